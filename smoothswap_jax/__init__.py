@@ -1,0 +1,1 @@
+"""Smooth-Swap face swapping in JAX/Flax."""

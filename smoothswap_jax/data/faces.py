@@ -1,0 +1,169 @@
+"""A set of aligned faces sorted by identity, wherever they come from: rendered, a folder, or a tfds dataset."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SPLITS = ("train", "test")
+
+
+class DataError(ValueError):
+    """The data a config points to cannot be used as it is."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Aligned faces, sorted by identity, with identity i owning examples starts[i] ... starts[i + 1] - 1.
+
+    Either `images` holds them all, uint8 [n, size, size, 3] RGB, or `read` gives the encoded files of some examples.
+    `files` names the examples and `people` the identities, for reports.
+    """
+
+    size: int
+    starts: Int[np.ndarray, "identities_1"]
+    people: Sequence[str]
+    files: Sequence[str]
+    images: UInt8[np.ndarray, "n h w 3"] | None = None
+    read: Callable[[Sequence[int]], list[bytes]] | None = None
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def labels(self) -> Int[np.ndarray, "n"]:
+        """Identity index of every example."""
+        return np.repeat(np.arange(len(self.people), dtype=np.int32), np.diff(self.starts))
+
+
+def in_memory(faces: Faces) -> Faces:
+    """The same faces with every image decoded; files of another size are resized with antialiasing."""
+    if faces.images is not None:
+        return faces
+    images = np.empty((len(faces), faces.size, faces.size, 3), np.uint8)
+    for i in range(len(faces)):
+        images[i] = decode(faces.read([i])[0], faces.size, faces.files[i])
+    return Faces(faces.size, faces.starts, faces.people, faces.files, images=images)
+
+
+def decode(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
+    """RGB pixels of an aligned face file. Raises DataError naming the file if it cannot be decoded."""
+    try:
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+    except Exception as error:
+        raise DataError(f"{name}: not a readable image ({error})") from error
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:
+    """Aligned photos DIR/<person>/<photo>. People, not photos, are split: the same person is never in both splits.
+
+    The test people are the `held_out_people` ones whose names have the smallest hash, so the choice does not depend on
+    the order of the disk, and adding people moves few.
+
+    Raises:
+      DataError: if the folder is missing or leaves a split without people.
+    """
+    _check_split(split)
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.dir {str(root)!r}: no such folder (want DIR/<person>/<photo> of aligned faces)")
+    photos = {
+        person.name: sorted(p for p in person.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        for person in sorted(root.iterdir())
+        if person.is_dir() and not person.name.startswith(".")
+    }
+    photos = {person: paths for person, paths in photos.items() if paths}
+    by_hash = sorted(photos, key=lambda person: hashlib.sha256(person.encode()).digest())
+    chosen = set(by_hash[:held_out_people] if split == "test" else by_hash[held_out_people:])
+    if not chosen:
+        raise DataError(f"{root}: {len(photos)} people with photos, {held_out_people} held out: none for {split!r}")
+    paths = [path for person, paths in photos.items() if person in chosen for path in paths]
+    people = [person for person in photos if person in chosen]
+    starts = np.cumsum([0, *(len(photos[person]) for person in people)])
+    files = [f"{path.parent.name}/{path.name}" for path in paths]
+    return Faces(size, starts, people, files, read=lambda chosen: [paths[i].read_bytes() for i in chosen])
+
+
+def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
+    """A tensorflow-datasets dataset with features `image` and `identity`, examples of one identity side by side.
+
+    Examples are read at random positions, so the dataset must be stored as array_record.
+    """
+    _check_split(split)
+    import tensorflow_datasets as tfds
+
+    from smoothswap_jax.data import builders  # registers our builders
+
+    builder = builders.load(name, data_dir)
+    if split not in builder.info.splits:
+        raise DataError(f"{builder.data_dir}: no split {split!r}; it has {sorted(builder.info.splits)}")
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    identities = np.array([example["identity"] for example in source])
+    first = np.flatnonzero(np.r_[True, identities[1:] != identities[:-1]])
+    if len(np.unique(identities)) != len(first):
+        raise DataError(f"{builder.data_dir}: examples of one identity must stand side by side")
+    return Faces(
+        size,
+        np.r_[first, len(identities)],
+        [str(identities[i]) for i in first],
+        [f"{split}/{i}" for i in range(len(identities))],
+        read=lambda chosen: [example["image"] for example in source.__getitems__(list(chosen))],
+    )
+
+
+def from_synthetic(split: str, size: int, people: int, photos: int, seed: int) -> Faces:
+    """Renders `people` synthetic identities with `photos` pictures each; splits share no identity."""
+    factors = synthetic_factors(split, people, photos, seed)
+    images = to_uint8(render_many(factors, size))
+    names = [f"{split}-{i:05d}" for i in range(people)]
+    files = [f"{name}/{k:03d}" for name in names for k in range(photos)]
+    return Faces(size, np.arange(people + 1) * photos, names, files, images=images)
+
+
+def synthetic_factors(split: str, people: int, photos: int, seed: int):
+    """Factors of people * photos faces, sorted by identity: every photo has attributes of its own."""
+    from smoothswap_jax.data import synthetic
+
+    _check_split(split)
+    key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
+    identity = synthetic.sample_identity(jax.random.fold_in(key, 0), people)
+    attributes = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
+    return synthetic.Factors(np.repeat(identity, photos, axis=0), *attributes)
+
+
+def render_many(factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:
+    """Renders any number of faces in chunks of one compiled size."""
+    from smoothswap_jax.data import synthetic
+
+    n = len(factors.identity)
+    draw = jax.jit(synthetic.render, static_argnames="size")
+    parts = []
+    for start in range(0, n, chunk):
+        rows = np.minimum(np.arange(start, start + chunk), n - 1)
+        parts.append(np.asarray(draw(*(np.asarray(f)[rows] for f in factors), size=size)))
+    return np.concatenate(parts)[:n]
+
+
+def to_uint8(images: Float[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
+    """[-1, 1] to 0 ... 255, rounded and clipped."""
+    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def to_float(images):
+    """0 ... 255 to [-1, 1] float32, numpy or JAX."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise DataError(f"split {split!r}: want one of {SPLITS}")

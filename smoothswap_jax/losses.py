@@ -1,0 +1,125 @@
+"""Training losses as pure functions of arrays, one value per example, to be averaged by the caller."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+# --- embedder objectives -----------------------------------------------------------------------------------
+
+
+def contrastive_loss(
+    z: Float[Array, "n d"], labels: Int[Array, "n"], temperature: float = 0.07, form: str = "smoothswap"
+) -> Float[Array, "n"]:
+    """Supervised contrastive loss of every anchor, averaged over its positives.
+
+    With s = <z_i, z_j> / temperature, P(i) the other examples of i's identity and N(i) those of other identities:
+
+    - ``smoothswap`` (Smooth-Swap, sec. 4.1): mean_p -log(e^{s_ip} / (e^{s_ip} + sum_{N(i)} e^{s_in}));
+    - ``khosla`` (Khosla et al. 2020, L_out): mean_p -log(e^{s_ip} / sum_{j != i} e^{s_ij}).
+
+    An anchor that has no positive costs 0 and still counts in the caller's mean, as in Khosla's code.
+
+    Args:
+      z: unit-norm embeddings of the *global* batch.
+      labels: identity of each embedding.
+
+    Raises:
+      ValueError: if `form` is neither of the two.
+    """
+    if form not in ("smoothswap", "khosla"):
+        raise ValueError(f"contrastive form {form!r}: want 'smoothswap' or 'khosla'")
+    similarity = jnp.matmul(z, z.T, precision="highest") / temperature
+    same = labels[:, None] == labels[None, :]
+    itself = jnp.eye(len(labels), dtype=bool)
+    positive = same & ~itself
+    rivals = ~same if form == "smoothswap" else ~itself
+    log_rivals = jax.nn.logsumexp(jnp.where(rivals, similarity, -1e30), axis=1, keepdims=True)
+    if form == "smoothswap":
+        terms = jax.nn.softplus(log_rivals - similarity)
+    else:
+        terms = log_rivals - similarity
+    return jnp.sum(jnp.where(positive, terms, 0.0), axis=1) / jnp.maximum(jnp.sum(positive, axis=1), 1)
+
+
+def cosine_logits(z: Float[Array, "n d"], weight: Float[Array, "d c"]) -> Float[Array, "n c"]:
+    """Cosine of each embedding with each class centre, both normalised; in [-1, 1]."""
+    return jnp.matmul(normalise(z), normalise(weight, axis=0), precision="highest")
+
+
+def arcface_logits(
+    cosine: Float[Array, "n c"], labels: Int[Array, "n"], scale: float = 64.0, margin: float = 0.5
+) -> Float[Array, "n c"]:
+    """ArcFace (Deng et al. 2019): scale * cos(theta + margin) for the labelled class, scale * cos(theta) elsewhere.
+
+    The gradient is the true derivative; insightface's own code passes it straight through the margin. A label of
+    -1 means that the row has no class and gets no margin.
+    """
+    cosine = jnp.clip(cosine, -1 + 1e-7, 1 - 1e-7)
+    with_margin = cosine * jnp.cos(margin) - jnp.sqrt(1 - cosine**2) * jnp.sin(margin)
+    return scale * jnp.where(_is_label(cosine, labels), with_margin, cosine)
+
+
+def cosface_logits(
+    cosine: Float[Array, "n c"], labels: Int[Array, "n"], scale: float = 64.0, margin: float = 0.4
+) -> Float[Array, "n c"]:
+    """CosFace (Wang et al. 2018): scale * (cos(theta) - margin) for the labelled class."""
+    return scale * jnp.where(_is_label(cosine, labels), cosine - margin, cosine)
+
+
+def cross_entropy(logits: Float[Array, "n c"], labels: Int[Array, "n"]) -> Float[Array, "n"]:
+    """-log softmax(logits)[label]; rows with label -1 cost 0."""
+    chosen = jnp.take_along_axis(logits, jnp.maximum(labels, 0)[:, None], axis=1)[:, 0]
+    return jnp.where(labels >= 0, jax.nn.logsumexp(logits, axis=1) - chosen, 0.0)
+
+
+def _is_label(cosine: Array, labels: Array) -> Array:
+    return labels[:, None] == jnp.arange(cosine.shape[1])[None, :]
+
+
+# --- swapper objectives ------------------------------------------------------------------------------------
+
+
+def normalise(z: Float[Array, "*n d"], axis: int = -1) -> Float[Array, "*n d"]:
+    """z / ||z||, with a finite gradient at zero."""
+    return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(z), axis=axis, keepdims=True), 1e-24))
+
+
+def cosine(a: Float[Array, "b d"], b: Float[Array, "b d"]) -> Float[Array, "b"]:
+    """Cosine similarity of rows."""
+    return jnp.sum(normalise(a) * normalise(b), axis=-1)
+
+
+def identity_loss(z_swap: Float[Array, "b d"], z_source: Float[Array, "b d"]) -> Float[Array, "b"]:
+    """1 - cos(f_emb(x_swap), f_emb(x_src)) (Smooth-Swap, sec. 4.4)."""
+    return 1.0 - cosine(z_swap, z_source)
+
+
+def change_loss(swap: Float[Array, "b h w c"], target: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """Mean squared pixel change, ||x_swap - x_tgt||^2 / D (Smooth-Swap, sec. 4.4); images in [-1, 1]."""
+    return jnp.mean(jnp.square(swap - target), axis=(1, 2, 3))
+
+
+def generator_adversarial_loss(fake_logits: Float[Array, "b 1"]) -> Float[Array, "b"]:
+    """Non-saturating generator loss, softplus(-D(x_swap)) (Goodfellow et al. 2014; StyleGAN2)."""
+    return jax.nn.softplus(-fake_logits[:, 0])
+
+
+def discriminator_loss(
+    real_logits: Float[Array, "b 1"], fake_logits: Float[Array, "b 1"]
+) -> Float[Array, "b"]:
+    """softplus(D(x_swap)) + softplus(-D(x_real)) (StyleGAN2, logistic loss)."""
+    return jax.nn.softplus(fake_logits[:, 0]) + jax.nn.softplus(-real_logits[:, 0])
+
+
+def logits_and_r1(
+    discriminate: Callable[[Array], Array], real: Float[Array, "b h w c"]
+) -> tuple[Float[Array, "b 1"], Float[Array, "b"]]:
+    """D(x) and the R1 penalty ||d sum(D(x)) / dx_b||^2 of each real image (Mescheder et al. 2018), one forward pass.
+
+    The caller multiplies by gamma / 2.
+    """
+    logits, pull_back = jax.vjp(discriminate, real)
+    (gradient,) = pull_back(jnp.ones_like(logits))
+    return logits, jnp.sum(jnp.square(gradient), axis=(1, 2, 3))

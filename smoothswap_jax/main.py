@@ -1,0 +1,134 @@
+"""`smoothswap <verb>`: parse, then call one function. Libraries are imported by the verb that needs them."""
+
+import argparse
+import logging
+import sys
+
+DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, measure."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one verb; returns the exit code. Mistakes of the user are one line on stderr, without a traceback."""
+    parser = make_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.verb != "train":
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    args.overrides = rest
+    try:
+        return args.run(args) or 0
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        if args.verbose:
+            raise
+        print(f"smoothswap {args.verb}: {error}", file=sys.stderr)
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line. Sub-parsers set `run`."""
+    parser = argparse.ArgumentParser(prog="smoothswap", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    train = verbs.add_parser(
+        "train",
+        help="train the embedder or the swapper, or resume a run",
+        description="Train from a config file, or resume the run in WORKDIR.",
+        epilog="Any field can be overridden: --config.steps=1000 --config.data.kind=folder --config.data.dir=DIR",
+        allow_abbrev=False,
+    )
+    train.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="e.g. configs/embedder.py:tiny32")
+    train.add_argument("--workdir", required=True, metavar="DIR", help="run directory; resumed if it has checkpoints")
+    train.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    train.set_defaults(run=_train)
+
+    swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
+    swap.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper")
+    swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
+    swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
+    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg or .webp")
+    swap.add_argument(
+        "--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0"
+    )
+    swap.add_argument(
+        "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
+    )
+    swap.add_argument(
+        "--paste",
+        choices=("change", "pixels"),
+        default="change",
+        help="add the network's change to the photo (default), or replace the face's pixels",
+    )
+    swap.set_defaults(run=_swap)
+
+    prepare = verbs.add_parser("prepare", help="align photos DIR/<person>/<photo> for training", allow_abbrev=False)
+    prepare.add_argument("--source", required=True, metavar="DIR", help="DIR/<person>/<photo>")
+    prepare.add_argument("--out", required=True, metavar="DIR", help="aligned faces and rejected.csv go here")
+    prepare.add_argument("--size", type=int, default=256, help="pixels (default 256)")
+    prepare.set_defaults(run=_prepare)
+
+    demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
+    demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
+    demo.add_argument("--photos", metavar="DIR", help="DIR/<person>/<photo> instead of synthetic faces")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument(
+        "--effort", type=float, default=1.0, help="factor on the number of training steps (default 1)"
+    )
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _train(args) -> None:
+    config = load_config(args.config, args.overrides)
+    from smoothswap_jax.train import train
+
+    train(config, args.workdir, args.devices)
+
+
+def load_config(path: str, overrides: list[str]) -> dict:
+    """A config file with `--config.field=value` overrides, as plain nested dicts.
+
+    Raises ValueError naming the file or the field that does not fit.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        left = values(["smoothswap", f"--config={path}", *overrides])[1:]
+    except (flags.Error, AttributeError, KeyError, TypeError, FileNotFoundError) as error:
+        raise ValueError(f"--config={path} {' '.join(overrides)}: {error}") from error
+    if left:
+        raise ValueError(f"unrecognised arguments: {' '.join(left)}")
+    return values.config.to_dict()
+
+
+def _swap(args) -> None:
+    from smoothswap_jax.swapper import Swapper, swap_files
+
+    swapper = Swapper.load(args.checkpoint)
+    which = lambda text: int(text) if text.isdigit() else text  # noqa: E731
+    swap_files(
+        swapper,
+        args.source,
+        args.target,
+        args.output,
+        source_face=which(args.source_face),
+        target_face=which(args.target_face),
+        paste=args.paste,
+    )
+    print(args.output)
+
+
+def _prepare(args) -> None:
+    from smoothswap_jax.data.prepare import prepare_folder
+
+    counts = prepare_folder(args.source, args.out, args.size)
+    print(f"{counts.found} photos: {counts.written} written, {counts.kept} kept, {counts.rejected} rejected")
+
+
+def _demo(args) -> None:
+    from smoothswap_jax.demo import demo
+
+    print(demo(args.out, photos=args.photos, seed=args.seed, effort=args.effort))

@@ -1,0 +1,298 @@
+"""The two training stages as sets of functions that one loop (`train.py`) runs."""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from smoothswap_jax import build, checkpoint, losses, sharding, state, steps
+from smoothswap_jax.data import faces as faces_lib
+from smoothswap_jax.data import pipeline, sampling
+from smoothswap_jax.data.augment import Augmentation
+from smoothswap_jax.data.faces import Faces
+from smoothswap_jax.evaluation import metrics
+from smoothswap_jax.evaluation.grids import swap_grid
+
+EVAL_BATCH = 32
+EVAL_SEED = 2**31 - 1  # of the evaluation pairs: the same for every run on the same data
+GRID = 6
+
+
+class Stage(NamedTuple):
+    """What the loop needs to know of a stage. Shapes of `abstract` carry their placement on the mesh."""
+
+    init: Callable[[], Any]
+    abstract: Any
+    batches: Callable[[int], Iterator[pipeline.Batch]]
+    step: Callable[[int, Any, pipeline.Batch], tuple[Any, steps.Metrics]]
+    evaluate: Callable[[Any], dict[str, float]]
+    picture: Callable[[Any], np.ndarray | None]
+    images_per_step: int
+    headline: tuple[str, ...]
+
+
+def make_stage(config: dict, mesh, workdir: Path) -> Stage:
+    """The stage that `config["stage"]` names."""
+    stages = {"embedder": embedder_stage, "swapper": swapper_stage}
+    if config["stage"] not in stages:
+        raise build.ConfigError(f"config.stage is {config['stage']!r}, wanted one of {sorted(stages)}")
+    return stages[config["stage"]](config, mesh, workdir)
+
+
+def make_batches(config: dict, faces: Faces, mesh) -> Callable[[int], Iterator[pipeline.Batch]]:
+    """first_step -> endless batches, by the feed that `config.data.feed` names."""
+    feeds = {"memory": pipeline.memory_batches, "tf": pipeline.tf_batches}
+    feed = config["data"]["feed"]
+    if feed not in feeds:
+        raise build.ConfigError(f"config.data.feed is {feed!r}, wanted one of {sorted(feeds)}")
+    sampler = pipeline.Sampler(config["seed"], config["batch"], config.get("photos", 0))
+    return functools.partial(feeds[feed], faces, sampler, Augmentation(**config["augment"]), mesh)
+
+
+# --- stage 1 -----------------------------------------------------------------------------------------------
+
+
+def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
+    """Trains the identity embedder; evaluates verification on people that training never sees."""
+    del workdir
+    train_faces, test_faces = (build.faces(config["data"], split) for split in faces_lib.SPLITS)
+    network = build.embedder(config["embedder"])
+    objective = steps.EmbedderObjective(**config["objective"])
+    optimizer = build.optimizer(config["optimizer"], config["steps"])
+    classes = len(train_faces.people) if objective.needs_classes else 0
+    key = jax.random.key(config["seed"])
+    init = functools.partial(
+        state.init_embedder_state, key, network, optimizer, config["data"]["size"], classes
+    )
+
+    def apply(variables, images):
+        z, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
+        return z, updated.get("batch_stats", variables["batch_stats"])
+
+    step = functools.partial(steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer)
+    compiled = jax.jit(step, donate_argnums=0)
+    embed = make_embed(network, mesh)
+    count = min(config["eval_images"], len(test_faces))
+    chosen = np.arange(count)
+
+    def evaluate(current):
+        z = embed(
+            {"params": current.params["embedder"], "batch_stats": current.batch_stats}, _pixels(test_faces, chosen)
+        )
+        return {f"eval/{name}": value for name, value in verification(z, test_faces.labels[chosen]).items()}
+
+    return Stage(
+        init=sharding.jit_init(init, mesh),
+        abstract=sharding.abstract_like(jax.eval_shape(init), mesh),
+        batches=make_batches(config, train_faces, mesh),
+        step=lambda _, current, batch: compiled(current, batch),
+        evaluate=evaluate,
+        picture=lambda _: None,
+        images_per_step=config["batch"],
+        headline=("train/loss", "train/cosine_same", "train/cosine_other"),
+    )
+
+
+def make_embed(network, mesh) -> Callable[[Any, np.ndarray], np.ndarray]:
+    """(variables, images [n h w 3] in [-1, 1]) -> embeddings [n d] in inference mode, any n, in compiled chunks."""
+    apply = jax.jit(lambda variables, images: network.apply(variables, images, train=False))
+    return lambda variables, images: _in_chunks(lambda x: apply(variables, x), mesh, images)
+
+
+def verification(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """How well embeddings tell people apart: ROC AUC over all pairs, rank-1, mean cosines."""
+    similarity = z @ z.T
+    first, second = np.triu_indices(len(z), 1)
+    same = labels[first] == labels[second]
+    genuine, impostor = similarity[first, second][same], similarity[first, second][~same]
+    return {
+        "auc": metrics.roc_auc(genuine, impostor),
+        "rank1": metrics.rank1(z, labels),
+        "cosine_same": float(genuine.mean()),
+        "cosine_other": float(impostor.mean()),
+    }
+
+
+def _in_chunks(function, mesh, *arrays: np.ndarray) -> np.ndarray:
+    """Runs a compiled function on rows of host arrays, about EVAL_BATCH at a time; the last chunk is padded."""
+    count = len(arrays[0])
+    size = mesh.size * -(-EVAL_BATCH // mesh.size)
+    results = []
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        results.append(np.asarray(function(*(sharding.put_batch(x[rows], mesh) for x in arrays))))
+    return np.concatenate(results)[:count]
+
+
+def _pixels(faces: Faces, rows: np.ndarray) -> np.ndarray:
+    """Float images of some examples."""
+    if faces.images is not None:
+        return faces_lib.to_float(faces.images[rows])
+    assert faces.read is not None
+    decoded = [faces_lib.decode(faces.read([i])[0], faces.size, faces.files[i]) for i in rows]
+    return faces_lib.to_float(np.stack(decoded))
+
+
+# --- stage 2 -----------------------------------------------------------------------------------------------
+
+
+class EvalPairs(NamedTuple):
+    """Pairs of different held-out people: images [n h w 3] in [-1, 1]; `truth` is the exact swap where it is known."""
+
+    source: np.ndarray
+    target: np.ndarray
+    truth: np.ndarray | None
+    people: np.ndarray  # [n, 2]: identity of source and target
+
+
+def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
+    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`."""
+    embedder_config, embedder_variables = frozen_embedder(config, workdir)
+    size = config["data"]["size"]
+    networks, modules = swapper_networks(config, embedder_config)
+    frozen = sharding.put_replicated(embedder_variables, mesh)
+    optimizers = {
+        f"{name}_optimizer": build.optimizer(config[f"{name}_optimizer"], config["steps"])
+        for name in ("generator", "discriminator")
+    }
+    objective = steps.SwapperObjective(**config["objective"])
+    init = functools.partial(
+        state.init_swapper_state,
+        jax.random.key(config["seed"]),
+        *modules,
+        **optimizers,
+        size=size,
+        embedding_dim=embedder_config["dim"],
+    )
+    step = functools.partial(steps.swapper_step, networks=networks, objective=objective, **optimizers)
+    compiled = {
+        with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0) for with_r1 in (True, False)
+    }
+    pairs = eval_pairs(config)
+    evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)
+    return Stage(
+        init=sharding.jit_init(init, mesh),
+        abstract=sharding.abstract_like(jax.eval_shape(init), mesh),
+        batches=make_batches(config, build.faces(config["data"], "train"), mesh),
+        step=lambda index, current, batch: compiled[index % objective.r1_interval == 0](current, frozen, batch),
+        evaluate=lambda current: evaluate(current.generator_ema),
+        picture=lambda current: picture(current.generator_ema),
+        images_per_step=config["batch"],
+        headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
+    )
+
+
+def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple]:
+    """The three networks as functions, and the (generator, discriminator) modules behind them."""
+    generator = build.generator(config["generator"])
+    discriminator = build.discriminator(config["discriminator"], config["data"]["size"])
+    embedder = build.embedder(embedder_config)
+    networks = steps.SwapperNetworks(
+        generate=lambda params, target, z: generator.apply({"params": params}, target, z),
+        discriminate=lambda params, image: discriminator.apply({"params": params}, image),
+        embed=lambda variables, image: embedder.apply(variables, image, train=False),
+    )
+    return networks, (generator, discriminator)
+
+
+def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
+    """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
+    copy = workdir / "embedder"
+    if (copy / checkpoint.FOLDER).is_dir():
+        return load_embedder(copy)
+    given = config["embedder"]["checkpoint"]
+    if not given:
+        raise build.ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
+    parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))
+    parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
+    manager = checkpoint.open_manager(copy)
+    checkpoint.save(manager, step, parts, meta)
+    manager.wait_until_finished()
+    manager.close()
+    return load_embedder(copy)
+
+
+def load_embedder(run: str | Path) -> tuple[dict, Any]:
+    """(config fields, variables) of the embedder saved in a run directory of stage 1."""
+    parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
+    config = meta["config"]
+    if config["stage"] != "embedder":
+        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
+    return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+
+
+def eval_pairs(config: dict) -> EvalPairs:
+    """A fixed set of held-out pairs of different people."""
+    data, count = config["data"], config["eval_images"]
+    if data["kind"] == "synthetic":
+        return synthetic_pairs(data, count)
+    faces = build.faces(data, "test")
+    if len(faces.people) < 2:
+        raise faces_lib.DataError(f"evaluation wants 2 held-out people, found {len(faces.people)}")
+    source, target = different_people(faces.labels, count)
+    people = np.stack([faces.labels[source], faces.labels[target]], axis=1)
+    return EvalPairs(_pixels(faces, source), _pixels(faces, target), None, people)
+
+
+def synthetic_pairs(data: dict, count: int) -> EvalPairs:
+    """Held-out synthetic pairs with the exact swap."""
+    from smoothswap_jax.data import synthetic
+
+    factors = faces_lib.synthetic_factors("test", data["held_out_people"], data["photos"], data["seed"])
+    labels = np.repeat(np.arange(data["held_out_people"]), data["photos"])
+    source, target = different_people(labels, count)
+    pick = lambda rows: synthetic.Factors(*(np.asarray(f)[rows] for f in factors))  # noqa: E731
+    draw = lambda chosen: faces_lib.render_many(chosen, data["size"])  # noqa: E731
+    truth = synthetic.swap_truth(pick(source), pick(target))
+    people = np.stack([labels[source], labels[target]], axis=1)
+    return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth), people)
+
+
+def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` source and target rows of different identities, the same for every run on the same data."""
+    n = len(labels)
+    position = np.arange(4 * count)
+    source = sampling.epoch_order(EVAL_SEED, sampling.SOURCE, position, n)
+    target = sampling.epoch_order(EVAL_SEED, sampling.TARGET, position, n)
+    keep = np.flatnonzero(labels[source] != labels[target])[:count]
+    return source[keep], target[keep]
+
+
+def _swapper_evaluation(networks: steps.SwapperNetworks, frozen, pairs: EvalPairs, mesh):
+    """evaluate(generator params) -> metrics and picture(generator params) -> grid, on fixed held-out pairs."""
+
+    @jax.jit
+    def swap(params, frozen, source, target):
+        return networks.generate(params, target, networks.embed(frozen, source))
+
+    embed = jax.jit(networks.embed)
+    run = lambda params, *images: _in_chunks(lambda s, t: swap(params, frozen, s, t), mesh, *images)  # noqa: E731
+    z = lambda images: _in_chunks(lambda x: embed(frozen, x), mesh, images)  # noqa: E731
+    z_source, z_target = z(pairs.source), z(pairs.target)
+
+    def evaluate(params) -> dict[str, float]:
+        swapped = run(params, pairs.source, pairs.target)
+        z_swap = z(swapped)
+        values = {
+            "eval/cosine_to_source": float(metrics.cosine(z_swap, z_source).mean()),
+            "eval/cosine_to_target": float(metrics.cosine(z_swap, z_target).mean()),
+            "eval/change": float(metrics.mse(swapped, pairs.target).mean()),
+        }
+        if pairs.truth is not None:
+            error, copied = metrics.mse(swapped, pairs.truth), metrics.mse(pairs.target, pairs.truth)
+            values["eval/mse_to_truth"] = float(error.mean())
+            values["eval/mse_over_copy_target"] = float(error.mean() / copied.mean())
+        return values
+
+    def picture(params) -> np.ndarray:
+        source, target = pairs.source[:GRID], pairs.target[:GRID]
+        rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
+        swaps = run(params, source[rows], target[columns])
+        shape = (len(source), len(target), *swaps.shape[1:])
+        return swap_grid(source, target, swaps.reshape(shape), scale=max(1, 128 // source.shape[1]))
+
+    return evaluate, picture
