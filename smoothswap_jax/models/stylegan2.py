@@ -1,0 +1,79 @@
+"""The discriminator: StyleGAN2's residual network (Karras et al. 2020, section 4 and appendix B).
+
+Same arithmetic as rosinality/stylegan2-pytorch `Discriminator` and NVIDIA's 'resnet' architecture: equalised
+learning rate, FIR-filtered stride-2 convolutions, leaky ReLU 0.2 times sqrt(2), residual sums over sqrt(2),
+and minibatch standard deviation before the last convolution. Unconditional.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from smoothswap_jax.models.layers import FIR_1331, EqualConv, EqualDense, minibatch_stddev, scaled_leaky_relu
+
+
+class DiscriminatorBlock(nn.Module):
+    """conv 3x3, conv 3x3 with downsampling, plus a downsampled 1x1 shortcut; the sum over sqrt(2)."""
+
+    features: int
+    fir_kernel: Sequence[float] = FIR_1331
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 features"]:
+        fir, dtype = tuple(self.fir_kernel), self.dtype
+        h = scaled_leaky_relu(EqualConv(x.shape[-1], 3, dtype=dtype, name="conv1")(x))
+        h = EqualConv(self.features, 3, down=True, fir_kernel=fir, dtype=dtype, name="conv2")(h)
+        skip = EqualConv(
+            self.features, 1, down=True, fir_kernel=fir, use_bias=False, dtype=dtype, name="skip"
+        )(x)
+        return (scaled_leaky_relu(h) + skip) / math.sqrt(2.0)
+
+
+class Discriminator(nn.Module):
+    """Image in [-1, 1] to one logit (positive: real).
+
+    `resolution` is a power of two from 8 up. The channel count at resolution r is min(channel_base // r,
+    channel_max), the rule of NVIDIA and rosinality (28,864,129 parameters at 256 px); `channels` = {r: count}
+    overrides it resolution by resolution. Convolutions run in `dtype`; the minibatch statistics and the logit
+    are float32, and so are the parameters. `remat` recomputes each block in the backward pass.
+    """
+
+    resolution: int = 256
+    channel_base: int = 32768
+    channel_max: int = 512
+    channels: Mapping[int, int] | None = None
+    fir_kernel: Sequence[float] = FIR_1331
+    mbstd_group: int | None = 4
+    mbstd_features: int = 1
+    remat: bool = False
+    dtype: Any = jnp.float32
+
+    def width(self, resolution: int) -> int:
+        """Number of channels of the feature maps at `resolution`."""
+        given = self.channels or {}
+        return given.get(resolution, min(self.channel_base // resolution, self.channel_max))
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b 1"]:
+        """Raises ValueError for a size that is not (resolution, resolution) and for a batch that
+        minibatch-stddev cannot group: it must divide by min(batch, mbstd_group)."""
+        size = self.resolution
+        if size < 8 or size & (size - 1):
+            raise ValueError(f"Discriminator: resolution {size} is not a power of two from 8 up")
+        if x.shape[1:3] != (size, size):
+            raise ValueError(f"Discriminator: images are {x.shape[1:3]}, resolution is {size}")
+        block = nn.remat(DiscriminatorBlock) if self.remat else DiscriminatorBlock
+        h = scaled_leaky_relu(EqualConv(self.width(size), 1, dtype=self.dtype, name="from_rgb")(x))
+        while size > 4:
+            h = block(self.width(size // 2), tuple(self.fir_kernel), self.dtype, name=f"block{size}")(h)
+            size //= 2
+        h = minibatch_stddev(h.astype(jnp.float32), self.mbstd_group, self.mbstd_features)
+        h = scaled_leaky_relu(EqualConv(self.width(4), 3, dtype=self.dtype, name="final_conv")(h))
+        h = h.astype(jnp.float32).reshape(h.shape[0], -1)
+        h = scaled_leaky_relu(EqualDense(self.width(4), name="final_dense")(h))
+        return EqualDense(1, name="logit")(h)

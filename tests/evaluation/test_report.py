@@ -1,0 +1,403 @@
+"""The report page and its JSON: complete, self-contained, escaped, finite, and never half-written."""
+
+import base64
+import io
+import json
+import os
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.evaluation import report as report_module
+from smoothswap_jax.evaluation.report import (
+    Curve,
+    Interval,
+    Picture,
+    Report,
+    Table,
+    image_grid,
+    swap_grid,
+    to_uint8,
+    write_report,
+)
+
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and keeps tags with their attributes and the text of each tag."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, Any]]] = []
+        self.text: list[tuple[str, str]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == [], f"unclosed {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open:
+            self.text.append((self.open[-1], data.strip()))
+
+    def all(self, tag: str) -> list[dict[str, Any]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def texts(self, tag: str) -> list[str]:
+        return [text for name, text in self.text if name == tag]
+
+
+def _image(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, size=(12, 20, 3), dtype=np.uint8)
+
+
+def _sample(tmp_path: Path) -> Report:
+    Image.fromarray(_image(1)).save(tmp_path / "given.png")
+    table = Table(
+        "Scores & more",
+        ("method", "MSE", "n", "cosine"),
+        [
+            ("swap", Interval(0.0183, 0.0161, 0.0209), 64, np.float32(0.5)),
+            ("copy <b>", 0.1998, np.int64(64), None),
+        ],
+        caption="lower MSE",
+        better={"MSE": "lower", "cosine": "higher"},
+    )
+    curve = Curve(
+        "Loss", {"G": ([0, 10, 20], [3.0, 2.0, 1.5]), "D": (np.arange(3), np.ones(3))}, "step", "loss"
+    )
+    return Report(
+        "A <script>alert(1)</script> report",
+        intro=("First & only paragraph, see https://example.org.",),
+        facts={"seed": 7, "lr": 1e-3, "hardware": "2 x \"CPU\"", "bf16": False},
+        tables=(table,),
+        pictures=(Picture("Swaps", _image(), "made", True, zoom=3), Picture("Given", tmp_path / "given.png")),
+        curves=(curve,),
+        notes=("Mind the gap.",),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> tuple[Path, Page, dict[str, Any]]:
+    page = write_report(tmp_path / "out", _sample(tmp_path))
+    assert page == tmp_path / "out" / "report.html"
+    content = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    return tmp_path / "out", Page(page.read_text("utf-8")), content
+
+
+# --- the page ---------------------------------------------------------------------------------------------
+
+
+def test_page_parses_and_shows_every_part(written) -> None:
+    _, page, _ = written
+    assert page.texts("h1") == ["A <script>alert(1)</script> report"]
+    assert page.texts("h2") == ["Scores & more", "Swaps", "Given", "Loss", "Notes", "How this was made"]
+    assert "First & only paragraph, see https://example.org." in page.texts("p")
+    assert "Mind the gap." in page.texts("p")
+    assert dict(zip(page.texts("dt"), page.texts("dd"), strict=True)) == {
+        "seed": "7", "lr": "0.001", "hardware": '2 x "CPU"', "bf16": "no"
+    }  # fmt: skip
+
+
+def test_table_cells_arrows_and_headings(written) -> None:
+    _, page, _ = written
+    assert page.texts("th") == ["method", "MSE", "n", "cosine", "swap", "copy <b>"]
+    assert page.texts("td") == ["0.0183 [0.0161, 0.0209]", "64", "0.500", "0.1998", "64", "–"]
+    arrows = [a["aria-label"] for a in page.all("span") if a.get("class") == "arrow"]
+    assert arrows == ["(lower is better)", "(higher is better)"]
+    assert page.texts("span")[:2] == ["↓", "↑"]
+    assert [a.get("class") for a in page.all("td")] == ["number"] * 6
+    assert [a.get("class") for a in page.all("th")] == [None, "number", "number", "number", None, None]
+
+
+def test_page_embeds_every_picture_and_keeps_the_files(written) -> None:
+    out, page, content = written
+    embedded = page.all("img")
+    assert len(embedded) == 2
+    for number, (attributes, entry) in enumerate(zip(embedded, content["pictures"], strict=True)):
+        data = base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,"), validate=True)
+        assert data == (out / entry["file"]).read_bytes()
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), _image(number))
+    assert (embedded[0]["width"], embedded[0]["height"], embedded[0]["class"]) == ("60", "36", "pixelated")
+    assert (embedded[1]["width"], embedded[1].get("class")) == ("20", None)
+    assert all(attributes["alt"] for attributes in embedded)
+
+
+def test_page_loads_nothing(written) -> None:
+    out, page, _ = written
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        for name, value in attributes.items():
+            assert "http://" not in (value or "") and "https://" not in (value or ""), (tag, name)
+            assert not name.startswith("on")
+            if name in {"src", "href", "srcset", "xlink:href"}:
+                assert value.startswith("data:")
+    style = "".join(text for tag, text in page.text if tag == "style")
+    assert "url(" not in style and "@import" not in style and "@font-face" not in style
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert any(a.get("name") == "viewport" for a in page.all("meta"))
+    assert "<script" not in (out / "report.html").read_text("utf-8")
+
+
+def test_curve_lies_where_its_numbers_say(written) -> None:
+    _, page, _ = written
+    lines = [
+        np.array([point.split(",") for point in a["points"].split()], float) for a in page.all("polyline")
+    ]
+    g, d = lines
+    assert len(g) == len(d) == 3
+    # y grows downwards: 3.0 is highest; 2.0 lies two thirds of the way from 1.5 up to 3.0.
+    drop = g[:, 1] - g[0, 1]
+    assert drop[1] / drop[2] == pytest.approx(1.0 / 1.5, abs=0.01)
+    assert np.ptp(d[:, 1]) == 0 and d[0, 1] > g[2, 1]
+    assert g[1, 0] - g[0, 0] == pytest.approx(g[2, 0] - g[1, 0], abs=0.2)
+    assert page.texts("li") == ["G", "D"]
+    assert {"step", "loss", "0", "20", "3.0"} <= set(page.texts("text"))
+
+
+def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, Report("Nothing yet")).read_text("utf-8"))
+    assert page.texts("h1") == ["Nothing yet"]
+    assert page.texts("h2") == []
+
+
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        ([0.018, 0.056, 0.1998], ["0.0180", "0.0560", "0.1998"]),
+        ([0.984, 0.06, 1.0], ["0.984", "0.060", "1.000"]),
+        ([1234.5, 7.0], ["1234", "7"]),
+        ([1e-7, 3.0], ["1e-07", "3"]),
+        ([0.0, 0.0], ["0", "0"]),
+        ([-0.0001, 1.0], ["0.000", "1.000"]),  # at most one decimal more than the largest number needs
+        ([Interval(0.5, -0.00001, 1.0)], ["0.500 [0.000, 1.000]"]),
+    ],
+)
+def test_numbers_of_a_column_align(column: list, texts: list[str]) -> None:
+    view = report_module._table_view(Table("t", ("a",), [(cell,) for cell in column]))
+    assert [row[0]["text"] for row in view["rows"]] == texts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "texts"),
+    [
+        (0.0, 3000.0, False, ["0", "1,000", "2,000", "3,000"]),
+        (0.31, 0.42, False, ["0.30", "0.35", "0.40", "0.45"]),
+        (-1.0, 1.0, False, ["-1.0", "-0.5", "0.0", "0.5", "1.0"]),
+        (5.0, 5.0, False, ["2", "3", "4", "5", "6", "7", "8"]),
+        (-3.0, 0.0, True, ["0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]),
+        (-6.0, 0.0, True, ["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1"]),
+        (np.log10(0.32), np.log10(0.41), True, ["0.32", "0.34", "0.36", "0.38", "0.40", "0.42"]),
+    ],
+)
+def test_ticks_are_round_and_enclose_the_data(low: float, high: float, log: bool, texts: list[str]) -> None:
+    ticks, (start, end) = report_module._axis([np.array([low, high])], log=log)
+    assert [text for _, text in ticks] == texts
+    assert start <= low + 1e-9 and end >= high - 1e-9
+    for position, text in ticks:
+        value = float(text.replace(",", ""))
+        assert (10**position if log else position) == pytest.approx(value, rel=0.01, abs=1e-9)
+
+
+def test_thinning_keeps_the_spike_and_the_order() -> None:
+    x, y = np.arange(10_000.0), np.zeros(10_000)
+    y[4321] = 9.0
+    thin_x, thin_y = report_module._thin(x, y)
+    assert len(thin_x) <= 600
+    assert thin_y.max() == 9.0 and thin_x[thin_y.argmax()] == 4321
+    assert np.all(np.diff(thin_x) > 0)
+
+
+# --- the JSON ---------------------------------------------------------------------------------------------
+
+
+def test_json_holds_every_number_and_no_picture_data(written) -> None:
+    _, _, content = written
+    assert content["facts"] == {"seed": 7, "lr": 1e-3, "hardware": '2 x "CPU"', "bf16": False}
+    (table,) = content["tables"]
+    assert table["columns"] == ["method", "MSE", "n", "cosine"]
+    assert table["rows"] == [
+        {"method": "swap", "MSE": {"value": 0.0183, "low": 0.0161, "high": 0.0209}, "n": 64, "cosine": 0.5},
+        {"method": "copy <b>", "MSE": 0.1998, "n": 64, "cosine": None},
+    ]
+    assert table["better"] == {"MSE": "lower", "cosine": "higher"}
+    (curve,) = content["curves"]
+    assert curve["series"]["G"] == {"x": [0, 10, 20], "y": [3.0, 2.0, 1.5]}
+    assert curve["series"]["D"] == {"x": [0, 1, 2], "y": [1.0, 1.0, 1.0]}
+    assert [picture["file"] for picture in content["pictures"]] == [
+        "pictures/01-swaps.png",
+        "pictures/02-given.png",
+    ]
+    assert "base64" not in json.dumps(content)
+
+
+def test_json_keeps_long_curves_whole(tmp_path: Path) -> None:
+    x = np.arange(5000)
+    write_report(tmp_path, Report("r", curves=(Curve("c", {"s": (x, x * 0.1)}),)))
+    series = json.loads((tmp_path / "report.json").read_text("utf-8"))["curves"][0]["series"]["s"]
+    assert series["x"] == x.tolist()
+    assert series["y"] == (x * 0.1).tolist()
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("report", "key"),
+    [
+        (Report("r", facts={"loss": NAN}), r"report\.facts\.loss must be a finite number, found nan"),
+        (
+            Report("r", tables=[Table("t", ("a", "b"), [(1, 2), (3, INF)])]),
+            r"tables\[0\]\.rows\[1\]\.b .* inf",
+        ),
+        (Report("r", tables=[Table("t", ("a",), [(Interval(1.0, NAN, 2.0),)])]), r"rows\[0\]\.a\.low"),
+        (Report("r", tables=[Table("t", ("a",), [(np.float32(NAN),)])]), r"rows\[0\]\.a "),
+        (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0, NAN])})]), r"curves\[0\]\.series\.G\.y\[1\]"),
+        (Report("r", tables=[Table("t", ("a", "b"), [(1,)])]), "row 0 has 1 cells for 2 columns"),
+        (Report("r", tables=[Table("t", ("a", "a"), [])]), "must differ"),
+        (Report("r", tables=[Table("t", ("a",), [], better={"b": "lower"})]), "better"),
+        (Report("r", tables=[Table("t", ("a",), [], better={"a": "up"})]), "better"),
+        (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0])})]), "'G' has 2 x for 1 y"),
+        (Report("r", curves=[Curve("c", {"G": ([], [])})]), "'G' must be numbers|'G' has 0"),
+        (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0, None])})]), "'G' must be numbers"),
+        (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0, 0.0])}, log_y=True)]), "positive on a log axis"),
+        (Report("r", curves=[Curve("c", {})]), "no series"),
+        (Report("r", pictures=[Picture("p", np.zeros((4, 4, 3)))]), r"uint8 .* float64\[4, 4, 3\]"),
+        (Report("r", pictures=[Picture("p", np.zeros((4, 4, 4), np.uint8))]), r"uint8 .*\[4, 4, 4\]"),
+    ],
+)
+def test_unfit_values_are_refused_by_name_before_anything_is_written(
+    tmp_path: Path, report, key: str
+) -> None:
+    with pytest.raises(ValueError, match=key):
+        write_report(tmp_path / "out", report)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_kinds_and_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"report\.facts\.path .* found PosixPath"):
+        write_report(tmp_path, Report("r", facts={"path": Path("x")}))  # type: ignore[dict-item]
+    (tmp_path / "fake.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"fake\.png is not a PNG"):
+        write_report(tmp_path, Report("r", pictures=[Picture("p", tmp_path / "fake.png")]))
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["write", "rename"])
+def test_a_failed_write_leaves_the_old_files(tmp_path: Path, monkeypatch, moment: str) -> None:
+    write_report(tmp_path, Report("old"))
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("report.*")}
+    assert len(before) == 2
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "chmod" if moment == "write" else "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(tmp_path, Report("new"))
+    monkeypatch.undo()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    write_report(tmp_path, Report("new"))
+    assert json.loads((tmp_path / "report.json").read_text("utf-8"))["title"] == "new"
+
+
+def test_missing_jinja2_names_the_extra(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ImportError, match=r"smoothswap-jax\[eval\]"):
+        write_report(tmp_path / "out", Report("r"))
+    assert not (tmp_path / "out").exists()
+
+
+# --- grids ------------------------------------------------------------------------------------------------
+
+
+def test_to_uint8_ends_middle_and_refusals() -> None:
+    assert to_uint8(np.array([-1.0, 0.0, 1.0, 2.0, -3.0])).tolist() == [0, 128, 255, 255, 0]
+    every = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_uint8(every.astype(np.float32) / 127.5 - 1), every)
+    assert to_uint8(every) is every
+    with pytest.raises(TypeError, match="int64"):
+        to_uint8(np.arange(3))
+    with pytest.raises(ValueError, match="NaN"):
+        to_uint8(np.array([0.0, np.nan]))
+
+
+def test_swap_grid_puts_every_face_in_its_place() -> None:
+    m, n, size, scale = 2, 3, 4, 2
+    shade = np.linspace(-0.9, 0.9, m + n + m * n)
+    flat = np.broadcast_to(shade[:, None, None, None], (len(shade), size, size, 3))
+    sources, targets, swaps = flat[:m], flat[m : m + n], flat[m + n :].reshape(m, n, size, size, 3)
+    grid = swap_grid(sources, targets, swaps, scale=scale)
+    side, gap, head = size * scale, 2, 4
+    assert grid.dtype == np.uint8
+    assert grid.shape == (3 * side + 2 * gap + head, 4 * side + 3 * gap + head, 3)
+
+    def at(row: int, column: int) -> int:
+        y, x = (i * (side + gap) + (head if i else 0) for i in (row, column))
+        cell = grid[y : y + side, x : x + side]
+        assert np.ptp(cell) == 0
+        return int(cell[0, 0, 0])
+
+    assert at(0, 0) == 255
+    for j in range(n):
+        assert at(0, j + 1) == to_uint8(targets)[j, 0, 0, 0]
+    for i in range(m):
+        assert at(i + 1, 0) == to_uint8(sources)[i, 0, 0, 0]
+        for j in range(n):
+            assert at(i + 1, j + 1) == to_uint8(swaps)[i, j, 0, 0, 0]
+    with pytest.raises(ValueError, match="2 x 3, found 3 x 2"):
+        swap_grid(sources, targets, swaps.swapaxes(0, 1))
+
+
+def test_image_grid_upscales_by_the_method_asked_for() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[0, 0] = 255
+    nearest = image_grid([[image]], scale=4)
+    np.testing.assert_array_equal(nearest, np.kron(image, np.ones((4, 4, 1), np.uint8)))
+    assert len(np.unique(image_grid([[image]], scale=4, resample="lanczos"))) > 2
+
+
+def test_image_grid_labels_take_their_own_space() -> None:
+    image = np.full((20, 20, 3), 255, np.uint8)
+    rows = [[image, image], [image, None]]
+    plain = image_grid(rows, pad=2)
+    assert plain.shape == (42, 42, 3) and np.all(plain == 255)
+    labelled = image_grid(rows, row_labels=("one", "two"), column_labels=("a", "b"), pad=2)
+    dark = labelled.min(axis=2) < 128
+    top, left = labelled.shape[0] - 42, labelled.shape[1] - 42
+    assert top > 8 and left > 15
+    assert not dark[top:, left:].any()
+    assert dark[:top, left : left + 20].any() and dark[:top, left + 22 :].any()
+    assert dark[top : top + 20, :left].any() and dark[top + 22 :, :left].any()
+
+
+def test_image_grid_refuses_what_does_not_fit() -> None:
+    image, other = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)
+    with pytest.raises(ValueError, match="one shape"):
+        image_grid([[image, other]])
+    with pytest.raises(ValueError, match="one length"):
+        image_grid([[image, image], [image]])
+    with pytest.raises(ValueError, match="1 row and 0 column labels"):
+        image_grid([[image], [image]], row_labels=("a",))
+    with pytest.raises(ValueError, match=r"\[h, w, 3\]"):
+        image_grid([[np.zeros((2, 2), np.uint8)]])

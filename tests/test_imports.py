@@ -1,0 +1,308 @@
+"""The layout of the package, enforced: imports run downhill, and a library stays in the rooms that own it.
+
+Files are parsed, never imported, so a violation is found on a machine that lacks the library. When a test
+here fails, move the code to the room it belongs to; give a new file of the package its place in `ROOMS`.
+"""
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "smoothswap_jax"
+
+# Ground floor first: a room imports only from rooms named before it, or from itself. A room is a file or
+# folder of the package. The pure files of evaluation/ are rooms of their own, because training logs by them.
+ROOMS = (
+    "models",
+    "weights",
+    "losses",
+    "evaluation.metrics",
+    "evaluation.grids",
+    "files",
+    "sharding",
+    "state",
+    "steps",
+    "checkpoint",
+    "data",
+    "build",
+    "runlog",
+    "stages",
+    "train",
+    "swapper",
+    "evaluation",
+    "demo",
+    "bench",
+    "main",
+    "__main__",
+)
+# Rooms that may use less than what lies below them.
+NOTHING: set[str] = set()
+ONLY = {
+    "models": NOTHING,
+    "weights": {"models"},
+    "losses": NOTHING,
+    "evaluation.metrics": NOTHING,
+    "evaluation.grids": NOTHING,
+    "__init__": NOTHING,
+}
+
+# Functions of arrays: no config, path, device, storage or data library is seen in these rooms.
+PURE = ("models", "losses", "evaluation.metrics", "evaluation.grids")
+IMPURE_NAMES = (
+    *("ml_collections", "absl", "clu", "etils", "orbax", "tensorflow", "tensorflow_datasets"),
+    *("pathlib", "os", "io", "shutil", "tempfile", "glob", "argparse"),
+    *("jax.devices", "jax.local_devices", "jax.device_count", "jax.local_device_count", "jax.device_put"),
+    *("jax.process_index", "jax.process_count", "jax.distributed"),
+)
+MESH_NAMES = (
+    *("jax.sharding", "jax.make_mesh", "jax.set_mesh", "jax.shard_map", "jax.NamedSharding", "jax.P"),
+    *("jax.experimental.mesh_utils", "jax.experimental.shard_map", "jax.experimental.pjit"),
+)
+# (names, files and folders that may use them)
+OWNED = (
+    (("orbax",), (f"{PACKAGE}/checkpoint.py",)),
+    (("tensorflow", "tensorflow_datasets"), (f"{PACKAGE}/data",)),
+    (MESH_NAMES, (f"{PACKAGE}/sharding.py", f"{PACKAGE}/checkpoint.py", f"{PACKAGE}/data")),
+    (("flax.training",), ()),  # superseded by optax and orbax
+)
+# TensorFlow takes two seconds and may be absent: only these import it before a function of theirs is called.
+EAGER_TENSORFLOW = (f"{PACKAGE}/data/builders.py", f"{PACKAGE}/data/pipeline.py")
+
+
+@dataclass(frozen=True)
+class Use:
+    """A dotted name that a file imports, or reaches as an attribute of a module."""
+
+    name: str
+    line: int
+    imported: bool
+    lazy: bool  # inside a function, or for the type checker only
+
+
+class _Uses(ast.NodeVisitor):
+    def __init__(self, path: PurePosixPath) -> None:
+        self.folder = path.parts[:-1]
+        self.found: list[Use] = []
+        self.depth = 0
+
+    def _add(self, name: str, node: ast.stmt | ast.expr, imported: bool = True) -> None:
+        self.found.append(Use(name, node.lineno, imported, self.depth > 0))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self._add(alias.name, node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        above = self.folder[: len(self.folder) + 1 - node.level] if node.level else ()
+        base = ".".join((*above, *filter(None, [node.module])))
+        for alias in node.names:
+            self._add(f"{base}.{alias.name}", node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = _dotted(node.func)
+        if called.split(".")[-1] in ("import_module", "__import__") and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                self._add(name.value, node)
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if name := _dotted(node):
+            self._add(name, node, imported=False)
+        self.generic_visit(node)
+
+    def _deeper(self, node: ast.AST) -> None:
+        self.depth += 1
+        self.generic_visit(node)
+        self.depth -= 1
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = _deeper
+
+    def visit_If(self, node: ast.If) -> None:
+        if _dotted(node.test).split(".")[-1] == "TYPE_CHECKING":
+            self._deeper(node)
+        else:
+            self.generic_visit(node)
+
+
+def _dotted(node: ast.expr) -> str:
+    """`a.b.c` of an attribute chain, or the empty text for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (base := _dotted(node.value)):
+        return f"{base}.{node.attr}"
+    return ""
+
+
+def _is(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _within(path: PurePosixPath, places: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(place) for place in places)
+
+
+def violations(path: PurePosixPath, source: str) -> list[str]:
+    """What `source`, standing at `path` of the repository, uses against the layout; one line each."""
+    visitor = _Uses(path)
+    visitor.visit(ast.parse(source))
+    found = [(use, fault) for use in visitor.found for fault in [*_uphill(path, use), *_misplaced(path, use)]]
+    return [f"{path}:{use.line}: {use.name}: {fault}" for use, fault in found]
+
+
+def _uphill(path: PurePosixPath, use: Use) -> list[str]:
+    if not use.imported or not _is(use.name, (PACKAGE,)):
+        return []
+    if path.parts[0] == "configs":
+        return ["a config holds values and imports nothing of the package"]
+    own, target = _room_of_file(path), _room(use.name)
+    if target == "__init__":
+        return ["import a room, not the whole package"]
+    if unknown := {own, target} - {*ROOMS, "__init__"}:
+        return [f"no known room: {sorted(unknown)}; give it a place in ROOMS"]
+    if own == target:
+        return []
+    if own in ONLY:
+        return [] if target in ONLY[own] else [f"{own} may not import {target}"]
+    return [] if ROOMS.index(target) < ROOMS.index(own) else [f"uphill: {target} is above {own}"]
+
+
+def _room(module: str) -> str:
+    """The room of a dotted name: its first parts below the package, as many as a name in `ROOMS` has."""
+    parts = module.split(".")[1:]
+    pair = ".".join(parts[:2])
+    return pair if pair in ROOMS else (parts or ["__init__"])[0]
+
+
+def _room_of_file(path: PurePosixPath) -> str:
+    # Any __init__.py runs whenever a file beside it is imported, so it counts as the lowest room.
+    return "__init__" if path.name == "__init__.py" else _room(".".join(path.with_suffix("").parts))
+
+
+def _misplaced(path: PurePosixPath, use: Use) -> list[str]:
+    faults = []
+    if path.parts[0] != PACKAGE:
+        return faults
+    if _room_of_file(path) in PURE and _is(use.name, IMPURE_NAMES):
+        faults.append("networks, losses, metrics and grids see arrays only")
+    for names, owners in OWNED:
+        if _is(use.name, names) and not _within(path, owners):
+            faults.append(f"belongs into {' or '.join(owners) or 'no file'}")
+    eager = use.imported and not use.lazy and _is(use.name, ("tensorflow", "tensorflow_datasets"))
+    if eager and not _within(path, EAGER_TENSORFLOW):
+        faults.append("import it inside the function that needs it")
+    return faults
+
+
+def _files() -> list[PurePosixPath]:
+    found = [*ROOT.glob(f"{PACKAGE}/**/*.py"), *ROOT.glob("configs/**/*.py")]
+    return sorted(PurePosixPath(path.relative_to(ROOT).as_posix()) for path in found)
+
+
+# --- the package ------------------------------------------------------------------------------------------
+
+
+def test_imports_run_downhill() -> None:
+    files = _files()
+    assert len(files) > 10
+    faults = [fault for path in files for fault in violations(path, (ROOT / path).read_text("utf-8"))]
+    assert not faults, "\n" + "\n".join(faults)
+
+
+def test_every_file_has_a_room() -> None:
+    rooms = {_room_of_file(path) for path in _files() if path.parts[0] == PACKAGE}
+    assert rooms - {*ROOMS, "__init__"} == set()
+
+
+@pytest.mark.skipif(not (ROOT / PACKAGE / "main.py").exists(), reason="main.py is not written yet")
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    code = (
+        f"import sys, {PACKAGE}.main; "
+        "heavy = {'jax', 'flax', 'optax', 'orbax', 'tensorflow', 'tensorflow_datasets', 'matplotlib'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+# --- the checker itself -----------------------------------------------------------------------------------
+
+# Paths inside the package, or configs/.
+WRONG = [
+    ("models/layers.py", "from smoothswap_jax.losses import r1", "models may not import losses"),
+    ("losses.py", "from smoothswap_jax import models", "losses may not import models"),
+    ("weights/torch.py", "import smoothswap_jax.state", "weights may not import state"),
+    ("steps.py", "import smoothswap_jax.train", "uphill: train is above steps"),
+    ("steps.py", "def f():\n    from smoothswap_jax import train", "uphill"),
+    ("data/pipeline.py", "from ..evaluation.report import Table", "uphill: evaluation is above data"),
+    ("data/pipeline.py", "from .. import swapper", "uphill: swapper is above data"),
+    ("train.py", "import importlib\nimportlib.import_module('smoothswap_jax.main')", "uphill"),
+    ("train.py", "if TYPE_CHECKING:\n    from smoothswap_jax.swapper import Swapper", "uphill"),
+    ("evaluation/metrics.py", "from smoothswap_jax.evaluation import report", "may not import"),
+    ("evaluation/metrics.py", "from smoothswap_jax import losses", "metrics may not import losses"),
+    ("evaluation/grids.py", "from smoothswap_jax.evaluation import report", "may not import evaluation"),
+    (
+        "stages.py",
+        "from smoothswap_jax.evaluation.report import Report",
+        "uphill: evaluation is above stages",
+    ),
+    ("__init__.py", "from smoothswap_jax.swapper import Swapper", "may not import swapper"),
+    ("data/__init__.py", "from smoothswap_jax.data import pipeline", "may not import data"),
+    ("train.py", "from smoothswap_jax import helpers", "no known room: ['helpers']"),
+    ("helpers.py", "from smoothswap_jax import losses", "no known room: ['helpers']"),
+    ("train.py", "import smoothswap_jax", "not the whole package"),
+    ("configs/swapper.py", "from smoothswap_jax.models import ncsnpp", "imports nothing of the package"),
+    ("models/ncsnpp.py", "import ml_collections", "arrays only"),
+    ("losses.py", "from absl import logging", "arrays only"),
+    ("evaluation/metrics.py", "from pathlib import Path", "arrays only"),
+    ("models/ncsnpp.py", "import jax\nn = jax.device_count()", "arrays only"),
+    ("train.py", "import orbax.checkpoint as ocp", "belongs into smoothswap_jax/checkpoint.py"),
+    ("train.py", "def f():\n    import tensorflow as tf", "belongs into smoothswap_jax/data"),
+    ("data/synthetic.py", "import tensorflow as tf", "inside the function"),
+    ("data/faces.py", "from tensorflow_datasets import core", "inside the function"),
+    ("steps.py", "from jax.sharding import Mesh", "belongs into smoothswap_jax/sharding.py"),
+    ("steps.py", "from jax import sharding", "belongs into smoothswap_jax/sharding.py"),
+    ("steps.py", "import jax\ndef f(m: jax.sharding.Mesh): ...", "belongs into"),
+    ("bench.py", "import jax\nmesh = jax.make_mesh((2,), ('data',))", "belongs into"),
+    ("state.py", "from flax.training import train_state", "belongs into no file"),
+]
+RIGHT = [
+    ("models/ncsnpp.py", "import jax\nfrom smoothswap_jax.models.layers import swish"),
+    ("weights/torch.py", "from pathlib import Path\nfrom smoothswap_jax.models import resnet"),
+    ("steps.py", "from smoothswap_jax import losses\nfrom . import state"),
+    ("data/builders.py", "import tensorflow as tf\nimport tensorflow_datasets as tfds"),
+    ("data/faces.py", "def f():\n    import tensorflow_datasets as tfds"),
+    (
+        "data/pipeline.py",
+        "import jax\nfrom .. import sharding\ndef f(m: jax.sharding.Mesh): ...",
+    ),
+    ("checkpoint.py", "import orbax.checkpoint as ocp\nfrom jax.sharding import Mesh"),
+    ("evaluation/judges.py", "from smoothswap_jax.weights import torch_names"),
+    ("evaluation/report.py", "from .metrics import Interval\nfrom pathlib import Path"),
+    ("stages.py", "from smoothswap_jax.evaluation import metrics\nfrom .evaluation.grids import swap_grid"),
+    ("evaluation/report.py", "from smoothswap_jax.evaluation import metrics"),
+    ("main.py", "def f():\n    from smoothswap_jax import bench, demo, train"),
+    ("steps.py", "def f(x):\n    return x.sharding, jax.tree.map(f, x)"),
+    ("configs/swapper.py", "import ml_collections"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "fault"), WRONG)
+def test_the_checker_finds(path: str, source: str, fault: str) -> None:
+    found = violations(_place(path), source)
+    assert any(fault in line for line in found), found
+
+
+@pytest.mark.parametrize(("path", "source"), RIGHT)
+def test_the_checker_allows(path: str, source: str) -> None:
+    assert violations(_place(path), source) == []
+
+
+def _place(path: str) -> PurePosixPath:
+    return PurePosixPath(path) if path.startswith("configs/") else PurePosixPath(PACKAGE) / path
