@@ -19,7 +19,7 @@ DEV = [
 setup(
     name="smoothswap-jax",
     version="0.1.0",
-    description="Smooth-Swap (CVPR 2022) face swapping in JAX/Flax: training at scale, exact resume, evaluation, export.",
+    description="Smooth-Swap (CVPR 2022) face swapping in JAX/Flax: training, exact resume, evaluation.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -38,7 +38,7 @@ setup(
         "numpy>=2.0,<3",
         "optax>=0.2.5,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
-        "pillow>=11,<13",
+        "pillow>=11,<14",
         "scipy>=1.14,<2",
         "tensorboard>=2.20,<3",
         "tensorflow-cpu>=2.20,<3; platform_system == 'Linux' and platform_machine == 'x86_64'",

@@ -1,5 +1,6 @@
 """From plain config values to networks, optimisers and faces. Used where configs are read: train, swapper, demo."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,7 @@ def discriminator(fields: Fields, size: int) -> Discriminator:
 
 def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
     """Config values as module fields: lists become tuples (JSON has none), `dtype` names become dtypes."""
-    known = {field for field in module.__dataclass_fields__ if field not in ("parent", "name")}
+    known = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
     values = {}
     for key, value in fields.items():
         if key not in known:

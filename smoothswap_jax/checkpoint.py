@@ -5,6 +5,7 @@ the command that made it. Orbax writes under a temporary name and renames, so a 
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, or is not what the caller asked for."""
 
 
-def open_manager(run: str | Path, keep: int | None = None) -> ocp.CheckpointManager:
+def open_manager(run: str | os.PathLike[str], keep: int | None = None) -> ocp.CheckpointManager:
     """A manager of the run's checkpoints that saves asynchronously and keeps the newest `keep` (None: all)."""
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=True
@@ -47,7 +48,7 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
         found = manager.restore(step, args=args)["state"]
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{manager.directory}/{step} does not fit this config's networks: {error}") from error
-    return dataclasses.replace(abstract, **found) if dataclasses.is_dataclass(abstract) else found
+    return found if isinstance(abstract, dict) else type(abstract)(**found)
 
 
 def as_dict(state: PyTree) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def as_dict(state: PyTree) -> dict[str, Any]:
     return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
 
 
-def load_parts(run: str | Path, names: tuple[str, ...], step: int | None = None) -> tuple[dict, dict, int]:
+def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | None = None) -> tuple[dict, dict, int]:
     """The named top-level parts of a checkpoint as numpy arrays, with its meta and step: nothing else is read.
 
     Args:

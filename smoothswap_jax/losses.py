@@ -36,10 +36,8 @@ def contrastive_loss(
     positive = same & ~itself
     rivals = ~same if form == "smoothswap" else ~itself
     log_rivals = jax.nn.logsumexp(jnp.where(rivals, similarity, -1e30), axis=1, keepdims=True)
-    if form == "smoothswap":
-        terms = jax.nn.softplus(log_rivals - similarity)
-    else:
-        terms = log_rivals - similarity
+    gap = log_rivals - similarity
+    terms = jax.nn.softplus(gap) if form == "smoothswap" else gap
     return jnp.sum(jnp.where(positive, terms, 0.0), axis=1) / jnp.maximum(jnp.sum(positive, axis=1), 1)
 
 
@@ -106,9 +104,7 @@ def generator_adversarial_loss(fake_logits: Float[Array, "b 1"]) -> Float[Array,
     return jax.nn.softplus(-fake_logits[:, 0])
 
 
-def discriminator_loss(
-    real_logits: Float[Array, "b 1"], fake_logits: Float[Array, "b 1"]
-) -> Float[Array, "b"]:
+def discriminator_loss(real_logits: Float[Array, "b 1"], fake_logits: Float[Array, "b 1"]) -> Float[Array, "b"]:
     """softplus(D(x_swap)) + softplus(-D(x_real)) (StyleGAN2, logistic loss)."""
     return jax.nn.softplus(fake_logits[:, 0]) + jax.nn.softplus(-real_logits[:, 0])
 

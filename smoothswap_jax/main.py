@@ -47,9 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
     swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
     swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg or .webp")
-    swap.add_argument(
-        "--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0"
-    )
+    swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
     swap.add_argument(
         "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
     )
@@ -70,10 +68,13 @@ def make_parser() -> argparse.ArgumentParser:
     demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
     demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
     demo.add_argument("--photos", metavar="DIR", help="DIR/<person>/<photo> instead of synthetic faces")
-    demo.add_argument("--seed", type=int, default=0)
     demo.add_argument(
-        "--effort", type=float, default=1.0, help="factor on the number of training steps (default 1)"
+        "--paired-views",
+        action="store_true",
+        help="photos of one file name show one pose, expression and light: measure against the source's own photo",
     )
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--effort", type=float, default=1.0, help="factor on the number of training steps (default 1)")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -108,7 +109,7 @@ def _swap(args) -> None:
     from smoothswap_jax.swapper import Swapper, swap_files
 
     swapper = Swapper.load(args.checkpoint)
-    which = lambda text: int(text) if text.isdigit() else text  # noqa: E731
+    which = lambda text: int(text) if text.isdigit() else text
     swap_files(
         swapper,
         args.source,
@@ -131,4 +132,4 @@ def _prepare(args) -> None:
 def _demo(args) -> None:
     from smoothswap_jax.demo import demo
 
-    print(demo(args.out, photos=args.photos, seed=args.seed, effort=args.effort))
+    print(demo(args.out, photos=args.photos, seed=args.seed, effort=args.effort, paired_views=args.paired_views))

@@ -111,9 +111,14 @@ class Progress:
             self.rate = (step - self.since_step) / (now - self.since)
         left = _clock((self.steps - step) / self.rate) if self.rate > 0 else "--:--"
         numbers = "  ".join(f"{key.split('/')[-1]} {value:.3f}" for key, value in values.items())
-        line = f"{self.name} {step}/{self.steps}  {self.rate * self.images_per_step:.0f} images/s  {left} left  {numbers}"
+        speed = f"{self.rate * self.images_per_step:.0f} images/s"
+        line = f"{self.name} {step}/{self.steps}  {speed}  {left} left  {numbers}"
         width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if self.terminal else None
-        print("\r\x1b[K" + line[:width] if self.terminal else line, end="" if self.terminal else "\n", file=sys.stderr)
+        print(
+            "\r\x1b[K" + line[:width] if self.terminal else line,
+            end="" if self.terminal else "\n",
+            file=sys.stderr,
+        )
         sys.stderr.flush()
 
     def restart_clock(self, step: int) -> None:

@@ -1,6 +1,7 @@
 """The two training stages as sets of functions that one loop (`train.py`) runs."""
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from smoothswap_jax import build, checkpoint, losses, sharding, state, steps
+from smoothswap_jax import build, checkpoint, sharding, state, steps
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data import pipeline, sampling
 from smoothswap_jax.data.augment import Augmentation
@@ -65,9 +66,7 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
     optimizer = build.optimizer(config["optimizer"], config["steps"])
     classes = len(train_faces.people) if objective.needs_classes else 0
     key = jax.random.key(config["seed"])
-    init = functools.partial(
-        state.init_embedder_state, key, network, optimizer, config["data"]["size"], classes
-    )
+    init = functools.partial(state.init_embedder_state, key, network, optimizer, config["data"]["size"], classes)
 
     def apply(variables, images):
         z, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
@@ -81,7 +80,8 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
 
     def evaluate(current):
         z = embed(
-            {"params": current.params["embedder"], "batch_stats": current.batch_stats}, _pixels(test_faces, chosen)
+            {"params": current.params["embedder"], "batch_stats": current.batch_stats},
+            _pixels(test_faces, chosen),
         )
         return {f"eval/{name}": value for name, value in verification(z, test_faces.labels[chosen]).items()}
 
@@ -100,7 +100,7 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
 def make_embed(network, mesh) -> Callable[[Any, np.ndarray], np.ndarray]:
     """(variables, images [n h w 3] in [-1, 1]) -> embeddings [n d] in inference mode, any n, in compiled chunks."""
     apply = jax.jit(lambda variables, images: network.apply(variables, images, train=False))
-    return lambda variables, images: _in_chunks(lambda x: apply(variables, x), mesh, images)
+    return lambda variables, images: in_chunks(functools.partial(apply, variables), mesh)(images)
 
 
 def verification(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -117,15 +117,20 @@ def verification(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def _in_chunks(function, mesh, *arrays: np.ndarray) -> np.ndarray:
-    """Runs a compiled function on rows of host arrays, about EVAL_BATCH at a time; the last chunk is padded."""
-    count = len(arrays[0])
+def in_chunks(function: Callable, mesh) -> Callable[..., np.ndarray]:
+    """Makes a compiled function of image batches take host arrays of any length: about EVAL_BATCH rows at a time over
+    the mesh, the last chunk padded."""
     size = mesh.size * -(-EVAL_BATCH // mesh.size)
-    results = []
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        results.append(np.asarray(function(*(sharding.put_batch(x[rows], mesh) for x in arrays))))
-    return np.concatenate(results)[:count]
+
+    def run(*arrays: np.ndarray) -> np.ndarray:
+        count = len(arrays[0])
+        results = []
+        for start in range(0, count, size):
+            rows = np.minimum(np.arange(start, start + size), count - 1)
+            results.append(np.asarray(function(*(sharding.put_batch(x[rows], mesh) for x in arrays))))
+        return np.concatenate(results)[:count]
+
+    return run
 
 
 def _pixels(faces: Faces, rows: np.ndarray) -> np.ndarray:
@@ -155,20 +160,18 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     size = config["data"]["size"]
     networks, modules = swapper_networks(config, embedder_config)
     frozen = sharding.put_replicated(embedder_variables, mesh)
-    optimizers = {
-        f"{name}_optimizer": build.optimizer(config[f"{name}_optimizer"], config["steps"])
-        for name in ("generator", "discriminator")
-    }
+    generator_optimizer = build.optimizer(config["generator_optimizer"], config["steps"])
+    discriminator_optimizer = build.optimizer(config["discriminator_optimizer"], config["steps"])
     objective = steps.SwapperObjective(**config["objective"])
-    init = functools.partial(
-        state.init_swapper_state,
-        jax.random.key(config["seed"]),
-        *modules,
-        **optimizers,
-        size=size,
-        embedding_dim=embedder_config["dim"],
+    key, dim = jax.random.key(config["seed"]), embedder_config["dim"]
+    init = lambda: state.init_swapper_state(key, *modules, generator_optimizer, discriminator_optimizer, size, dim)
+    step = functools.partial(
+        steps.swapper_step,
+        networks=networks,
+        objective=objective,
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
     )
-    step = functools.partial(steps.swapper_step, networks=networks, objective=objective, **optimizers)
     compiled = {
         with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0) for with_r1 in (True, False)
     }
@@ -192,9 +195,9 @@ def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.Swapper
     discriminator = build.discriminator(config["discriminator"], config["data"]["size"])
     embedder = build.embedder(embedder_config)
     networks = steps.SwapperNetworks(
-        generate=lambda params, target, z: generator.apply({"params": params}, target, z),
-        discriminate=lambda params, image: discriminator.apply({"params": params}, image),
-        embed=lambda variables, image: embedder.apply(variables, image, train=False),
+        generate=lambda params, target, z: jnp.asarray(generator.apply({"params": params}, target, z)),
+        discriminate=lambda params, image: jnp.asarray(discriminator.apply({"params": params}, image)),
+        embed=lambda variables, image: jnp.asarray(embedder.apply(variables, image, train=False)),
     )
     return networks, (generator, discriminator)
 
@@ -216,13 +219,26 @@ def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     return load_embedder(copy)
 
 
-def load_embedder(run: str | Path) -> tuple[dict, Any]:
+def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder saved in a run directory of stage 1."""
     parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
     config = meta["config"]
     if config["stage"] != "embedder":
         raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
     return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+
+
+def load_swap(run: str | os.PathLike[str], step: int | None = None) -> tuple[Callable[[Any, Any], Any], int]:
+    """((source, target) -> swap, size): the function of aligned images [b size size 3] that a swapper run learned."""
+    parts, meta, _ = checkpoint.load_parts(run, ("generator_ema",), step)
+    config = meta["config"]
+    if config["stage"] != "swapper":
+        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'swapper'")
+    embedder_config, embedder = load_embedder(Path(run) / "embedder")
+    networks, _ = swapper_networks(config, embedder_config)
+    generator = parts["generator_ema"]
+    swap = lambda source, target: networks.generate(generator, target, networks.embed(embedder, source))
+    return swap, config["data"]["size"]
 
 
 def eval_pairs(config: dict) -> EvalPairs:
@@ -245,11 +261,33 @@ def synthetic_pairs(data: dict, count: int) -> EvalPairs:
     factors = faces_lib.synthetic_factors("test", data["held_out_people"], data["photos"], data["seed"])
     labels = np.repeat(np.arange(data["held_out_people"]), data["photos"])
     source, target = different_people(labels, count)
-    pick = lambda rows: synthetic.Factors(*(np.asarray(f)[rows] for f in factors))  # noqa: E731
-    draw = lambda chosen: faces_lib.render_many(chosen, data["size"])  # noqa: E731
+    pick = lambda rows: synthetic.Factors(*(f[rows] for f in factors))
+    draw = lambda chosen: faces_lib.render_many(chosen, data["size"])
     truth = synthetic.swap_truth(pick(source), pick(target))
     people = np.stack([labels[source], labels[target]], axis=1)
     return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth), people)
+
+
+def paired_view_pairs(faces: Faces, count: int) -> EvalPairs:
+    """Pairs whose true swap is a photo: of the source person, with the target's file name.
+
+    For sets in which a file name stands for a pose, an expression and a light, as in the Face Research Lab London Set.
+
+    Raises DataError when no pair has such a photo.
+    """
+    view = [name.split("/", 1)[-1] for name in faces.files]
+    row_of = {(person, view[row]): row for row, person in enumerate(faces.labels)}
+    source, target = different_people(faces.labels, 4 * count)
+    triples = [
+        (s, t, row_of[faces.labels[s], view[t]])
+        for s, t in zip(source, target, strict=True)
+        if (faces.labels[s], view[t]) in row_of and view[s] != view[t]
+    ][:count]
+    if not triples:
+        raise faces_lib.DataError("no held-out source has a photo of a target's file name")
+    s, t, truth = np.array(triples).T
+    people = np.stack([faces.labels[s], faces.labels[t]], axis=1)
+    return EvalPairs(_pixels(faces, s), _pixels(faces, t), _pixels(faces, truth), people)
 
 
 def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -270,8 +308,8 @@ def _swapper_evaluation(networks: steps.SwapperNetworks, frozen, pairs: EvalPair
         return networks.generate(params, target, networks.embed(frozen, source))
 
     embed = jax.jit(networks.embed)
-    run = lambda params, *images: _in_chunks(lambda s, t: swap(params, frozen, s, t), mesh, *images)  # noqa: E731
-    z = lambda images: _in_chunks(lambda x: embed(frozen, x), mesh, images)  # noqa: E731
+    run = lambda params, *images: in_chunks(functools.partial(swap, params, frozen), mesh)(*images)
+    z = in_chunks(functools.partial(embed, frozen), mesh)
     z_source, z_target = z(pairs.source), z(pairs.target)
 
     def evaluate(params) -> dict[str, float]:

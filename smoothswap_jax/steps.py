@@ -1,5 +1,6 @@
 """Pure training steps. Networks come in as functions, so nothing here knows an architecture, a config or a device."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,7 +96,7 @@ def _cosine_metrics(z: Array, labels: Array) -> Metrics:
     similarity = z @ z.T
     same = labels[:, None] == labels[None, :]
     positive = same & ~jnp.eye(len(labels), dtype=bool)
-    mean = lambda mask: jnp.sum(similarity * mask) / jnp.maximum(jnp.sum(mask), 1)  # noqa: E731
+    mean = lambda mask: jnp.sum(similarity * mask) / jnp.maximum(jnp.sum(mask), 1)
     return {"train/cosine_same": mean(positive), "train/cosine_other": mean(~same)}
 
 
@@ -147,7 +148,7 @@ def discriminator_update(
             penalty = 0.5 * objective.r1_gamma * objective.r1_interval * jnp.mean(r1)
             extra = {"train/r1": jnp.mean(r1)}
         else:
-            real_logits, penalty, extra = discriminate(params, real), 0.0, {}
+            real_logits, penalty, extra = discriminate(params, real), jnp.zeros(()), {}
         adversarial = jnp.mean(losses.discriminator_loss(real_logits, fake_logits))
         metrics = {
             "train/d_loss": adversarial,
@@ -160,8 +161,10 @@ def discriminator_update(
     gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.discriminator)
     updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
     metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
-    new_state = state.replace(
-        discriminator=optax.apply_updates(state.discriminator, updates), discriminator_optimizer=optimizer_state
+    new_state = dataclasses.replace(
+        state,
+        discriminator=optax.apply_updates(state.discriminator, updates),
+        discriminator_optimizer=optimizer_state,
     )
     return new_state, metrics
 
@@ -220,7 +223,7 @@ def swapper_step(
         optimizer=discriminator_optimizer,
         with_r1=with_r1,
     )
-    loss_of_swap = lambda x: generator_loss(  # noqa: E731
+    loss_of_swap = lambda x: generator_loss(
         x,
         batch["target"],
         z_source,
@@ -234,7 +237,8 @@ def swapper_step(
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}
-    new_state = state.replace(
+    new_state = dataclasses.replace(
+        state,
         step=state.step + 1,
         generator=generator,
         generator_ema=optax.incremental_update(generator, state.generator_ema, 1.0 - objective.ema_decay),

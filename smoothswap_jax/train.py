@@ -41,7 +41,7 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    config = json.loads(json.dumps(config))  # as a checkpoint will give it back
+    config = dict(json.loads(json.dumps(config)))  # as a checkpoint will give it back
     mesh = sharding.make_mesh(devices)
     sharding.check_batch(mesh, config["batch"])
     stage = stages.make_stage(config, mesh, workdir)
@@ -110,7 +110,11 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> di
 
 def _due(config: dict, step: int) -> dict[str, bool]:
     """Which periodic jobs fall on a step. A checkpoint of step 0 would hold nothing worth keeping."""
-    every = {"eval": config["eval_steps"], "images": config["log_images_steps"], "checkpoint": config["checkpoint_steps"]}
+    every = {
+        "eval": config["eval_steps"],
+        "images": config["log_images_steps"],
+        "checkpoint": config["checkpoint_steps"],
+    }
     due = {name: bool(period) and step % period == 0 for name, period in every.items()}
     return due | {"checkpoint": due["checkpoint"] and step > 0}
 

@@ -13,7 +13,15 @@ from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.weights.torch_names import to_variables
 from tests.golden_files import Golden
 
-COLUMNS = ("d_loss", "r1", "g_adversarial", "identity_loss", "change_loss", "d_gradient_norm", "g_gradient_norm")
+COLUMNS = (
+    "d_loss",
+    "r1",
+    "g_adversarial",
+    "identity_loss",
+    "change_loss",
+    "d_gradient_norm",
+    "g_gradient_norm",
+)
 
 
 def trajectory_networks(golden):
@@ -96,7 +104,7 @@ def toy():
         embed=lambda v, x: losses.normalise(x.mean((1, 2)) + v["shift"]),
     )
     rng = np.random.default_rng(0)
-    image = lambda: jnp.asarray(rng.uniform(-1, 1, (4, 2, 2, 3)), jnp.float32)  # noqa: E731
+    image = lambda: jnp.asarray(rng.uniform(-1, 1, (4, 2, 2, 3)), jnp.float32)
     batch = {"source": image(), "target": image(), "real": image()}
     return networks, batch, {"shift": jnp.float32(0.1)}
 
@@ -161,15 +169,18 @@ def test_each_embedder_objective_separates_four_identities(kind):
     optimizer = optax.adam(0.05)
     params = {"embedder": {"w": jnp.asarray(0.3 * rng.standard_normal((12, 3)), jnp.float32)}}
     if objective.needs_classes:
-        params["classifier"] = {"kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32), "bias": jnp.zeros(4)}
+        params["classifier"] = {
+            "kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32),
+            "bias": jnp.zeros(4),
+        }
     current = state.EmbedderState(jnp.int32(0), params, {}, optimizer.init(params))
-    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {})  # noqa: E731
+    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {})
     step = jax.jit(lambda s: steps.embedder_step(
         s, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer))  # fmt: skip
     current, first = step(current)
     for _ in range(60):
         current, last = step(current)
-    gap = lambda m: m["train/cosine_same"] - m["train/cosine_other"]  # noqa: E731
+    gap = lambda m: m["train/cosine_same"] - m["train/cosine_other"]
     assert last["train/loss"] < 0.5 * first["train/loss"]
     assert gap(last) > gap(first) + 0.3
 

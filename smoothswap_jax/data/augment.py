@@ -23,9 +23,7 @@ class Augmentation:
     colour: float = 0.0
 
 
-def augment(
-    images: Float[Array, "b h w 3"], u: Float[Array, "b 7"], how: Augmentation
-) -> Float[Array, "b h w 3"]:
+def augment(images: Float[Array, "b h w 3"], u: Float[Array, "b 7"], how: Augmentation) -> Float[Array, "b h w 3"]:
     """Augmented images; both in [-1, 1]."""
     if how.flip:
         images = jnp.where(u[:, 0, None, None, None] < 0.5, images[:, :, ::-1], images)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
@@ -32,7 +33,7 @@ class Faces:
     people: Sequence[str]
     files: Sequence[str]
     images: UInt8[np.ndarray, "n h w 3"] | None = None
-    read: Callable[[Sequence[int]], list[bytes]] | None = None
+    read: Callable[[Sequence[int]], list[bytes]] = lambda rows: []
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -138,7 +139,7 @@ def synthetic_factors(split: str, people: int, photos: int, seed: int):
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     identity = synthetic.sample_identity(jax.random.fold_in(key, 0), people)
     attributes = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
-    return synthetic.Factors(np.repeat(identity, photos, axis=0), *attributes)
+    return synthetic.Factors(jnp.repeat(identity, photos, axis=0), *attributes)
 
 
 def render_many(factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:

@@ -19,7 +19,7 @@ import numpy as np
 from smoothswap_jax import sharding
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.augment import UNIFORMS, Augmentation, augment
-from smoothswap_jax.data.faces import Faces, in_memory, to_float
+from smoothswap_jax.data.faces import DataError, Faces, decode, in_memory, to_float
 
 Batch = dict[str, jax.Array]
 
@@ -59,9 +59,7 @@ def memory_batches(
 ) -> Iterator[Batch]:
     """Endless batches from `first_step` on, gathered and augmented on the device."""
     sharding.check_batch(mesh, sampler.batch)
-    images, starts = sharding.put_replicated(
-        (in_memory(faces).images, np.asarray(faces.starts, np.int32)), mesh
-    )
+    images, starts = sharding.put_replicated((in_memory(faces).images, np.asarray(faces.starts, np.int32)), mesh)
 
     def make(images, starts, step):
         rows, labels = sampler.rows(step, len(faces), starts, jnp)
@@ -89,8 +87,18 @@ def host_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, first_step: int, host: int, hosts: int
 ) -> Iterator[dict]:
     """The numpy batches that host `host` of `hosts` would read: row-wise shares of the global batch."""
-    for batch in _tf_dataset(faces, sampler, how, first_step, host, hosts).as_numpy_iterator():
-        yield sampler.as_batch(batch["images"], batch["labels"])
+    import tensorflow as tf
+
+    step = first_step
+    try:
+        for batch in _tf_dataset(faces, sampler, how, first_step, host, hosts).as_numpy_iterator():
+            yield sampler.as_batch(batch["images"], batch["labels"])
+            step += 1
+    except tf.errors.InvalidArgumentError as error:
+        rows, _ = sampler.rows(step, len(faces), np.asarray(faces.starts))
+        for row in rows:  # names the file, which TensorFlow does not
+            decode(faces.read([row])[0], faces.size, faces.files[row])
+        raise DataError(f"batch {step}: {error}") from error
 
 
 def _tf_dataset(faces: Faces, sampler: Sampler, how: Augmentation, first_step: int, host: int, hosts: int):
@@ -114,7 +122,7 @@ def _tf_dataset(faces: Faces, sampler: Sampler, how: Augmentation, first_step: i
             return faces.images[rows]
         return np.array(faces.read(list(rows)), dtype=object)
 
-    def decode(data):
+    def tf_decode(data):
         image = tf.io.decode_image(data, channels=3, expand_animations=False)
         if tf.reduce_any(tf.shape(image)[:2] != faces.size):
             image = tf.image.resize(tf.cast(image, tf.float32), [faces.size] * 2, "lanczos3", antialias=True)
@@ -127,7 +135,10 @@ def _tf_dataset(faces: Faces, sampler: Sampler, how: Augmentation, first_step: i
             images = tf.numpy_function(read, [rows], tf.uint8)
         else:
             images = tf.map_fn(
-                decode, tf.numpy_function(read, [rows], tf.string), fn_output_signature=tf.uint8, parallel_iterations=8
+                tf_decode,
+                tf.numpy_function(read, [rows], tf.string),
+                fn_output_signature=tf.uint8,
+                parallel_iterations=8,
             )
         images = tf.ensure_shape(images, [len(mine), faces.size, faces.size, 3])
         u = tf.ensure_shape(u, [len(mine), UNIFORMS])
@@ -145,7 +156,7 @@ def tf_augment(images, u, how: Augmentation):
     if how.flip:
         images = tf.where(u[:, 0, None, None, None] < 0.5, images[:, :, ::-1], images)
     if how.crop < 1:
-        images = tf.map_fn(lambda pair: _tf_crop(*pair, how.crop), (images, u), fn_output_signature=tf.float32)
+        images = tf.map_fn(lambda pair: _tf_crop(pair[0], pair[1], how.crop), (images, u), fn_output_signature=tf.float32)
     if how.colour:
         images = _tf_jitter(images, 1 + how.colour * (2 * u[:, 4:7] - 1))
     return images

@@ -1,0 +1,162 @@
+"""Both feeds give the same batches, whatever the host count and the starting step."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax import sharding
+from smoothswap_jax.data import faces as faces_lib
+from smoothswap_jax.data import pipeline
+from smoothswap_jax.data.augment import Augmentation
+from smoothswap_jax.data.faces import DataError, Faces
+from smoothswap_jax.data.pipeline import Sampler
+
+SIZE = 16
+HOW = Augmentation(flip=True, crop=0.8, colour=0.2)
+SAMPLERS = [Sampler(seed=3, batch=8), Sampler(seed=3, batch=8, photos=2)]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of 10 people with 3 to 5 smooth random pictures each."""
+    root, rng = tmp_path_factory.mktemp("people"), np.random.default_rng(0)
+    for person in range(10):
+        (root / f"p{person}").mkdir()
+        for photo in range(3 + person % 3):
+            small = Image.fromarray(rng.integers(0, 256, (4, 4, 3)).astype(np.uint8))
+            small.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(root / f"p{person}" / f"{photo}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def faces(photos):
+    return faces_lib.from_folder(photos, "train", SIZE, held_out_people=3)
+
+
+def first(batches, count=3):
+    with_close = list(itertools.islice(batches, count))
+    batches.close()
+    return with_close
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+def test_memory_and_tf_feeds_agree(faces, sampler):
+    mesh = sharding.make_mesh(4)
+    ours = first(pipeline.memory_batches(faces, sampler, HOW, mesh, 5))
+    theirs = first(pipeline.tf_batches(faces, sampler, HOW, mesh, 5))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert a[key].sharding.is_equivalent_to(b[key].sharding, a[key].ndim)
+            np.testing.assert_allclose(a[key], b[key], atol=2e-5)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_hosts_read_shares_of_the_same_batch(faces, sampler, hosts):
+    whole = first(pipeline.host_batches(faces, sampler, HOW, 2, 0, 1), 2)
+    shares = [first(pipeline.host_batches(faces, sampler, HOW, 2, host, hosts), 2) for host in range(hosts)]
+    for step in range(2):
+        for key in whole[step]:
+            np.testing.assert_array_equal(np.concatenate([s[step][key] for s in shares]), whole[step][key])
+
+
+@pytest.mark.parametrize("feed", [pipeline.memory_batches, pipeline.tf_batches])
+def test_a_later_start_continues_the_same_stream(faces, feed):
+    mesh, sampler = sharding.make_mesh(1), SAMPLERS[0]
+    from_start = first(feed(faces, sampler, HOW, mesh, 0), 4)
+    resumed = first(feed(faces, sampler, HOW, mesh, 3), 1)
+    for key in resumed[0]:
+        np.testing.assert_array_equal(from_start[3][key], resumed[0][key])
+    assert not np.array_equal(from_start[2]["target"], from_start[3]["target"])
+
+
+def test_pairs_hold_the_sampled_faces_and_self_pairs_are_identical(faces):
+    sampler, still = Sampler(seed=0, batch=8), Augmentation(flip=False)
+    (batch,) = first(pipeline.memory_batches(faces, sampler, still, sharding.make_mesh(1), 0), 1)
+    rows, _ = sampler.rows(0, len(faces), faces.starts)
+    wanted = faces_lib.to_float(faces_lib.in_memory(faces).images[rows])
+    np.testing.assert_allclose(np.concatenate([batch["source"], batch["target"]]), wanted, atol=1e-6)
+    (flipped,) = first(pipeline.memory_batches(faces, sampler, HOW, sharding.make_mesh(1), 0), 1)
+    np.testing.assert_array_equal(flipped["source"][0], flipped["target"][0])
+
+
+def test_augmentation_flips_half_crops_and_jitters():
+    image = np.linspace(-0.6, 0.6, 32 * 32 * 3, dtype=np.float32).reshape(1, 32, 32, 3)
+    u = np.full((1, 7), 0.5, np.float32)
+    augment = lambda u, **how: np.asarray(pipeline.augment(image, u, Augmentation(**how)))
+    np.testing.assert_array_equal(augment(u, flip=True), image)
+    np.testing.assert_array_equal(augment(u * 0, flip=True), image[:, :, ::-1])
+    # The whole image when u[1] = 1; the central 80% when it is 0 and the corner is in the middle.
+    whole, middle = u.copy(), u.copy()
+    whole[0, 1], middle[0, 1] = 1, 0
+    np.testing.assert_allclose(augment(whole, flip=False, crop=0.8), image, atol=1e-5)
+    corner = augment(middle, flip=False, crop=0.8)[0, 0, 0]
+    np.testing.assert_allclose(corner, image[0, 3, 3], atol=0.03)
+    bright = u.copy()
+    bright[0, 4] = 1
+    np.testing.assert_allclose(augment(bright, flip=False, colour=0.1) + 1, (image + 1) * 1.1, rtol=1e-5)
+
+
+def test_batches_that_do_not_divide_are_refused(faces):
+    with pytest.raises(ValueError, match="batch size 6 is not a multiple of the mesh's 4 devices"):
+        next(pipeline.memory_batches(faces, Sampler(0, 6), HOW, sharding.make_mesh(4), 0))
+    with pytest.raises(ValueError, match="batch size 6 is not a multiple of 4 hosts"):
+        next(pipeline.host_batches(faces, Sampler(0, 6), HOW, 0, 0, 4))
+
+
+@pytest.mark.parametrize("feed", [pipeline.memory_batches, pipeline.tf_batches])
+def test_an_unreadable_file_is_named(faces, feed):
+    broken = dataclasses.replace(faces, read=lambda rows: [b"\x89PNG\r\n\x1a\nrubbish" for _ in rows])
+    with pytest.raises(DataError, match=r"p\d/\d.png: not a readable image"):
+        next(feed(broken, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+
+
+def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(photos, tmp_path):
+    splits = {s: set(faces_lib.from_folder(photos, s, SIZE, 3).people) for s in ("train", "test")}
+    assert len(splits["test"]) == 3 and not splits["train"] & splits["test"]
+    assert splits["train"] | splits["test"] == {f"p{i}" for i in range(10)}
+    for person in photos.iterdir():
+        (tmp_path / person.name).symlink_to(person)
+    extra = tmp_path / "newcomer"
+    extra.mkdir()
+    Image.new("RGB", (SIZE, SIZE)).save(extra / "a.png")
+    moved = splits["test"] - set(faces_lib.from_folder(tmp_path, "test", SIZE, 3).people)
+    assert len(moved) <= 1
+
+
+@pytest.mark.parametrize(
+    "folder, held_out, message",
+    [("missing", 1, "no such folder"), ("", 10, "none for 'train'"), ("", 0, "none for 'test'")],
+)
+def test_unusable_folders_are_refused(photos, folder, held_out, message):
+    split = "test" if held_out == 0 else "train"
+    with pytest.raises(DataError, match=message):
+        faces_lib.from_folder(photos / folder, split, SIZE, held_out)
+
+
+def test_files_of_another_size_are_resized(photos):
+    small = faces_lib.in_memory(faces_lib.from_folder(photos, "train", 8, 3))
+    assert small.images.shape[1:] == (8, 8, 3)
+    assert isinstance(small, Faces) and len(small.labels) == len(small)
+
+
+def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path, monkeypatch):
+    from smoothswap_jax.data import builders
+
+    config = builders.SyntheticFacesConfig(16, people=(5, 2), photos=2, name="tiny")
+    monkeypatch.setattr(builders.SyntheticFaces, "BUILDER_CONFIGS", [config])
+    monkeypatch.setattr(builders.SyntheticFaces, "builder_configs", {"tiny": config}, raising=False)
+    read = {s: faces_lib.from_tfds("synthetic_faces/tiny", str(tmp_path), s, 16) for s in ("train", "test")}
+    for split, people in (("train", 5), ("test", 2)):
+        rendered = faces_lib.from_synthetic(split, 16, people, 2, 0)
+        np.testing.assert_array_equal(faces_lib.in_memory(read[split]).images, rendered.images)
+        np.testing.assert_array_equal(read[split].labels, rendered.labels)
+    assert not set(read["train"].people) & set(read["test"].people)
+    source = builders.load("synthetic_faces/tiny", str(tmp_path)).as_data_source(split="test")
+    factors = faces_lib.synthetic_factors("test", 2, 2, 0)
+    np.testing.assert_array_equal(source[3]["factors"]["identity"], factors.identity[3])
+    np.testing.assert_array_equal(source[3]["factors"]["pose"], factors.pose[3])

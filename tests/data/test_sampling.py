@@ -1,0 +1,85 @@
+"""Sampling is exact, stateless and the same in numpy and JAX."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smoothswap_jax.data import sampling
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 97, 1000])
+def test_shuffled_is_a_permutation_that_depends_on_its_key(n):
+    orders = [sampling.shuffled(np.arange(n), n, sampling.stream(np, key)) for key in range(3)]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    if n > 8:
+        assert not np.array_equal(orders[0], orders[1])
+
+
+def test_shuffled_mixes():
+    n = 20_000
+    order = sampling.shuffled(np.arange(n), n, sampling.stream(np, 5))
+    assert abs(np.corrcoef(order, np.arange(n))[0, 1]) < 0.03
+    assert abs(np.corrcoef(order[1:], order[:-1])[0, 1]) < 0.03
+    # The number of fixed points of a random permutation is Poisson(1).
+    assert np.sum(order == np.arange(n)) < 8
+
+
+def test_an_epoch_visits_every_example_once_and_the_next_in_another_order():
+    n, batch = 24, 8
+    targets = np.concatenate([sampling.pair_indices(0, step, batch, n)[1] for step in range(6)])
+    np.testing.assert_array_equal(np.sort(targets[:n]), np.arange(n))
+    np.testing.assert_array_equal(np.sort(targets[n:]), np.arange(n))
+    assert not np.array_equal(targets[:n], targets[n:])
+
+
+@pytest.mark.parametrize("batch, self_pairs", [(1, 1), (8, 1), (16, 2), (20, 2)])
+def test_one_pair_in_eight_is_a_self_pair_and_the_rest_is_independent(batch, self_pairs):
+    source, target = sampling.pair_indices(3, 11, batch, 10**6)
+    np.testing.assert_array_equal(source[:self_pairs], target[:self_pairs])
+    assert np.all(source[self_pairs:] != target[self_pairs:])
+
+
+def test_identities_and_their_photos_are_distinct_within_a_batch():
+    starts = np.array([0, 2, 7, 10, 14, 16, 30])
+    for step in range(20):
+        rows, labels = sampling.identity_indices(1, step, 3, 2, starts)
+        assert len(set(labels)) == 3
+        assert len(set(rows)) == 6
+        np.testing.assert_array_equal(np.repeat(labels[::2], 2), labels)
+        assert np.all((rows >= starts[labels]) & (rows < starts[labels + 1]))
+
+
+def test_all_identities_come_round_in_an_epoch():
+    starts = np.arange(0, 22, 3)
+    labels = np.concatenate([sampling.identity_indices(0, step, 2, 3, starts)[1][::3] for step in range(3)])
+    assert len(set(labels)) == 6  # 7 identities make 3 batches of 2; the one left over differs by epoch
+    left_over = {
+        (set(range(7)) - {i for s in range(3) for i in sampling.identity_indices(0, 3 * e + s, 2, 3, starts)[1]}).pop()
+        for e in range(20)
+    }
+    assert len(left_over) > 3
+
+
+def test_too_few_identities_are_refused():
+    with pytest.raises(ValueError, match="wants 8 identities; the data has 3"):
+        sampling.identity_indices(0, 0, 8, 2, np.array([0, 4, 8, 12]))
+
+
+def test_uniforms_are_uniform_and_differ_by_step_and_row():
+    u = np.concatenate([sampling.uniforms(0, step, np.arange(50), 7) for step in range(20)])
+    assert u.min() >= 0 and u.max() < 1
+    np.testing.assert_allclose(np.histogram(u, 10, (0, 1))[0] / u.size, 0.1, atol=0.015)
+    assert len(np.unique(u)) > 0.99 * u.size
+
+
+def test_numpy_and_jax_agree():
+    starts = np.array([0, 2, 7, 10, 14, 16, 30], np.int32)
+    for step in (0, 5, 100_000):
+        on_device = jax.jit(lambda s: sampling.pair_indices(7, s, 8, 1000, jnp))(step)
+        np.testing.assert_array_equal(on_device, sampling.pair_indices(7, step, 8, 1000))
+        on_device = jax.jit(lambda s: sampling.identity_indices(7, s, 3, 2, jnp.asarray(starts), jnp))(step)
+        np.testing.assert_array_equal(on_device, sampling.identity_indices(7, step, 3, 2, starts))
+        on_device = jax.jit(lambda s: sampling.uniforms(7, s, jnp.arange(4), 7, jnp))(step)
+        np.testing.assert_array_equal(on_device, sampling.uniforms(7, step, np.arange(4), 7))
