@@ -95,9 +95,10 @@ def load_config(path: str, overrides: list[str]) -> dict:
     from ml_collections import config_flags
 
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    arguments = ["smoothswap", f"--config={path}", *overrides]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
     try:
-        left = values(["smoothswap", f"--config={path}", *overrides])[1:]
+        left = values(arguments)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, FileNotFoundError) as error:
         raise ValueError(f"--config={path} {' '.join(overrides)}: {error}") from error
     if left:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -189,7 +190,9 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     )
 
 
-def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple]:
+def swapper_networks(
+    config: dict, embedder_config: dict
+) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:
     """The three networks as functions, and the (generator, discriminator) modules behind them."""
     generator = build.generator(config["generator"])
     discriminator = build.discriminator(config["discriminator"], config["data"]["size"])

@@ -62,9 +62,7 @@ def value_and_grads(module, variables, inputs, proj, train=None) -> dict[str, An
             )  # fmt: skip
             return jnp.sum(out * proj), (out, changed)
 
-        grads, (out, changed) = jax.grad(loss, argnums=(0, 1), has_aux=True)(
-            variables.get("params", {}), inputs
-        )
+        grads, (out, changed) = jax.grad(loss, argnums=(0, 1), has_aux=True)(variables.get("params", {}), inputs)
         return {"out": out, "params": grads[0], "inputs": grads[1], **changed}
 
     with jax.default_matmul_precision("highest"):
@@ -111,9 +109,7 @@ def check_module(golden, kind, module, tolerance, inputs=None, train=None, state
     got = value_and_grads(module, variables, inputs, golden.image("in/proj"), train)
     worst = {"out": relative_error(got["out"], golden.image("out/y"))}
     names = [k for k in golden.group("in/") if k != "proj"]
-    grads_in = [
-        relative_error(g, golden.image(f"grad_in/{n}")) for n, g in zip(names, got["inputs"], strict=True)
-    ]
+    grads_in = [relative_error(g, golden.image(f"grad_in/{n}")) for n, g in zip(names, got["inputs"], strict=True)]
     worst["inputs"] = max(grads_in)
     worst["params"] = max(gradient_errors(golden, kind, module, inputs, got["params"]).values())
     print({k: f"{v:.1e}" for k, v in worst.items()})

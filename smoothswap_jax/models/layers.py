@@ -48,9 +48,7 @@ def _fir_axis(x: Array, taps: np.ndarray, axis: int, up: int, down: int, pad: tu
     n = x.shape[axis]
     length = n * up + sum(pad) - len(flipped) + 1
     if length < 1:
-        raise ValueError(
-            f"upfirdn2d: {n} samples with up {up} and pad {pad} are shorter than {len(taps)} taps"
-        )
+        raise ValueError(f"upfirdn2d: {n} samples with up {up} and pad {pad} are shorter than {len(taps)} taps")
     if up == 1:
         terms = [(t - pad[0], weight) for t, weight in enumerate(flipped)]
         return _weighted_sum(x, terms, (length - 1) // down + 1, down, axis)
@@ -83,9 +81,7 @@ def upfirdn2d(
     if k.ndim != 2:
         raise ValueError(f"upfirdn2d: the kernel has {k.ndim} axes, wanted 1 or 2")
     rows = np.eye(len(k))
-    parts = [
-        _fir_axis(_fir_axis(x, row, 2, up, down, pad), rows[i], 1, up, down, pad) for i, row in enumerate(k)
-    ]
+    parts = [_fir_axis(_fir_axis(x, row, 2, up, down, pad), rows[i], 1, up, down, pad) for i, row in enumerate(k)]
     return sum(parts[1:], parts[0])
 
 
@@ -130,9 +126,7 @@ def conv2d(
     x: Float[Array, "b h w c"], w: Float[Array, "kh kw c d"], stride: int = 1, padding: str = "SAME"
 ) -> Float[Array, "b h2 w2 d"]:
     """Plain convolution (cross-correlation) with an HWIO weight."""
-    return jax.lax.conv_general_dilated(
-        x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return jax.lax.conv_general_dilated(x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def conv_downsample_2d(
@@ -203,9 +197,7 @@ def minibatch_stddev(
     b, h, w, c = x.shape
     g = b if group_size is None else min(b, group_size)
     if b % g:
-        raise ValueError(
-            f"minibatch_stddev: batch {b} is not divisible by its group {g} (= min(batch, group_size))"
-        )
+        raise ValueError(f"minibatch_stddev: batch {b} is not divisible by its group {g} (= min(batch, group_size))")
     if c % num_features:
         raise ValueError(f"minibatch_stddev: {c} channels do not split into {num_features} features")
     y = at_least_float32(x).reshape(g, b // g, h, w, num_features, c // num_features)

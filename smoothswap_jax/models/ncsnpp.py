@@ -68,9 +68,7 @@ class Downsample(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 features"]:
         if not self.fir:
-            conv = nn.Conv(
-                self.features, (3, 3), 2, dtype=self.dtype, kernel_init=default_init(), name="conv"
-            )
+            conv = nn.Conv(self.features, (3, 3), 2, dtype=self.dtype, kernel_init=default_init(), name="conv")
             return conv(x)
         w, b = FirConv(self.features, name="conv")(x.shape[-1])
         y = conv_downsample_2d(x.astype(self.dtype), w.astype(self.dtype), tuple(self.fir_kernel))
@@ -300,9 +298,7 @@ class NCSNpp(nn.Module):
         return _conv(channels, 3, self.dtype, f"{name}_conv", scale)(h)
 
     @nn.nowrap
-    def _output_pyramid(
-        self, pyramid: Array | None, h: Array, level: int, channels: int
-    ) -> tuple[Any, Array]:
+    def _output_pyramid(self, pyramid: Array | None, h: Array, level: int, channels: int) -> tuple[Any, Array]:
         fir_kernel = tuple(self.fir_kernel)
         if self.progressive == "output_skip":
             image = self._head(h, f"up{level}", channels, self.init_scale).astype(jnp.float32)

@@ -75,9 +75,7 @@ class Bottleneck(nn.Module):
         h = nn.relu(norm(_conv(self.width, 3, s2, self.dtype, "conv2")(h), name="bn2"))
         h = norm(_conv(4 * self.width, 1, 1, self.dtype, "conv3")(h), name="bn3")
         if self.stride != 1 or x.shape[-1] != 4 * self.width:
-            x = norm(
-                _conv(4 * self.width, 1, self.stride, self.dtype, "downsample_conv")(x), name="downsample_bn"
-            )
+            x = norm(_conv(4 * self.width, 1, self.stride, self.dtype, "downsample_conv")(x), name="downsample_bn")
         return nn.relu(h + x)
 
 

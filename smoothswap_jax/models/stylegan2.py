@@ -28,9 +28,7 @@ class DiscriminatorBlock(nn.Module):
         fir, dtype = tuple(self.fir_kernel), self.dtype
         h = scaled_leaky_relu(EqualConv(x.shape[-1], 3, dtype=dtype, name="conv1")(x))
         h = EqualConv(self.features, 3, down=True, fir_kernel=fir, dtype=dtype, name="conv2")(h)
-        skip = EqualConv(
-            self.features, 1, down=True, fir_kernel=fir, use_bias=False, dtype=dtype, name="skip"
-        )(x)
+        skip = EqualConv(self.features, 1, down=True, fir_kernel=fir, use_bias=False, dtype=dtype, name="skip")(x)
         return (scaled_leaky_relu(h) + skip) / math.sqrt(2.0)
 
 

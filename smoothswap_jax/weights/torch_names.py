@@ -94,13 +94,18 @@ _BLOCK = {
 }
 
 
+def _score_sde_layer(layers: list[str], fir: bool) -> str:
+    """score_sde's name of the layer inside of a module; empty for a module that is a layer itself."""
+    if not layers:
+        return ""
+    return "Conv2d_0" if fir and layers[0] == "conv" else _BLOCK[layers[0]]
+
+
 def _score_sde_torch_leaf(path: Path, ndim: int, prefix: str, fir: bool) -> Source:
     """`path` is the leaf inside one of score_sde's modules, which is called `prefix`."""
     *layers, leaf = path
-    if not layers:
-        return _torch_leaf(prefix, leaf, ndim)
-    layer = "Conv2d_0" if fir and layers[0] == "conv" else _BLOCK[layers[0]]
-    name = f"{prefix}.{layer}".lstrip(".")
+    layer = _score_sde_layer(layers, fir)
+    name = f"{prefix}.{layer}".strip(".")
     if layer.startswith("NIN"):  # [in, out] in torch as well
         return Source(f"{name}.{'W' if leaf == 'kernel' else 'b'}")
     return _torch_leaf(name, leaf, ndim)
@@ -108,10 +113,11 @@ def _score_sde_torch_leaf(path: Path, ndim: int, prefix: str, fir: bool) -> Sour
 
 def _score_sde_flax_leaf(path: Path, prefix: str, fir: bool) -> Source:
     *layers, leaf = path
-    layer = "Conv2d_0" if layers and fir and layers[0] == "conv" else _BLOCK[layers[0]] if layers else ""
-    if layer.startswith(("NIN", "Conv2d")):
-        small = layer.startswith("Conv2d")
-        leaf = ("w" if small else "W") if leaf == "kernel" else "b"
+    layer = _score_sde_layer(layers, fir)
+    if layer.startswith("NIN"):
+        leaf = "W" if leaf == "kernel" else "b"
+    elif layer.startswith("Conv2d"):
+        leaf = "w" if leaf == "kernel" else "b"
     return Source("/".join(part for part in (prefix, layer, leaf) if part))
 
 
@@ -280,9 +286,7 @@ def _strip(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return names
 
 
-def to_variables(
-    kind: str, state: Mapping[str, np.ndarray], module: nn.Module, *inputs: Any
-) -> dict[str, Any]:
+def to_variables(kind: str, state: Mapping[str, np.ndarray], module: nn.Module, *inputs: Any) -> dict[str, Any]:
     """Fill `module`'s variables from the tensors of a published checkpoint.
 
     kind: a key of KINDS. state: flat {name: array}; slashes separate the names of Flax kinds. inputs: as for

@@ -1,0 +1,171 @@
+"""The loop: same numbers on any number of devices, exact resume after any kind of stop, clear aborts."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from smoothswap_jax import checkpoint, runlog, stages
+from smoothswap_jax import train as train_lib
+from smoothswap_jax.build import ConfigError
+from smoothswap_jax.checkpoint import CheckpointError
+from tests import tiny_runs
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    return tiny_runs.make_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="module")
+def embedder(people, tmp_path_factory):
+    """A trained run of stage 1."""
+    run = tmp_path_factory.mktemp("runs") / "embedder"
+    train_lib.train(tiny_runs.config("embedder", people), run, devices=2)
+    return run
+
+
+def rows(run):
+    return runlog.read_metrics(run / runlog.NAME)
+
+
+@pytest.mark.parametrize("stage", ["embedder", "swapper"])
+def test_one_and_eight_devices_agree_over_three_steps(stage, people, embedder, tmp_path):
+    # SGD, since Adam's first steps turn the rounding of a near-zero gradient into a full step.
+    names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]
+    sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.05))}
+    config = tiny_runs.config(stage, people, embedder, steps=3, eval_steps=3, **sgd)
+    for devices in (1, 8):
+        train_lib.train(config, tmp_path / str(devices), devices=devices)
+    one, eight = rows(tmp_path / "1"), rows(tmp_path / "8")
+    assert [r.keys() for r in one] == [r.keys() for r in eight]
+    for a, b in zip(one, eight, strict=True):
+        for key in a:
+            assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-6), f"step {a['step']}: {key}"
+    name = "params" if stage == "embedder" else "generator"
+    trees = [checkpoint.load_parts(tmp_path / d, (name,))[0][name] for d in ("1", "8")]
+    for a, b in zip(*map(jax.tree.leaves, trees), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+KILL = """
+import os, signal
+from smoothswap_jax import {module} as module
+original = module.{function}
+def killed(*args):
+    original(*args)
+    if args[1] == {step}:
+        os.kill(os.getpid(), signal.{signal})
+module.{function} = killed
+"""
+BETWEEN_SAVES = KILL.format(module="runlog", function="RunLog.metrics", step=3, signal="SIGKILL")
+# save() returns while a background thread still writes the files.
+IN_MID_SAVE = KILL.format(module="checkpoint", function="save", step=4, signal="SIGKILL")
+TERMINATED = KILL.format(module="runlog", function="RunLog.metrics", step=3, signal="SIGTERM")
+
+
+@pytest.mark.parametrize("stage", ["embedder", "swapper"])
+def test_a_killed_run_resumes_to_the_same_metrics_and_state(stage, people, embedder, tmp_path):
+    arguments = tiny_runs.overrides(stage, people, embedder)
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    done = tiny_runs.run_train(stage, calm, arguments)
+    assert done.returncode == 0, done.stderr
+    for accident in (BETWEEN_SAVES, IN_MID_SAVE):
+        died = tiny_runs.run_train(stage, killed, arguments, prelude=accident)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    assert max(int(p.name) for p in (killed / "checkpoints").iterdir() if p.name.isdigit()) < 6
+    resumed = tiny_runs.run_train(stage, killed, arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert (killed / runlog.NAME).read_bytes() == (calm / runlog.NAME).read_bytes()
+    assert [row["step"] for row in rows(calm) if "train/gradient_norm" in row or "train/g_loss" in row] == [*range(6)]
+    names = ("params", "batch_stats", "optimizer") if stage == "embedder" else ("generator", "generator_ema")
+    states = [checkpoint.load_parts(run, names)[0] for run in (calm, killed)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_sigterm_saves_at_once_and_the_run_continues_bit_for_bit(people, embedder, tmp_path):
+    arguments = tiny_runs.overrides("swapper", people, embedder, checkpoint_steps=0)
+    stopped = tiny_runs.run_train("swapper", tmp_path / "run", arguments, prelude=TERMINATED)
+    assert stopped.returncode == 0, stopped.stderr
+    assert "stopped by a signal at step" in stopped.stderr
+    saved = [int(p.name) for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert len(saved) == 1 and 3 <= saved[0] < 6
+    assert tiny_runs.run_train("swapper", tmp_path / "run", arguments).returncode == 0
+    assert tiny_runs.run_train("swapper", tmp_path / "calm", arguments).returncode == 0
+    steps = lambda run: [row for row in rows(tmp_path / run) if "train/g_loss" in row]
+    assert steps("run") == steps("calm")
+
+
+def test_a_run_writes_config_metrics_pictures_and_a_copy_of_its_embedder(people, embedder, tmp_path):
+    evaluation = train_lib.train(tiny_runs.config("swapper", people, embedder), tmp_path, devices=1)
+    assert {p.name for p in (tmp_path / "images").iterdir()} == {f"{s:07d}.png" for s in (0, 3, 6)}
+    assert json.loads((tmp_path / "config.json").read_text())["generator"]["nf"] == 8
+    assert list((tmp_path / "tensorboard").iterdir())
+    assert rows(tmp_path)[0]["eval/cosine_to_target"] == pytest.approx(1.0)  # G(x, z) == x before training
+    assert rows(tmp_path)[-1]["eval/cosine_to_source"] == evaluation["eval/cosine_to_source"]
+    original, copy = stages.load_embedder(embedder), stages.load_embedder(tmp_path / "embedder")
+    assert original[0] == copy[0]
+    jax.tree.map(np.testing.assert_array_equal, original[1], copy[1])
+
+
+def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people, embedder, tmp_path):
+    train_lib.train(tiny_runs.config("swapper", people, embedder), tmp_path, devices=1)
+    swap, size = stages.load_swap(tmp_path)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
+    parts, meta, step = checkpoint.load_parts(tmp_path, ("generator", "generator_ema"))
+    networks, _ = stages.swapper_networks(meta["config"], stages.load_embedder(embedder)[0])
+    z = networks.embed(stages.load_embedder(embedder)[1], images[:1])
+    outputs = {name: networks.generate(parts[name], images[1:], z) for name in parts}
+    np.testing.assert_allclose(swap(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
+    assert np.abs(outputs["generator"] - outputs["generator_ema"]).max() > 1e-4
+    assert step == 6
+
+
+def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people, tmp_path):
+    config = tiny_runs.config("embedder", people, **{"optimizer.learning_rate": 1e30, "optimizer.warmup_steps": 0})
+    with pytest.raises(train_lib.NotFiniteError, match=r"step \d: .*train/"):
+        train_lib.train(config | {"checkpoint_steps": 1}, tmp_path, devices=1)
+    assert any(p.name.isdigit() for p in (tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(
+    "fields, error, message",
+    [
+        ({"embedder.norm": "bach"}, ValueError, "norm is 'bach'"),
+        ({"embedder.dtype": "float8"}, ConfigError, "config.embedder.dtype is 'float8'"),
+        ({"objective.kind": "triplet"}, ValueError, "triplet"),
+        ({"optimizer.name": "lion"}, ConfigError, "'lion'"),
+        ({"optimizer.schedule": "step"}, ConfigError, "'step'"),
+        ({"data.kind": "lmdb"}, ConfigError, "config.data.kind is 'lmdb'"),
+        ({"data.feed": "disk"}, ConfigError, "config.data.feed is 'disk'"),
+        ({"batch": 6}, ValueError, "batch size 6 is not a multiple of the mesh's 4 devices"),
+        ({"stage": "judge"}, ConfigError, "config.stage is 'judge'"),
+    ],
+)
+def test_unusable_config_values_are_named(fields, error, message, people, tmp_path):
+    with pytest.raises(error, match=message):
+        train_lib.train(tiny_runs.config("embedder", people, **fields), tmp_path, devices=4)
+
+
+def test_a_swapper_needs_a_run_of_an_embedder(people, embedder, tmp_path):
+    with pytest.raises(ConfigError, match=r"config.embedder.checkpoint is not set"):
+        train_lib.train(tiny_runs.config("swapper", people) | {"embedder": {"checkpoint": None}}, tmp_path, devices=1)
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        train_lib.train(tiny_runs.config("swapper", people, tmp_path / "no"), tmp_path / "a", devices=1)
+
+
+def test_a_checkpoint_of_other_networks_is_refused(people, tmp_path):
+    train_lib.train(tiny_runs.config("embedder", people, steps=2), tmp_path, devices=1)
+    with pytest.raises(CheckpointError, match="does not fit this config's networks"):
+        train_lib.train(tiny_runs.config("embedder", people, steps=4, **{"embedder.dim": 12}), tmp_path, devices=1)
+
+
+@pytest.mark.parametrize("kind", ["arcface", "cosface", "softmax"])
+def test_classification_objectives_train(kind, people, tmp_path):
+    config = tiny_runs.config("embedder", people, steps=2, **{"objective.kind": kind, "objective.scale": 16.0})
+    evaluation = train_lib.train(config, tmp_path, devices=1)
+    assert 0 <= evaluation["eval/auc"] <= 1
+    parts, _, _ = checkpoint.load_parts(tmp_path, ("params",))
+    assert parts["params"]["classifier"]["kernel"].shape == (8, 8)  # 8 training people

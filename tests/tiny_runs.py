@@ -1,0 +1,81 @@
+"""Configs, data and processes for training runs of seconds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smoothswap_jax.main import load_config
+
+ROOT = Path(__file__).parents[1]
+SIZE = 16
+
+
+def make_people(root: Path, people: int = 12, photos: int = 3) -> Path:
+    """Smooth random pictures, alike within a person, as DIR/<person>/<photo>.png."""
+    rng = np.random.default_rng(0)
+    for person in range(people):
+        folder = root / f"person{person}"
+        folder.mkdir(parents=True)
+        face = rng.integers(60, 196, (4, 4, 3))
+        for photo in range(photos):
+            small = Image.fromarray((face + rng.integers(-50, 50, (4, 4, 3))).astype(np.uint8))
+            small.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(folder / f"{photo}.png")
+    return root
+
+
+def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) -> list[str]:
+    """Command-line overrides that make a config small enough for a test."""
+    common = {
+        "steps": 6,
+        "batch": 8,
+        "eval_images": 6,
+        "log_steps": 1,
+        "eval_steps": 2,
+        "checkpoint_steps": 2,
+        "data.kind": "folder",
+        "data.dir": people,
+        "data.size": SIZE,
+        "data.held_out_people": 4,
+    }
+    own = {
+        "embedder": {
+            "embedder.stage_sizes": "(1, 1)",
+            "embedder.width": 4,
+            "embedder.hidden": 8,
+            "embedder.dim": 8,
+            "embedder.norm": "batch",
+        },
+        "swapper": {
+            "embedder.checkpoint": embedder,
+            "generator.nf": 8,
+            "generator.ch_mult": "(1, 2)",
+            "generator.attn_resolutions": "(8,)",
+            "discriminator.channel_base": 128,
+            "discriminator.channel_max": 8,
+            "log_images_steps": 3,
+            "objective.r1_interval": 2,
+        },
+    }[stage]
+    values = common | own | fields
+    return [f"--config.{key}={value}" for key, value in values.items()]
+
+
+def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> dict:
+    return load_config(str(ROOT / "configs" / f"{stage}.py:tiny32"), overrides(stage, people, embedder, **fields))
+
+
+def run_train(stage: str, workdir: Path, arguments: list[str], prelude: str = "") -> subprocess.CompletedProcess:
+    """`smoothswap train` in a process of its own; `prelude` is Python that runs first, to stage an accident."""
+    command = ["train", f"--config={ROOT}/configs/{stage}.py:tiny32", f"--workdir={workdir}", "--devices=2", *arguments]
+    code = f"{prelude}\nimport sys\nfrom smoothswap_jax.main import main\nsys.exit(main({command!r}))"
+    environment = os.environ | {
+        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "xla"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
