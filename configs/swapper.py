@@ -16,7 +16,7 @@ PRESETS = {
         generator=dict(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,)),
         discriminator=dict(channel_base=512, channel_max=64),
         batch=16,
-        steps=2700,
+        steps=4000,
     ),
     "small64": dict(
         size=64,
@@ -85,15 +85,15 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
 
     c.objective = ConfigDict()  # fields of steps.SwapperObjective
     c.objective.identity = 4.0  # lambda_id
-    c.objective.change = 4.0 if laptop else 1.0  # lambda_chg
+    c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
-    c.objective.identity_warmup_steps = c.get_ref("steps") // 8 if laptop else 0
-    c.objective.r1_gamma = 0.1 if laptop else 1.0  # grows with resolution: .1 at 32 px, 1 at 256 px
+    c.objective.identity_warmup_steps = c.get_ref("steps") // 40 if laptop else 0
+    c.objective.r1_gamma = 0.05 if laptop else 1.0  # grows with resolution
     c.objective.r1_interval = 8 if laptop else 16
     c.objective.ema_decay = 0.998 if laptop else 0.999
 
     c.generator_optimizer = _adam(1e-3, laptop)
-    c.discriminator_optimizer = _adam(2e-3 if laptop else 4e-3, laptop)
+    c.discriminator_optimizer = _adam(3e-3 if laptop else 4e-3, laptop)
 
     c.data = _data(preset["size"], laptop)
     c.augment = ConfigDict()
@@ -104,7 +104,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.eval_images = 64  # pairs of held-out people
     c.log_steps = 10
     c.eval_steps = 250 if laptop else 5000
-    c.log_images_steps = 250 if laptop else 5000  # grid of swaps under WORKDIR/images
+    c.log_images_steps = 500 if laptop else 5000  # grid of swaps under WORKDIR/images
     c.checkpoint_steps = 500 if laptop else 5000
     c.keep = 3  # newest checkpoints
     return c

@@ -14,6 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     if rest and args.verb != "train":
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells each file it touches
     args.overrides = rest
     try:
         return args.run(args) or 0
