@@ -14,7 +14,6 @@ from pathlib import Path
 import jax
 import numpy as np
 
-import smoothswap_jax
 from smoothswap_jax import build, runlog, sharding, stages
 from smoothswap_jax.data.prepare import prepare_folder
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
@@ -76,7 +75,7 @@ def _say(text: str) -> None:
 
 def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
     """The stage's config file at the demo's variant, as plain dicts."""
-    path = Path(smoothswap_jax.__file__).parents[1] / "configs" / f"{stage}.py"
+    path = Path(__file__).parents[1] / "configs" / f"{stage}.py"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not found; the demo runs from a clone of the repository")
     spec = importlib.util.spec_from_file_location(f"demo_config_{stage}", path)

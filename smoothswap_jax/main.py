@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if args.verbose:
             raise
-        print(f"smoothswap {args.verb}: {error}", file=sys.stderr)
+        print(f"smoothswap {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 
@@ -101,7 +101,9 @@ def load_config(path: str, overrides: list[str]) -> dict:
     try:
         left = values(arguments)[1:]
     except (flags.Error, AttributeError, KeyError, TypeError, FileNotFoundError) as error:
-        raise ValueError(f"--config={path} {' '.join(overrides)}: {error}") from error
+        # ml_collections puts a traceback into its messages; the reason is their last line.
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"--config={path}: {reason}") from error
     if left:
         raise ValueError(f"unrecognised arguments: {' '.join(left)}")
     return values.config.to_dict()

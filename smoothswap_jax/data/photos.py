@@ -75,9 +75,7 @@ def load_photo(path: PathLike) -> Photo:
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
-        raise PhotoError(
-            f"{name}: found a damaged or truncated image ({error}); wanted a whole one"
-        ) from error
+        raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
 
 
 def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
@@ -91,9 +89,7 @@ def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
     if image.mode.startswith("I"):  # 16-bit PNG and TIFF are "I;16", 16-bit PGM is "I"
         levels = np.asarray(image).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65535:
-            raise PhotoError(
-                f"{name}: found grey levels {levels.min()}..{levels.max()}; wanted 16 bits, 0..65535"
-            )
+            raise PhotoError(f"{name}: found grey levels {levels.min()}..{levels.max()}; wanted 16 bits, 0..65535")
         grey = np.rint(levels / 257.0).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or image.has_transparency_data:
@@ -142,9 +138,7 @@ def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None =
     form, options = _WRITERS[target.suffix.lower()]
     if text is not None:
         if form != "PNG":
-            raise PhotoError(
-                f"{target}: found text fields for {form}; wanted a .png name, only PNG keeps them"
-            )
+            raise PhotoError(f"{target}: found text fields for {form}; wanted a .png name, only PNG keeps them")
         info = PngImagePlugin.PngInfo()
         for key, value in text.items():
             info.add_itxt(key, value)
@@ -154,9 +148,7 @@ def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None =
         Image.fromarray(image).save(part, format=form, **options)
         os.replace(part, target)
     except (OSError, ValueError) as error:
-        raise PhotoError(
-            f"{target}: could not write {image.shape[1]}x{image.shape[0]} as {form} ({error})"
-        ) from error
+        raise PhotoError(f"{target}: could not write {image.shape[1]}x{image.shape[0]} as {form} ({error})") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -189,14 +181,10 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             if "srgb" in ImageCms.getProfileDescription(profile).lower():
                 return image.convert("RGB")  # a conversion sRGB -> sRGB would only add rounding
-            converted = ImageCms.profileToProfile(
-                image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
             # The pixels are good; only their exact shade is uncertain. Worth a word, not a refusal.
-            warnings.warn(
-                f"{name}: unusable colour profile ({error}); its colours are read as sRGB", stacklevel=3
-            )
+            warnings.warn(f"{name}: unusable colour profile ({error}); its colours are read as sRGB", stacklevel=3)
     return image.convert("RGB")

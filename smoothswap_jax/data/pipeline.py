@@ -156,7 +156,9 @@ def tf_augment(images, u, how: Augmentation):
     if how.flip:
         images = tf.where(u[:, 0, None, None, None] < 0.5, images[:, :, ::-1], images)
     if how.crop < 1:
-        images = tf.map_fn(lambda pair: _tf_crop(pair[0], pair[1], how.crop), (images, u), fn_output_signature=tf.float32)
+        images = tf.map_fn(
+            lambda pair: _tf_crop(pair[0], pair[1], how.crop), (images, u), fn_output_signature=tf.float32
+        )
     if how.colour:
         images = _tf_jitter(images, 1 + how.colour * (2 * u[:, 4:7] - 1))
     return images

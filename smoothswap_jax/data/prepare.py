@@ -92,14 +92,10 @@ def _check_folders(source: Path, out: Path, size: int) -> None:
     if size < 1:
         raise ValueError(f"size: found {size}; wanted a positive number of pixels")
     if not source.is_dir():
-        raise ValueError(
-            f"{source}: found no such folder; wanted one with a folder of photos for each person"
-        )
+        raise ValueError(f"{source}: found no such folder; wanted one with a folder of photos for each person")
     inside, outside = out.resolve(), source.resolve()
     if inside == outside or outside in inside.parents or inside in outside.parents:
-        raise ValueError(
-            f"{out}: lies in {source} or around it; wanted a separate folder for the aligned faces"
-        )
+        raise ValueError(f"{out}: lies in {source} or around it; wanted a separate folder for the aligned faces")
 
 
 def _list_photos(source: Path) -> tuple[list[Path], list[tuple[str, str]]]:

@@ -69,9 +69,7 @@ def image_grid(
 def _common_shape(rows: Sequence[Sequence[np.ndarray | None]]) -> tuple[int, ...]:
     shapes = {np.shape(image) for row in rows for image in row if image is not None}
     if len({len(row) for row in rows}) != 1 or len(shapes) != 1:
-        raise ValueError(
-            f"a grid needs rows of one length and images of one shape, found shapes {sorted(shapes)}"
-        )
+        raise ValueError(f"a grid needs rows of one length and images of one shape, found shapes {sorted(shapes)}")
     (shape,) = shapes
     if len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"grid images must have shape [h, w, 3], found {shape}")
@@ -90,9 +88,7 @@ def swap_grid(
     Images are floats in [-1, 1] or uint8. Raises ValueError when `swaps` is not sources x targets.
     """
     if swaps.shape[:2] != (len(sources), len(targets)):
-        raise ValueError(
-            f"swaps must be {len(sources)} x {len(targets)}, found {swaps.shape[0]} x {swaps.shape[1]}"
-        )
+        raise ValueError(f"swaps must be {len(sources)} x {len(targets)}, found {swaps.shape[0]} x {swaps.shape[1]}")
     rows: list[list[np.ndarray | None]] = [[None, *targets]]
     rows += [[source, *line] for source, line in zip(sources, swaps, strict=True)]
     return image_grid(rows, scale=scale, resample=resample, pad=2, header_pad=max(4, 2 * scale))

@@ -127,9 +127,7 @@ def write_report(out_dir: str | Path, report: Report) -> Path:
     for name, data in zip(names, files, strict=True):
         write_atomically(out / name, data)
     write_atomically(out / "report.html", page.encode("utf-8"))
-    write_atomically(
-        out / "report.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
-    )
+    write_atomically(out / "report.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
     return out / "report.html"
 
 
@@ -137,9 +135,7 @@ def _jinja2() -> ModuleType:
     try:
         import jinja2
     except ImportError as error:
-        message = (
-            "writing a report needs jinja2: install the `eval` extra, pip install 'smoothswap-jax[eval]'"
-        )
+        message = "writing a report needs jinja2: install the `eval` extra, pip install 'smoothswap-jax[eval]'"
         raise ImportError(message) from error
     return jinja2
 
@@ -170,14 +166,10 @@ def _table_content(table: Table) -> dict[str, Any]:
         raise ValueError(f"table {table.title!r}: column names must differ, found {columns}")
     for column, direction in table.better.items():
         if column not in columns or direction not in _ARROWS:
-            raise ValueError(
-                f"table {table.title!r}: better[{column!r}] = {direction!r} fits no column or arrow"
-            )
+            raise ValueError(f"table {table.title!r}: better[{column!r}] = {direction!r} fits no column or arrow")
     for i, row in enumerate(table.rows):
         if len(row) != len(columns):
-            raise ValueError(
-                f"table {table.title!r}: row {i} has {len(row)} cells for {len(columns)} columns"
-            )
+            raise ValueError(f"table {table.title!r}: row {i} has {len(row)} cells for {len(columns)} columns")
     rows = [dict(zip(columns, row, strict=True)) for row in table.rows]
     return {
         "title": table.title, "caption": table.caption, "columns": columns, "better": dict(table.better),
@@ -194,13 +186,8 @@ def _curve_content(curve: Curve) -> dict[str, Any]:
         if np.ndim(x) != 1 or np.shape(x) != np.shape(y) or len(x) == 0:
             raise ValueError(f"curve {curve.title!r}: series {name!r} has {len(x)} x for {len(y)} y values")
         if curve.log_y and min(y) <= 0:
-            raise ValueError(
-                f"curve {curve.title!r}: series {name!r} must be positive on a log axis, found {min(y)}"
-            )
-    series = {
-        name: {"x": np.asarray(x).tolist(), "y": np.asarray(y).tolist()}
-        for name, (x, y) in curve.series.items()
-    }
+            raise ValueError(f"curve {curve.title!r}: series {name!r} must be positive on a log axis, found {min(y)}")
+    series = {name: {"x": np.asarray(x).tolist(), "y": np.asarray(y).tolist()} for name, (x, y) in curve.series.items()}
     return {
         "title": curve.title, "caption": curve.caption, "x_label": curve.x_label, "y_label": curve.y_label,
         "log_y": curve.log_y, "series": series,
@@ -211,9 +198,7 @@ def _plain(value: Any, key: str) -> Any:
     """`value` in the types JSON knows; `key` is its path, for the error message."""
     if value is None or isinstance(value, str | bool | int):
         return value
-    if isinstance(value, np.bool_ | np.integer | np.floating) or (
-        isinstance(value, np.ndarray) and value.ndim == 0
-    ):
+    if isinstance(value, np.bool_ | np.integer | np.floating) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return _plain(value.item(), key)
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -295,9 +280,7 @@ def _png(picture: Picture) -> bytes:
         image = picture.image
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
             wanted = "uint8 [h, w, 3] or [h, w]"
-            raise ValueError(
-                f"picture {picture.title!r} must be {wanted}, found {image.dtype}{list(image.shape)}"
-            )
+            raise ValueError(f"picture {picture.title!r} must be {wanted}, found {image.dtype}{list(image.shape)}")
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, format="PNG", optimize=True)
         return buffer.getvalue()
@@ -326,9 +309,7 @@ def _plot(curve: Curve) -> dict[str, Any]:
     left, bottom = _PLOT["left"], _PLOT["height"] - _PLOT["bottom"]
     wide, tall = _PLOT["width"] - left - _PLOT["right"], bottom - _PLOT["top"]
     scale = np.log10 if curve.log_y else np.asarray
-    series = {
-        n: (np.asarray(x, np.float64), scale(np.asarray(y, np.float64))) for n, (x, y) in curve.series.items()
-    }
+    series = {n: (np.asarray(x, np.float64), scale(np.asarray(y, np.float64))) for n, (x, y) in curve.series.items()}
     x_ticks, (x0, x1) = _axis([x for x, _ in series.values()], log=False)
     y_ticks, (y0, y1) = _axis([y for _, y in series.values()], log=curve.log_y)
     lines = []

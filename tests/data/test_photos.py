@@ -182,9 +182,7 @@ def test_missing_folder_and_pipe(tmp_path):
         load_photo(tmp_path / "pipe.jpg")
 
 
-@pytest.mark.parametrize(
-    "shape", [(10_000, 9_000), (50_000, 50_000)]
-)  # just over ours; over Pillow's own limit
+@pytest.mark.parametrize("shape", [(10_000, 9_000), (50_000, 50_000)])  # just over ours; over Pillow's own limit
 def test_absurd_size_is_refused_before_decoding(tmp_path, shape):
     path = tmp_path / "bomb.png"
     path.write_bytes(_png_header(*shape))

@@ -117,9 +117,7 @@ def test_second_run_does_only_what_is_missing(tmp_path, messy):
     before = {name: (out / name).read_bytes() for name in results(out)}
     stamps = {name: (out / name).stat().st_mtime_ns for name in results(out) if name != "rejected.csv"}
     looked.clear()
-    assert prepare_folder(messy, out, 32, detect=detect) == PrepareCounts(
-        found=12, written=0, kept=4, rejected=8
-    )
+    assert prepare_folder(messy, out, 32, detect=detect) == PrepareCounts(found=12, written=0, kept=4, rejected=8)
     assert len(looked) == 1  # the photo without a face gets another chance
     assert {name: (out / name).read_bytes() for name in results(out)} == before
     assert {name: (out / name).stat().st_mtime_ns for name in stamps} == stamps
@@ -169,9 +167,7 @@ def test_london(tmp_path):
     for person in ("001", "009"):
         (tmp_path / "people" / person).mkdir(parents=True)
         for view in ("neutral_front", "smiling_left_3quarter", "neutral_right_profile"):
-            (tmp_path / "people" / person / f"{view}.jpg").symlink_to(
-                FACES / "london" / person / f"{view}.jpg"
-            )
+            (tmp_path / "people" / person / f"{view}.jpg").symlink_to(FACES / "london" / person / f"{view}.jpg")
     counts = prepare_folder(tmp_path / "people", tmp_path / "out", 64)
     assert counts == PrepareCounts(found=6, written=4, kept=0, rejected=2)
     assert set(rejected(tmp_path / "out")) == {

@@ -160,9 +160,7 @@ def test_roc_auc_extremes_and_chance() -> None:
 def _coverage(n_repeats: int, draw) -> float:
     """Share of repetitions whose interval holds the truth; `draw(rng, i)` returns (interval, truth)."""
     rng = np.random.default_rng(0)
-    hits = [
-        interval.low <= truth <= interval.high for interval, truth in (draw(rng, i) for i in range(n_repeats))
-    ]
+    hits = [interval.low <= truth <= interval.high for interval, truth in (draw(rng, i) for i in range(n_repeats))]
     return float(np.mean(hits))
 
 

@@ -80,9 +80,7 @@ def _sample(tmp_path: Path) -> Report:
         caption="lower MSE",
         better={"MSE": "lower", "cosine": "higher"},
     )
-    curve = Curve(
-        "Loss", {"G": ([0, 10, 20], [3.0, 2.0, 1.5]), "D": (np.arange(3), np.ones(3))}, "step", "loss"
-    )
+    curve = Curve("Loss", {"G": ([0, 10, 20], [3.0, 2.0, 1.5]), "D": (np.arange(3), np.ones(3))}, "step", "loss")
     return Report(
         "A <script>alert(1)</script> report",
         intro=("First & only paragraph, see https://example.org.",),
@@ -159,9 +157,7 @@ def test_page_loads_nothing(written) -> None:
 
 def test_curve_lies_where_its_numbers_say(written) -> None:
     _, page, _ = written
-    lines = [
-        np.array([point.split(",") for point in a["points"].split()], float) for a in page.all("polyline")
-    ]
+    lines = [np.array([point.split(",") for point in a["points"].split()], float) for a in page.all("polyline")]
     g, d = lines
     assert len(g) == len(d) == 3
     # y grows downwards: 3.0 is highest; 2.0 lies two thirds of the way from 1.5 up to 3.0.
@@ -284,9 +280,7 @@ NAN, INF = float("nan"), float("inf")
         (Report("r", pictures=[Picture("p", np.zeros((4, 4, 4), np.uint8))]), r"uint8 .*\[4, 4, 4\]"),
     ],
 )
-def test_unfit_values_are_refused_by_name_before_anything_is_written(
-    tmp_path: Path, report, key: str
-) -> None:
+def test_unfit_values_are_refused_by_name_before_anything_is_written(tmp_path: Path, report, key: str) -> None:
     with pytest.raises(ValueError, match=key):
         write_report(tmp_path / "out", report)
     assert not (tmp_path / "out").exists()
