@@ -89,6 +89,8 @@ def _data(size: int, laptop: bool) -> ConfigDict:
     data.size = size  # pixels
     data.people = 2000  # synthetic: identities to render for training
     data.photos = 4  # synthetic: photos of each
+    # synthetic: how far expression, pose and light stray from their means; 1 is the whole world, yaw to 35 degrees
+    data.spread = 0.5 if size == 32 else 1.0
     data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     data.seed = 0  # synthetic: of the world, independent of the run's seed
     data.dir = placeholder(str)  # folder: DIR/<person>/<photo>; tfds: data_dir

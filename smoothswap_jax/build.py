@@ -93,11 +93,13 @@ def faces(fields: Fields, split: str) -> Faces:
     kind, size = fields["kind"], fields["size"]
     if kind == "synthetic":
         people = fields["people"] if split == "train" else fields["held_out_people"]
-        return faces_lib.from_synthetic(split, size, people, fields["photos"], fields["seed"])
+        return faces_lib.from_synthetic(split, size, people, fields["photos"], fields["seed"], fields["spread"])
     if kind == "folder":
         if not fields["dir"]:
             raise ConfigError("config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces")
         return faces_lib.from_folder(fields["dir"], split, size, fields["held_out_people"])
     if kind == "tfds":
-        return faces_lib.from_tfds(fields["name"], fields["dir"], split, size)
+        from smoothswap_jax.data import builders  # needs TensorFlow
+
+        return builders.from_tfds(fields["name"], fields["dir"], split, size)
     raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'folder' or 'tfds'")

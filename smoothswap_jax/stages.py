@@ -259,7 +259,7 @@ def synthetic_pairs(data: dict, count: int) -> EvalPairs:
     """Held-out synthetic pairs with the exact swap."""
     from smoothswap_jax.data import synthetic
 
-    factors = faces_lib.synthetic_factors("test", data["held_out_people"], data["photos"], data["seed"])
+    factors = faces_lib.synthetic_factors("test", data["held_out_people"], data["photos"], data["seed"], data["spread"])
     labels = np.repeat(np.arange(data["held_out_people"]), data["photos"])
     source, target = different_people(labels, count)
     pick = lambda rows: synthetic.Factors(*(f[rows] for f in factors))

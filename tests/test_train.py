@@ -36,9 +36,9 @@ def rows(run):
 
 @pytest.mark.parametrize("stage", ["embedder", "swapper"])
 def test_one_and_eight_devices_agree_over_three_steps(stage, people, embedder, tmp_path):
-    # SGD, since Adam's first steps turn the rounding of a near-zero gradient into a full step.
+    # Small SGD steps, since Adam's first steps turn the rounding of a near-zero gradient into a full step.
     names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]
-    sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.05))}
+    sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))}
     config = tiny_runs.config(stage, people, embedder, steps=3, eval_steps=3, **sgd)
     for devices in (1, 8):
         train_lib.train(config, tmp_path / str(devices), devices=devices)
@@ -190,3 +190,11 @@ def test_classification_objectives_train(kind, people, tmp_path):
     assert 0 <= evaluation["eval/auc"] <= 1
     parts, _, _ = checkpoint.load_parts(tmp_path, ("params",))
     assert parts["params"]["classifier"]["kernel"].shape == (8, 8)  # 8 training people
+
+
+def test_training_from_memory_needs_no_tensorflow(people, embedder, tmp_path):
+    blocked = "import sys\nfor name in ('tensorflow', 'tensorflow_datasets', 'clu'):\n    sys.modules[name] = None"
+    done = tiny_runs.run_train("swapper", tmp_path / "run", tiny_runs.overrides("swapper", people, embedder), blocked)
+    assert done.returncode == 0, done.stderr
+    assert "clu or TensorFlow is not installed" in done.stderr
+    assert rows(tmp_path / "run")[-1]["step"] == 6

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from smoothswap_jax.data import faces, synthetic
+from smoothswap_jax.data.faces import DataError, Faces
 
 _DESCRIPTION = """\
 Faces rendered from a parametric 3-D world: identity labels and all factors (identity, expression, pose, light,
@@ -76,3 +77,26 @@ def load(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     builder.download_and_prepare()
     return builder
+
+
+def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
+    """A tensorflow-datasets dataset with features `image` and `identity`, examples of one identity side by side.
+
+    Examples are read at random positions. Raises DataError for a missing split or scattered identities.
+    """
+    faces.check_split(split)
+    builder = load(name, data_dir)
+    if split not in builder.info.splits:
+        raise DataError(f"{builder.data_dir}: no split {split!r}; it has {sorted(builder.info.splits)}")
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    identities = np.array([example["identity"] for example in source])
+    first = np.flatnonzero(np.r_[True, identities[1:] != identities[:-1]])
+    if len(np.unique(identities)) != len(first):
+        raise DataError(f"{builder.data_dir}: examples of one identity must stand side by side")
+    return Faces(
+        size,
+        np.r_[first, len(identities)],
+        [str(identities[i]) for i in first],
+        [f"{split}/{i}" for i in range(len(identities))],
+        read=lambda chosen: [example["image"] for example in source.__getitems__(list(chosen))],
+    )

@@ -74,7 +74,7 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     Raises:
       DataError: if the folder is missing or leaves a split without people.
     """
-    _check_split(split)
+    check_split(split)
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f"data.dir {str(root)!r}: no such folder (want DIR/<person>/<photo> of aligned faces)")
@@ -95,51 +95,27 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     return Faces(size, starts, people, files, read=lambda chosen: [paths[i].read_bytes() for i in chosen])
 
 
-def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
-    """A tensorflow-datasets dataset with features `image` and `identity`, examples of one identity side by side.
-
-    Examples are read at random positions, so the dataset must be stored as array_record.
-    """
-    _check_split(split)
-    import tensorflow_datasets as tfds
-
-    from smoothswap_jax.data import builders  # registers our builders
-
-    builder = builders.load(name, data_dir)
-    if split not in builder.info.splits:
-        raise DataError(f"{builder.data_dir}: no split {split!r}; it has {sorted(builder.info.splits)}")
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    identities = np.array([example["identity"] for example in source])
-    first = np.flatnonzero(np.r_[True, identities[1:] != identities[:-1]])
-    if len(np.unique(identities)) != len(first):
-        raise DataError(f"{builder.data_dir}: examples of one identity must stand side by side")
-    return Faces(
-        size,
-        np.r_[first, len(identities)],
-        [str(identities[i]) for i in first],
-        [f"{split}/{i}" for i in range(len(identities))],
-        read=lambda chosen: [example["image"] for example in source.__getitems__(list(chosen))],
-    )
-
-
-def from_synthetic(split: str, size: int, people: int, photos: int, seed: int) -> Faces:
+def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0) -> Faces:
     """Renders `people` synthetic identities with `photos` pictures each; splits share no identity."""
-    factors = synthetic_factors(split, people, photos, seed)
+    factors = synthetic_factors(split, people, photos, seed, spread)
     images = to_uint8(render_many(factors, size))
     names = [f"{split}-{i:05d}" for i in range(people)]
     files = [f"{name}/{k:03d}" for name in names for k in range(photos)]
     return Faces(size, np.arange(people + 1) * photos, names, files, images=images)
 
 
-def synthetic_factors(split: str, people: int, photos: int, seed: int):
-    """Factors of people * photos faces, sorted by identity: every photo has attributes of its own."""
+def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0):
+    """Factors of people * photos faces, sorted by identity: every photo has attributes of its own.
+
+    `spread` scales how far expression, pose and light stray from their means; identities and backgrounds are not scaled.
+    """
     from smoothswap_jax.data import synthetic
 
-    _check_split(split)
+    check_split(split)
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     identity = synthetic.sample_identity(jax.random.fold_in(key, 0), people)
-    attributes = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
-    return synthetic.Factors(jnp.repeat(identity, photos, axis=0), *attributes)
+    *scaled, background = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
+    return synthetic.Factors(jnp.repeat(identity, photos, axis=0), *(spread * x for x in scaled), background)
 
 
 def render_many(factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:
@@ -165,6 +141,7 @@ def to_float(images):
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
 
 
-def _check_split(split: str) -> None:
+def check_split(split: str) -> None:
+    """Raises DataError for another split than SPLITS."""
     if split not in SPLITS:
         raise DataError(f"split {split!r}: want one of {SPLITS}")

@@ -150,12 +150,14 @@ def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path,
     config = builders.SyntheticFacesConfig(16, people=(5, 2), photos=2, name="tiny")
     monkeypatch.setattr(builders.SyntheticFaces, "BUILDER_CONFIGS", [config])
     monkeypatch.setattr(builders.SyntheticFaces, "builder_configs", {"tiny": config}, raising=False)
-    read = {s: faces_lib.from_tfds("synthetic_faces/tiny", str(tmp_path), s, 16) for s in ("train", "test")}
+    read = {s: builders.from_tfds("synthetic_faces/tiny", str(tmp_path), s, 16) for s in ("train", "test")}
     for split, people in (("train", 5), ("test", 2)):
         rendered = faces_lib.from_synthetic(split, 16, people, 2, 0)
         np.testing.assert_array_equal(faces_lib.in_memory(read[split]).images, rendered.images)
         np.testing.assert_array_equal(read[split].labels, rendered.labels)
     assert not set(read["train"].people) & set(read["test"].people)
+    with pytest.raises(DataError, match="split 'val'"):
+        builders.from_tfds("synthetic_faces/tiny", str(tmp_path), "val", 16)
     source = builders.load("synthetic_faces/tiny", str(tmp_path)).as_data_source(split="test")
     factors = faces_lib.synthetic_factors("test", 2, 2, 0)
     np.testing.assert_array_equal(source[3]["factors"]["identity"], factors.identity[3])
