@@ -107,7 +107,7 @@ def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, s
 def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0):
     """Factors of people * photos faces, sorted by identity: every photo has attributes of its own.
 
-    `spread` scales how far expression, pose and light stray from their means; identities and backgrounds are not scaled.
+    `spread` scales how far expression, pose and light stray from their means, not identities and backgrounds.
     """
     from smoothswap_jax.data import synthetic
 
