@@ -16,7 +16,7 @@ PRESETS = {
         size=32,
         embedder=dict(stage_sizes=(1, 1, 1), width=16, stem="small2", norm="group", hidden=128, dim=128),
         batch=96,
-        steps=1000,
+        steps=800,
     ),
     "small64": dict(
         size=64,
@@ -69,9 +69,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.augment = ConfigDict()
     c.augment.flip = True
     c.augment.crop = 0.9  # smallest side of the random crop
-    # Largest relative change of brightness, contrast, saturation. Synthetic light varies enough by itself, and skin and
-    # hair colour are identity.
-    c.augment.colour = 0.0 if laptop else 0.1
+    c.augment.colour = 0.1  # largest relative change of brightness, contrast, saturation
 
     c.eval_images = 512  # of held-out people
     c.log_steps = 10

@@ -16,7 +16,7 @@ PRESETS = {
         generator=dict(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,)),
         discriminator=dict(channel_base=512, channel_max=64),
         batch=16,
-        steps=3500,
+        steps=3000,
     ),
     "small64": dict(
         size=64,
@@ -88,12 +88,12 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40 if laptop else 0
-    c.objective.r1_gamma = 0.05 if laptop else 1.0  # grows with resolution
+    c.objective.r1_gamma = 0.1 if laptop else 1.0  # grows with resolution
     c.objective.r1_interval = 8 if laptop else 16
     c.objective.ema_decay = 0.998 if laptop else 0.999
 
     c.generator_optimizer = _adam(1e-3, laptop)
-    c.discriminator_optimizer = _adam(3e-3 if laptop else 4e-3, laptop)
+    c.discriminator_optimizer = _adam(2e-3 if laptop else 4e-3, laptop)
 
     c.data = _data(preset["size"], laptop)
     c.augment = ConfigDict()
