@@ -16,7 +16,7 @@ PRESETS = {
         generator=dict(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,)),
         discriminator=dict(channel_base=512, channel_max=64),
         batch=16,
-        steps=3000,
+        steps=4500,
     ),
     "small64": dict(
         size=64,

@@ -9,4 +9,4 @@ setup_environment dev
 ruff check .
 ruff format --check .
 mypy
-python -m pytest "$@"
+python -m pytest -n 2 --dist loadfile "$@"
