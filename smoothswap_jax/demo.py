@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax import build, runlog, sharding, stages
-from smoothswap_jax.data.prepare import prepare_folder
+from smoothswap_jax.data.prepare import PrepareCounts, prepare_folder
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
 from smoothswap_jax.evaluation.protocols import score_methods, score_table
 from smoothswap_jax.evaluation.report import Curve, Picture, Report, write_report
@@ -24,6 +24,7 @@ from smoothswap_jax.train import train
 VARIANT = "tiny32"
 JUDGE_SEED = 1000  # added to the run's seed
 PAIRS = 256
+HELD_OUT = 12
 GRID = 6
 
 
@@ -86,6 +87,8 @@ def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
     config.seed = seed
     config.steps = max(1, round(config.steps * effort))
     config.data.update(data)
+    if data and stage == "embedder":
+        config.batch = min(config.batch, config.photos * data["people"])
     return config.to_dict()
 
 
@@ -98,10 +101,14 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
         if done % 50 == 0 or done == found:
             _say(f"{done}/{found} photos")
 
-    counts = prepare_folder(photos, faces, 256, progress=progress)
+    counts: PrepareCounts = prepare_folder(photos, faces, 256, progress=progress)
     _say(f"{counts.written + counts.kept} aligned, {counts.rejected} rejected (see {faces}/rejected.csv)")
     seconds["align"] = time.monotonic() - start
-    return {"kind": "folder", "dir": str(faces), "held_out_people": 12}
+    people = sum(any(person.glob("*.png")) for person in faces.iterdir() if person.is_dir())
+    held_out = min(HELD_OUT, people // 4)
+    if held_out < GRID:
+        raise ValueError(f"{photos}: {people} people with a usable face, the demo wants at least {4 * GRID}")
+    return {"kind": "folder", "dir": str(faces), "held_out_people": held_out, "people": people - held_out}
 
 
 # --- measuring ---------------------------------------------------------------------------------------------

@@ -114,8 +114,9 @@ def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: f
     check_split(split)
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     identity = synthetic.sample_identity(jax.random.fold_in(key, 0), people)
-    *scaled, background = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
-    return synthetic.Factors(jnp.repeat(identity, photos, axis=0), *(spread * x for x in scaled), background)
+    expression, pose, light, background = synthetic.sample_attributes(jax.random.fold_in(key, 1), people * photos)
+    identity = jnp.repeat(identity, photos, axis=0)
+    return synthetic.Factors(identity, spread * expression, spread * pose, spread * light, background)
 
 
 def render_many(factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:
