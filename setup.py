@@ -32,6 +32,7 @@ setup(
         "clu>=0.0.12,<0.1",
         "etils[epath]>=1.9,<2",
         "flax>=0.12,<0.13",
+        "importlib_resources>=6,<8",  # tensorflow-datasets imports it without asking for it
         "jax>=0.10,<0.13",
         "jaxtyping>=0.2.36,<0.4",
         "ml-collections>=1.0,<2",
