@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax import build, runlog, sharding, stages
-from smoothswap_jax.data.prepare import PrepareCounts, prepare_folder
+from smoothswap_jax.data.prepare import prepare_folder
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
 from smoothswap_jax.evaluation.protocols import score_methods, score_table
 from smoothswap_jax.evaluation.report import Curve, Picture, Report, write_report
@@ -101,7 +101,7 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
         if done % 50 == 0 or done == found:
             _say(f"{done}/{found} photos")
 
-    counts: PrepareCounts = prepare_folder(photos, faces, 256, progress=progress)
+    counts = prepare_folder(photos, faces, 256, progress=progress)
     _say(f"{counts.written + counts.kept} aligned, {counts.rejected} rejected (see {faces}/rejected.csv)")
     seconds["align"] = time.monotonic() - start
     people = sum(any(person.glob("*.png")) for person in faces.iterdir() if person.is_dir())

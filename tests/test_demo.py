@@ -8,6 +8,7 @@ import pytest
 from smoothswap_jax import demo as demo_lib
 from smoothswap_jax import stages
 from smoothswap_jax.data.faces import DataError, Faces
+from smoothswap_jax.data.prepare import PrepareCounts
 
 
 @pytest.mark.slow
@@ -28,7 +29,7 @@ def test_too_few_people_are_refused(tmp_path, monkeypatch):
         for i in range(5):
             (out / f"p{i}").mkdir(parents=True)
             (out / f"p{i}" / "a.png").write_bytes(b"")
-        return demo_lib.PrepareCounts(5, 5, 0, 0)
+        return PrepareCounts(5, 5, 0, 0)
 
     monkeypatch.setattr(demo_lib, "prepare_folder", prepare)
     with pytest.raises(ValueError, match="5 people with a usable face, the demo wants at least 24"):
