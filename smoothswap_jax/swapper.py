@@ -20,15 +20,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from smoothswap_jax.data.align import (
-    Detector,
-    Face,
-    align_face,
-    detect_faces,
-    ffhq_quad,
-    paste_back,
-    paste_change,
-)
+from smoothswap_jax.data.align import align_face, ffhq_quad, paste_back, paste_change
+from smoothswap_jax.data.detect import Detector, Face, detect_faces
 from smoothswap_jax.data.photos import (
     PathLike,
     Photo,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.data.align import Detector, Face, detect_faces, ffhq_quad, paste_mask
+from smoothswap_jax.data.align import ffhq_quad, paste_mask
+from smoothswap_jax.data.detect import Detector, Face, detect_faces
 from smoothswap_jax.data.photos import PhotoError, load_photo, save_photo
 from smoothswap_jax.swapper import NoFaceError, Swapper, swap_files
 

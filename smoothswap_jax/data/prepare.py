@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from smoothswap_jax.data.align import Detector, align_face, detect_faces, face_yaw, ffhq_quad
+from smoothswap_jax.data.align import align_face, ffhq_quad
+from smoothswap_jax.data.detect import Detector, detect_faces, face_yaw
 from smoothswap_jax.data.photos import PhotoError, load_photo, save_photo
 
 MAX_YAW = 62.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.data.align import Face, face_yaw
+from smoothswap_jax.data.detect import Face, face_yaw
 from smoothswap_jax.data.photos import load_photo
 from smoothswap_jax.data.prepare import MAX_YAW, PrepareCounts, prepare_folder
 
