@@ -1,9 +1,9 @@
 """Residual networks: the identity embedder, and the shapes that published face and image networks have.
 
 `ResNet` covers torchvision's ResNet-50 (v1.5, He et al. 2016 with the stride on the 3x3 convolution) and
-VGGFace2's (the Caffe variant: stride on the first 1x1, max-pool with ceil_mode). `IResNet` is the network of
-ArcFace (insightface `backbones/iresnet.py`). `IdentityEmbedder` is Smooth-Swap's f_emb (Kim et al. 2022,
-3.1): a ResNet-50 and a small head, ending on the unit sphere.
+VGGFace2's (the Caffe variant: stride on the first 1x1, max-pool with ceil_mode; SE-ResNet-50 too). `IResNet` is
+the network of ArcFace (insightface `backbones/iresnet.py`). `IdentityEmbedder` is Smooth-Swap's f_emb (Kim et al.
+2022, 3.1): a ResNet-50 and a small head, ending on the unit sphere.
 """
 
 from collections.abc import Sequence
@@ -58,14 +58,26 @@ def max_pool(x: Float[Array, "b h w c"], ceil_mode: bool = False) -> Float[Array
     return nn.max_pool(x, (3, 3), (2, 2), pads)
 
 
+def _gate(h: Float[Array, "b h w c"], reduction: int) -> Float[Array, "b 1 1 c"]:
+    """Squeeze-and-excitation's factor for each channel, in (0, 1); inside of a compact module."""
+    squeeze = at_least_float32(h).mean(axis=(1, 2), keepdims=True)
+    low = nn.relu(nn.Conv(h.shape[-1] // reduction, (1, 1), name="se_down")(squeeze))
+    return nn.sigmoid(nn.Conv(h.shape[-1], (1, 1), name="se_up")(low)).astype(h.dtype)
+
+
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, each with a norm; 4 * width output channels."""
+    """1x1, 3x3, 1x1 convolutions, each with a norm; 4 * width output channels.
+
+    `se_reduction` r adds squeeze-and-excitation (Hu et al. 2018) before the sum: a gate a channel, computed from
+    the channels' means through 4 * width / r numbers.
+    """
 
     width: int
     stride: int = 1
     stride_on_first: bool = False
     norm: str = "batch"
     dtype: Any = jnp.float32
+    se_reduction: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> Float[Array, "b h2 w2 d"]:
@@ -74,6 +86,8 @@ class Bottleneck(nn.Module):
         h = nn.relu(norm(_conv(self.width, 1, s1, self.dtype, "conv1")(x), name="bn1"))
         h = nn.relu(norm(_conv(self.width, 3, s2, self.dtype, "conv2")(h), name="bn2"))
         h = norm(_conv(4 * self.width, 1, 1, self.dtype, "conv3")(h), name="bn3")
+        if self.se_reduction:
+            h = h * _gate(h, self.se_reduction)
         if self.stride != 1 or x.shape[-1] != 4 * self.width:
             x = norm(_conv(4 * self.width, 1, self.stride, self.dtype, "downsample_conv")(x), name="downsample_bn")
         return nn.relu(h + x)
@@ -83,8 +97,9 @@ class ResNet(nn.Module):
     """Bottleneck ResNet: images to pooled features [b, 4 * 2^(stages-1) * width], or to `num_classes` logits.
 
     The value range of the images is the caller's (a published network's preprocessing). `stem`: see STEMS.
-    `stride_on_first` and `ceil_mode` True give the VGGFace2/Caffe variant. Convolutions run in `dtype`;
-    norms, the pooled features and the logits are float32. Raises ValueError for an unknown `stem` or `norm`.
+    `stride_on_first` and `ceil_mode` True give the VGGFace2/Caffe variant, with `se_reduction` 16 its SE-ResNet.
+    Convolutions run in `dtype`; norms, the pooled features and the logits are float32. Raises ValueError for an
+    unknown `stem` or `norm`.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -95,6 +110,7 @@ class ResNet(nn.Module):
     norm: str = "batch"
     num_classes: int | None = None
     dtype: Any = jnp.float32
+    se_reduction: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b d"]:
@@ -112,7 +128,7 @@ class ResNet(nn.Module):
                 stride = 2 if stage and i == 0 else 1
                 block = Bottleneck(
                     self.width * 2**stage, stride, self.stride_on_first, self.norm, self.dtype,
-                    name=f"layer{stage + 1}_{i}",
+                    self.se_reduction, name=f"layer{stage + 1}_{i}",
                 )  # fmt: skip
                 h = block(h, train)
         h = at_least_float32(h).mean(axis=(1, 2))
