@@ -3,16 +3,11 @@
 `to_variables(kind, state, module, *inputs)` takes the tensors as a flat dict of numpy arrays (reading files
 is another module's business) and returns {'params': ..., 'batch_stats': ...}. A kind is a function from the
 module's own leaves to `Source`s, so the expected names follow from the module that is to be filled, and a
-checkpoint that does not fit it exactly is refused with the list of names.
-
-Layouts: torch keeps convolutions as OIHW and dense layers as [out, in]; Flax HWIO and [in, out]. A dense
-layer after a flattened feature map sees channels first in torch (CHW) and last here (HWC), so its rows are
-permuted too.
+checkpoint that does not fit it exactly is refused with the list of names. Layouts: `source.py`.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
@@ -20,62 +15,8 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-Path = tuple[str, ...]
-Shapes = Mapping[Path, tuple[int, ...]]
-
-
-class WeightMismatch(ValueError):
-    """A checkpoint's tensors are not those of the network: the message lists them by name."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where one of our leaves comes from: the checkpoint's name of it, and its layout there.
-
-    layout: 'same', 'conv' (OIHW), 'dense' ([out, in]), or 'dense_chw' ([out, c * h * w] after a flatten of an
-    h x w map with `channels` channels).
-    """
-
-    name: str
-    layout: str = "same"
-    channels: int = 0
-
-    def convert(self, value: np.ndarray) -> np.ndarray:
-        """The checkpoint's tensor in our layout."""
-        if self.layout == "conv":
-            return value.transpose(2, 3, 1, 0)
-        if self.layout == "dense":
-            return value.T
-        if self.layout == "dense_chw":
-            side = round((value.shape[1] / self.channels) ** 0.5)
-            rows = value.reshape(value.shape[0], self.channels, side, side)
-            return rows.transpose(2, 3, 1, 0).reshape(value.shape[1], value.shape[0])
-        return value
-
-    def source_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape the checkpoint's tensor must have for ours to be `shape`."""
-        if self.layout == "conv":
-            return (shape[3], shape[2], shape[0], shape[1])
-        return shape[::-1] if self.layout.startswith("dense") else shape
-
-
-# -------------------------------------------------------------------------------------------- shared renaming
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "alpha": "weight",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-
-
-def _torch_leaf(prefix: str, leaf: str, ndim: int) -> Source:
-    """The torch tensor of a leaf of an ordinary layer called `prefix` there."""
-    name = f"{prefix}.{_LEAVES.get(leaf, leaf)}".lstrip(".")
-    if leaf == "kernel":
-        return Source(name, "conv" if ndim == 4 else "dense")
-    return Source(name)
-
+from smoothswap_jax.weights import judge_names
+from smoothswap_jax.weights.source import Path, Shapes, Source, WeightMismatch, torch_leaf
 
 # ------------------------------------------------------------------------------------------- score_sde NCSN++
 _BLOCK = {
@@ -108,7 +49,7 @@ def _score_sde_torch_leaf(path: Path, ndim: int, prefix: str, fir: bool) -> Sour
     name = f"{prefix}.{layer}".strip(".")
     if layer.startswith("NIN"):  # [in, out] in torch as well
         return Source(f"{name}.{'W' if leaf == 'kernel' else 'b'}")
-    return _torch_leaf(name, leaf, ndim)
+    return torch_leaf(name, leaf, ndim)
 
 
 def _score_sde_flax_leaf(path: Path, prefix: str, fir: bool) -> Source:
@@ -226,22 +167,9 @@ def _stylegan2_discriminator(module: Any, shapes: Shapes) -> dict[Path, Source]:
     return sources
 
 
-# ------------------------------------------------------------------------------------------ residual networks
-def _torchvision_resnet(module: Any, shapes: Shapes) -> dict[Path, Source]:
-    """torchvision's spelling, which VGGFace2-pytorch and insightface share: layer1.0.downsample.0.weight."""
-    sources = {}
-    for path, shape in shapes.items():
-        prefix = ".".join(path[1:-1]).replace("downsample_conv", "downsample.0")
-        prefix = re.sub(r"^(layer\d+)_", r"\1.", prefix).replace("downsample_bn", "downsample.1")
-        sources[path] = _torch_leaf(prefix, path[-1], len(shape))
-    return sources
-
-
-def _iresnet(module: Any, shapes: Shapes) -> dict[Path, Source]:
-    channels = shapes[("params", "bn2", "scale")][0]
-    return _torchvision_resnet(module, shapes) | {
-        ("params", "fc", "kernel"): Source("fc.weight", "dense_chw", channels)
-    }
+def _own(module: Any, shapes: Shapes) -> dict[Path, Source]:
+    """Our own names: the path of the leaf, as the exported files spell it."""
+    return {path: Source("/".join(path)) for path in shapes}
 
 
 KINDS: dict[str, Callable[[Any, Shapes], dict[Path, Source]]] = {
@@ -250,9 +178,8 @@ KINDS: dict[str, Callable[[Any, Shapes], dict[Path, Source]]] = {
     "score_sde_block": _score_sde_block,
     "rosinality_discriminator": _stylegan2_discriminator,
     "rosinality_block": _stylegan2_block,
-    "torchvision_resnet": _torchvision_resnet,
-    "vggface2_resnet": _torchvision_resnet,
-    "iresnet": _iresnet,
+    **judge_names.KINDS,
+    "own": _own,
 }
 # Tensors a checkpoint may hold that are no weights of the network, or whose part we replaced.
 _IGNORED = (
@@ -262,7 +189,7 @@ _IGNORED = (
     r"GaussianFourierProjection_0/W",
     r"(.*\.)?(conv2|skip)\.0\.kernel",  # FIR taps
 )
-_PREFIXES = ("module.", "net.")
+_PREFIXES = ("module.", "net.", "_orig_mod.")
 
 
 # ------------------------------------------------------------------------------------------------- conversion
@@ -278,7 +205,7 @@ def source_map(kind: str, module: nn.Module, *inputs: Any) -> tuple[dict[Path, S
     return KINDS[kind](module, shapes), shapes
 
 
-def _strip(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def strip_prefixes(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Drop wrappers' prefixes (DataParallel's 'module.' and the like) that all names share."""
     names = dict(state)
     while names and (prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in names)), "")):
@@ -294,7 +221,7 @@ def to_variables(kind: str, state: Mapping[str, np.ndarray], module: nn.Module, 
     with every name concerned, when a tensor is missing, has another shape, or has no place in the network.
     """
     sources, shapes = source_map(kind, module, *inputs)
-    tensors = _strip(state)
+    tensors = strip_prefixes(state)
     wanted = {source.name: source.source_shape(shapes[path]) for path, source in sources.items()}
     extra = [n for n in tensors if n not in wanted and not any(re.fullmatch(p, n) for p in _IGNORED)]
     problems = {

@@ -1,0 +1,54 @@
+"""What a published network expects of its images, as data, and the one function that follows it."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# name: antialias. Both are bilinear with half-pixel centres. PyTorch's interpolate(align_corners=False) reads two
+# pixels a side whatever the scale; PIL widens the kernel when it shrinks, and so does 'bilinear_antialias'.
+INTERPOLATIONS = {"bilinear": False, "bilinear_antialias": True}
+CHANNELS = ("RGB", "BGR")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an image in [-1, 1] RGB to a network's input: resize, scale to `low`..`high`, order, (x - mean) / std.
+
+    size: (height, width) in pixels. crop: what the image must show, by name; cropping is the caller's:
+    'imagenet' (shorter side 256, central crop), 'vggface2' (detector's box grown by 0.3, shorter side 256, central
+    crop), 'arcface' (similarity transform to the five-point template of 112 x 112), 'sphereface' (the same to that
+    of 112 x 96), 'hopenet' (a loose box around the head), 'deep3d' (five points to BFM's, rescale factor 102),
+    'ffhq' (FFHQ alignment), 'whole' (the image as it is). mean and std: a channel each, in the order of
+    `channels`, in the units of the range. Raises ValueError for an unknown order or interpolation.
+    """
+
+    size: tuple[int, int]
+    crop: str
+    channels: str = "RGB"
+    low: float = -1.0
+    high: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    interpolation: str = "bilinear_antialias"
+
+    def __post_init__(self) -> None:
+        if self.channels not in CHANNELS:
+            raise ValueError(f"Preprocessing: channels is {self.channels!r}, wanted one of {CHANNELS}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"Preprocessing: interpolation is {self.interpolation!r}, wanted one of {tuple(INTERPOLATIONS)}"
+            )
+
+
+def preprocess(images: Float[Array, "b h w 3"], how: Preprocessing) -> Float[Array, "b h2 w2 3"]:
+    """Images in [-1, 1], RGB, cropped as `how.crop` says, to the network's input, float32."""
+    x = jnp.asarray(images, jnp.float32)
+    shape = (x.shape[0], *how.size, x.shape[3])
+    if x.shape != shape:
+        x = jax.image.resize(x, shape, "linear", antialias=INTERPOLATIONS[how.interpolation])
+    x = (x + 1) / 2 * (how.high - how.low) + how.low
+    if how.channels == "BGR":
+        x = x[..., ::-1]
+    return (x - jnp.asarray(how.mean, jnp.float32)) / jnp.asarray(how.std, jnp.float32)

@@ -1,0 +1,71 @@
+"""Where a leaf of our variables comes from: a tensor of a published checkpoint, and its layout there.
+
+torch keeps convolutions as OIHW and dense layers as [out, in]; Flax HWIO and [in, out]. A dense layer after a
+flattened feature map sees channels first in torch (CHW) and last here (HWC), so its rows are permuted too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Path = tuple[str, ...]
+Shapes = Mapping[Path, tuple[int, ...]]
+
+
+class WeightMismatch(ValueError):
+    """A checkpoint's tensors are not those of the network: the message lists them by name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one of our leaves comes from: the checkpoint's name of it, and its layout there.
+
+    layout: 'same', 'conv' (OIHW), 'dense' ([out, in]), 'dense_chw' ([out, c * h * w] after a flatten of an h x w
+    map with `channels` channels and `rows` rows; 0: the map is square), 'dense_1x1' (a dense layer kept as a 1x1
+    convolution, [out, in, 1, 1]), or 'prelu' ([c, 1, 1] in ONNX).
+    """
+
+    name: str
+    layout: str = "same"
+    channels: int = 0
+    rows: int = 0
+
+    def convert(self, value: np.ndarray) -> np.ndarray:
+        """The checkpoint's tensor in our layout."""
+        if self.layout == "conv":
+            return value.transpose(2, 3, 1, 0)
+        if self.layout == "dense":
+            return value.T
+        if self.layout == "dense_chw":
+            rows = self.rows or round((value.shape[1] / self.channels) ** 0.5)
+            maps = value.reshape(value.shape[0], self.channels, rows, -1)
+            return maps.transpose(2, 3, 1, 0).reshape(value.shape[1], value.shape[0])
+        if self.layout == "dense_1x1":
+            return value[:, :, 0, 0].T
+        return value.ravel() if self.layout == "prelu" else value
+
+    def source_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape the checkpoint's tensor must have for ours to be `shape`."""
+        if self.layout == "conv":
+            return (shape[3], shape[2], shape[0], shape[1])
+        if self.layout in ("dense_1x1", "prelu"):
+            return (*shape[::-1], 1, 1)
+        return shape[::-1] if self.layout.startswith("dense") else shape
+
+
+_LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "alpha": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+def torch_leaf(prefix: str, leaf: str, ndim: int) -> Source:
+    """The torch tensor of a leaf of an ordinary layer called `prefix` there."""
+    name = f"{prefix}.{_LEAVES.get(leaf, leaf)}".lstrip(".")
+    if leaf == "kernel":
+        return Source(name, "conv" if ndim == 4 else "dense")
+    return Source(name)
