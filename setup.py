@@ -40,6 +40,7 @@ setup(
         "optax>=0.2.5,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
         "pillow>=11,<14",
+        "safetensors>=0.4,<1",
         "scipy>=1.14,<2",
         "tensorboard>=2.20,<3",
         "tensorflow-cpu>=2.20,<3; platform_system == 'Linux' and platform_machine == 'x86_64'",

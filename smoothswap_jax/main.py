@@ -1,10 +1,19 @@
 """`smoothswap <verb>`: parse, then call one function. Libraries are imported by the verb that needs them."""
 
 import argparse
+import ast
 import logging
 import sys
+from typing import Any
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, measure."
+
+# What `smoothswap import` takes. The functions are in weights/kinds.py, which needs JAX: a test compares the lists.
+KINDS = (
+    *("resnet50", "vggface2-resnet50", "vggface2-senet50", "iresnet50", "iresnet100", "cosface-sphere20", "hopenet"),
+    *("deep3d", "inception-fid", "sface", "ncsnpp", "stylegan2-discriminator", "embedder", "generator"),
+    "discriminator",
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +74,29 @@ def make_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--out", required=True, metavar="DIR", help="aligned faces and rejected.csv go here")
     prepare.add_argument("--size", type=int, default=256, help="pixels (default 256)")
     prepare.set_defaults(run=_prepare)
+
+    import_ = verbs.add_parser(
+        "import",
+        help="turn a published weight file into a network's folder",
+        description="Reads published weights, without running code they may hold, and writes "
+        "DIR/params.safetensors and DIR/config.json.",
+        epilog=f"Kinds: {', '.join(KINDS)}. For ncsnpp: --known image_size=256 dim=512 (a Flax checkpoint also "
+        "attn_resolutions=16,); for vggface2 files with RGB input: channels=RGB; for networks of other depths than "
+        "the kind's name says: stage_sizes=3,4,23,3; for our own embedder and generator: image_size=256.",
+        allow_abbrev=False,
+    )
+    import_.add_argument("--kind", required=True, help="what the file holds, see below")
+    import_.add_argument("--weights", required=True, metavar="FILE", help="the downloaded file")
+    import_.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    import_.add_argument(
+        "--known",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="what names and shapes of tensors do not tell",
+    )
+    import_.set_defaults(run=_import)
 
     demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
     demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
@@ -131,6 +163,27 @@ def _prepare(args) -> None:
 
     counts = prepare_folder(args.source, args.out, args.size)
     print(f"{counts.found} photos: {counts.written} written, {counts.kept} kept, {counts.rejected} rejected")
+
+
+def _import(args) -> None:
+    known = dict(_known(text) for text in args.known)
+    from smoothswap_jax.weights.folder import import_file
+
+    network = import_file(args.kind, args.weights, args.out, known)
+    print(f"{args.out}: {type(network.module).__name__}")
+    if network.fresh:
+        print(f"fresh, not from the file: {', '.join(network.fresh)}")
+
+
+def _known(text: str) -> tuple[str, Any]:
+    """'image_size=256' as ('image_size', 256); what is no Python literal is a word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"--known {text}: wanted KEY=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def _demo(args) -> None:

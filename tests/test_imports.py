@@ -19,11 +19,11 @@ PACKAGE = "smoothswap_jax"
 # folder of the package. The pure files of evaluation/ are rooms of their own, because training logs by them.
 ROOMS = (
     "models",
+    "files",
     "weights",
     "losses",
     "evaluation.metrics",
     "evaluation.grids",
-    "files",
     "sharding",
     "state",
     "steps",
@@ -44,7 +44,7 @@ ROOMS = (
 NOTHING: set[str] = set()
 ONLY = {
     "models": NOTHING,
-    "weights": {"models"},
+    "weights": {"models", "files"},
     "losses": NOTHING,
     "evaluation.metrics": NOTHING,
     "evaluation.grids": NOTHING,

@@ -140,6 +140,8 @@ def from_own_names(state: State) -> tuple[dict[str, Any], list[int]]:
     if not numbers:
         raise WeightMismatch("ncsnpp: missing (1): params/down0_block0/conv0/kernel")
     levels, each = (1 + max(column) for column in zip(*numbers, strict=True))
+    if len(numbers) != levels * each:
+        raise WeightMismatch(f"ncsnpp: {len(numbers)} names like down<level>_block<i> for {levels} levels of {each}")
     channels = [_shape(state, f"params/down{level}_block0/conv0/kernel")[3] for level in range(levels)]
     heads = 1 if "out_conv" in parts else 2  # a skip pyramid has one a level, and none at the end
     found: dict[str, Any] = _progressive(

@@ -12,6 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -231,6 +232,11 @@ def to_variables(kind: str, state: Mapping[str, np.ndarray], module: nn.Module, 
             f"{name}: found {tuple(tensors[name].shape)}, wanted {shape}"
             for name, shape in wanted.items()
             if name in tensors and tuple(tensors[name].shape) != shape
+        ],
+        "not floating-point": [
+            f"{name}: {tensors[name].dtype}"
+            for name in wanted
+            if name in tensors and not jnp.issubdtype(tensors[name].dtype, jnp.floating)
         ],
     }
     if any(problems.values()):

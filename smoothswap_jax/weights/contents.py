@@ -1,0 +1,149 @@
+"""Looking into a checkpoint: the caller's keywords, groups of tensors, shapes, and the depths that names tell."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from smoothswap_jax.weights.preprocessing import Preprocessing
+from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.torch_names import strip_prefixes
+
+Shape = tuple[int, ...]
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a kind makes of a checkpoint: the module to fill, by which name map, from which tensors."""
+
+    module: nn.Module
+    names: str
+    preprocessing: Preprocessing
+    inputs: tuple[Shape, ...]
+    state: State
+    fresh: tuple[str, ...] = ()
+
+
+_REQUIRED = object()
+_TYPES = {
+    int: "a whole number from 0 up",
+    float: "a number",
+    bool: "True or False",
+    tuple: "numbers such as (16, 32)",
+    str: "a word",
+}
+
+
+class Known:
+    """The caller's keywords. Each may be asked for once; what nobody asked for is an error."""
+
+    def __init__(self, kind: str, values: Mapping[str, Any]) -> None:
+        self.kind, self.values, self.asked = kind, dict(values), [""]
+
+    def take(self, name: str, wanted: type, default: Any = _REQUIRED) -> Any:
+        """Raises ValueError for a missing one without default, and for a value of another type than `wanted`."""
+        self.asked.append(name)
+        if name not in self.values:
+            if default is _REQUIRED:
+                raise ValueError(f"{self.kind}: names and shapes do not tell {name}; say {name}=...")
+            return default
+        value = self.values[name]
+        if wanted is tuple and isinstance(value, list):
+            return tuple(value)
+        if wanted is float and type(value) is int:
+            return float(value)
+        if type(value) is not wanted or (type(value) is int and value < 0):
+            raise ValueError(f"{self.kind}: {name} is {value!r}, wanted {_TYPES[wanted]}")
+        return value
+
+    def fields(self, **wanted: type) -> dict[str, Any]:
+        """Those of the names that were given, checked as by `take`."""
+        return {name: value for name, kind in wanted.items() if (value := self.take(name, kind, None)) is not None}
+
+    def finish(self) -> None:
+        """Raises ValueError for keywords the kind has no use for."""
+        if extra := sorted(set(self.values) - set(self.asked)):
+            raise ValueError(f"{self.kind}: no use for {', '.join(extra)}; takes {', '.join(self.asked[1:]) or 'none'}")
+
+
+def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, ...] | None = None) -> Shape:
+    """Raises WeightMismatch when the tensor is missing, or has not one of `ndim` axes."""
+    if name not in state:
+        raise WeightMismatch(f"missing (1): {name}; found {some_names(state)}")
+    shape = tuple(state[name].shape)
+    if 0 in shape or (ndim is not None and len(shape) not in np.atleast_1d(ndim)):
+        raise WeightMismatch(f"misshapen (1): {name}: found {shape}, wanted {ndim or 'non-empty'} axes")
+    return shape
+
+
+def some_names(names: Mapping[str, Any]) -> str:
+    """A few names, to recognise a file by."""
+    first = list(map(str, names))[:6]
+    return f"{', '.join(first)}{', ...' if len(names) > 6 else ''} ({len(names)} in all)" if first else "nothing"
+
+
+def stages_of(
+    state: Mapping[str, np.ndarray], pattern: str = r"layer(\d+)\.(\d+)\.", first: tuple[int, int] = (1, 0)
+) -> tuple[int, ...]:
+    """Blocks of each stage, from names that hold a stage and a block number.
+
+    `first`: the lowest number of a stage, and of a block where it is not 0. Raises WeightMismatch when a stage or a
+    block is left out, so a network is never larger than its list of names.
+    """
+    found = {(int(m[1]), int(m[2])) for m in (re.match(pattern, name) for name in state) if m}
+    if not found:
+        raise WeightMismatch(f"no names like {pattern}; found {some_names(state)}")
+    sizes = [sum(stage == s for s, _ in found) for stage in range(first[0], first[0] + len(found))]
+    sizes = sizes[: sizes.index(0)] if 0 in sizes else sizes
+    wanted = {(first[0] + i, first[1] + block) for i, size in enumerate(sizes) for block in range(size)}
+    if found != wanted:
+        strange = ", ".join(f"{stage}.{block}" for stage, block in sorted(found - wanted)[:6])
+        raise WeightMismatch(f"missing: a stage or block; {pattern} counts to {strange} without the numbers before")
+    return tuple(sizes)
+
+
+def published_depth(known: Known, found: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """The depths found, which must be those the kind is named after unless `stage_sizes` says otherwise."""
+    asked = known.take("stage_sizes", tuple, wanted)
+    if found != asked:
+        raise WeightMismatch(f"{known.kind}: found stages of {found} blocks, wanted {asked} (stage_sizes)")
+    return found
+
+
+def descend(state: Mapping[str, Any], *parts: str) -> dict[str, Any]:
+    """Into the first of `parts` that a training checkpoint has; a plain state dict is left as it is.
+
+    Raises WeightMismatch when there are groups of tensors and none of them is known.
+    """
+    groups = [name for name, value in state.items() if isinstance(value, Mapping)]
+    for part in parts:
+        if part in groups:
+            return dict(state[part])
+    if groups:
+        raise WeightMismatch(f"wanted a state dict, or one under {' or '.join(parts)}; found groups {groups}")
+    return dict(state)
+
+
+def tensors_of(state: Mapping[str, Any]) -> State:
+    """The arrays of a flat dict, without wrappers' prefixes; scalars such as an epoch are left out."""
+    arrays = {str(name): value for name, value in state.items() if hasattr(value, "shape")}
+    return strip_prefixes({name: np.asarray(value) for name, value in arrays.items()})
+
+
+def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
+    """Nested dicts as {'a/b/c': array}."""
+    flat: State = {}
+    for name, value in state.items():
+        if isinstance(value, Mapping):
+            flat |= flat_tensors(value, f"{prefix}{name}/")
+        elif hasattr(value, "shape"):
+            flat[f"{prefix}{name}"] = np.asarray(value)
+    return flat
+
+
+def image_shape(size: Sequence[int]) -> Shape:
+    return (1, size[0], size[1], 3)
