@@ -158,7 +158,7 @@ def dequantize(state: Mapping[str, np.ndarray]) -> State:
             block = value.shape[-1] // scales.shape[-1]
             scale, zero = (np.repeat(part, block, axis=-1) for part in (scales, zeros.astype(np.float32)))
             dequantized = (value.astype(np.float32) - zero) * scale
-            result[base] = dequantized.reshape(state.get(f"{base}shape_of", np.asarray(value.shape)))
+            result[base] = dequantized.reshape(state.get(f"{base}_shape", np.asarray(value.shape)))
         elif not re.search(r"_(scales|zero_point|shape)$", name):
             result[name] = value
     return result
@@ -174,6 +174,8 @@ def sface(state: Mapping[str, Any], known: Known) -> Plan:
         tensors = dequantize(tensors_of(state))
     except KeyError as error:
         raise WeightMismatch(f"missing (1): {error.args[0]}") from error
+    except (ValueError, IndexError) as error:
+        raise WeightMismatch(f"quantised weights that do not fit their shape: {error}") from error
     for name in ("scalar_op1", "scalar_op2"):
         shape_of(tensors, name, 1)
     offset, factor = float(tensors.pop("scalar_op1")[0]), float(tensors.pop("scalar_op2")[0])

@@ -1,0 +1,210 @@
+"""The folder `smoothswap import` writes: what is in it, that it comes back exactly, and what is refused."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from smoothswap_jax import main
+from smoothswap_jax.files import new_folder
+from smoothswap_jax.models.ncsnpp import NCSNpp
+from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.weights import folder as folder_lib
+from smoothswap_jax.weights.folder import (
+    MODULES,
+    FolderError,
+    load_imported,
+    load_network,
+    make_module,
+    module_fields,
+    save_network,
+)
+from smoothswap_jax.weights.kinds import import_network
+from smoothswap_jax.weights.source import WeightMismatch
+from tests.golden_files import Golden
+
+
+@pytest.fixture(scope="module")
+def network():
+    return import_network("vggface2-resnet50", Golden("vggface2_resnet50w8_eval").group("sd/"))
+
+
+@pytest.fixture
+def saved(network, tmp_path):
+    save_network(tmp_path / "net", network, {"file": "resnet50_ft_weight.pkl", "sha256": "0" * 64})
+    return tmp_path / "net"
+
+
+def test_it_comes_back_exactly(network, saved):
+    module, variables, preprocessing = load_imported(saved)
+    assert module == network.module and preprocessing == network.preprocessing
+    jax.tree.map(np.testing.assert_array_equal, variables, network.variables)
+    again = load_network(saved)
+    assert (again.kind, again.inputs, again.fresh) == (network.kind, network.inputs, network.fresh)
+
+
+def test_it_is_plain_safetensors_and_json(network, saved):
+    assert sorted(path.name for path in saved.iterdir()) == ["config.json", "params.safetensors"]
+    arrays = load_file(saved / "params.safetensors")
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
+    kernel = network.variables["params"]["layer1_0"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(arrays["params/layer1_0/conv1/kernel"], kernel)
+    assert "batch_stats/layer1_0/bn1/mean" in arrays
+    config = json.loads((saved / "config.json").read_text())
+    assert (config["format"], config["kind"], config["module"]) == (1, "vggface2-resnet50", "ResNet")
+    assert config["fields"]["stage_sizes"] == [3, 4, 6, 3] and config["fields"]["dtype"] == "float32"
+    assert config["preprocessing"]["mean"] == [91.4953, 103.8827, 131.0912]
+    assert config["source"]["file"] == "resnet50_ft_weight.pkl"
+    assert config["fresh"] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Discriminator(16, channels={16: 8, 8: 24, 4: 16}, dtype=jax.numpy.bfloat16),
+        NCSNpp(ch_mult=(1, 2), emb_scale=2.0),
+        *(cls() for cls in MODULES.values()),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_fields_survive_json(module):
+    fields = json.loads(json.dumps(module_fields(module)))
+    assert make_module(type(module).__name__, fields) == module
+
+
+def test_a_folder_that_exists_is_kept(network, saved):
+    before = (saved / "params.safetensors").stat().st_mtime_ns
+    with pytest.raises(FileExistsError, match="exists already"):
+        save_network(saved, network, {})
+    assert (saved / "params.safetensors").stat().st_mtime_ns == before
+    (saved.parent / "empty").mkdir()
+    save_network(saved.parent / "empty", network, {})
+    assert load_imported(saved.parent / "empty")[0] == network.module
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="disk"), new_folder(tmp_path / "deep" / "net") as made:
+        (made / "part").write_text("half")
+        assert not (tmp_path / "deep" / "net").exists()
+        raise OSError("disk is full")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def change(saved, **values):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | values))
+
+
+def test_damaged_folders_are_named(saved, tmp_path):
+    with pytest.raises(FolderError, match=r"nothing.*no imported network here"):
+        load_imported(tmp_path / "nothing")
+    for values, message in [
+        ({"format": 2}, "format is 2, wanted 1"),
+        ({"module": "Path"}, "module is 'Path', wanted one of"),
+        ({"fields": {"depth": 3}}, "depth"),
+        ({"preprocessing": {"size": [1, 1]}}, "crop|channels"),
+        ({"inputs": 3}, "not iterable"),
+    ]:
+        good = (saved / "config.json").read_text()
+        change(saved, **values)
+        with pytest.raises(FolderError, match=message):
+            load_imported(saved)
+        (saved / "config.json").write_text(good)
+    arrays = load_file(saved / "params.safetensors")
+    del arrays["params/conv1/kernel"]
+    save_file(arrays, saved / "params.safetensors")
+    with pytest.raises(WeightMismatch, match=r"missing \(1\): params/conv1/kernel"):
+        load_imported(saved)
+    (saved / "params.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(FolderError, match=r"params\.safetensors"):
+        load_imported(saved)
+    (saved / "config.json").write_text("[1]")
+    with pytest.raises(FolderError, match="format"):
+        load_imported(saved)
+
+
+# ---------------------------------------------------------------------------------------------- the command line
+def run(*arguments):
+    return main.main(["import", *map(str, arguments)])
+
+
+@pytest.fixture
+def reader():
+    return pytest.importorskip("smoothswap_jax.weights.readers.checkpoint")
+
+
+def test_the_command_imports_a_file(reader, network, tmp_path, capsys):
+    weights = tmp_path / "net.npz"
+    np.savez(weights, **Golden("vggface2_resnet50w8_eval").group("sd/"))
+    assert run("--kind=vggface2-resnet50", "--weights", weights, "--out", tmp_path / "out") == 0
+    assert "ResNet" in capsys.readouterr().out
+    module, variables, _ = load_imported(tmp_path / "out")
+    assert module == network.module
+    jax.tree.map(np.testing.assert_array_equal, variables, network.variables)
+    source = json.loads((tmp_path / "out" / "config.json").read_text())["source"]
+    assert source == {"file": "net.npz", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "known": {}}
+    # An export or import of ours is a checkpoint like others: through our own kinds and back.
+    assert run("--kind=iresnet50", "--weights", weights, "--out", tmp_path / "no") == 1
+    error = capsys.readouterr().err
+    assert "this is no iresnet50 checkpoint" in error and error.count("\n") == 1
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_command_imports_what_pytorch_saved(reader, tmp_path, capsys):
+    """A whole training checkpoint of a score network, with the identity embedding in place of the noise level."""
+    torch = pytest.importorskip("torch")
+    state = {name: torch.from_numpy(value) for name, value in Golden("id_ncsnpp32").group("sd/").items()}
+    torch.save({"model": state, "step": 5, "optimizer": {"state": {}}}, tmp_path / "checkpoint_5.pth")
+    known = ("--known", "image_size=32", "dim=48", "--known", "input_residual=False")
+    assert run("--kind=ncsnpp", "--weights", tmp_path / "checkpoint_5.pth", "--out", tmp_path / "out", *known) == 0
+    assert "fresh, not from the file: params/embed0/kernel" in capsys.readouterr().out
+    found = load_network(tmp_path / "out")
+    assert found.fresh == ("params/embed0/kernel",) and found.module.input_residual is False
+    wanted = import_network("ncsnpp", Golden("id_ncsnpp32").group("sd/"), image_size=32)
+    stem = found.variables["params"]["stem"]["kernel"]
+    np.testing.assert_array_equal(stem, wanted.variables["params"]["stem"]["kernel"])
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    for arguments, message in [
+        (["--kind=resnet51"], "resnet51"),
+        (["--kind=resnet50", "--known", "image_size"], "wanted KEY=VALUE"),
+    ]:
+        weights = tmp_path / "a.npz"
+        np.savez(weights, a=np.zeros(1))
+        pytest.importorskip("smoothswap_jax.weights.readers.checkpoint")
+        assert run(*arguments, "--weights", weights, "--out", tmp_path / "out") == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_values_of_keywords():
+    assert main._known("image_size=256") == ("image_size", 256)
+    assert main._known("stage_sizes=3,4,23,3") == ("stage_sizes", (3, 4, 23, 3))
+    assert main._known("attn_resolutions=16,") == ("attn_resolutions", (16,))
+    assert main._known("ema=False") == ("ema", False)
+    assert main._known("channels=RGB") == ("channels", "RGB")
+    for text in ("image_size", "=3", "image size=3"):
+        with pytest.raises(ValueError, match="KEY=VALUE"):
+            main._known(text)
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys, smoothswap_jax.main as m\n"
+        "try: m.main(['import', '--help'])\n"
+        "except SystemExit: print(sorted({'jax', 'flax', 'tensorflow', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=main.__file__.rsplit("/", 2)[0], capture_output=True)
+    out = done.stdout.decode()
+    assert done.returncode == 0 and out.endswith("[]\n")
+    assert all(kind in out.replace("\n", "") for kind in ("sface", "stylegan2-discriminator"))
+
+
+def test_every_module_of_a_kind_can_be_stored(network):
+    assert type(network.module).__name__ in folder_lib.MODULES
