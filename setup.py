@@ -1,4 +1,8 @@
-"""Package metadata. `pip install -e .[faces,eval]` gives everything the README uses."""
+"""Package metadata. `pip install -e .[faces,eval]` gives everything the README uses.
+
+Some tests compare with PyTorch, and skip without it. It is in no extra, because PyPI's Linux wheels bring gigabytes of
+CUDA with them: install the CPU build of PyTorch 2.6 or later from PyTorch's own index to run these tests.
+"""
 
 from pathlib import Path
 

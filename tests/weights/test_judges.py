@@ -4,22 +4,18 @@ import jax
 import numpy as np
 import pytest
 
+from smoothswap_jax.main import main
 from smoothswap_jax.models.deep3d import split_coefficients
 from smoothswap_jax.models.hopenet import pose_degrees
+from smoothswap_jax.weights.folder import load_imported
 from smoothswap_jax.weights.kinds import from_torch, import_network
-from tests.golden_files import relative_error
+from tests.golden_files import Golden, relative_error
 from tests.models.helpers import quick_jit
+from tests.weights.drawn import JUDGES, images
 
 torch = pytest.importorskip("torch")
 from tests.weights import torch_references as ref  # noqa: E402  (needs torch)
-
-
-def images(height, width, batch=2):
-    """Noise at two scales, so that positions and channels matter. In [-1, 1] or so."""
-    rng = np.random.default_rng(0)
-    coarse = rng.normal(size=(batch, 4, 4, 3)).repeat(-(-height // 4), 1).repeat(-(-width // 4), 2)
-    fine = rng.normal(size=(batch, height, width, 3))
-    return (0.5 * coarse[:, :height, :width] + 0.3 * fine).astype("f")
+from tests.weights.make_judge_numbers import numbers  # noqa: E402
 
 
 def run(module, variables, x):
@@ -80,7 +76,12 @@ def test_deep3d():
         split_coefficients(np.zeros((1, 258)))
 
 
-@pytest.mark.parametrize("width", [2, 4])
+@pytest.mark.parametrize("name", JUDGES)
+def test_stored_numbers_are_pytorch_s(name):
+    assert relative_error(numbers(JUDGES[name]), Golden("judges")[name]) < 1e-5
+
+
+@pytest.mark.parametrize("width", [4])
 def test_inception(width):
     theirs, x = ref.draw(ref.Inception(width)), images(107, 139)
     module, variables = from_torch("inception-fid", theirs.state_dict())
@@ -91,6 +92,33 @@ def test_inception(width):
     print(f"{error:.1e}")
     assert error < 1e-5
     assert relative_error(logits, wanted[:, 64 * width :]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "kind, build, depths, size",
+    [
+        ("vggface2-senet50", lambda: ref.ResNet((1, 1), 8, 5, True, True), (1, 1), (64, 64)),
+        ("deep3d", lambda: ref.Deep3D((1, 1), 4), None, (64, 64)),
+        ("iresnet100", lambda: ref.IResNet((1, 1), 4, 8, 32), (1, 1), (32, 32)),
+    ],
+    ids=["senet", "deep3d", "iresnet"],
+)
+def test_a_file_of_pytorch_through_the_command_line(kind, build, depths, size, tmp_path):
+    """torch.save, `smoothswap import`, load_imported: equal outputs."""
+    pytest.importorskip("smoothswap_jax.weights.readers.checkpoint")
+    theirs, x = ref.draw(build()), images(*size)
+    state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
+    wrapped = (
+        {"net_recon": theirs.state_dict(), "epoch": 20} if kind == "deep3d" else {"state_dict": state, "epoch": 20}
+    )
+    torch.save(wrapped, tmp_path / "epoch_20.pth")
+    known = ["--known", f"stage_sizes={depths}"] if depths else []
+    arguments = ["import", f"--kind={kind}", f"--weights={tmp_path / 'epoch_20.pth'}", f"--out={tmp_path / 'net'}"]
+    assert main([*arguments, *known]) == 0
+    module, variables, _ = load_imported(tmp_path / "net")
+    error = relative_error(run(module, variables, x), ref.outputs(theirs, x))
+    print(f"{error:.1e}")
+    assert error < 1e-5
 
 
 @pytest.mark.slow

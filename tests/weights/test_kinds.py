@@ -15,6 +15,7 @@ from smoothswap_jax.weights.kinds import KINDS, from_torch, import_network
 from smoothswap_jax.weights.source import WeightMismatch
 from tests.golden_files import Golden, relative_error
 from tests.models.helpers import quick_jit
+from tests.weights.drawn import JUDGES, drawn, images
 
 BARE = {"input_residual": False, "emb_scale": 1.0}
 
@@ -57,6 +58,21 @@ def test_golden_flax_score_network():
     with jax.default_matmul_precision("highest"):
         y = quick_jit(module.apply)(variables, 2 * x - 1, fourier(golden)) / sigma[:, None, None, None]
     assert relative_error(y, golden["out/y"]) < 2e-5
+
+
+@pytest.mark.parametrize("name", JUDGES)
+def test_judges_outputs(name):
+    """Stored outputs of PyTorch; weights are drawn from the published names, so a wrong name changes the numbers."""
+    kind, names, module, size, _ = JUDGES[name]
+    state = drawn({name: value.shape for name, value in state_of(names, module, (1, *size, 3)).items()})
+    known = {"stage_sizes": module.stage_sizes} if name in ("senet", "sphere20") else {}
+    found, variables = from_torch(kind, state, **known)
+    assert found == module
+    with jax.default_matmul_precision("highest"):
+        y = quick_jit(module.apply)(variables, images(*size))
+    error = relative_error(np.concatenate(y, axis=1) if name == "inception" else y, Golden("judges")[name])
+    print(f"{error:.1e}")
+    assert error < 1e-5
 
 
 def test_caffe_and_torchvision_names_are_one_network():

@@ -3,30 +3,19 @@
 Imported by tests that skip without torch. Weights are drawn from tensors' names, as those of the golden files.
 """
 
-import zlib
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from tests.weights.drawn import drawn
+
 
 def draw(module: nn.Module) -> nn.Module:
-    """Lively weights and batch statistics, the same in every run; the module in inference mode."""
-    for prefix, layer in module.named_modules():
-        for name, tensor in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
-            if name == "num_batches_tracked":
-                continue
-            rng = np.random.RandomState(zlib.crc32(f"{prefix}.{name}".encode()))
-            value = 0.2 * rng.standard_normal(tensor.shape)  # biases, running means
-            if isinstance(layer, nn.PReLU):
-                value = 0.25 + value / 2
-            elif name == "running_var":
-                value = rng.uniform(0.5, 1.5, tensor.shape)
-            elif name == "weight":
-                gain = 1 / np.sqrt(np.prod(tensor.shape[1:])) if tensor.ndim > 1 else 1
-                value = 1 + value if tensor.ndim == 1 else 5 * gain * value
-            tensor.data.copy_(torch.from_numpy(np.asarray(value, np.float32)))
+    """Weights and batch statistics by name; the module in inference mode."""
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    state = {name: torch.from_numpy(value) for name, value in drawn(shapes).items()}
+    module.load_state_dict(state)
     return module.eval()
 
 
