@@ -76,9 +76,8 @@ def _sphereface(module: Any, shapes: Shapes) -> dict[Path, Source]:
         name = re.sub(r"^(layer\d+)_(\d+)", lambda m: f"{m[1]}.{int(m[2]) + 2}", ".".join(path[1:-1]))
         name = name.replace("_conv", ".0").replace("_prelu", ".1")
         sources[path] = torch_leaf(name, path[-1], len(shape))
-    flat, channels = shapes[("params", "fc", "kernel")][0], module.width * 2 ** (len(module.stage_sizes) - 1)
-    rows = round((flat / channels * 7 / 6) ** 0.5)  # crops are 112 x 96, so the last map is 7 x 6
-    sources[("params", "fc", "kernel")] = Source("fc.weight", "dense_chw", channels, rows)
+    channels = module.width * 2 ** (len(module.stage_sizes) - 1)
+    sources[("params", "fc", "kernel")] = Source("fc.weight", "dense_chw", channels)
     return sources
 
 

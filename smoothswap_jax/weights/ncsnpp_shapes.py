@@ -110,7 +110,7 @@ def from_torch_names(state: State) -> tuple[dict[str, Any], list[int]]:
     )
     if combine[0]:
         found["combine"] = "sum" if combine[0] == combine[1] else "cat"
-    levels = sorted({(i - 1) // (each + 1) for i in attention if i <= middle and i % (each + 1)})
+    levels = sorted({i // (each + 1) for i in attention if i <= middle and i % (each + 1)})
     return _fields(modules[3]["weight"][0], channels, each, found), levels
 
 

@@ -22,14 +22,13 @@ class Source:
     """Where one of our leaves comes from: the checkpoint's name of it, and its layout there.
 
     layout: 'same', 'conv' (OIHW), 'dense' ([out, in]), 'dense_chw' ([out, c * h * w] after a flatten of an h x w
-    map with `channels` channels and `rows` rows; 0: the map is square), 'dense_1x1' (a dense layer kept as a 1x1
-    convolution, [out, in, 1, 1]), or 'prelu' ([c, 1, 1] in ONNX).
+    map with `channels` channels), 'dense_1x1' (a dense layer kept as a 1x1 convolution, [out, in, 1, 1]), or
+    'prelu' ([c, 1, 1] in ONNX).
     """
 
     name: str
     layout: str = "same"
     channels: int = 0
-    rows: int = 0
 
     def convert(self, value: np.ndarray) -> np.ndarray:
         """The checkpoint's tensor in our layout."""
@@ -38,9 +37,8 @@ class Source:
         if self.layout == "dense":
             return value.T
         if self.layout == "dense_chw":
-            rows = self.rows or round((value.shape[1] / self.channels) ** 0.5)
-            maps = value.reshape(value.shape[0], self.channels, rows, -1)
-            return maps.transpose(2, 3, 1, 0).reshape(value.shape[1], value.shape[0])
+            maps = value.reshape(value.shape[0], self.channels, -1)  # the order of positions is the same
+            return maps.transpose(2, 1, 0).reshape(value.shape[1], value.shape[0])
         if self.layout == "dense_1x1":
             return value[:, :, 0, 0].T
         return value.ravel() if self.layout == "prelu" else value
