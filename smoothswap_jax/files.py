@@ -25,6 +25,13 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise
 
 
+def refuse_full(path: str | Path) -> None:
+    """Raises FileExistsError when `path` exists and is no empty folder."""
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} exists already; choose a new folder")
+
+
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`; it gets its name when the block ends without error.
@@ -32,8 +39,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     Raises FileExistsError when `path` exists and is no empty folder.
     """
     path = Path(path)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"{path} exists already; choose a new folder")
+    refuse_full(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.files import new_folder
+from smoothswap_jax.files import new_folder, refuse_full
 from smoothswap_jax.models.deep3d import Deep3D
 from smoothswap_jax.models.hopenet import Hopenet
 from smoothswap_jax.models.inception_fid import InceptionFID
@@ -27,7 +27,7 @@ from smoothswap_jax.models.resnet import IdentityEmbedder, IResNet, ResNet
 from smoothswap_jax.models.sface import SFace
 from smoothswap_jax.models.sphereface import SphereFace
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.kinds import Network, import_network
+from smoothswap_jax.weights.kinds import Network, check_kind, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.torch_names import to_variables
 
@@ -63,7 +63,7 @@ def load_variables(path: str | Path) -> dict[str, Any]:
 
     try:
         return unflatten_dict(load_file(path), sep="/")
-    except (SafetensorError, FileNotFoundError) as error:
+    except (SafetensorError, OSError) as error:
         raise FolderError(f"{path}: {error}") from error
 
 
@@ -123,7 +123,7 @@ def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -
 def load_imported(folder: str | Path) -> tuple[nn.Module, dict[str, Any], Preprocessing]:
     """The module, its variables (float32 numpy arrays) and its preprocessing.
 
-    Raises FolderError for a folder that is not of this format, WeightMismatch, with the names, when the arrays are
+    Raises FolderError for a folder that is not of this format, and WeightMismatch, with the names, when the arrays are
     not those of the module.
     """
     network = load_network(folder)
@@ -135,7 +135,7 @@ def load_network(folder: str | Path) -> Network:
     folder = Path(folder)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise FolderError(f"{folder}: no imported network here ({CONFIG}: {error})") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
@@ -160,9 +160,11 @@ def import_file(kind: str, weights: str | Path, out: str | Path, known: Mapping[
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
+    refuse_full(out)  # before minutes of reading
+    check_kind(kind)
+    network = import_network(kind, read_checkpoint(weights), **known)
     with open(weights, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    network = import_network(kind, read_checkpoint(weights), **known)
     source = {"file": Path(weights).name, "sha256": digest, "known": dict(known)}
     save_network(out, network, source)
     return network

@@ -56,6 +56,12 @@ KINDS: dict[str, Callable[[Mapping[str, Any], Known], Plan]] = {
 }
 
 
+def check_kind(kind: str) -> None:
+    """Raises ValueError for an unknown kind; the message lists the known ones."""
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, wanted one of {', '.join(KINDS)}")
+
+
 def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network:
     """The network that a checkpoint holds.
 
@@ -64,8 +70,7 @@ def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network
     ones a kind takes is in the docstring of its function. Raises ValueError for an unknown kind (the message lists
     them), for missing or useless keywords, and WeightMismatch, with the names, for tensors that do not fit exactly.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}, wanted one of {', '.join(KINDS)}")
+    check_kind(kind)
     if not isinstance(state, Mapping):
         raise WeightMismatch(f"this is no {kind} checkpoint: found a {type(state).__name__}, wanted names with tensors")
     words = Known(kind, known)
