@@ -28,7 +28,6 @@ BARE = {"input_residual": False, "emb_scale": 1.0}
         ("vggface2_resnet50w8_eval", "vggface2-resnet50", {}, 1e-5),
         ("iresnet50w8_eval", "iresnet50", {}, 2e-5),
         ("id_ncsnpp32", "ncsnpp", {"image_size": 32, **BARE}, 2e-5),
-        ("id_ncsnpp32_plain", "ncsnpp", {"image_size": 32, **BARE}, 2e-5),
         ("stylegan2_d32", "stylegan2-discriminator", {}, 2e-5),
     ],
 )
@@ -109,22 +108,27 @@ def state_of(names, module, *inputs, values=False):
 
 SMALL = NCSNpp(nf=8, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,))
 NCSNPPS = [
-    NCSNpp(),  # the paper's preset
     NCSNpp(
         nf=128, ch_mult=(1, 1, 2, 2, 2, 2, 2), attn_resolutions=(16,), progressive="output_skip",
         progressive_input="input_skip",
     ),  # FFHQ-256
     SMALL.clone(progressive="residual", progressive_input="residual", attn_resolutions=(32, 8)),
     SMALL.clone(progressive_input="input_skip", combine="cat", num_res_blocks=2, attn_resolutions=()),
-    SMALL.clone(progressive="output_skip", ch_mult=(2, 1, 3, 1), num_res_blocks=3, attn_resolutions=(16, 8, 4)),
+    SMALL.clone(progressive="output_skip", ch_mult=(2, 1, 3), num_res_blocks=2, attn_resolutions=(16, 8)),
     SMALL.clone(ch_mult=(1,), attn_resolutions=(32,)),
     SMALL.clone(ch_mult=(1, 2), progressive="residual", attn_resolutions=(16,)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("spelling", ["score_sde_ncsnpp", "score_sde_ncsnpp_flax", "own"])
-@pytest.mark.parametrize("module", NCSNPPS, ids=range(len(NCSNPPS)))
-def test_a_generator_is_read_from_its_shapes(module, spelling):
+@pytest.mark.parametrize(
+    "number, spelling",
+    [
+        *((i, "score_sde_ncsnpp") for i in range(len(NCSNPPS))),
+        *((i, spelling) for i in range(1, len(NCSNPPS)) for spelling in ("score_sde_ncsnpp_flax", "own")),
+    ],
+)
+def test_a_generator_is_read_from_its_shapes(number, spelling):
+    module = NCSNPPS[number]
     size = 256 if module.nf > 8 else 32
     state = state_of(spelling, module, (1, size, size, 3), (1, 48))
     known = {"attn_resolutions": module.attn_resolutions} if spelling.endswith("flax") else {}
