@@ -148,11 +148,22 @@ def test_the_command_imports_a_file(reader, network, tmp_path, capsys):
     jax.tree.map(np.testing.assert_array_equal, variables, network.variables)
     source = json.loads((tmp_path / "out" / "config.json").read_text())["source"]
     assert source == {"file": "net.npz", "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(), "known": {}}
-    # An export or import of ours is a checkpoint like others: through our own kinds and back.
     assert run("--kind=iresnet50", "--weights", weights, "--out", tmp_path / "no") == 1
     error = capsys.readouterr().err
     assert "this is no iresnet50 checkpoint" in error and error.count("\n") == 1
     assert not (tmp_path / "no").exists()
+
+
+def test_our_own_files_are_checkpoints_too(reader, tmp_path):
+    """A published discriminator to a folder, and that folder's arrays through our own kind."""
+    golden = Golden("stylegan2_d32").group("sd/")
+    np.savez(tmp_path / "d.npz", **golden)
+    kinds = {"stylegan2-discriminator": tmp_path / "d.npz", "discriminator": tmp_path / "first" / "params.safetensors"}
+    for (kind, weights), out in zip(kinds.items(), ("first", "second"), strict=True):
+        assert run(f"--kind={kind}", "--weights", weights, "--out", tmp_path / out) == 0
+    first, second = (load_imported(tmp_path / out) for out in ("first", "second"))
+    assert first[0] == second[0]
+    jax.tree.map(np.testing.assert_array_equal, first[1], second[1])
 
 
 def test_the_command_imports_what_pytorch_saved(reader, tmp_path, capsys):
