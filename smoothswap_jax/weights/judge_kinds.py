@@ -174,7 +174,7 @@ def sface(state: Mapping[str, Any], known: Known) -> Plan:
         tensors = dequantize(tensors_of(state))
     except KeyError as error:
         raise WeightMismatch(f"missing (1): {error.args[0]}") from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         raise WeightMismatch(f"quantised weights that do not fit their shape: {error}") from error
     for name in ("scalar_op1", "scalar_op2"):
         shape_of(tensors, name, 1)

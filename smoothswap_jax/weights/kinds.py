@@ -78,9 +78,14 @@ def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network
         plan = KINDS[kind](state, words)
     except WeightMismatch as error:
         raise WeightMismatch(f"this is no {kind} checkpoint: {error}") from error
+    except (ArithmeticError, LookupError, TypeError) as error:
+        raise WeightMismatch(f"this is no {kind} checkpoint: its shapes make no network ({error})") from error
     words.finish()
     inputs = [jax.ShapeDtypeStruct(shape, np.float32) for shape in plan.inputs]
-    variables = to_variables(plan.names, plan.state, plan.module, *inputs)
+    try:
+        variables = to_variables(plan.names, plan.state, plan.module, *inputs)
+    except (ArithmeticError, LookupError, TypeError) as error:  # widths and sizes that no layer can have
+        raise WeightMismatch(f"this is no {kind} checkpoint: its shapes make no network ({error})") from error
     return Network(kind, plan.module, variables, plan.preprocessing, plan.inputs, plan.fresh)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothswap_jax.weights.contents import shape_of
 from smoothswap_jax.weights.source import WeightMismatch
 
 State = Mapping[str, np.ndarray]
@@ -25,7 +26,12 @@ class Block:
 
 
 def _block(first: tuple[int, ...], has_shortcut: bool) -> Block:
-    """`first` is the OIHW shape of its first convolution. Only resampling needs a shortcut at equal channels."""
+    """`first` is the OIHW shape of its first convolution. Only resampling needs a shortcut at equal channels.
+
+    Raises WeightMismatch for another number of axes.
+    """
+    if len(first) != 4 or 0 in first:
+        raise WeightMismatch(f"misshapen: the first convolution of a residual block has shape {first}")
     return Block(first[0], has_shortcut and first[0] == first[1])
 
 
@@ -62,12 +68,6 @@ def _progressive(pyramid_down: bool, combine: bool, pyramid_up: bool, heads: int
         "progressive": "residual" if pyramid_up else "output_skip" if heads > 1 else "none",
         "progressive_input": "residual" if pyramid_down else "input_skip" if combine else "none",
     }
-
-
-def _shape(state: State, name: str) -> tuple[int, ...]:
-    if name not in state:
-        raise WeightMismatch(f"ncsnpp: missing (1): {name}")
-    return tuple(state[name].shape)
 
 
 # ------------------------------------------------------------------------------------------ score_sde, PyTorch
@@ -119,17 +119,17 @@ def from_flax_names(state: State) -> dict[str, Any]:
     """NCSNpp's fields but for the attention resolutions, which Flax's numbering within classes hides."""
     blocks: list[Block] = []
     while (prefix := f"ResnetBlockBigGANpp_{len(blocks)}/") + "Conv_0/kernel" in state:
-        shape = _shape(state, f"{prefix}Conv_0/kernel")
-        blocks.append(_block((shape[3], shape[2]), f"{prefix}Conv_2/kernel" in state))
+        shape = shape_of(state, f"{prefix}Conv_0/kernel", 4)
+        blocks.append(_block((shape[3], shape[2], *shape[:2]), f"{prefix}Conv_2/kernel" in state))
     channels, each = _levels(blocks)
     heads = sum(bool(re.fullmatch(r"GroupNorm_\d+/scale", name)) for name in state)
     has = {part: any(name.startswith(f"{part}_0/") for name in state) for part in ("Downsample", "Upsample", "Combine")}
     found: dict[str, Any] = _progressive(has["Downsample"], has["Combine"], has["Upsample"], heads)
     if has["Combine"]:
-        combined = _shape(state, "Combine_0/Conv_0/kernel")[3]
-        after = _shape(state, f"ResnetBlockBigGANpp_{each + 1}/GroupNorm_0/scale")[0]
+        combined = shape_of(state, "Combine_0/Conv_0/kernel", 4)[3]
+        after = shape_of(state, f"ResnetBlockBigGANpp_{each + 1}/GroupNorm_0/scale", 1)[0]
         found["combine"] = "sum" if combined == after else "cat"
-    return _fields(_shape(state, "Conv_0/kernel")[3], channels, each, found)
+    return _fields(shape_of(state, "Conv_0/kernel", 4)[3], channels, each, found)
 
 
 # ------------------------------------------------------------------------------------------------ our own names
@@ -142,14 +142,14 @@ def from_own_names(state: State) -> tuple[dict[str, Any], list[int]]:
     levels, each = (1 + max(column) for column in zip(*numbers, strict=True))
     if len(numbers) != levels * each:
         raise WeightMismatch(f"ncsnpp: {len(numbers)} names like down<level>_block<i> for {levels} levels of {each}")
-    channels = [_shape(state, f"params/down{level}_block0/conv0/kernel")[3] for level in range(levels)]
+    channels = [shape_of(state, f"params/down{level}_block0/conv0/kernel", 4)[3] for level in range(levels)]
     heads = 1 if "out_conv" in parts else 2  # a skip pyramid has one a level, and none at the end
     found: dict[str, Any] = _progressive(
         "down0_pyramid" in parts, "down0_combine" in parts, any(re.fullmatch(r"up\d+_pyramid", p) for p in parts), heads
     )
     if "down0_combine" in parts:
-        combined = _shape(state, "params/down0_combine/conv/kernel")[3]
-        after = _shape(state, "params/down1_block0/norm0/scale")[0]
+        combined = shape_of(state, "params/down0_combine/conv/kernel", 4)[3]
+        after = shape_of(state, "params/down1_block0/norm0/scale", 1)[0]
         found["combine"] = "sum" if combined == after else "cat"
     attention = [level for level in range(levels) if f"down{level}_attn0" in parts]
-    return _fields(_shape(state, "params/stem/kernel")[3], channels, each, found), attention
+    return _fields(shape_of(state, "params/stem/kernel", 4)[3], channels, each, found), attention

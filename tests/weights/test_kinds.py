@@ -287,6 +287,20 @@ def test_names_and_shapes_that_tell_no_network(resnet, change, message):
         from_torch("resnet50", resnet | change, stage_sizes=(1, 1, 1, 1))
 
 
+def test_shapes_that_no_layer_can_have():
+    flax = state_of("score_sde_ncsnpp_flax", SMALL, (1, 32, 32, 3), (1, 16))
+    sphere = state_of("sphereface", JUDGES["sphere20"].module, (1, 112, 96, 3))
+    quantised = {f"w_{part}": np.ones((1, 1), "f") for part in ("quantized", "scales", "zero_point", "shape")}
+    flat = {"ResnetBlockBigGANpp_1/Conv_0/kernel": np.zeros(3, "f")}
+    for kind, state, known in [
+        ("ncsnpp", flax | flat, {"image_size": 32, "attn_resolutions": (16,)}),
+        ("cosface-sphere20", sphere | {"fc.weight": np.zeros((9, 1), "f")}, {}),
+        ("sface", quantised | {"scalar_op1": np.ones(1, "f")}, {}),
+    ]:
+        with pytest.raises(WeightMismatch, match=f"this is no {kind} checkpoint"):
+            from_torch(kind, state, **known)
+
+
 def test_the_depth_in_a_kind_s_name_holds(resnet):
     with pytest.raises(WeightMismatch, match=r"found stages of \(1, 1, 1, 1\) blocks, wanted \(3, 4, 6, 3\)"):
         from_torch("resnet50", resnet)
