@@ -146,4 +146,7 @@ def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
 
 
 def image_shape(size: Sequence[int]) -> Shape:
+    """One RGB image of (height, width). Raises WeightMismatch for a side of 0: a last layer that fits no image."""
+    if min(size) < 1:
+        raise WeightMismatch(f"the last layer's shape, or image_size, asks for images of {tuple(size)} pixels")
     return (1, size[0], size[1], 3)
