@@ -137,6 +137,16 @@ def test_tied_tensors_of_torch_come_out_as_one(tmp_path, zipped):
     same(found["row"], weight[2].numpy())
 
 
+def test_a_file_of_torch_without_checksums(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.arange(5)}, tmp_path / "w")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    same(read_checkpoint(tmp_path / "w"), {"w": np.arange(5)})
+
+
 def test_whole_modules_and_torchscript_are_refused_by_name(tmp_path):
     torch = pytest.importorskip("torch")
     network = torch.nn.Linear(2, 3)
@@ -207,7 +217,13 @@ def test_long_texts_of_a_pickle(tmp_path):
 # --------------------------------------------------------------------------------------------- the other formats
 @pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
 def test_npz(tmp_path, write):
-    tree = {**NUMBERS, "deep/name": np.array(["ab", "ü"]), "bytes": np.array([b"ab"])}
+    tree = {
+        **NUMBERS,
+        "large": np.zeros(1_000_003, "f8"),
+        "noise": RNG.normal(size=400_000),
+        "deep/name": np.array(["ab", "ü"]),
+        "bytes": np.array([b"ab"]),
+    }
     write(tmp_path / "w.npz", **tree)
     same(read_checkpoint(tmp_path / "w.npz"), tree)
 
@@ -261,6 +277,8 @@ def train_state():
         "none": None,
         "numbers": {"negative": -5, "large": 2**40, "least": -(2**63)},
         "a name of more than thirty-one characters": np.array(1.5),
+        "lengths of two bytes": [np.arange(200, dtype="f4"), "e" * 300, b"e" * 300, list(range(20))],
+        "lengths of four bytes": [np.arange(20_000, dtype="f4"), "e" * 70_000, b"e" * 70_000],
     }
 
 

@@ -58,7 +58,7 @@ class _Decoder:
             if (size := _sized(source, code, _MAP, 0x80)) is not None:
                 return self._map(source, size, path)
             if code in _EXT:
-                size = _EXT[code] or source.number(_EXT_LENGTH[code])
+                size = _EXT[code] or _length(source, _EXT_LENGTH[code])
                 kind = source.number(1)
                 return self._extension(source.skip(size), kind)
             raise Unfit(f"the byte {code:#04x} where a msgpack value is due", "an undamaged file")
@@ -87,7 +87,7 @@ class _Decoder:
         code = payload.number(1)
         if code not in _BYTES:
             raise Unfit("an array without its bytes", "an undamaged file")
-        length = payload.number(_BYTES[code])
+        length = _length(payload, _BYTES[code])
         if length != payload.left or length != math.prod(shape) * DTYPES[name].itemsize:
             raise Unfit(f"{length:,} bytes for {name} {list(shape)}", "as many as the shape takes, and no more")
         return read_array(payload, DTYPES[name], shape)
@@ -121,7 +121,11 @@ def _sized(source: Source, code: int, wide: dict[int, int], small: int) -> int |
     """The number of items of a list or map that starts with `code`; None if it is neither."""
     if code & 0xF0 == small:
         return code & 0x0F
-    return int.from_bytes(source.read(wide[code]), "big") if code in wide else None
+    return _length(source, wide[code]) if code in wide else None
+
+
+def _length(source: Source, size: int) -> int:
+    return int.from_bytes(source.read(size), "big")
 
 
 def _integer(size: int, signed: bool) -> Callable[[Source], int]:
@@ -129,11 +133,11 @@ def _integer(size: int, signed: bool) -> Callable[[Source], int]:
 
 
 def _bytes(size: int) -> Callable[[Source], bytes]:
-    return lambda source: source.read(int.from_bytes(source.read(size), "big"))
+    return lambda source: source.read(_length(source, size))
 
 
 def _string(size: int) -> Callable[[Source], str]:
-    return lambda source: _text(source, int.from_bytes(source.read(size), "big"))
+    return lambda source: _text(source, _length(source, size))
 
 
 _LIST, _MAP, _BYTES = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}, {0xC4: 1, 0xC5: 2, 0xC6: 4}

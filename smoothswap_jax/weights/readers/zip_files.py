@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +123,8 @@ def stored_source(archive: Source, member: Member) -> Source:
     if member.method != STORED or member.packed != member.size:
         raise Unfit("a compressed zip member", "stored ones, as torch.save writes them")
     source = packed_source(archive, member)
+    if member.crc == 0:  # torch writes 0 for all checksums when told to leave them out
+        return source
     crc = 0
     for chunk in source.chunks():
         crc = zlib.crc32(chunk, crc)
@@ -138,24 +141,26 @@ def unpacked(archive: Source, member: Member) -> np.ndarray:
         raise Unfit(f"a claim that {member.packed:,} bytes inflate to {member.size:,}", "what deflate can do")
     source = packed_source(archive, member)
     archive.budget.take(member.size)
-    made = np.empty(member.size, np.uint8)
-    inflate, end = zlib.decompressobj(-15), 0
-    for chunk in source.chunks():
-        while chunk:
-            if member.method == STORED:
-                piece, chunk = chunk, b""
-            else:
-                try:
-                    piece = inflate.decompress(chunk, CHUNK)
-                except zlib.error as error:
-                    raise Unfit(f"broken deflate data ({error})", "an undamaged file") from None
-                chunk = inflate.unconsumed_tail
-                if not piece and inflate.eof:
-                    chunk = b""
-            if len(piece) > member.size - end:
-                raise Unfit(f"a zip member longer than the {member.size:,} bytes it claims", "an honest archive")
-            made[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
-            end += len(piece)
+    made, end = np.empty(member.size, np.uint8), 0
+    for piece in source.chunks() if member.method == STORED else _inflated(source):
+        if len(piece) > member.size - end:
+            raise Unfit(f"a zip member longer than the {member.size:,} bytes it claims", "an honest archive")
+        made[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
+        end += len(piece)
     if end != member.size or zlib.crc32(made) != member.crc:
         raise Unfit("bytes that do not have the zip archive's length and checksum", "an undamaged file")
     return made
+
+
+def _inflated(source: Source) -> Iterator[bytes]:
+    """What the deflated bytes of `source` inflate to, at most `CHUNK` bytes at a time."""
+    inflate = zlib.decompressobj(-15)
+    for chunk in source.chunks():
+        full = True
+        while (chunk or full) and not inflate.eof:  # after a full piece zlib may hold more, though all was taken in
+            try:
+                piece = inflate.decompress(chunk, CHUNK)
+            except zlib.error as error:
+                raise Unfit(f"broken deflate data ({error})", "an undamaged file") from None
+            chunk, full = inflate.unconsumed_tail, len(piece) == CHUNK
+            yield piece
