@@ -84,6 +84,8 @@ def hostile_files(command: str) -> list[tuple[str, bytes, str | None]]:
 
 READER = """
 import json, resource, sys, time
+# The libraries whose files are read are not needed, nor is JAX.
+sys.modules.update(dict.fromkeys(("torch", "safetensors", "onnx", "msgpack", "flax", "jax")))
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 from smoothswap_jax.weights.readers.source import WeightFileError
 

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from smoothswap_jax.weights.readers import numpy_files
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 from smoothswap_jax.weights.readers.source import WeightFileError
 from smoothswap_jax.weights.readers.tree import find_state_dict, flat_tensors
@@ -208,9 +209,8 @@ def test_a_pickle_of_python_2(tmp_path):
 
 
 def test_long_texts_of_a_pickle(tmp_path):
-    """A large array in protocol 2 is one long text of which half the characters take two bytes."""
-    values = np.arange(300_000, dtype="i4")
-    tree = {"w": values, "note": "é" * 100_000}
+    """A large array in protocol 2 is one long text of characters of one and two bytes, decoded a piece at a time."""
+    tree = {"w": np.array([1] + [255] * 1_500_000, "u1"), "v": np.arange(300_000), "note": "é" * 100_000}
     same(read_checkpoint(save(tmp_path / "w.pkl", pickle.dumps(tree, 2))), tree)
 
 
@@ -219,7 +219,7 @@ def test_long_texts_of_a_pickle(tmp_path):
 def test_npz(tmp_path, write):
     tree = {
         **NUMBERS,
-        "large": np.zeros(1_000_003, "f8"),
+        "large": np.zeros(1 << 22, "f"),
         "noise": RNG.normal(size=400_000),
         "deep/name": np.array(["ab", "ü"]),
         "bytes": np.array([b"ab"]),
@@ -386,6 +386,16 @@ def test_the_callers_bound(tmp_path):
     assert read_checkpoint(tmp_path / "w.npy", max_bytes=100_000).shape == (10_000,)
     with pytest.raises(WeightFileError, match="more than 70,000 bytes"):
         read_checkpoint(tmp_path / "w.npy", max_bytes=70_000)
+
+
+def test_a_fault_that_no_check_foresaw_is_still_one_error(tmp_path, monkeypatch):
+    def fail(*_):
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr(numpy_files, "read_npy", fail)
+    assert "no check foresaw (IndexError" in refusal(tmp_path / "w", b"\x93NUMPY")
+    monkeypatch.setattr(numpy_files, "read_npy", lambda *_: bytearray(1 << 60))
+    assert "memory does not suffice" in refusal(tmp_path / "w")
 
 
 # ------------------------------------------------------------------------------------------------------- helpers

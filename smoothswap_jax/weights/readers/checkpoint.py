@@ -54,7 +54,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
       WeightFileError: missing, a folder or device, empty, of no known format, truncated or damaged, larger than
         the bounds, or in need of code (whole pickled modules, TorchScript, NVIDIA's StyleGAN pickles).
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     with naming(name):
         try:
             with _opened(name) as file:

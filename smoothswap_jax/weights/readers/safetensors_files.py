@@ -27,8 +27,8 @@ _DTYPES = table(
 
 
 def looks_like(head: bytes) -> bool:
-    """Whether a file that starts with `head` (at least 9 bytes) is of this format, perhaps a damaged one."""
-    return len(head) >= 9 and head[8:9] == b"{"
+    """Whether `head` starts with a header's length, of less than a terabyte, and a JSON object."""
+    return head[5:9] == b"\0\0\0{"
 
 
 def read_safetensors(source: Source, file: str) -> Tree:
