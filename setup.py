@@ -18,6 +18,7 @@ DEV = [
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
+    "onnx>=1.16,<2",  # only tests compare with it: reading a model's weights takes no library
 ]
 
 setup(
@@ -40,6 +41,7 @@ setup(
         "jax>=0.10,<0.13",
         "jaxtyping>=0.2.36,<0.4",
         "ml-collections>=1.0,<2",
+        "ml-dtypes>=0.5,<1",
         "numpy>=2.0,<3",
         "optax>=0.2.5,<0.3",
         "orbax-checkpoint>=0.12,<0.13",
