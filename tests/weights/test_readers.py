@@ -16,7 +16,6 @@ import pytest
 from smoothswap_jax.weights.readers import numpy_files
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 from smoothswap_jax.weights.readers.source import WeightFileError
-from smoothswap_jax.weights.readers.tree import find_state_dict, flat_tensors
 from tests.weights.weight_files import (
     OLD_NUMPY_PICKLE,
     OLD_NUMPY_VALUES,
@@ -125,7 +124,6 @@ def test_files_of_torch(tmp_path, zipped, protocol):
     torch.save(tree, tmp_path / "w.bin", _use_new_zipfile_serialization=zipped, pickle_protocol=protocol)
     found = read_checkpoint(tmp_path / "w.bin")
     same(found, as_numpy(tree, torch))
-    assert "0.weight" in flat_tensors(find_state_dict(found, "params", "state_dict"))
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -287,7 +285,7 @@ def test_a_flax_train_state(tmp_path):
     data = flax.serialization.to_bytes(state)
     found = read_checkpoint(save(tmp_path / "checkpoint_8", data))
     same(found, flax.serialization.msgpack_restore(data))
-    assert "params_ema.Conv_0.kernel" in flat_tensors(found)
+    assert "kernel" in found["params_ema"]["Conv_0"]
 
 
 def test_flax_arrays_in_chunks(tmp_path, monkeypatch):
@@ -396,23 +394,3 @@ def test_a_fault_that_no_check_foresaw_is_still_one_error(tmp_path, monkeypatch)
     assert "no check foresaw (IndexError" in refusal(tmp_path / "w", b"\x93NUMPY")
     monkeypatch.setattr(numpy_files, "read_npy", lambda *_: bytearray(1 << 60))
     assert "memory does not suffice" in refusal(tmp_path / "w")
-
-
-# ------------------------------------------------------------------------------------------------------- helpers
-def test_flat_tensors():
-    array = np.zeros(2)
-    assert flat_tensors({"a": {"b": array, "n": 3}, "c": [array, {"d": array}]}).keys() == {"a.b", "c.0", "c.1.d"}
-    with pytest.raises(WeightFileError, match="file: 'state': found the key 0"):
-        flat_tensors({"state": {0: array}}, "file")
-    with pytest.raises(WeightFileError, match=r"'a\.b': found two tensors"):
-        flat_tensors({"a.b": array, "a": {"b": array}})
-    with pytest.raises(WeightFileError, match=r"one array of shape \[2\]"):
-        flat_tensors(array)
-
-
-def test_find_state_dict():
-    flat = {"w": np.zeros(2)}
-    assert find_state_dict({"net": flat, "g": {}}, "state_dict", "net") is flat
-    assert find_state_dict(flat, "state_dict") is flat
-    with pytest.raises(WeightFileError, match=r"found the keys 'net', 'epoch'; wanted 'g_ema' or tensors at the top"):
-        find_state_dict({"net": flat, "epoch": 3}, "g_ema")
