@@ -51,7 +51,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.objective = ConfigDict()
     c.objective.kind = "contrastive"  # contrastive, arcface, cosface, softmax
     c.objective.form = "smoothswap"  # of contrastive: smoothswap (the paper's) or khosla
-    c.objective.temperature = 0.1 if variant == "tiny32" else 0.07
+    c.objective.temperature = 0.07
     c.objective.scale = 64.0  # of the logits: arcface, cosface, softmax
     c.objective.margin = 0.5  # arcface, cosface
 
@@ -88,7 +88,7 @@ def _data(size: int, laptop: bool) -> ConfigDict:
     data.people = 2000  # synthetic: identities to render for training
     data.photos = 4  # synthetic: photos of each
     # synthetic: how far expression, pose and light stray from their means; 1 is the whole world, yaw to 35 degrees
-    data.spread = 0.5 if size == 32 else 1.0
+    data.spread = 0.25 if size == 32 else 1.0
     data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     data.seed = 0  # synthetic: of the world, independent of the run's seed
     data.dir = placeholder(str)  # folder: DIR/<person>/<photo>; tfds: data_dir

@@ -15,13 +15,15 @@ PRESETS = {
         size=32,
         generator=dict(nf=16, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,)),
         discriminator=dict(channel_base=512, channel_max=64),
+        r1_gamma=0.02,
         batch=16,
-        steps=4500,
+        steps=2500,
     ),
     "small64": dict(
         size=64,
         generator=dict(nf=32, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,)),
         discriminator=dict(channel_base=2048, channel_max=128),
+        r1_gamma=0.1,
         batch=16,
         steps=20_000,
     ),
@@ -29,6 +31,7 @@ PRESETS = {
         size=256,
         generator=dict(nf=64, ch_mult=(1, 2, 4, 4), num_res_blocks=2, attn_resolutions=(32,)),
         discriminator=dict(channel_base=32768, channel_max=512),
+        r1_gamma=1.0,
         batch=8,
         steps=800_000,
     ),
@@ -43,6 +46,7 @@ PRESETS = {
             progressive_input="input_skip",
         ),
         discriminator=dict(channel_base=32768, channel_max=512),
+        r1_gamma=1.0,
         batch=8,
         steps=800_000,
     ),
@@ -88,12 +92,12 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40 if laptop else 0
-    c.objective.r1_gamma = 0.1 if laptop else 1.0  # grows with resolution
+    c.objective.r1_gamma = preset["r1_gamma"]  # grows with the number of pixels
     c.objective.r1_interval = 8 if laptop else 16
     c.objective.ema_decay = 0.998 if laptop else 0.999
 
     c.generator_optimizer = _adam(1e-3, laptop)
-    c.discriminator_optimizer = _adam(2e-3 if laptop else 4e-3, laptop)
+    c.discriminator_optimizer = _adam(4e-3, laptop)
 
     c.data = _data(preset["size"], laptop)
     c.augment = ConfigDict()
@@ -131,7 +135,7 @@ def _data(size: int, laptop: bool) -> ConfigDict:
     data.people = 2000  # synthetic: identities to render for training
     data.photos = 4  # synthetic: photos of each
     # synthetic: how far expression, pose and light stray from their means; 1 is the whole world, yaw to 35 degrees
-    data.spread = 0.5 if size == 32 else 1.0
+    data.spread = 0.25 if size == 32 else 1.0
     data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     data.seed = 0  # synthetic: of the world, independent of the run's seed
     data.dir = placeholder(str)  # folder: DIR/<person>/<photo>; tfds: data_dir
