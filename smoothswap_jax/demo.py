@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from smoothswap_jax import build, runlog, sharding, stages
+from smoothswap_jax import build, runlog, sharding, stages, trained
 from smoothswap_jax.data.prepare import prepare_folder
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
 from smoothswap_jax.evaluation.protocols import score_methods, score_table
@@ -124,9 +124,8 @@ def _eval_pairs(config: dict, paired_views: bool) -> stages.EvalPairs:
 def _measure(out: Path, configs: dict, pairs: stages.EvalPairs, photos) -> dict:
     """Swaps the held-out pairs and scores them; returns the report's parts."""
     mesh = sharding.make_mesh()
-    swap_function, _ = stages.load_swap(out / "swapper")
-    swap = stages.in_chunks(jax.jit(swap_function), mesh)
-    embedder_config, variables = stages.load_embedder(out / "judge")
+    swap = stages.in_chunks(trained.swap_function(trained.load_trained(out / "swapper")), mesh)
+    embedder_config, variables = trained.load_embedder(out / "judge")
     judge = lambda images: stages.make_embed(build.embedder(embedder_config), mesh)(variables, images)
     swapped = swap(pairs.source, pairs.target)
     methods = {"swap": swapped, "copy target": pairs.target, "copy source": pairs.source}

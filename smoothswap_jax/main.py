@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import Any
 
-DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, measure."
+DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
 
 # What `smoothswap import` takes. The functions are in weights/kinds.py, which needs JAX: a test compares the lists.
 KINDS = (
@@ -53,7 +53,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
-    swap.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper")
+    swap.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper, or an export"
+    )
     swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
     swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg or .webp")
@@ -97,6 +99,21 @@ def make_parser() -> argparse.ArgumentParser:
         help="what names and shapes of tensors do not tell",
     )
     import_.set_defaults(run=_import)
+
+    export = verbs.add_parser(
+        "export",
+        help="write a trained swapper for others to run",
+        description="Writes params.safetensors, config.json, swap.stablehlo, embed.stablehlo, MODEL_CARD.md and "
+        "SHA256SUMS, and compares them with the checkpoint.",
+        allow_abbrev=False,
+    )
+    export.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
+    export.add_argument("--with-discriminator", action="store_true", help="also its weights, to train on from")
+    export.add_argument("--onnx", action="store_true", help="also swap.onnx and embed.onnx (needs the extra `onnx`)")
+    export.add_argument("--evaluation", metavar="FILE", help="a JSON report to put beside the model card")
+    export.set_defaults(run=_export)
 
     demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
     demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
@@ -173,6 +190,21 @@ def _import(args) -> None:
     print(f"{args.out}: {type(network.module).__name__}")
     if network.fresh:
         print(f"fresh, not from the file: {', '.join(network.fresh)}")
+
+
+def _export(args) -> None:
+    from smoothswap_jax.export.folder import export_swapper
+
+    checks = export_swapper(
+        args.checkpoint,
+        args.out,
+        step=args.step,
+        with_discriminator=args.with_discriminator,
+        onnx=args.onnx,
+        evaluation=args.evaluation,
+    )
+    for name, difference in checks.items():
+        print(f"{args.out}/{name}: differs from the checkpoint by {difference:.1e}")
 
 
 def _known(text: str) -> tuple[str, Any]:

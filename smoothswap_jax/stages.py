@@ -1,14 +1,11 @@
 """The two training stages as sets of functions that one loop (`train.py`) runs."""
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from smoothswap_jax import build, checkpoint, sharding, state, steps
@@ -18,6 +15,7 @@ from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.faces import Faces
 from smoothswap_jax.evaluation import metrics
 from smoothswap_jax.evaluation.grids import swap_grid
+from smoothswap_jax.trained import load_embedder, swapper_networks
 
 EVAL_BATCH = 32
 EVAL_SEED = 2**31 - 1  # of the evaluation pairs: the same for every run on the same data
@@ -190,19 +188,6 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     )
 
 
-def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:
-    """The three networks as functions, and the (generator, discriminator) modules behind them."""
-    generator = build.generator(config["generator"])
-    discriminator = build.discriminator(config["discriminator"], config["data"]["size"])
-    embedder = build.embedder(embedder_config)
-    networks = steps.SwapperNetworks(
-        generate=lambda params, target, z: jnp.asarray(generator.apply({"params": params}, target, z)),
-        discriminate=lambda params, image: jnp.asarray(discriminator.apply({"params": params}, image)),
-        embed=lambda variables, image: jnp.asarray(embedder.apply(variables, image, train=False)),
-    )
-    return networks, (generator, discriminator)
-
-
 def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
     copy = workdir / "embedder"
@@ -218,28 +203,6 @@ def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     manager.wait_until_finished()
     manager.close()
     return load_embedder(copy)
-
-
-def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
-    """(config fields, variables) of the embedder saved in a run directory of stage 1."""
-    parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
-    config = meta["config"]
-    if config["stage"] != "embedder":
-        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
-    return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
-
-
-def load_swap(run: str | os.PathLike[str], step: int | None = None) -> tuple[Callable[[Any, Any], Any], int]:
-    """((source, target) -> swap, size): the function of aligned images [b size size 3] that a swapper run learned."""
-    parts, meta, _ = checkpoint.load_parts(run, ("generator_ema",), step)
-    config = meta["config"]
-    if config["stage"] != "swapper":
-        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'swapper'")
-    embedder_config, embedder = load_embedder(Path(run) / "embedder")
-    networks, _ = swapper_networks(config, embedder_config)
-    generator = parts["generator_ema"]
-    swap = lambda source, target: networks.generate(generator, target, networks.embed(embedder, source))
-    return swap, config["data"]["size"]
 
 
 def eval_pairs(config: dict) -> EvalPairs:

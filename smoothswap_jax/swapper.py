@@ -54,20 +54,25 @@ class Swapper:
 
     @classmethod
     def load(cls, run: PathLike, step: int | None = None) -> Swapper:
-        """The swapper of a run directory of stage 2: averaged generator and frozen embedder.
+        """The swapper of a run directory of stage 2, or of an export: averaged generator and frozen embedder.
 
         Args:
-          run: directory that `smoothswap train` wrote.
-          step: which checkpoint, the newest by default.
+          run: directory that `smoothswap train` or `smoothswap export` wrote.
+          step: which checkpoint, the newest by default; an export has one.
 
-        Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper.
+        Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
+        when the export is damaged.
         """
-        import jax
+        from smoothswap_jax.export.folder import is_export, load_export
+        from smoothswap_jax.trained import load_trained, swap_function
 
-        from smoothswap_jax import stages
-
-        swap, size = stages.load_swap(run, step)
-        return cls(jax.jit(swap), size)
+        if is_export(run):
+            found = load_export(run)
+            if step not in (None, found.step):
+                raise ValueError(f"{os.fspath(run)}: an export of step {found.step}; wanted step {step}")
+        else:
+            found = load_trained(run, step)
+        return cls(swap_function(found), found.size)
 
     def swap(
         self,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from smoothswap_jax import checkpoint, runlog, stages
+from smoothswap_jax import checkpoint, runlog, trained
 from smoothswap_jax import train as train_lib
 from smoothswap_jax.build import ConfigError
 from smoothswap_jax.checkpoint import CheckpointError
@@ -108,18 +108,19 @@ def test_a_run_writes_config_metrics_pictures_and_a_copy_of_its_embedder(people,
     assert list((tmp_path / "tensorboard").iterdir())
     assert rows(tmp_path)[0]["eval/cosine_to_target"] == pytest.approx(1.0)  # G(x, z) == x before training
     assert rows(tmp_path)[-1]["eval/cosine_to_source"] == evaluation["eval/cosine_to_source"]
-    original, copy = stages.load_embedder(embedder), stages.load_embedder(tmp_path / "embedder")
+    original, copy = trained.load_embedder(embedder), trained.load_embedder(tmp_path / "embedder")
     assert original[0] == copy[0]
     jax.tree.map(np.testing.assert_array_equal, original[1], copy[1])
 
 
 def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people, embedder, tmp_path):
     train_lib.train(tiny_runs.config("swapper", people, embedder), tmp_path, devices=1)
-    swap, size = stages.load_swap(tmp_path)
+    found = trained.load_trained(tmp_path)
+    swap, size = trained.swap_function(found), found.size
     images = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     parts, meta, step = checkpoint.load_parts(tmp_path, ("generator", "generator_ema"))
-    networks, _ = stages.swapper_networks(meta["config"], stages.load_embedder(embedder)[0])
-    z = networks.embed(stages.load_embedder(embedder)[1], images[:1])
+    networks, _ = trained.swapper_networks(meta["config"], trained.load_embedder(embedder)[0])
+    z = networks.embed(trained.load_embedder(embedder)[1], images[:1])
     outputs = {name: networks.generate(parts[name], images[1:], z) for name in parts}
     np.testing.assert_allclose(swap(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
     assert np.abs(outputs["generator"] - outputs["generator_ema"]).max() > 1e-4

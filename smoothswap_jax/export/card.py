@@ -1,0 +1,69 @@
+"""The model card of an exported swapper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+INTENDED = """\
+Research on face swapping and its detection, and edits of pictures of people who agreed to them. Say in the result that
+it is synthetic."""
+MISUSE = """\
+Pictures or films that put a person where they were not, without their consent: to deceive, to harass, for sexual
+content, to pass identity checks, to sway opinion. Many countries punish it. The network marks nothing: a swap can be
+told from a photo only by what you write beside it."""
+
+
+def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], checks: Mapping[str, float]) -> str:
+    """MODEL_CARD.md from the export's `config.json`, the run's last evaluation, and the export's own comparisons."""
+    training, data = config["training"], config["training"]["data"]
+    rows = [
+        ("Task", "face swapping: the identity of a source face, all else of a target face"),
+        ("Method", "Smooth-Swap (Kim et al., CVPR 2022), trained with smoothswap-jax " + config["version"]),
+        ("Images", f"{config['size']} x {config['size']} px, RGB in [-1, 1], FFHQ alignment"),
+        ("Identity embedding", f"{config['embedder']['dim']} numbers of unit norm"),
+        ("Parameters", ", ".join(f"{name} {count:,}" for name, count in config["parameters"].items())),
+        ("Training", f"{config['step']:,} steps of {training['batch']} pairs, seed {training['seed']}"),
+        ("Data", _data(data)),
+    ]
+    parts = [
+        "# Model card",
+        _table(("", ""), rows),
+        "## Losses",
+        _table(("weight", ""), training["objective"].items()),
+        "## Evaluation",
+        _evaluation(evaluation),
+        "## This export",
+        "Largest differences from the checkpoint, on noise images, measured when it was written:",
+        _table(("file", "difference"), ((name, f"{value:.1e}") for name, value in checks.items())),
+        "## Intended use",
+        INTENDED,
+        "## Misuse",
+        MISUSE,
+        "## Limits",
+        "Faces must be aligned as FFHQ is. Hair, glasses and hands before the face are changed as the training data "
+        "taught. Identities unlike those of the training data are rendered less well; measure before you rely on it.",
+        "## Licence",
+        "The code that made this is Apache-2.0. The terms of the weights follow from the training data and are for "
+        "their owner to state here.",
+        "The whole training configuration is in `config.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    if data["kind"] == "synthetic":
+        return f"synthetic faces: {data['people']:,} people, {data['photos']} pictures each, world seed {data['seed']}"
+    place = data["name"] if data["kind"] == "tfds" else data["dir"]
+    return f"{data['kind']} `{place}`, {data['held_out_people']} people held out"
+
+
+def _evaluation(evaluation: Mapping[str, float]) -> str:
+    if not evaluation:
+        return "None was logged by the training run."
+    rows = ((name.removeprefix("eval/"), f"{value:.4f}") for name, value in sorted(evaluation.items()))
+    note = "The training run's last evaluation, on held-out people, by the embedder that trained the swapper:"
+    return f"{note}\n\n{_table(('measure', 'value'), rows)}"
+
+
+def _table(head: tuple[str, str], rows) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join(lines)
