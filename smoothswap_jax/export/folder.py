@@ -8,7 +8,6 @@ and holds the training configuration; `SHA256SUMS` covers every other file.
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,13 @@ Flat = dict[str, np.ndarray]
 
 
 def export_swapper(
-    run: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    run: str | Path,
+    out: str | Path,
     *,
     step: int | None = None,
     with_discriminator: bool = False,
     onnx: bool = False,
-    evaluation: str | os.PathLike[str] | None = None,
+    evaluation: str | Path | None = None,
 ) -> dict[str, float]:
     """Writes the folder `out` from a swapper's run directory, and compares what was written with the checkpoint.
 
@@ -166,12 +165,12 @@ def _digest(path: Path) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- reading
-def is_export(folder: str | os.PathLike[str]) -> bool:
+def is_export(folder: str | Path) -> bool:
     """Whether a folder is an export rather than a run directory."""
     return (Path(folder) / PARAMS).is_file()
 
 
-def load_export(folder: str | os.PathLike[str]) -> Trained:
+def load_export(folder: str | Path) -> Trained:
     """The networks of an export and their weights.
 
     Raises ExportError when a file is missing, of another format, or not the one that SHA256SUMS names.

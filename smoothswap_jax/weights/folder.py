@@ -162,7 +162,8 @@ def import_file(kind: str, weights: str | Path, out: str | Path, known: Mapping[
 
     refuse_full(out)  # before minutes of reading
     check_kind(kind)
-    network = import_network(kind, read_checkpoint(weights), **known)
+    tree: Any = read_checkpoint(weights)  # import_network refuses what is no dict
+    network = import_network(kind, tree, **known)
     with open(weights, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     source = {"file": Path(weights).name, "sha256": digest, "known": dict(known)}
