@@ -67,6 +67,10 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.embedder = ConfigDict()
     c.embedder.checkpoint = placeholder(str)  # run directory of stage 1
 
+    c.init = ConfigDict()  # folders that `smoothswap import` wrote, to start from instead of random weights
+    c.init.generator = placeholder(str)
+    c.init.discriminator = placeholder(str)
+
     c.generator = ConfigDict(  # fields of models.ncsnpp.NCSNpp
         dict(
             fir=True,

@@ -4,15 +4,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data.faces import Faces
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.weights.folder import load_network
+from smoothswap_jax.weights.torch_names import to_variables
 
 Fields = Mapping[str, Any]
 DTYPES = ("float32", "bfloat16")
@@ -35,6 +39,15 @@ def generator(fields: Fields) -> NCSNpp:
 def discriminator(fields: Fields, size: int) -> Discriminator:
     """The discriminator of a stage 2 config's `discriminator` fields, for images of `size` pixels."""
     return Discriminator(resolution=size, **_module_fields("discriminator", Discriminator, fields))
+
+
+def imported_params(folder: str, module: nn.Module, *inputs: jax.ShapeDtypeStruct) -> dict[str, Any]:
+    """Parameters for `module` from a folder that `smoothswap import` wrote, as numpy arrays.
+
+    Raises FolderError for a folder that is none, and WeightMismatch, with the names, when they are not `module`'s.
+    """
+    variables = load_network(folder).variables
+    return to_variables("own", flatten_dict(variables, sep="/"), module, *inputs)["params"]
 
 
 def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:

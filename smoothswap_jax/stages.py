@@ -1,11 +1,13 @@
 """The two training stages as sets of functions that one loop (`train.py`) runs."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from smoothswap_jax import build, checkpoint, sharding, state, steps
@@ -177,7 +179,7 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     pairs = eval_pairs(config)
     evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)
     return Stage(
-        init=sharding.jit_init(init, mesh),
+        init=lambda: _with_imported(sharding.jit_init(init, mesh)(), config["init"], modules, size, dim, mesh),
         abstract=sharding.abstract_like(jax.eval_shape(init), mesh),
         batches=make_batches(config, build.faces(config["data"], "train"), mesh),
         step=lambda index, current, batch: compiled[index % objective.r1_interval == 0](current, frozen, batch),
@@ -186,6 +188,20 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         images_per_step=config["batch"],
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
     )
+
+
+def _with_imported(current: state.SwapperState, folders: dict, modules: tuple, size: int, dim: int, mesh):
+    """The fresh state with the published weights that `config.init` names in place of its own."""
+    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    inputs = {"generator": (image, jax.ShapeDtypeStruct((1, dim), np.float32)), "discriminator": (image,)}
+    for (part, shapes), module in zip(inputs.items(), modules, strict=True):
+        if folders[part]:
+            params = sharding.put_replicated(build.imported_params(folders[part], module, *shapes), mesh)
+            own = lambda params=params: jax.tree.map(jnp.copy, params)  # donated later: no two may share memory
+            current = dataclasses.replace(current, **{part: own()})
+            if part == "generator":
+                current = dataclasses.replace(current, generator_ema=own())
+    return current
 
 
 def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:

@@ -14,6 +14,9 @@ from smoothswap_jax.checkpoint import CheckpointError
 from smoothswap_jax.data.photos import load_photo, save_photo
 from smoothswap_jax.main import main
 from smoothswap_jax.swapper import Swapper
+from smoothswap_jax.weights import folder
+from smoothswap_jax.weights.kinds import import_network
+from smoothswap_jax.weights.source import WeightMismatch
 from tests import tiny_runs
 
 
@@ -204,3 +207,29 @@ def test_training_from_memory_needs_no_tensorflow(people, embedder, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "clu or TensorFlow is not installed" in done.stderr
     assert rows(tmp_path / "run")[-1]["step"] == 6
+
+
+def test_a_run_starts_from_imported_weights(people, embedder, tmp_path):
+    rng = np.random.default_rng(0)
+    swapper = tiny_runs.config("swapper", people, embedder)
+    _, (generator, discriminator) = trained.swapper_networks(swapper, trained.load_embedder(embedder)[0])
+    image, z = np.zeros((1, tiny_runs.SIZE, tiny_runs.SIZE, 3), np.float32), np.zeros((1, 8), np.float32)
+    given = {}
+    for kind, module, inputs, known in (
+        ("generator", generator, (image, z), {"image_size": tiny_runs.SIZE}),
+        ("discriminator", discriminator, (image,), {}),
+    ):
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+        given[kind] = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
+        folder.save_network(tmp_path / kind, import_network(kind, given[kind], **known), {})
+    folders = {f"init.{kind}": tmp_path / kind for kind in given}
+    train_lib.train(tiny_runs.config("swapper", people, embedder, **folders, steps=1), tmp_path / "run", devices=2)
+    plain = tiny_runs.config("swapper", people, embedder, **folders, steps=0)
+    train_lib.train(plain, tmp_path / "fresh", devices=2)
+    parts, *_ = checkpoint.load_parts(tmp_path / "fresh", ("generator", "generator_ema", "discriminator"))
+    jax.tree.map(np.testing.assert_array_equal, parts["generator"], given["generator"]["params"])
+    jax.tree.map(np.testing.assert_array_equal, parts["generator_ema"], given["generator"]["params"])
+    jax.tree.map(np.testing.assert_array_equal, parts["discriminator"], given["discriminator"]["params"])
+    wider = tiny_runs.config("swapper", people, embedder, **folders, **{"generator.nf": 16})
+    with pytest.raises(WeightMismatch, match="misshapen"):
+        train_lib.train(wider, tmp_path / "wider", devices=2)

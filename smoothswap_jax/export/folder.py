@@ -8,6 +8,7 @@ and holds the training configuration; `SHA256SUMS` covers every other file.
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -165,12 +166,12 @@ def _digest(path: Path) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- reading
-def is_export(folder: str | Path) -> bool:
+def is_export(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is an export rather than a run directory."""
     return (Path(folder) / PARAMS).is_file()
 
 
-def load_export(folder: str | Path) -> Trained:
+def load_export(folder: str | os.PathLike[str]) -> Trained:
     """The networks of an export and their weights.
 
     Raises ExportError when a file is missing, of another format, or not the one that SHA256SUMS names.
