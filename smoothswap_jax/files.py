@@ -44,9 +44,10 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         yield temporary
-        umask = os.umask(0)  # mkdtemp makes folders private
+        umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)
+        for made in (temporary, *temporary.rglob("*")):  # mkdtemp and safetensors make what only the owner can read
+            made.chmod((0o777 if made.is_dir() else 0o666) & ~umask)
         os.replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -102,6 +102,7 @@ def test_readme_lines_run_without_this_package(run, exported, tmp_path):
 
 def test_folder_says_what_it_is(exported):
     assert {file.name for file in exported.iterdir()} == FILES | {"evaluation.json"}
+    assert len({file.stat().st_mode for file in exported.iterdir()}) == 1  # safetensors alone would write 0600
     sums = dict(reversed(line.split("  ")) for line in (exported / "SHA256SUMS").read_text().splitlines())
     assert sums.keys() == FILES - {"SHA256SUMS"} | {"evaluation.json"}
     for name, digest in sums.items():
