@@ -31,7 +31,7 @@ SWAP, EMBED = "swap.stablehlo", "embed.stablehlo"
 TOLERANCE = 1e-4
 """Largest difference of a reloaded program from the jitted function: XLA may fuse the two in different ways."""
 
-Flat = dict[str, np.ndarray]
+Flat = dict[str, jax.Array]
 
 
 def export_swapper(
@@ -61,6 +61,8 @@ def export_swapper(
     refuse_full(out)
     report = None if evaluation is None else _json(Path(evaluation))
     trained = load_trained(run, step, discriminator=with_discriminator)
+    # On the device once: every call of a program would make a copy of numpy arrays.
+    trained = trained._replace(variables=jax.device_put(trained.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(trained.variables, sep="/")
     config = _config(trained, weights)
     logged = _last_evaluation(Path(run), trained.step)
@@ -112,7 +114,11 @@ def _check_weights(path: Path, weights: Flat) -> float:
             raise ExportError(f"{path.name}: found other names than were written")
         for name, value in weights.items():
             found = file.get_tensor(name)
-            if found.dtype != value.dtype or found.shape != value.shape or found.tobytes() != value.tobytes():
+            if (
+                found.dtype != value.dtype
+                or found.shape != value.shape
+                or found.tobytes() != np.asarray(value).tobytes()
+            ):
                 raise ExportError(f"{path.name}: {name} is not what was written")
     return 0.0
 

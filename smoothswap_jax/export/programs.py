@@ -49,7 +49,7 @@ def embed_program(trained: Trained) -> Callable[[Flat, Array], Array]:
     return lambda weights, image: trained.networks.embed(unflatten_dict(dict(weights), sep="/")["embedder"], image)
 
 
-def to_stablehlo(program: Callable, weights: Mapping[str, np.ndarray], size: int, images: int) -> bytes:
+def to_stablehlo(program: Callable, weights: Flat, size: int, images: int) -> bytes:
     """Serialises `program(weights, *images)` for any batch size and all of PLATFORMS."""
     (batch,) = jax.export.symbolic_shape("batch")
     image = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
@@ -58,7 +58,7 @@ def to_stablehlo(program: Callable, weights: Mapping[str, np.ndarray], size: int
     return bytes(exported.serialize())
 
 
-def to_onnx(path: Path, program: Callable, weights: Mapping[str, np.ndarray], size: int, images: int) -> None:
+def to_onnx(path: Path, program: Callable, weights: Flat, size: int, images: int) -> None:
     """Writes `program` with its weights inside as an ONNX model of NHWC float32 inputs [1 size size 3].
 
     The batch is one image: jax2onnx cannot pad arrays of a free batch size. Raises ImportError saying what to install.
