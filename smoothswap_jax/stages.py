@@ -17,7 +17,7 @@ from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.faces import Faces
 from smoothswap_jax.evaluation import metrics
 from smoothswap_jax.evaluation.grids import swap_grid
-from smoothswap_jax.trained import load_embedder, swapper_networks
+from smoothswap_jax.trained import load_embedder, swap, swapper_networks
 
 EVAL_BATCH = 32
 EVAL_SEED = 2**31 - 1  # of the evaluation pairs: the same for every run on the same data
@@ -283,12 +283,10 @@ def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.nda
 def _swapper_evaluation(networks: steps.SwapperNetworks, frozen, pairs: EvalPairs, mesh):
     """evaluate(generator params) -> metrics and picture(generator params) -> grid, on fixed held-out pairs."""
 
-    @jax.jit
-    def swap(params, frozen, source, target):
-        return networks.generate(params, target, networks.embed(frozen, source))
-
-    embed = jax.jit(networks.embed)
-    run = lambda params, *images: in_chunks(functools.partial(swap, params, frozen), mesh)(*images)
+    compiled, embed = jax.jit(functools.partial(swap, networks)), jax.jit(networks.embed)
+    run = lambda params, *images: in_chunks(
+        functools.partial(compiled, {"generator": params, "embedder": frozen}), mesh
+    )(*images)
     z = in_chunks(functools.partial(embed, frozen), mesh)
     z_source, z_target = z(pairs.source), z(pairs.target)
 

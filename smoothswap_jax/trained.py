@@ -53,15 +53,16 @@ def load_trained(run: str | os.PathLike[str], step: int | None = None, *, discri
     return make_trained(config, embedder_config, variables, found)
 
 
+def swap(networks: steps.SwapperNetworks, variables: dict[str, Any], source: jax.Array, target: jax.Array) -> jax.Array:
+    """The swap of aligned images [b size size 3] in [-1, 1]; `variables` as in `Trained`."""
+    z = networks.embed(variables["embedder"], source)
+    return networks.generate(variables["generator"], target, z)
+
+
 def swap_function(trained: Trained) -> Callable[[Any, Any], jax.Array]:
     """(source, target) -> swap, compiled; aligned images [b size size 3] in [-1, 1]."""
-
-    @jax.jit
-    def swap(variables, source, target):
-        z = trained.networks.embed(variables["embedder"], source)
-        return trained.networks.generate(variables["generator"], target, z)
-
-    return functools.partial(swap, jax.device_put(trained.variables))
+    compiled = jax.jit(functools.partial(swap, trained.networks))
+    return functools.partial(compiled, jax.device_put(trained.variables))
 
 
 def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:

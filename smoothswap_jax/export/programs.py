@@ -14,7 +14,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
 
-from smoothswap_jax.trained import Trained
+from smoothswap_jax.trained import Trained, swap
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 ONNX_TOLERANCE = 1e-4
@@ -35,13 +35,9 @@ class ExportError(ValueError):
 
 def swap_program(trained: Trained) -> Callable[[Flat, Array, Array], Array]:
     """(flat weights, source, target) -> swap; images [b size size 3] in [-1, 1]."""
-
-    def swap(weights: Flat, source: Array, target: Array) -> Array:
-        variables = unflatten_dict(dict(weights), sep="/")
-        z = trained.networks.embed(variables["embedder"], source)
-        return trained.networks.generate(variables["generator"], target, z)
-
-    return swap
+    return lambda weights, source, target: swap(
+        trained.networks, unflatten_dict(dict(weights), sep="/"), source, target
+    )
 
 
 def embed_program(trained: Trained) -> Callable[[Flat, Array], Array]:
