@@ -3,8 +3,8 @@
     smoothswap train --config=configs/embedder.py:tiny32 --workdir=runs/embedder
     smoothswap train --config=configs/embedder.py:paper256 --workdir=runs/embedder --config.data.dir=DIR
 
-Variants: `tiny32` and `small64` train on synthetic faces on a laptop; `paper256` is the paper's network on a folder
-DIR/<person>/<photo> of FFHQ-aligned faces. Values that the paper does not state are our defaults (docs/design.md).
+Variants: `tiny32` and `small64` train on synthetic faces on a laptop; `paper256` is the paper's network on what
+`smoothswap prepare` wrote to DIR. Values that the paper does not state are our defaults (docs/design.md).
 """
 
 from ml_collections import ConfigDict
@@ -82,7 +82,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
 
 def _data(size: int, laptop: bool) -> ConfigDict:
     data = ConfigDict()
-    data.kind = "synthetic" if laptop else "folder"  # synthetic, folder, tfds
+    data.kind = "synthetic" if laptop else "prepared"  # synthetic, prepared, folder, tfds
     data.feed = "memory" if laptop else "tf"  # memory: all images on the device; tf: tf.data reads files
     data.size = size  # pixels
     data.people = 2000  # synthetic: identities to render for training
@@ -91,6 +91,8 @@ def _data(size: int, laptop: bool) -> ConfigDict:
     data.spread = 0.25 if size == 32 else 1.0
     data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     data.seed = 0  # synthetic: of the world, independent of the run's seed
-    data.dir = placeholder(str)  # folder: DIR/<person>/<photo>; tfds: data_dir
+    # prepared: what `smoothswap prepare` wrote, or several as A,B; folder: DIR/<person>/<photo>; tfds: data_dir
+    data.dir = placeholder(str)
+    data.weights = ()  # prepared: how often each of several is drawn, e.g. (3.0, 1.0); () is equally often
     data.name = "synthetic_faces"  # tfds: dataset/config
     return data

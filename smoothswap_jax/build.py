@@ -111,8 +111,16 @@ def faces(fields: Fields, split: str) -> Faces:
         if not fields["dir"]:
             raise ConfigError("config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces")
         return faces_lib.from_folder(fields["dir"], split, size, fields["held_out_people"])
+    if kind == "prepared":
+        from smoothswap_jax.data.prepared import from_prepared
+
+        if not fields["dir"]:
+            raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
+        folders = fields["dir"].split(",")
+        weights = fields["weights"] or [1.0] * len(folders)
+        return faces_lib.mixture([from_prepared(folder, split, size) for folder in folders], weights)
     if kind == "tfds":
-        from smoothswap_jax.data import builders  # needs TensorFlow
+        from smoothswap_jax.data import builders
 
         return builders.from_tfds(fields["name"], fields["dir"], split, size)
-    raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'folder' or 'tfds'")
+    raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'prepared', 'folder' or 'tfds'")

@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from etils import epath
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
-    """Writes under a temporary name in the same folder, then renames: readers see the old file or the new one."""
+    """Writes under a temporary name in the same folder, then renames: readers see the old file or the new one.
+
+    `gs://` paths are written at once: an object of a bucket appears when it is whole.
+    """
+    if "://" in str(path):
+        epath.Path(path).write_bytes(data)
+        return
     path = Path(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -15,6 +15,7 @@ from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data import pipeline, sampling
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.faces import Faces
+from smoothswap_jax.data.reading import Reader
 from smoothswap_jax.evaluation import metrics
 from smoothswap_jax.evaluation.grids import swap_grid
 from smoothswap_jax.trained import load_embedder, swap, swapper_networks
@@ -138,9 +139,8 @@ def _pixels(faces: Faces, rows: np.ndarray) -> np.ndarray:
     """Float images of some examples."""
     if faces.images is not None:
         return faces_lib.to_float(faces.images[rows])
-    assert faces.read is not None
-    decoded = [faces_lib.decode(faces.read([i])[0], faces.size, faces.files[i]) for i in rows]
-    return faces_lib.to_float(np.stack(decoded))
+    reader = Reader(faces)
+    return faces_lib.to_float(np.stack([reader.decoded(int(row))[0] for row in rows]))
 
 
 # --- stage 2 -----------------------------------------------------------------------------------------------

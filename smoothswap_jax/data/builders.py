@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from smoothswap_jax.data import faces, synthetic
-from smoothswap_jax.data.faces import DataError, Faces
+from smoothswap_jax.data.faces import Faces
+from smoothswap_jax.data.prepared import from_builder
 
 _DESCRIPTION = """\
 Faces rendered from a parametric 3-D world: identity labels and all factors (identity, expression, pose, light,
@@ -48,7 +49,18 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
             description=_DESCRIPTION,
             features=tfds.features.FeaturesDict(features),
             disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(**self._people()),
         )
+
+    def _people(self) -> dict:
+        """Names and numbers of photos of the people of each split, by which the reader finds them."""
+        first, people, counts = 0, {}, {}
+        for split, count in zip(faces.SPLITS, self.builder_config.people, strict=True):
+            # Labels count on over the splits: a test person is never called like a training person.
+            people[split] = [str(first + i) for i in range(count)]
+            counts[split] = [self.builder_config.photos] * count
+            first += count
+        return {"people": people, "faces": counts}
 
     def _split_generators(self, dl_manager):
         del dl_manager
@@ -59,7 +71,6 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
         people = config.people[faces.SPLITS.index(split)]
         factors = faces.synthetic_factors(split, people, config.photos, config.seed)
         images = faces.to_uint8(faces.render_many(factors, config.size))
-        # Labels count on over the splits: a test person is never called like a training person.
         first = 0 if split == "train" else config.people[0]
         names = synthetic.Factors._fields
         for i, image in enumerate(images):
@@ -82,21 +93,7 @@ def load(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
 def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
     """A tensorflow-datasets dataset with features `image` and `identity`, examples of one identity side by side.
 
-    Examples are read at random positions. Raises DataError for a missing split or scattered identities.
+    Raises DataError for a missing split or scattered identities.
     """
     faces.check_split(split)
-    builder = load(name, data_dir)
-    if split not in builder.info.splits:
-        raise DataError(f"{builder.data_dir}: no split {split!r}; it has {sorted(builder.info.splits)}")
-    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-    identities = np.array([example["identity"] for example in source])
-    first = np.flatnonzero(np.r_[True, identities[1:] != identities[:-1]])
-    if len(np.unique(identities)) != len(first):
-        raise DataError(f"{builder.data_dir}: examples of one identity must stand side by side")
-    return Faces(
-        size,
-        np.r_[first, len(identities)],
-        [str(identities[i]) for i in first],
-        [f"{split}/{i}" for i in range(len(identities))],
-        read=lambda chosen: [example["image"] for example in source.__getitems__(list(chosen))],
-    )
+    return from_builder(load(name, data_dir), split, size)

@@ -3,13 +3,15 @@
 Two feeds with the same contract and the same examples:
 
 - `tf.data` reads and decodes files on the host, for data of any size;
-- `memory` keeps all images on the device and gathers and augments them there: no TensorFlow, no host work.
+- `memory` keeps all images on the device and gathers them there: no TensorFlow, no host work.
 
-Either yields global device arrays: {"image", "label"} for the embedder, {"source", "target", "real"} for the swapper.
-The reals of the discriminator are the targets: training faces, each beside its own swap.
+Both augment on the device. Either yields global device arrays: {"image", "label"} for the embedder, {"source",
+"target", "real"} for the swapper. The reals of the discriminator are the targets: training faces, each beside its swap.
 """
 
-from collections.abc import Iterator
+import logging
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -19,8 +21,11 @@ import numpy as np
 from smoothswap_jax import sharding
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.augment import UNIFORMS, Augmentation, augment
-from smoothswap_jax.data.faces import DataError, Faces, decode, in_memory, to_float
+from smoothswap_jax.data.faces import DataError, Faces, SizeError, decode, to_float
+from smoothswap_jax.data.reading import Reader, in_memory
+from smoothswap_jax.data.sampling import Index
 
+log = logging.getLogger(__name__)
 Batch = dict[str, jax.Array]
 
 
@@ -32,26 +37,29 @@ class Sampler:
     batch: int
     photos: int = 0
 
-    def rows(self, step, faces_count: int, starts, xp=np) -> tuple:
-        """(indices of the images to read, labels or None). For pairs the sources come first, then the targets."""
+    def rows(self, step, index: Index, xp=np) -> dict:
+        """Indices of the images to read, by their part in the batch."""
         if self.photos:
-            return sampling.identity_indices(self.seed, step, self.batch // self.photos, self.photos, starts, xp)
-        return xp.concatenate(sampling.pair_indices(self.seed, step, self.batch, faces_count, xp)), None
+            people = self.batch // self.photos
+            return {"image": sampling.identity_indices(self.seed, step, people, self.photos, index, xp)}
+        source, target = sampling.pair_indices(self.seed, step, self.batch, index, xp)
+        return {"source": source, "target": target}
 
-    def uniforms(self, step, xp=np):
+    def uniforms(self, step, xp=np) -> dict:
         """Augmentation numbers of each row; a self pair gets the same for both sides."""
-        n = self.batch
+        n = xp.arange(self.batch)
+        draw = lambda rows: sampling.uniforms(self.seed, step, rows, UNIFORMS, xp)
         if self.photos:
-            return sampling.uniforms(self.seed, step, xp.arange(n), UNIFORMS, xp)
-        self_pair = xp.arange(n) < max(1, n // 8)
-        source = xp.where(self_pair, n + xp.arange(n), xp.arange(n))
-        return sampling.uniforms(self.seed, step, xp.concatenate([source, n + xp.arange(n)]), UNIFORMS, xp)
+            return {"image": draw(n)}
+        self_pair = n < max(1, self.batch // 8)
+        return {"source": draw(xp.where(self_pair, self.batch + n, n)), "target": draw(self.batch + n)}
 
-    def as_batch(self, images, labels) -> dict:
-        if self.photos:
-            return {"image": images, "label": labels}
-        source, target = images[: len(images) // 2], images[len(images) // 2 :]
-        return {"source": source, "target": target, "real": target}
+
+def _augmented(images: dict, labels, step, sampler: Sampler, how: Augmentation) -> dict:
+    """uint8 images of a batch -> what the step takes."""
+    u = sampler.uniforms(step, jnp)
+    batch = {part: augment(to_float(images[part]), u[part], how) for part in images}
+    return batch | ({"label": labels} if sampler.photos else {"real": batch["target"]})
 
 
 def memory_batches(
@@ -59,133 +67,132 @@ def memory_batches(
 ) -> Iterator[Batch]:
     """Endless batches from `first_step` on, gathered and augmented on the device."""
     sharding.check_batch(mesh, sampler.batch)
-    images, starts = sharding.put_replicated((in_memory(faces).images, np.asarray(faces.starts, np.int32)), mesh)
+    loaded, shown = in_memory(faces)
+    images, shown, starts = sharding.put_replicated((loaded.images, shown, np.asarray(faces.starts, np.int32)), mesh)
 
-    def make(images, starts, step):
-        rows, labels = sampler.rows(step, len(faces), starts, jnp)
-        chosen = augment(to_float(images[rows]), sampler.uniforms(step, jnp), how)
-        return sampler.as_batch(chosen, labels)
+    def make(images, shown, starts, step):
+        rows = {part: shown[rows] for part, rows in sampler.rows(step, faces.index, jnp).items()}
+        labels = sampling.labels_of(rows["image"], starts, jnp) if sampler.photos else None
+        return _augmented({part: images[chosen] for part, chosen in rows.items()}, labels, step, sampler, how)
 
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
     step = first_step
     while True:
-        yield make(images, starts, sharding.put_replicated(np.int32(step), mesh))
+        yield make(images, shown, starts, sharding.put_replicated(np.int32(step), mesh))
         step += 1
 
 
 def tf_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
 ) -> Iterator[Batch]:
-    """Endless batches from `first_step` on, read, decoded and augmented by tf.data; each host reads its share."""
+    """Endless batches from `first_step` on, read and decoded by tf.data; each host reads its share."""
     sharding.check_batch(mesh, sampler.batch)
+
+    def make(images, labels, step):
+        return _augmented(images, labels, step, sampler, how)
+
+    make = jax.jit(make, out_shardings=sharding.batched(mesh))
     host, hosts = jax.process_index(), jax.process_count()
-    for batch in host_batches(faces, sampler, how, first_step, host, hosts):
-        yield sharding.put_batch(batch, mesh)
+    for step, batch in enumerate(host_batches(faces, sampler, first_step, host, hosts), first_step):
+        labels = sharding.put_batch(batch.pop("label", None), mesh)
+        yield make(sharding.put_batch(batch, mesh), labels, sharding.put_replicated(np.int32(step), mesh))
 
 
-def host_batches(
-    faces: Faces, sampler: Sampler, how: Augmentation, first_step: int, host: int, hosts: int
-) -> Iterator[dict]:
-    """The numpy batches that host `host` of `hosts` would read: row-wise shares of the global batch."""
-    import tensorflow as tf
+def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Iterator[dict]:
+    """The numpy batches that host `host` of `hosts` reads: its rows of each part of the global batch, uint8.
 
-    step = first_step
-    try:
-        for batch in _tf_dataset(faces, sampler, how, first_step, host, hosts).as_numpy_iterator():
-            yield sampler.as_batch(batch["images"], batch["labels"])
-            step += 1
-    except tf.errors.InvalidArgumentError as error:
-        rows, _ = sampler.rows(step, len(faces), np.asarray(faces.starts))
-        for row in rows:  # names the file, which TensorFlow does not
-            decode(faces.read([row])[0], faces.size, faces.files[row])
-        raise DataError(f"batch {step}: {error}") from error
-
-
-def _tf_dataset(faces: Faces, sampler: Sampler, how: Augmentation, first_step: int, host: int, hosts: int):
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
+    Examples that cannot be read are replaced as `Reader` says and counted in the log.
+    """
     if sampler.batch % hosts:
         raise ValueError(f"batch size {sampler.batch} is not a multiple of {hosts} hosts")
     share = sampler.batch // hosts
-    mine = np.arange(host * share, (host + 1) * share)
-    if not sampler.photos:
-        mine = np.concatenate([mine, sampler.batch + mine])
+    mine = slice(host * share, (host + 1) * share)
+    reader = Reader(faces)
 
-    def plan(step):
-        rows, labels = sampler.rows(int(step), len(faces), np.asarray(faces.starts))
-        labels = np.zeros(len(rows), np.int32) if labels is None else labels
-        return rows[mine], labels[mine], sampler.uniforms(int(step))[mine]
+    def plan(step: int) -> np.ndarray:
+        return np.concatenate([rows[mine] for rows in sampler.rows(step, faces.index).values()])
 
-    def read(rows):
-        if faces.images is not None:
-            return faces.images[rows]
-        return np.array(faces.read(list(rows)), dtype=object)
-
-    def tf_decode(data):
-        image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        if tf.reduce_any(tf.shape(image)[:2] != faces.size):
-            image = tf.image.resize(tf.cast(image, tf.float32), [faces.size] * 2, "lanczos3", antialias=True)
-            image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
-        return image
-
-    def make(step):
-        rows, labels, u = tf.numpy_function(plan, [step], [tf.int32, tf.int32, tf.float32])
-        if faces.images is not None:
-            images = tf.numpy_function(read, [rows], tf.uint8)
-        else:
-            images = tf.map_fn(
-                tf_decode,
-                tf.numpy_function(read, [rows], tf.string),
-                fn_output_signature=tf.uint8,
-                parallel_iterations=8,
-            )
-        images = tf.ensure_shape(images, [len(mine), faces.size, faces.size, 3])
-        u = tf.ensure_shape(u, [len(mine), UNIFORMS])
-        images = tf.cast(images, tf.float32) / 127.5 - 1.0
-        return {"images": tf_augment(images, u, how), "labels": tf.ensure_shape(labels, [len(mine)])}
-
-    steps = tf.data.Dataset.range(first_step, np.iinfo(np.int32).max)
-    return steps.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    parts = list(sampler.rows(first_step, faces.index))
+    step = first_step
+    try:
+        while True:
+            try:
+                for images, rows in _tf_dataset(reader, plan, step):
+                    batch = dict(zip(parts, np.split(images, len(parts)), strict=True))
+                    yield batch | ({"label": sampling.labels_of(rows, faces.starts)} if sampler.photos else {})
+                    step += 1
+            except _undecodable() as error:
+                # TensorFlow does not say which file it was. The next start passes over what is found to be broken.
+                if not _find_broken(reader, plan(step)):
+                    raise DataError(f"batch {step}: {error}") from error
+    finally:
+        if reader.unreadable:
+            log.warning("%d examples were unreadable; others stood in for them", len(reader.unreadable))
 
 
-def tf_augment(images, u, how: Augmentation):
-    """`augment.augment` in TensorFlow, for images and uniforms as there."""
+def _undecodable() -> type[Exception]:
     import tensorflow as tf
 
-    if how.flip:
-        images = tf.where(u[:, 0, None, None, None] < 0.5, images[:, :, ::-1], images)
-    if how.crop < 1:
-        images = tf.map_fn(
-            lambda pair: _tf_crop(pair[0], pair[1], how.crop), (images, u), fn_output_signature=tf.float32
+    return tf.errors.InvalidArgumentError
+
+
+def _find_broken(reader: Reader, rows: np.ndarray) -> int:
+    """Notes which of the rows, or of those that stood in for them, cannot be decoded; returns how many."""
+    import tensorflow as tf
+
+    before = len(reader.unreadable)
+    for data, row in zip(*reader.read(rows), strict=True):
+        try:
+            _tf_decode(tf.constant(data), reader.faces.size)
+        except tf.errors.InvalidArgumentError as error:
+            reason = f"{reader.name(row)}: {error.message}"
+            try:
+                decode(data, reader.faces.size, reader.name(row))
+            except SizeError:
+                raise
+            except DataError as better:
+                reason = str(better)
+            reader.skip(int(row), reason)
+    return len(reader.unreadable) - before
+
+
+def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: int) -> Iterator[tuple]:
+    """(uint8 images, rows they are from) of each step from `first_step` on."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    faces, cores = reader.faces, os.cpu_count() or 1
+    count = len(plan(first_step))
+
+    def fetch(step):
+        rows = plan(int(step))
+        if faces.images is not None:
+            return faces.images[rows], rows
+        data, shown = reader.read(rows)
+        return np.array(data, dtype=object), shown
+
+    kind = tf.string if faces.images is None else tf.uint8
+    data = tf.data.Dataset.range(first_step, np.iinfo(np.int32).max)
+    # Reading waits for the disk or the network, decoding uses the cores: each has its own parallelism.
+    data = data.map(
+        lambda step: tf.numpy_function(fetch, [step], [kind, tf.int32]), num_parallel_calls=4, deterministic=True
+    )
+    if faces.images is None:
+        data = data.map(lambda images, rows: (tf.ensure_shape(images, [count]), tf.ensure_shape(rows, [count])))
+        data = data.unbatch().map(
+            lambda image, row: (_tf_decode(image, faces.size), row), num_parallel_calls=cores, deterministic=True
         )
-    if how.colour:
-        images = _tf_jitter(images, 1 + how.colour * (2 * u[:, 4:7] - 1))
-    return images
+        data = data.batch(count)
+    yield from data.prefetch(2).as_numpy_iterator()
 
 
-def _tf_crop(image, u, smallest: float):
+def _tf_decode(data, size: int):
+    """Pixels as Pillow's `decode` gives them: for JPEG both use libjpeg-turbo, which has to be told the same method."""
     import tensorflow as tf
 
-    h, w, _ = image.shape
-    side = smallest + (1 - smallest) * u[1]
-    corner = tf.stack([u[3] * (1 - side) * h, u[2] * (1 - side) * w])
-    return tf.raw_ops.ScaleAndTranslate(
-        images=image[None],
-        size=[h, w],
-        scale=tf.stack([1 / side] * 2),
-        translation=-corner / side,
-        kernel_type="triangle",
-        antialias=False,
-    )[0]
-
-
-def _tf_jitter(images, factors):
-    import tensorflow as tf
-
-    brightness, contrast, saturation = (factors[:, i, None, None, None] for i in range(3))
-    images = (images + 1) * brightness - 1
-    mean = tf.reduce_mean(images, (1, 2, 3), keepdims=True)
-    images = mean + (images - mean) * contrast
-    grey = tf.reduce_mean(images, 3, keepdims=True)
-    return tf.clip_by_value(grey + (images - grey) * saturation, -1, 1)
+    image = tf.cond(
+        tf.io.is_jpeg(data),
+        lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(image, [size, size, 3])

@@ -4,6 +4,7 @@ Written against the array API that numpy and jax.numpy share: tf.data calls them
 feed with jax.numpy on the device, and both see the same batches. Nothing is stored, and the cost is O(batch).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -70,41 +71,97 @@ def uniforms(seed: int, step: Array, rows: Array, count: int, xp: Any = np) -> A
     return (bits >> 8).astype(np.float32) * np.float32(2.0**-24)
 
 
-SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT = range(5)
+SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT, MIX = range(6)
+CYCLE = 1000
+"""Draws in which every data set of a mixture gets exactly its share: weights are kept to a tenth of a percent."""
 
 
-def pair_indices(seed: int, step: Array, batch: int, n: int, xp: Any = np) -> tuple[Array, Array]:
-    """Source and target indices of swapper batch `step`: two independent streams over range(n).
+@dataclass(frozen=True)
+class Index:
+    """What sampling has to know of the examples: O(identities), whatever the number of images.
+
+    starts: [identities + 1]; identity i owns the examples starts[i] ... starts[i + 1] - 1.
+    sets: how many of the identities each data set of a mixture has, in order; one number if nothing is mixed.
+    weights: share of the draws that each data set gets, in any unit.
+    """
+
+    starts: Array
+    sets: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    def first_rows(self) -> list[int]:
+        """The first example of each data set, and the number of all examples."""
+        return [int(self.starts[i]) for i in np.cumsum([0, *self.sets])]
+
+    def shares(self, total: int) -> list[int]:
+        """`total` divided by weight into whole numbers, the largest remainders rounded up.
+
+        Raises ValueError where a data set's share is less than one.
+        """
+        exact = np.asarray(self.weights, np.float64) * total / sum(self.weights)
+        shares = np.floor(exact).astype(int)
+        shares[np.argsort(shares - exact, kind="stable")[: total - shares.sum()]] += 1
+        if shares.min() < 1:
+            raise ValueError(f"weights {self.weights}: data set {int(shares.argmin())} gets none of {total} draws")
+        return shares.tolist()
+
+
+def pair_indices(seed: int, step: Array, batch: int, index: Index, xp: Any = np) -> tuple[Array, Array]:
+    """Source and target indices of swapper batch `step`: two independent streams over all examples.
 
     The first max(1, batch // 8) pairs are self pairs, x_src == x_tgt.
     """
     rows = xp.arange(batch)
     position = step * batch + rows
-    target = epoch_order(seed, TARGET, position, n, xp)
-    source = epoch_order(seed, SOURCE, position, n, xp)
+    target = _mixed_order(seed, TARGET, position, index, xp)
+    source = _mixed_order(seed, SOURCE, position, index, xp)
     return xp.where(rows < max(1, batch // 8), target, source), target
 
 
-def identity_indices(
-    seed: int, step: Array, people: int, photos: int, starts: Array, xp: Any = np
-) -> tuple[Array, Array]:
-    """Example indices and identity labels of embedder batch `step`: `people` identities x `photos` images.
+def _mixed_order(seed: int, name: int, position: Array, index: Index, xp: Any) -> Array:
+    """Element `position` of an endless stream in which each data set has its share and runs through its own epochs."""
+    first = index.first_rows()
+    if len(index.sets) == 1:
+        return epoch_order(seed, name, position, first[-1], xp)
+    shares = index.shares(CYCLE)
+    ends = np.cumsum(shares)
+    cycle = position // CYCLE
+    slot = shuffled(position % CYCLE, CYCLE, stream(xp, seed, MIX, name, cycle), xp)
+    chosen = xp.searchsorted(xp.asarray(ends), slot, side="right")
+    share, begin = xp.asarray(shares)[chosen], xp.asarray(ends - shares)[chosen]
+    count, offset = xp.asarray(np.diff(first))[chosen], xp.asarray(first[:-1])[chosen]
+    place = cycle * share + slot - begin
+    order = shuffled(place % count, count, stream(xp, seed, name, chosen, place // count), xp)
+    return (offset + order).astype(np.int32)
 
-    Args:
-      starts: [identities + 1]; identity i owns the examples starts[i] ... starts[i + 1] - 1.
 
-    Identities within a batch are distinct, and so are the images of one identity as far as it has enough.
+def identity_indices(seed: int, step: Array, people: int, photos: int, index: Index, xp: Any = np) -> Array:
+    """Example indices of embedder batch `step`: `people` identities x `photos` images, an identity side by side.
+
+    Identities within a batch are distinct, and so are the images of one identity as far as it has enough. Of a mixture,
+    every batch holds each data set's share of the identities.
 
     Raises:
-      ValueError: if there are fewer identities than `people`.
+      ValueError: if a data set has fewer identities than its share of a batch.
     """
-    identities = len(starts) - 1
-    batches = identities // people
-    if not batches:
-        raise ValueError(f"a batch wants {people} identities; the data has {identities}")
-    rows = xp.arange(people * photos)
-    epoch, place = step // batches, step % batches
-    who = shuffled(place * people + rows // photos, identities, stream(xp, seed, PEOPLE, epoch), xp)
-    count = starts[who + 1] - starts[who]
-    photo = shuffled(rows % photos, count, stream(xp, seed, PHOTOS, step, who), xp)
-    return (starts[who] + photo).astype(np.int32), who
+    starts = xp.asarray(index.starts)
+    parts = []
+    first = 0
+    for number, (identities, share) in enumerate(zip(index.sets, index.shares(people), strict=True)):
+        batches = identities // share
+        if not batches:
+            raise ValueError(f"a batch wants {share} identities; the data has {identities}")
+        rows = xp.arange(share * photos)
+        epoch, place = step // batches, step % batches
+        key = stream(xp, seed, PEOPLE, epoch) if len(index.sets) == 1 else stream(xp, seed, PEOPLE, epoch, number)
+        who = first + shuffled(place * share + rows // photos, identities, key, xp)
+        count = starts[who + 1] - starts[who]
+        photo = shuffled(rows % photos, count, stream(xp, seed, PHOTOS, step, who), xp)
+        parts.append((starts[who] + photo).astype(np.int32))
+        first += identities
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+def labels_of(rows: Array, starts: Array, xp: Any = np) -> Array:
+    """The identity that owns each example."""
+    return (xp.searchsorted(xp.asarray(starts), rows, side="right") - 1).astype(np.int32)

@@ -53,7 +53,8 @@ def _data(data: Mapping[str, Any]) -> str:
     if data["kind"] == "synthetic":
         return f"synthetic faces: {data['people']:,} people, {data['photos']} pictures each, world seed {data['seed']}"
     place = data["name"] if data["kind"] == "tfds" else data["dir"]
-    return f"{data['kind']} `{place}`, {data['held_out_people']} people held out"
+    held_out = f"{data['held_out_people']} people held out" if data["kind"] == "folder" else "its test split held out"
+    return f"{data['kind']} `{place}`, {held_out}"
 
 
 def _evaluation(evaluation: Mapping[str, float]) -> str:

@@ -1,6 +1,7 @@
 """Both feeds give the same batches, whatever the host count and the starting step."""
 
 import dataclasses
+import io
 import itertools
 
 import numpy as np
@@ -9,10 +10,11 @@ from PIL import Image
 
 from smoothswap_jax import sharding
 from smoothswap_jax.data import faces as faces_lib
-from smoothswap_jax.data import pipeline
+from smoothswap_jax.data import pipeline, sampling
 from smoothswap_jax.data.augment import Augmentation
-from smoothswap_jax.data.faces import DataError, Faces
+from smoothswap_jax.data.faces import DataError
 from smoothswap_jax.data.pipeline import Sampler
+from smoothswap_jax.data.reading import in_memory
 
 SIZE = 16
 HOW = Augmentation(flip=True, crop=0.8, colour=0.2)
@@ -51,14 +53,14 @@ def test_memory_and_tf_feeds_agree(faces, sampler):
         assert a.keys() == b.keys()
         for key in a:
             assert a[key].sharding.is_equivalent_to(b[key].sharding, a[key].ndim)
-            np.testing.assert_allclose(a[key], b[key], atol=2e-5)
+            np.testing.assert_array_equal(a[key], b[key])
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_read_shares_of_the_same_batch(faces, sampler, hosts):
-    whole = first(pipeline.host_batches(faces, sampler, HOW, 2, 0, 1), 2)
-    shares = [first(pipeline.host_batches(faces, sampler, HOW, 2, host, hosts), 2) for host in range(hosts)]
+    whole = first(pipeline.host_batches(faces, sampler, 2, 0, 1), 2)
+    shares = [first(pipeline.host_batches(faces, sampler, 2, host, hosts), 2) for host in range(hosts)]
     for step in range(2):
         for key in whole[step]:
             np.testing.assert_array_equal(np.concatenate([s[step][key] for s in shares]), whole[step][key])
@@ -77,8 +79,8 @@ def test_a_later_start_continues_the_same_stream(faces, feed):
 def test_pairs_hold_the_sampled_faces_and_self_pairs_are_identical(faces):
     sampler, still = Sampler(seed=0, batch=8), Augmentation(flip=False)
     (batch,) = first(pipeline.memory_batches(faces, sampler, still, sharding.make_mesh(1), 0), 1)
-    rows, _ = sampler.rows(0, len(faces), faces.starts)
-    wanted = faces_lib.to_float(faces_lib.in_memory(faces).images[rows])
+    rows = np.concatenate(list(sampler.rows(0, faces.index).values()))
+    wanted = faces_lib.to_float(in_memory(faces)[0].images[rows])
     np.testing.assert_allclose(np.concatenate([batch["source"], batch["target"]]), wanted, atol=1e-6)
     (flipped,) = first(pipeline.memory_batches(faces, sampler, HOW, sharding.make_mesh(1), 0), 1)
     np.testing.assert_array_equal(flipped["source"][0], flipped["target"][0])
@@ -105,14 +107,97 @@ def test_batches_that_do_not_divide_are_refused(faces):
     with pytest.raises(ValueError, match="batch size 6 is not a multiple of the mesh's 4 devices"):
         next(pipeline.memory_batches(faces, Sampler(0, 6), HOW, sharding.make_mesh(4), 0))
     with pytest.raises(ValueError, match="batch size 6 is not a multiple of 4 hosts"):
-        next(pipeline.host_batches(faces, Sampler(0, 6), HOW, 0, 0, 4))
+        next(pipeline.host_batches(faces, Sampler(0, 6), 0, 0, 4))
+
+
+RUBBISH = b"\x89PNG\r\n\x1a\nrubbish"
+
+
+def damaged(faces, undecodable=(), unreadable=()):
+    """The same faces with some files damaged, and some that raise."""
+
+    def read(rows):
+        if set(unreadable) & {int(row) for row in rows}:
+            raise OSError("checksum of the record is wrong")
+        return [RUBBISH if row in undecodable else data for row, data in zip(rows, faces.read(rows), strict=True)]
+
+    return dataclasses.replace(faces, read=read)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_count(faces, sampler, caplog):
+    alone = int(faces.starts[2])  # an identity with no photo left: the next one stands in
+    broken = damaged(faces, undecodable={1, *range(alone, int(faces.starts[3]))}, unreadable={0, 12})
+    still, mesh = Augmentation(flip=False), sharding.make_mesh(1)
+    ours = first(pipeline.memory_batches(broken, sampler, still, mesh, 0), 6)
+    for message in ("p1/1.png: not a readable image", "p1/0.png: checksum of the record is wrong"):
+        assert message in caplog.text
+    caplog.clear()
+    theirs = first(pipeline.tf_batches(broken, sampler, still, mesh, 0), 6)
+    assert "examples were unreadable; others stood in" in caplog.text
+    shares = [first(pipeline.host_batches(broken, sampler, 0, host, 2), 6) for host in range(2)]
+    good = in_memory(faces)[0].images
+    pixels = {image.tobytes(): row for row, image in enumerate(good)}
+    for step in range(6):
+        for key in ours[step]:
+            np.testing.assert_array_equal(ours[step][key], theirs[step][key])
+        for part, rows in sampler.rows(step, faces.index).items():
+            images = np.concatenate([share[step][part] for share in shares])
+            np.testing.assert_allclose(faces_lib.to_float(images), ours[step][part], atol=1e-6)
+            for row, image in zip(rows, images, strict=True):
+                shown = pixels[image.tobytes()]
+                assert shown not in {0, 1, 12, *range(alone, int(faces.starts[3]))}
+                owner = lambda row: sampling.labels_of(np.array([row]), faces.starts)[0]
+                assert owner(shown) == (owner(row) if owner(row) != 2 else 3)
+                assert shown == row or row in {0, 1, 12} or owner(row) == 2
+        if sampler.photos:
+            np.testing.assert_array_equal(np.concatenate([s[step]["label"] for s in shares]), ours[step]["label"])
 
 
 @pytest.mark.parametrize("feed", [pipeline.memory_batches, pipeline.tf_batches])
-def test_an_unreadable_file_is_named(faces, feed):
-    broken = dataclasses.replace(faces, read=lambda rows: [b"\x89PNG\r\n\x1a\nrubbish" for _ in rows])
-    with pytest.raises(DataError, match=r"p\d/\d.png: not a readable image"):
+def test_a_data_set_without_readable_examples_is_refused(faces, feed):
+    broken = damaged(faces, undecodable=set(range(len(faces))))
+    with pytest.raises(DataError, match=r"100 examples in a row are unreadable.*p\d/\d.png: not a readable image"):
         next(feed(broken, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+
+
+@pytest.mark.parametrize("feed", [pipeline.memory_batches, pipeline.tf_batches])
+def test_files_of_another_size_are_refused(photos, feed):
+    small = faces_lib.from_folder(photos, "train", 8, 3)
+    with pytest.raises(DataError, match=r"p\d/\d.png: found 16x16 pixels, wanted 8x8.*--aligned --size=8"):
+        next(feed(small, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+
+
+def test_jpegs_decode_alike_on_host_and_device(faces):
+    def as_jpeg(rows):
+        files = []
+        for data in faces.read(rows):
+            file = io.BytesIO()
+            Image.open(io.BytesIO(data)).save(file, "JPEG", quality=80)
+            files.append(file.getvalue())
+        return files
+
+    jpegs = dataclasses.replace(faces, read=as_jpeg)
+    ours = first(pipeline.memory_batches(jpegs, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+    theirs = first(pipeline.tf_batches(jpegs, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+    np.testing.assert_array_equal(ours[0]["source"], theirs[0]["source"])
+
+
+def test_a_mixture_reads_each_set_and_keeps_its_people_apart(faces, photos):
+    held_out = faces_lib.from_folder(photos, "test", SIZE, held_out_people=3)
+    mixed = faces_lib.mixture([faces, held_out], (1.0, 3.0))
+    assert len(mixed) == len(faces) + len(held_out) and len(mixed.people) == 10
+    rows = [len(faces), 0, len(mixed) - 1, len(faces) - 1]
+    last = [*held_out.read([len(held_out) - 1]), *faces.read([len(faces) - 1])]
+    assert mixed.read(rows) == [*held_out.read([0]), *faces.read([0]), *last]
+    assert mixed.files[len(faces)] == held_out.files[0] and list(mixed.people[-3:]) == list(held_out.people)
+    sampler = Sampler(seed=0, batch=8)
+    ours = first(pipeline.memory_batches(mixed, sampler, HOW, sharding.make_mesh(2), 0))
+    theirs = first(pipeline.tf_batches(mixed, sampler, HOW, sharding.make_mesh(2), 0))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a["target"], b["target"])
+    with pytest.raises(DataError, match=r"data.weights \(1.0,\): wanted a positive number for each of 2"):
+        faces_lib.mixture([faces, held_out], (1.0,))
 
 
 def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(photos, tmp_path):
@@ -138,12 +223,6 @@ def test_unusable_folders_are_refused(photos, folder, held_out, message):
         faces_lib.from_folder(photos / folder, split, SIZE, held_out)
 
 
-def test_files_of_another_size_are_resized(photos):
-    small = faces_lib.in_memory(faces_lib.from_folder(photos, "train", 8, 3))
-    assert small.images.shape[1:] == (8, 8, 3)
-    assert isinstance(small, Faces) and len(small.labels) == len(small)
-
-
 def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path, monkeypatch):
     from smoothswap_jax.data import builders
 
@@ -153,7 +232,7 @@ def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path,
     read = {s: builders.from_tfds("synthetic_faces/tiny", str(tmp_path), s, 16) for s in ("train", "test")}
     for split, people in (("train", 5), ("test", 2)):
         rendered = faces_lib.from_synthetic(split, 16, people, 2, 0)
-        np.testing.assert_array_equal(faces_lib.in_memory(read[split]).images, rendered.images)
+        np.testing.assert_array_equal(in_memory(read[split])[0].images, rendered.images)
         np.testing.assert_array_equal(read[split].labels, rendered.labels)
     assert not set(read["train"].people) & set(read["test"].people)
     with pytest.raises(DataError, match="split 'val'"):
