@@ -15,16 +15,17 @@ import jax
 import numpy as np
 
 from smoothswap_jax import build, runlog, sharding, stages, trained
-from smoothswap_jax.data.prepare import prepare_folder
+from smoothswap_jax.data.preparation.crops import Settings
+from smoothswap_jax.data.preparation.run import Summary, prepare
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
 from smoothswap_jax.evaluation.protocols import score_methods, score_table
 from smoothswap_jax.evaluation.report import Curve, Picture, Report, write_report
 from smoothswap_jax.train import train
 
-VARIANT = "tiny32"
+VARIANT, SIZE = "tiny32", 32
 JUDGE_SEED = 1000  # added to the run's seed
 PAIRS = 256
-HELD_OUT = 12
+TEST_SHARE = 0.2
 GRID = 6
 
 
@@ -39,7 +40,7 @@ def demo(
 
     Args:
       out: everything is written below this folder.
-      photos: train on DIR/<person>/<photo> instead of synthetic faces, 12 people held out.
+      photos: train on DIR/<person>/<photo> instead of synthetic faces, a fifth of the people held out.
       seed: of the swapper and its embedder; the judge has another.
       effort: factor on all numbers of training steps.
       paired_views: photos of the same file name show the same pose, expression and light (as in the London set), so
@@ -96,19 +97,25 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
     """Aligns the photos; returns the config's data fields for them."""
     start = time.monotonic()
     _say(f"aligning the photos of {photos}")
-
-    def progress(done: int, found: int, _: str) -> None:
-        if done % 50 == 0 or done == found:
-            _say(f"{done}/{found} photos")
-
-    counts = prepare_folder(photos, faces, 256, progress=progress)
-    _say(f"{counts.written + counts.kept} aligned, {counts.rejected} rejected (see {faces}/rejected.csv)")
+    summary = prepare(photos, faces, Settings(size=SIZE, test_share=TEST_SHARE), layout="people", progress=_progress)
+    _say(f"{summary.pictures - summary.rejected} faces aligned, {summary.rejected} photos left out; see {faces}")
+    _check_people(photos, summary)
     seconds["align"] = time.monotonic() - start
-    people = sum(any(person.glob("*.png")) for person in faces.iterdir() if person.is_dir())
-    held_out = min(HELD_OUT, people // 4)
-    if held_out < GRID:
-        raise ValueError(f"{photos}: {people} people with a usable face, the demo wants at least {4 * GRID}")
-    return {"kind": "folder", "dir": str(faces), "held_out_people": held_out, "people": people - held_out}
+    return {"kind": "prepared", "dir": str(faces), "people": summary.people["train"]}
+
+
+def _progress(done: int, total: int) -> None:
+    if done % 64 == 0 or done == total:
+        _say(f"{done}/{total} photos")
+
+
+def _check_people(photos: Path, summary: Summary) -> None:
+    train, test = (summary.people.get(split, 0) for split in ("train", "test"))
+    if min(train, test) < 2:
+        raise ValueError(
+            f"{photos}: {train} people with a usable face to train on and {test} held out; the demo wants at least "
+            "2 of each, so some 20 people or more"
+        )
 
 
 # --- measuring ---------------------------------------------------------------------------------------------
@@ -155,8 +162,8 @@ def _pictures(pairs: stages.EvalPairs, swapped: np.ndarray, swap: Callable) -> l
     source, target = (
         _first_of_each(images, ids) for images, ids in zip((pairs.source, pairs.target), pairs.people.T, strict=True)
     )
-    rows, columns = np.divmod(np.arange(GRID * GRID), GRID)
-    swaps = swap(source[rows], target[columns]).reshape(GRID, GRID, *swapped.shape[1:])
+    rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
+    swaps = swap(source[rows], target[columns]).reshape(len(source), len(target), *swapped.shape[1:])
     show = [pairs.source, pairs.target, swapped, *([] if pairs.truth is None else [pairs.truth])]
     labels = ["source", "target", "swap", "true swap"][: len(show)]
     triples = image_grid(
@@ -177,10 +184,8 @@ def _pictures(pairs: stages.EvalPairs, swapped: np.ndarray, swap: Callable) -> l
 
 
 def _first_of_each(images: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """One image of each of GRID different people."""
+    """One image of each of up to GRID different people."""
     _, first = np.unique(people, return_index=True)
-    if len(first) < GRID:
-        raise ValueError(f"the picture wants {GRID} different held-out people, found {len(first)}")
     return images[np.sort(first)[:GRID]]
 
 

@@ -2,7 +2,10 @@
 
 import argparse
 import ast
+import dataclasses
+import json
 import logging
+import shlex
 import sys
 from typing import Any
 
@@ -71,11 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     swap.set_defaults(run=_swap)
 
-    prepare = verbs.add_parser("prepare", help="align photos DIR/<person>/<photo> for training", allow_abbrev=False)
-    prepare.add_argument("--source", required=True, metavar="DIR", help="DIR/<person>/<photo>")
-    prepare.add_argument("--out", required=True, metavar="DIR", help="aligned faces and rejected.csv go here")
-    prepare.add_argument("--size", type=int, default=256, help="pixels (default 256)")
-    prepare.set_defaults(run=_prepare)
+    _add_prepare(verbs)
 
     import_ = verbs.add_parser(
         "import",
@@ -115,6 +114,21 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("--evaluation", metavar="FILE", help="a JSON report to put beside the model card")
     export.set_defaults(run=_export)
 
+    bench = verbs.add_parser(
+        "bench",
+        help="measure speed on this machine",
+        description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
+        "images. Prints a table, and all of it as one line of JSON.",
+        allow_abbrev=False,
+    )
+    bench.add_argument("--what", required=True, choices=("data",))
+    bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
+    bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
+    bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
+    bench.add_argument("--detector-model", metavar="FILE", help="as for prepare")
+    bench.add_argument("--seconds", type=float, default=4.0, help="of each measurement in each round (default 4)")
+    bench.set_defaults(run=_bench)
+
     demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
     demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
     demo.add_argument("--photos", metavar="DIR", help="DIR/<person>/<photo> instead of synthetic faces")
@@ -127,6 +141,38 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument("--effort", type=float, default=1.0, help="factor on the number of training steps (default 1)")
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _add_prepare(verbs) -> None:
+    prepare = verbs.add_parser(
+        "prepare",
+        help="turn photos or videos into a training set of aligned faces",
+        description="Finds faces, aligns them as FFHQ was, and writes shards, manifest.json, rejected.csv and "
+        "preview.html: look at it before training. The same command goes on with a run that was stopped.",
+        epilog="Layouts: people DIR/<person>/<photo>; flat DIR/<photo>; the public sets as they unpack. Another Beam "
+        'runner: --beam_options="--runner=DataflowRunner --project=..." (workers need this package, and the source '
+        "under the same path).",
+        allow_abbrev=False,
+    )
+    add = prepare.add_argument
+    add("--source", required=True, metavar="DIR", help="photos or videos")
+    add("--out", required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
+    add("--layout", default="auto", help="auto, people, flat, vggface2, ffhq, celeba, faceforensics (default auto)")
+    add("--size", type=int, help="of the crops in pixels (default 256)")
+    add("--detector", help="yunet, dlib or mediapipe (default yunet)")
+    add("--detector-model", metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add("--several", help="faces in one photo: largest, box (of the data set) or reject")
+    add("--min-side", type=float, metavar="PX", help="least side of the face's square in the photo (default 64)")
+    add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
+    add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default: see crops.py)")
+    add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
+    add("--test-share", type=float, metavar="X", help="share of people held out (default 0.1)")
+    add("--frames", type=int, metavar="N", help="frames of each video (default 10)")
+    add("--encoding", help="jpeg (default) or png")
+    add("--aligned", action="store_true", default=None, help="the photos are aligned crops already: only resize them")
+    add("--workers", type=int, metavar="N", help="local processes (default: one a core)")
+    add("--beam_options", default="", metavar="OPTIONS", help="Apache Beam's options, in one argument")
+    prepare.set_defaults(run=_prepare)
 
 
 def _train(args) -> None:
@@ -176,10 +222,35 @@ def _swap(args) -> None:
 
 
 def _prepare(args) -> None:
-    from smoothswap_jax.data.prepare import prepare_folder
+    from smoothswap_jax.data.preparation.crops import Settings
+    from smoothswap_jax.data.preparation.run import prepare
+    from smoothswap_jax.runlog import Progress
 
-    counts = prepare_folder(args.source, args.out, args.size)
-    print(f"{counts.found} photos: {counts.written} written, {counts.kept} kept, {counts.rejected} rejected")
+    names = [field.name for field in dataclasses.fields(Settings)]
+    settings = Settings(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    line: list[Progress] = []
+
+    def progress(done: int, total: int) -> None:
+        if not line:
+            line.append(Progress("prepare", done, total, 1))
+        line[0].update(done, {}, force=done == total)
+
+    summary = prepare(
+        args.source,
+        args.out,
+        settings,
+        layout=args.layout,
+        several=args.several,
+        workers=args.workers,
+        beam_options=shlex.split(args.beam_options),
+        progress=progress,
+    )
+    for one in line:
+        one.close()
+    kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
+    gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
+    print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")
+    print(f"look at {args.out}/preview.html before training")
 
 
 def _import(args) -> None:
@@ -216,6 +287,14 @@ def _known(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
+
+
+def _bench(args) -> None:
+    from smoothswap_jax.bench.data import bench_data, table
+
+    result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
+    print(table(result))
+    print(json.dumps(result))
 
 
 def _demo(args) -> None:

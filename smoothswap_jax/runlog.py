@@ -111,8 +111,8 @@ class Progress:
             self.rate = (step - self.since_step) / (now - self.since)
         left = _clock((self.steps - step) / self.rate) if self.rate > 0 else "--:--"
         numbers = "  ".join(f"{key.split('/')[-1]} {value:.3f}" for key, value in values.items())
-        speed = f"{self.rate * self.images_per_step:.0f} images/s"
-        line = f"{self.name} {step}/{self.steps}  {speed}  {left} left  {numbers}"
+        speed = "-" if math.isnan(self.rate) else f"{self.rate * self.images_per_step:.0f}"
+        line = f"{self.name} {step}/{self.steps}  {speed} images/s  {left} left  {numbers}"
         width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if self.terminal else None
         print(
             "\r\x1b[K" + line[:width] if self.terminal else line,

@@ -8,7 +8,7 @@ import pytest
 from smoothswap_jax import demo as demo_lib
 from smoothswap_jax import stages
 from smoothswap_jax.data.faces import DataError, Faces
-from smoothswap_jax.data.prepare import PrepareCounts
+from smoothswap_jax.data.preparation.run import Summary
 
 
 @pytest.mark.slow
@@ -25,14 +25,9 @@ def test_the_demo_trains_measures_and_reports(tmp_path):
 
 
 def test_too_few_people_are_refused(tmp_path, monkeypatch):
-    def prepare(source, out, size, progress):
-        for i in range(5):
-            (out / f"p{i}").mkdir(parents=True)
-            (out / f"p{i}" / "a.png").write_bytes(b"")
-        return PrepareCounts(5, 5, 0, 0)
-
-    monkeypatch.setattr(demo_lib, "prepare_folder", prepare)
-    with pytest.raises(ValueError, match="5 people with a usable face, the demo wants at least 24"):
+    summary = Summary(pictures=5, kept={"train": 4, "test": 1}, people={"train": 4, "test": 1}, gates={})
+    monkeypatch.setattr(demo_lib, "prepare", lambda *_, **__: summary)
+    with pytest.raises(ValueError, match="4 people with a usable face to train on and 1 held out"):
         demo_lib.demo(tmp_path, photos=tmp_path / "photos")
 
 

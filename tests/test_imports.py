@@ -68,12 +68,12 @@ MESH_NAMES = (
 # (names, files and folders that may use them)
 OWNED = (
     (("orbax",), (f"{PACKAGE}/checkpoint.py",)),
-    (("tensorflow", "tensorflow_datasets"), (f"{PACKAGE}/data",)),
+    (("tensorflow", "tensorflow_datasets"), (f"{PACKAGE}/data", f"{PACKAGE}/bench")),
     (MESH_NAMES, (f"{PACKAGE}/sharding.py", f"{PACKAGE}/checkpoint.py", f"{PACKAGE}/data")),
     (("flax.training",), ()),  # superseded by optax and orbax
 )
 # TensorFlow takes two seconds and may be absent: only these import it before a function of theirs is called.
-EAGER_TENSORFLOW = (f"{PACKAGE}/data/builders.py", f"{PACKAGE}/data/pipeline.py")
+EAGER_TENSORFLOW = (f"{PACKAGE}/data/builders.py", f"{PACKAGE}/data/preparation/builder.py")
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ WRONG = [
     ("evaluation/metrics.py", "from pathlib import Path", "arrays only"),
     ("models/ncsnpp.py", "import jax\nn = jax.device_count()", "arrays only"),
     ("train.py", "import orbax.checkpoint as ocp", "belongs into smoothswap_jax/checkpoint.py"),
-    ("train.py", "def f():\n    import tensorflow as tf", "belongs into smoothswap_jax/data"),
+    ("train.py", "def f():\n    import tensorflow as tf", "belongs into smoothswap_jax/data or smoothswap_jax/bench"),
     ("data/synthetic.py", "import tensorflow as tf", "inside the function"),
     ("data/faces.py", "from tensorflow_datasets import core", "inside the function"),
     ("steps.py", "from jax.sharding import Mesh", "belongs into smoothswap_jax/sharding.py"),

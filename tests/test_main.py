@@ -5,7 +5,7 @@ import pytest
 from smoothswap_jax import main as main_lib
 from tests.tiny_runs import ROOT
 
-VERBS = ("train", "swap", "prepare", "import", "export", "demo")
+VERBS = ("train", "swap", "prepare", "import", "export", "bench", "demo")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)])

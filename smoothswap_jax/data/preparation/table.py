@@ -1,0 +1,130 @@
+"""What all units found, brought together: who is kept, in which order, and what is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from etils import epath
+from jaxtyping import Int
+
+from smoothswap_jax.data.preparation.duplicates import SAME_DISTANCE, near_duplicates
+from smoothswap_jax.data.preparation.units import unit_rows
+
+SPLITS = ("train", "test")
+
+
+@dataclass
+class Table:
+    """Kept crops as parallel arrays, in the order of the listing; `people` and `files` are named by index."""
+
+    unit: Int[np.ndarray, n]
+    row: Int[np.ndarray, n]
+    """Which row of the unit."""
+    person: Int[np.ndarray, n]
+    people: list[str]
+    file: Int[np.ndarray, n]
+    files: list[str]
+    test: np.ndarray
+    """bool [n]: held out."""
+    pictures: int = 0
+    """Photos and frames that were looked at, kept or not."""
+    rejected: list[tuple[str, str, str]] = field(default_factory=list)
+    """(file, gate, reason) of every picture that is left out."""
+    shown: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """Gate -> (unit, row, caption) of rejected pictures that the units kept for the contact sheet."""
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def gates(self) -> Counter[str]:
+        """How many pictures each gate left out."""
+        return Counter(gate for _, gate, _ in self.rejected)
+
+
+def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
+    """Reads what the units found, and leaves out near-duplicates.
+
+    Of two near-duplicates the test split's is kept, else the first in the listing: a photo of a held-out person must
+    not be trained on under another name. Photos of one person, or of one group of videos, are alike to begin with: they
+    have to be nearer to count, and frames of one video never do.
+    """
+    people: dict[str, int] = {}
+    files: dict[str, int] = {}
+    groups: dict[str, int] = {}
+    group: list[int] = []
+    columns: list[tuple[int, int, int, int, bool]] = []
+    hashes: list[bytes] = []
+    table = Table(*(np.zeros(0, np.int32),) * 3, [], np.zeros(0, np.int32), [], np.zeros(0, bool))
+    for unit in range(units):
+        for place, row in enumerate(unit_rows(work, unit)):
+            table.pictures += 1
+            if "gate" in row:
+                table.rejected.append((row["file"], row["gate"], row["reason"]))
+                if "at" in row:
+                    caption = f"{row['file']}: {row['reason']}"
+                    table.shown.setdefault(row["gate"], []).append((unit, place, caption))
+                continue
+            person = people.setdefault(row["identity"], len(people))
+            file = files.setdefault(row["file"], len(files))
+            columns.append((unit, place, person, file, row["split"] == "test"))
+            group.append(groups.setdefault(row["group"], len(groups)))
+            hashes.append(bytes.fromhex(row["hash"]))
+    table.people, table.files = list(people), list(files)
+    found = np.array(columns, np.int64).reshape(len(columns), 5).T
+    table.unit, table.row, table.person, table.file = (column.astype(np.int32) for column in found[:4])
+    table.test = found[4].astype(bool)
+    if duplicates and len(table):
+        bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(table), -1)
+        _leave_out_duplicates(table, bits, np.array(group, np.int32))
+    return table
+
+
+def _leave_out_duplicates(table: Table, hashes: np.ndarray, group: np.ndarray) -> None:
+    priority = np.argsort(~table.test, kind="stable")
+    first = near_duplicates(hashes[priority], group[priority])
+    same = near_duplicates(hashes[priority], table.file[priority], SAME_DISTANCE)
+    first = np.where(first >= 0, first, same)
+    twins = np.flatnonzero(first >= 0)
+    keep = np.ones(len(table), bool)
+    for place, twin in zip(priority[twins], priority[first[twins]], strict=True):
+        where = "held out, " if table.test[twin] and not table.test[place] else ""
+        name = lambda at: table.files[table.file[at]]
+        table.rejected.append((name(place), "duplicate", f"nearly the same as {name(twin)} ({where}kept)"))
+        caption = f"{name(place)}: like {name(twin)}"
+        table.shown.setdefault("duplicate", []).append((int(table.unit[place]), int(table.row[place]), caption))
+        keep[place] = False
+    for column in ("unit", "row", "person", "file", "test"):
+        setattr(table, column, getattr(table, column)[keep])
+
+
+@dataclass(frozen=True)
+class Split:
+    """The crops of one split in their final order, identities side by side."""
+
+    name: str
+    rows: Int[np.ndarray, n]
+    """Indices into the table."""
+    people: list[str]
+    counts: list[int]
+    """Crops of each of `people`."""
+    first_label: int
+    """Label of the first of `people`; labels count on over the splits."""
+
+
+def splits_of(table: Table) -> list[Split]:
+    """The splits that have crops, in the order of SPLITS; people by name, their crops in the listing's order."""
+    rank = np.argsort(np.argsort(np.array(table.people, dtype=object), kind="stable"))
+    splits: list[Split] = []
+    for name, chosen in zip(SPLITS, (~table.test, table.test), strict=True):
+        rows = np.flatnonzero(chosen)
+        rows = rows[np.argsort(rank[table.person[rows]], kind="stable")]
+        if not len(rows):
+            continue
+        owners = table.person[rows]
+        starts = np.flatnonzero(np.r_[True, owners[1:] != owners[:-1]])
+        counts = np.diff(np.r_[starts, len(rows)]).tolist()
+        people = [table.people[owner] for owner in owners[starts]]
+        splits.append(Split(name, rows, people, counts, sum(len(split.people) for split in splits)))
+    return splits

@@ -1,0 +1,52 @@
+"""Evenly spaced frames of a video file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from smoothswap_jax.data.photos import Photo
+
+MAX_FRAMES = 1_000_000
+"""A video that claims more is refused: its length decides which frames are wanted."""
+
+
+class VideoError(ValueError):
+    """A video could not be decoded; the text names the file, what was found and what is wanted."""
+
+
+def sampled_frames(path: str, count: int) -> Iterator[tuple[int, Photo]]:
+    """Yields (index, frame `uint8 [h, w, 3]` RGB) of up to `count` evenly spaced frames, the first one included.
+
+    Frames are decoded in order, not sought, because a seek lands on another frame with another decoder. Where the file
+    ends before the length in its header, the frames up to there are given.
+
+    Raises VideoError for a file that is no video or has no frame that can be decoded, ImportError without OpenCV.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError('reading videos needs cv2: pip install "smoothswap-jax[faces]"') from error
+    if not Path(path).is_file():
+        raise VideoError(f"{path}: found no such file; wanted a video")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.utils.logging.setLogLevel(level)
+    try:
+        length = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+        if not 0 < length <= MAX_FRAMES:
+            raise VideoError(f"{path}: found no video with a length in frames; wanted a file that FFmpeg decodes")
+        wanted = [k * length // count for k in range(min(count, length))] if length > count else range(length)
+        given = 0
+        for index in range(wanted[-1] + 1):
+            if not video.grab():
+                break
+            if index in wanted:
+                good, frame = video.retrieve()
+                if good:
+                    given += 1
+                    yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        if not given:
+            raise VideoError(f"{path}: found no frame that can be decoded; wanted a whole video")
+    finally:
+        video.release()
