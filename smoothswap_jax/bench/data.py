@@ -1,0 +1,276 @@
+"""`smoothswap bench --what=data`: how fast photos become crops, and crops batches.
+
+Machines are shared and noisy: what is compared runs turn by turn in one process, and the medians' ratio is reported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import jax
+import numpy as np
+from PIL import Image
+
+from smoothswap_jax import sharding
+from smoothswap_jax.data import faces as faces_lib
+from smoothswap_jax.data import pipeline, prepared
+from smoothswap_jax.data.align import align_face, ffhq_quad
+from smoothswap_jax.data.augment import Augmentation
+from smoothswap_jax.data.detect import make_detector
+from smoothswap_jax.data.faces import Faces
+from smoothswap_jax.data.photos import load_photo
+from smoothswap_jax.data.pipeline import Sampler
+from smoothswap_jax.data.preparation.crops import encoded
+from smoothswap_jax.data.preparation.duplicates import perceptual_hash
+from smoothswap_jax.data.preparation.layouts import list_source
+from smoothswap_jax.data.preparation.sharpness import sharpness
+
+SIZE, BATCH, ROUNDS = 256, 64, 5
+IDENTITIES, PHOTOS, SHARD = 9000, 3_300_000, 3300
+
+
+def bench_data(source: str | None, data: str | None, detector: str, model: str | None, seconds: float) -> dict:
+    """All measurements as nested plain values; rates are images a second.
+
+    Args:
+      source: photos to measure preparation on; rendered faces, on which a detector may be faster, if None.
+      data: a prepared set to measure reading on; rendered faces with grain if None.
+      detector, model: as `smoothswap prepare` takes them.
+      seconds: of each measurement in each round.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result: dict = {
+            "hardware": f"{os.cpu_count()} CPU cores, {jax.device_count()} x {jax.devices()[0].device_kind}"
+        }
+        result["prepare"] = prepare_stages(source or _rendered_photos(Path(folder) / "photos"), detector, model)
+        faces = prepared.from_prepared(data, "train", _size_of(data)) if data else _rendered_faces(Path(folder))
+        result["reader"] = reader_rates(faces, seconds)
+        result["index"] = index_rates(Path(folder) / "index", _encoded(faces, SHARD), seconds)
+    return result
+
+
+# --- preparation ---------------------------------------------------------------------------------------------
+
+
+def prepare_stages(source: str | Path, detector: str, model: str | None, count: int = 40) -> dict:
+    """Images a second of each stage, one core, and of all together, over up to `count` evenly spread photos."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    detect = make_detector(detector, model)
+    files = [entry.file for entry in list_source(source).entries() if not hasattr(entry, "gate") and not entry.video]
+    files = [files[i] for i in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
+    detect(load_photo(f"{source}/{files[0]}"))  # loads the model
+    spent = dict.fromkeys(("decode", "detect", "align", "gates", "encode"), 0.0)
+    found, pixels, length = 0, 0, 0
+
+    def timed(stage: str, function: Callable, *arguments):
+        start = time.perf_counter()
+        result = function(*arguments)
+        spent[stage] += time.perf_counter() - start
+        return result
+
+    for file in files:
+        photo = timed("decode", load_photo, f"{source}/{file}")
+        faces = timed("detect", detect, photo)
+        found += bool(faces)
+        pixels += photo.shape[0] * photo.shape[1]
+        side = min(photo.shape[:2]) - 1
+        quad = ffhq_quad(faces[0].points) if faces else np.array([[0, 0], [0, side], [side, side], [side, 0.0]])
+        crop = timed("align", align_face, photo, quad, SIZE)
+        timed("gates", lambda crop: (sharpness(crop), perceptual_hash(crop)), crop)
+        length += len(timed("encode", encoded, crop, "jpeg"))
+    rates = {stage: len(files) / time_ for stage, time_ in spent.items()}
+    return {
+        **rates,
+        "all on one core": len(files) / sum(spent.values()),
+        "photos": len(files),
+        "with a face": found,
+        "megapixels a photo": pixels / len(files) / 1e6,
+        "bytes a crop": length / len(files),
+        "detector": detector,
+    }
+
+
+def _rendered_photos(folder: Path, count: int = 40) -> Path:
+    folder.mkdir(parents=True)
+    factors = faces_lib.synthetic_factors("train", count, 1, 0)
+    for i, image in enumerate(_grainy(faces_lib.render_many(factors, 512))):
+        Image.fromarray(image).save(folder / f"{i:03d}.jpg", quality=92)
+    return folder
+
+
+def _grainy(images: np.ndarray) -> np.ndarray:
+    """uint8, with noise of 3 grey levels: a rendered face is smoother than a photo, and its JPEG smaller."""
+    noise = np.random.default_rng(0).normal(0, 3, (1, *images.shape[1:]))
+    return np.clip(np.rint((images + 1) * 127.5 + noise), 0, 255).astype(np.uint8)
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def reader_rates(faces: Faces, seconds: float) -> dict:
+    """The training reader beside nothing but JPEG decoding, all cores, and the whole feed with flips on the device."""
+    memory = [data for start in range(0, min(len(faces), 512), 64) for data in faces.read(_rows(start, len(faces)))]
+    sampler, mesh = Sampler(0, BATCH // 2), sharding.make_mesh(1)
+    ways: dict[str, Callable[[], Iterator]] = {
+        "bare decode": lambda: bare_decode(memory),
+        "reader": lambda: pipeline.host_batches(faces, sampler, 0, 0, 1),
+        "feed": lambda: pipeline.tf_batches(faces, sampler, Augmentation(), mesh, 0),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            rates[name].append(rate(way(), seconds))
+    middle = {name: median(values) for name, values in rates.items()}
+    return {
+        **middle,
+        "reader / bare decode": median(a / b for a, b in zip(rates["reader"], rates["bare decode"], strict=True)),
+        "bytes an image": sum(map(len, memory)) / len(memory),
+        "size": faces.size,
+    }
+
+
+def _rows(start: int, count: int) -> range:
+    return range(start, min(start + 64, count))
+
+
+def bare_decode(memory: Sequence[bytes]) -> Iterator:
+    """Batches of images that TensorFlow decodes out of memory on all cores and throws away."""
+    import tensorflow as tf
+
+    def decode(data):
+        return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")[0, 0, 0]
+
+    data = tf.data.Dataset.from_tensor_slices(list(memory)).repeat()
+    data = data.map(decode, num_parallel_calls=os.cpu_count(), deterministic=True)
+    return data.batch(BATCH).prefetch(2).as_numpy_iterator()
+
+
+def rate(batches: Iterator, seconds: float) -> float:
+    """Images a second, after the first two batches."""
+    for _ in range(2):
+        next(batches)
+    start, count = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        batch = next(batches)
+        jax.block_until_ready(batch)
+        count += BATCH
+    return count / (time.perf_counter() - start)
+
+
+def _size_of(folder: str) -> int:
+    import tensorflow_datasets as tfds
+
+    return int(tfds.builder_from_directory(folder).info.features["image"].shape[0])
+
+
+def _encoded(faces: Faces, count: int) -> list[bytes]:
+    return [faces.read([i % len(faces)])[0] for i in range(count)]
+
+
+def _rendered_faces(folder: Path, count: int = 256) -> Faces:
+    """A set of one shard, read as a prepared one is."""
+    factors = faces_lib.synthetic_factors("train", count // 4, 4, 0)
+    images = [encoded(image, "jpeg") for image in _grainy(faces_lib.render_many(factors, SIZE))]
+    (folder / "small").mkdir()
+    _write_shard(folder / "small" / "shard", images)
+    return linked_index(folder / "small" / "shard", folder / "small", count, 1, count // 4)
+
+
+# --- the index -----------------------------------------------------------------------------------------------
+
+
+def index_rates(folder: Path, images: list[bytes], seconds: float) -> dict:
+    """The reader on VGGFace2's size: 3.3M images of 9k people, in 1000 links to one shard; and on that shard alone.
+
+    Each is measured in a process of its own, so that its memory is its own.
+    """
+    folder.mkdir()
+    _write_shard(folder / "shard", images)
+    found = {}
+    for name, shards, people in (("small", 1, 9), ("large", PHOTOS // SHARD, IDENTITIES)):
+        task = json.dumps([str(folder), shards, people, seconds])
+        code = f"from smoothswap_jax.bench.data import measure_index; measure_index(*{task})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    ratio = found["large"]["images/s"] / found["small"]["images/s"]
+    return {**found, "large / small": ratio}
+
+
+def measure_index(folder: str, shards: int, people: int, seconds: float) -> None:
+    """Prints time to the first batch, rate and peak memory of reading an index, as JSON."""
+    start = time.perf_counter()
+    faces = linked_index(Path(folder) / "shard", Path(folder) / f"links{shards}", SHARD, shards, people)
+    built = time.perf_counter()
+    sampler = Sampler(0, BATCH, photos=2) if people >= BATCH // 2 else Sampler(0, BATCH // 2)
+    batches = pipeline.host_batches(faces, sampler, 0, 0, 1)
+    next(batches)
+    first = time.perf_counter()
+    speed = rate(batches, seconds)
+    # getrusage would count what the process was before exec, a copy of its parent
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(
+        json.dumps(
+            {
+                "images": len(faces),
+                "people": people,
+                "links made in s": built - start,
+                "first batch in s": first - built,
+                "images/s": speed,
+                "peak GiB": int(peak) / 2**20,
+            }
+        )
+    )
+
+
+def linked_index(shard: Path, folder: Path, records: int, shards: int, people: int) -> Faces:
+    """A set of `shards` links to one shard of `records` records, divided evenly among `people`."""
+    from tensorflow_datasets.core.utils.shard_utils import FileInstruction
+
+    folder.mkdir(exist_ok=True)
+    instructions = []
+    for i in range(shards):
+        link = folder / f"{i:05d}"
+        if not link.exists():
+            os.link(shard, link)
+        instructions.append(FileInstruction(str(link), 0, records, records))
+    source = prepared.Records(instructions)
+    starts = np.linspace(0, len(source), people + 1).astype(np.int64)
+    return Faces(SIZE, starts, [str(i) for i in range(people)], source.names("train"), read=source.images)
+
+
+def _write_shard(path: Path, images: Sequence[bytes]) -> None:
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for image in images:
+        example = tf_example_pb2.Example()
+        example.features.feature["image"].bytes_list.value.append(image)
+        writer.write(example.SerializeToString())
+    writer.close()
+
+
+# --- the table -----------------------------------------------------------------------------------------------
+
+
+def table(result: dict, indent: int = 0) -> str:
+    """The measurements as indented lines."""
+    lines = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            lines += ["  " * indent + name, table(value, indent + 1)]
+        else:
+            text = f"{value:,.4g}" if isinstance(value, float) else str(value)
+            lines.append("  " * indent + f"{name:<24} {text}")
+    return "\n".join(lines)
