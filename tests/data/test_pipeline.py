@@ -168,18 +168,19 @@ def test_files_of_another_size_are_refused(photos, feed):
         next(feed(small, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
 
 
-def test_jpegs_decode_alike_on_host_and_device(faces):
-    def as_jpeg(rows):
+@pytest.mark.parametrize("form, options", [("JPEG", {"quality": 80}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_files_decode_alike_in_both_feeds(faces, form, options):
+    def stored(rows):
         files = []
         for data in faces.read(rows):
             file = io.BytesIO()
-            Image.open(io.BytesIO(data)).save(file, "JPEG", quality=80)
+            Image.open(io.BytesIO(data)).save(file, form, **options)
             files.append(file.getvalue())
         return files
 
-    jpegs = dataclasses.replace(faces, read=as_jpeg)
-    ours = first(pipeline.memory_batches(jpegs, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
-    theirs = first(pipeline.tf_batches(jpegs, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+    other = dataclasses.replace(faces, read=stored)
+    ours = first(pipeline.memory_batches(other, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
+    theirs = first(pipeline.tf_batches(other, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
     np.testing.assert_array_equal(ours[0]["source"], theirs[0]["source"])
 
 
