@@ -116,7 +116,7 @@ def faces(fields: Fields, split: str) -> Faces:
 
         if not fields["dir"]:
             raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
-        folders = fields["dir"].split(",")
+        folders = [folder.strip() for folder in fields["dir"].split(",")]
         weights = fields["weights"] or [1.0] * len(folders)
         return faces_lib.mixture([from_prepared(folder, split, size) for folder in folders], weights)
     if kind == "tfds":

@@ -52,7 +52,7 @@ def bench_data(source: str | None, data: str | None, detector: str, model: str |
             "hardware": f"{os.cpu_count()} CPU cores, {jax.device_count()} x {jax.devices()[0].device_kind}"
         }
         result["prepare"] = prepare_stages(source or _rendered_photos(Path(folder) / "photos"), detector, model)
-        faces = prepared.from_prepared(data, "train", _size_of(data)) if data else _rendered_faces(Path(folder))
+        faces = prepared.from_prepared(data, "train", None) if data else _rendered_faces(Path(folder))
         result["reader"] = reader_rates(faces, seconds)
         result["index"] = index_rates(Path(folder) / "index", _encoded(faces, SHARD), seconds)
     return result
@@ -68,6 +68,8 @@ def prepare_stages(source: str | Path, detector: str, model: str | None, count: 
     cv2.setNumThreads(1)
     detect = make_detector(detector, model)
     files = [entry.file for entry in list_source(source).entries() if not hasattr(entry, "gate") and not entry.video]
+    if not files:
+        raise ValueError(f"{source}: found no photos; wanted some to measure preparation on")
     files = [files[i] for i in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     detect(load_photo(f"{source}/{files[0]}"))  # loads the model
     spent = dict.fromkeys(("decode", "detect", "align", "gates", "encode"), 0.0)
@@ -166,12 +168,6 @@ def rate(batches: Iterator, seconds: float) -> float:
         jax.block_until_ready(batch)
         count += BATCH
     return count / (time.perf_counter() - start)
-
-
-def _size_of(folder: str) -> int:
-    import tensorflow_datasets as tfds
-
-    return int(tfds.builder_from_directory(folder).info.features["image"].shape[0])
 
 
 def _encoded(faces: Faces, count: int) -> list[bytes]:

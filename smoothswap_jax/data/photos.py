@@ -73,7 +73,7 @@ def load_photo(path: PathLike) -> Photo:
             f"{name}: found {len(data)} bytes that are no known image (they start with {data[:8]!r}); "
             "wanted a photo such as JPEG, PNG or WebP"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
 

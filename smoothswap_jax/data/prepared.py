@@ -11,8 +11,8 @@ import numpy as np
 from smoothswap_jax.data.faces import Chain, DataError, Faces, Rows, SizeError, check_split
 
 
-def from_prepared(folder: str, split: str, size: int) -> Faces:
-    """A split of the folder (also of a bucket, gs://) that `smoothswap prepare` wrote.
+def from_prepared(folder: str, split: str, size: int | None) -> Faces:
+    """A split of the folder (also of a bucket, gs://) that `smoothswap prepare` wrote; `size` None takes its own.
 
     Opening costs O(people), reading a batch O(batch): the index holds people, not images.
 
@@ -29,7 +29,7 @@ def from_prepared(folder: str, split: str, size: int) -> Faces:
             f"data.dir {folder!r}: found no finished data set ({str(error).splitlines()[0]}); wanted a folder that "
             "`smoothswap prepare` wrote"
         ) from error
-    return from_builder(builder, split, size)
+    return from_builder(builder, split, size or builder.info.features["image"].shape[0])
 
 
 def from_builder(builder, split: str, size: int) -> Faces:
@@ -41,7 +41,7 @@ def from_builder(builder, split: str, size: int) -> Faces:
     if split not in builder.info.splits:
         raise DataError(f"{builder.data_path}: no split {split!r}; it has {sorted(builder.info.splits)}")
     found = builder.info.features["image"].shape
-    if found[:2] != (size, size):
+    if None not in found and found[:2] != (size, size):
         raise SizeError(
             f"{builder.data_path}: found faces of {found[1]}x{found[0]} pixels, wanted {size}x{size} "
             f"(config.data.size); prepare them again with --size={size}"

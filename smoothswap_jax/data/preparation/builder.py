@@ -54,10 +54,6 @@ def features(size: int, encoding: str) -> tfds.features.FeaturesDict:
     )
 
 
-RunBeam = Callable[[Callable, Sequence], None]
-"""Runs a picklable function on every element, in parallel, and returns when all are done."""
-
-
 @dataclass(frozen=True)
 class Job:
     """What the builder builds from; `out` is where the shards go, `work` what is finished so far."""
@@ -91,7 +87,8 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
         del dl_manager
         job, run = self.job, functools.partial(run_beam, download_config.beam_runner, download_config.beam_options)
         todo = sorted(set(range(job.unit_count)) - units.done_units(job.work))
-        run(functools.partial(_unit, source=job.source, work=os.fspath(job.work), settings=job.settings), todo)
+        unit = functools.partial(units.make_unit, source=job.source, work=os.fspath(job.work), settings=job.settings)
+        run(unit, todo)
         self.table = gather(job.work, job.unit_count, job.settings.duplicates)
         self.splits = splits_of(self.table)
         if not self.splits or self.splits[0].name != "train":
@@ -122,10 +119,6 @@ def run_beam(runner: str, options, function: Callable, elements: Sequence) -> No
         return
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = pipeline | beam.Create(elements) | beam.Reshuffle() | beam.Map(function)
-
-
-def _unit(number: int, source: str, work: str, settings: Settings) -> None:
-    units.make_unit(number, source, work, settings)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Settings:
 
     def __post_init__(self):
         checks = (
-            ("size", self.size, self.size >= 8, "at least 8 pixels"),
+            ("size", self.size, self.size >= 16, "at least 16 pixels"),
             ("several", self.several, self.several in SEVERAL, f"one of {SEVERAL}"),
             ("encoding", self.encoding, self.encoding in ENCODINGS, f"one of {ENCODINGS}"),
             ("test_share", self.test_share, 0 <= self.test_share < 1, "0 or more, and less than 1"),
@@ -125,17 +125,27 @@ def _crop(photo: Photo, frame: int, item: Item, settings: Settings, detect: Dete
         assert detect is not None
         face = _chosen(detect(photo), item.box, settings.several)
         points, score = face.points, face.score
-        quad, yaw = ffhq_quad(points), face_yaw(points)
+        quad, yaw = _quad(points), face_yaw(points)
     side = float(np.hypot(*(quad[3] - quad[0])))
     if side < settings.min_side:
         raise _Closed("too small", f"the face's square is {side:.0f} pixels wide; at least {settings.min_side:g}")
     if abs(yaw) > settings.max_yaw:
         raise _Closed("extreme pose", f"turned by about {abs(yaw):.0f} degrees, at most {settings.max_yaw:g} wanted")
-    image = resized(photo, settings.size) if aligned else align_face(photo, quad, settings.size)
+    try:
+        image = resized(photo, settings.size) if aligned else align_face(photo, quad, settings.size)
+    except ValueError as error:
+        raise _Closed("no face", str(error)) from error  # points that lie outside the photo
     detail = sharpness(image)
     if detail < settings.min_sharpness:
         raise _Closed("too blurred", f"sharpness {detail:.3g}, at least {settings.min_sharpness:g} wanted", image)
     return Crop(image, frame, quad, points, score, yaw, detail)
+
+
+def _quad(points: np.ndarray) -> np.ndarray:
+    try:
+        return ffhq_quad(points)
+    except ValueError as error:
+        raise _Closed("no face", str(error)) from error  # points that are no face's
 
 
 def _chosen(faces: list[Face], box: tuple[float, float, float, float] | None, several: str) -> Face:

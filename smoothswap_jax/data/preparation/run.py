@@ -12,9 +12,9 @@ import json
 import logging
 import os
 import platform
-import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +107,22 @@ def prepare(
     work = target / WORK
     finished = _finished(target, root, listing, settings)
     if finished is not None:
+        _remove(work)
         return finished
-    plan = units.write_plan(root, listing, settings, work)
+    versions = {"python": platform.python_version(), **_versions()}
+    plan = units.write_plan(root, listing, settings, {"detector": detector, "versions": versions}, work)
     options = _options(beam_options, workers or os.cpu_count() or 1)
     builder = _build(root, target, plan, settings, options, progress)
     summary = _summary(builder)
-    _write_reports(target, root, plan, settings, detector, builder, summary)
-    shutil.rmtree(work) if "://" not in os.fspath(work) else work.rmtree()
+    _write_reports(target, plan, settings, builder, summary)
+    _remove(work)
     return summary
+
+
+def _remove(work: epath.Path) -> None:
+    """Takes away what was only needed on the way; also what a run left that was killed while it did so."""
+    if work.exists():
+        work.rmtree()
 
 
 def _import_beam() -> None:
@@ -131,7 +139,8 @@ def _import_beam() -> None:
 
 def _check_out(source: Path, out: epath.Path) -> None:
     inside, outside = Path(os.fspath(out)).resolve(), source.resolve()
-    if inside == outside or outside in inside.parents or inside in outside.parents:
+    remote = "://" in os.fspath(out)
+    if not remote and (inside == outside or outside in inside.parents or inside in outside.parents):
         raise ValueError(f"{out}: lies in {source} or around it; wanted a separate folder for the aligned faces")
     if out.exists() and not (out / MANIFEST).exists() and not (out / WORK).exists() and any(out.iterdir()):
         raise ValueError(f"{out}: holds other files; wanted a new folder, or one of an unfinished run")
@@ -142,7 +151,7 @@ def _finished(out: epath.Path, source: str, listing: Listing, settings: Settings
     if not (out / MANIFEST).exists():
         return None
     manifest = json.loads((out / MANIFEST).read_text())
-    wanted = {"layout": listing.layout, "settings": dataclasses.asdict(settings)}
+    wanted = {"layout": listing.layout, "settings": units.told(settings)}
     if {key: manifest[key] for key in wanted} != wanted:
         raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
     if manifest["listing_sha256"] != units.listing_digest(source, listing):
@@ -156,10 +165,11 @@ def _options(beam_options: Sequence[str], workers: int):
 
     options = PipelineOptions(list(beam_options))
     standard = options.view_as(StandardOptions)
-    if standard.runner is None:
-        standard.runner = "DirectRunner"
+    if (standard.runner or "DirectRunner").lower() in ("directrunner", "direct"):
+        # What "DirectRunner" stands for would first try to download another runner, and put all work in one process.
+        standard.runner = "FnApiRunner"
     direct = options.view_as(DirectOptions)
-    if standard.runner == "DirectRunner" and not any("direct_" in option for option in beam_options):
+    if standard.runner == "FnApiRunner" and not any("direct_" in option for option in beam_options):
         direct.direct_num_workers = workers
         direct.direct_running_mode = "multi_processing" if workers > 1 else "in_memory"
         options.view_as(WorkerOptions).default_sdk_harness_log_level = "ERROR"
@@ -186,7 +196,7 @@ def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options
         try:
             builder.download_and_prepare(download_config=config)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise PrepareError(
                 f"{out}: a worker failed ({reason}); see {work / WORKER_LOG}; what is finished stays"
             ) from error
@@ -224,10 +234,14 @@ def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) 
     def watch() -> None:
         done = -1
         while done < sum(sizes):
+            began = time.monotonic()
             done = sum(sizes[unit] for unit in units.done_units(work))
             progress(done, sum(sizes))
-            if stop.wait(1.0):
+            # Listing a hundred thousand units takes seconds: no more than a twentieth of the time.
+            if stop.wait(max(1.0, 20 * (time.monotonic() - began))):
                 break
+        if done < sum(sizes):
+            progress(sum(sizes[unit] for unit in units.done_units(work)), sum(sizes))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -250,7 +264,7 @@ def _summary(builder) -> Summary:
 # --- what lies beside the shards -----------------------------------------------------------------------------
 
 
-def _write_reports(out, source: str, plan: dict, settings: Settings, detector: dict, builder, summary: Summary) -> None:
+def _write_reports(out: epath.Path, plan: dict, settings: Settings, builder, summary: Summary) -> None:
     from smoothswap_jax.data.preparation.builder import sha256
 
     rows = io.StringIO(newline="")
@@ -258,14 +272,13 @@ def _write_reports(out, source: str, plan: dict, settings: Settings, detector: d
     writer.writerow(("file", "gate", "reason"))
     writer.writerows(sorted(builder.table.rejected))
     files.write_atomically(os.fspath(out / "rejected.csv"), rows.getvalue().encode("utf-8", "surrogateescape"))
-    versions = {"python": platform.python_version(), **_versions()}
-    write_preview(os.fspath(out / "preview.html"), _preview(builder, versions, settings, detector, summary))
+    write_preview(os.fspath(out / "preview.html"), _preview(builder, plan, settings, summary))
     manifest = {
         "format": 1,
-        "source": source,
+        "source": builder.job.source,
         "layout": plan["layout"],
-        "settings": dataclasses.asdict(settings),
-        "detector": detector,
+        "settings": plan["settings"],
+        "detector": plan["detector"],
         "counts": dataclasses.asdict(summary),
         "listing_sha256": plan["digest"],
         "shards": {
@@ -276,7 +289,7 @@ def _write_reports(out, source: str, plan: dict, settings: Settings, detector: d
             }
             for shard in builder.shards
         },
-        "versions": versions,
+        "versions": plan["versions"],
     }
     files.write_atomically(os.fspath(out / MANIFEST), json.dumps(manifest, indent=2).encode())
 
@@ -289,7 +302,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _preview(builder, versions: dict, settings: Settings, detector: dict, summary: Summary) -> Preview:
+def _preview(builder, plan: dict, settings: Settings, summary: Summary) -> Preview:
     table, work = builder.table, builder.job.work
     kept, means = [], []
     for split in builder.splits:
@@ -313,8 +326,11 @@ def _preview(builder, versions: dict, settings: Settings, detector: dict, summar
             rejected.append(Sheet(gate, f"{GATES[gate].capitalize()}: {summary.gates[gate]}.", pictures))
     return Preview(
         title=f"Faces of {Path(builder.job.source).name}",
-        facts={**dataclasses.asdict(settings), **{f"detector {name}": value for name, value in detector.items()}}
-        | versions,
+        facts={
+            **plan["settings"],
+            **{f"detector {name}": value for name, value in plan["detector"].items()},
+            **plan["versions"],
+        },
         counts={name: {"people": summary.people[name], "faces": summary.kept[name]} for name in summary.kept},
         gates=[(gate, meaning, summary.gates.get(gate, 0)) for gate, meaning in GATES.items()],
         mean_faces=means,

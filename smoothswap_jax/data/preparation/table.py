@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from etils import epath
@@ -19,20 +20,22 @@ SPLITS = ("train", "test")
 class Table:
     """Kept crops as parallel arrays, in the order of the listing; `people` and `files` are named by index."""
 
-    unit: Int[np.ndarray, n]
-    row: Int[np.ndarray, n]
+    unit: Int[np.ndarray, " n"]
+    row: Int[np.ndarray, " n"]
     """Which row of the unit."""
-    person: Int[np.ndarray, n]
+    person: Int[np.ndarray, " n"]
     people: list[str]
-    file: Int[np.ndarray, n]
+    file: Int[np.ndarray, " n"]
     files: list[str]
+    frame: Int[np.ndarray, " n"]
+    """Of a video; -1 for a photo."""
     test: np.ndarray
     """bool [n]: held out."""
-    pictures: int = 0
+    pictures: int
     """Photos and frames that were looked at, kept or not."""
-    rejected: list[tuple[str, str, str]] = field(default_factory=list)
+    rejected: list[tuple[str, str, str]]
     """(file, gate, reason) of every picture that is left out."""
-    shown: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    shown: dict[str, list[tuple[int, int, str]]]
     """Gate -> (unit, row, caption) of rejected pictures that the units kept for the contact sheet."""
 
     def __len__(self) -> int:
@@ -48,36 +51,45 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
 
     Of two near-duplicates the test split's is kept, else the first in the listing: a photo of a held-out person must
     not be trained on under another name. Photos of one person, or of one group of videos, are alike to begin with: they
-    have to be nearer to count, and frames of one video never do.
+    have to be nearer to count, and frames of one video never do. In a chain of near-duplicates only the first is kept:
+    better a photo lost than one that leaks.
     """
     people: dict[str, int] = {}
     files: dict[str, int] = {}
     groups: dict[str, int] = {}
-    group: list[int] = []
-    columns: list[tuple[int, int, int, int, bool]] = []
-    hashes: list[bytes] = []
-    table = Table(*(np.zeros(0, np.int32),) * 3, [], np.zeros(0, np.int32), [], np.zeros(0, bool))
+    columns, hashes = array("i"), bytearray()  # millions of rows: compact, not lists of objects
+    rejected: list[tuple[str, str, str]] = []
+    shown: dict[str, list[tuple[int, int, str]]] = {}
     for unit in range(units):
         for place, row in enumerate(unit_rows(work, unit)):
-            table.pictures += 1
             if "gate" in row:
-                table.rejected.append((row["file"], row["gate"], row["reason"]))
+                rejected.append((row["file"], row["gate"], row["reason"]))
                 if "at" in row:
                     caption = f"{row['file']}: {row['reason']}"
-                    table.shown.setdefault(row["gate"], []).append((unit, place, caption))
+                    shown.setdefault(row["gate"], []).append((unit, place, caption))
                 continue
             person = people.setdefault(row["identity"], len(people))
             file = files.setdefault(row["file"], len(files))
-            columns.append((unit, place, person, file, row["split"] == "test"))
-            group.append(groups.setdefault(row["group"], len(groups)))
-            hashes.append(bytes.fromhex(row["hash"]))
-    table.people, table.files = list(people), list(files)
-    found = np.array(columns, np.int64).reshape(len(columns), 5).T
-    table.unit, table.row, table.person, table.file = (column.astype(np.int32) for column in found[:4])
-    table.test = found[4].astype(bool)
+            group = groups.setdefault(row["group"], len(groups))
+            columns.extend((unit, place, person, file, row["frame"], row["split"] == "test", group))
+            hashes += bytes.fromhex(row["hash"])
+    found = np.frombuffer(columns, np.int32).reshape(-1, 7).T
+    table = Table(
+        unit=found[0].copy(),
+        row=found[1].copy(),
+        person=found[2].copy(),
+        people=list(people),
+        file=found[3].copy(),
+        files=list(files),
+        frame=found[4].copy(),
+        test=found[5].astype(bool),
+        pictures=len(rejected) + found.shape[1],
+        rejected=rejected,
+        shown=shown,
+    )
+    del files
     if duplicates and len(table):
-        bits = np.frombuffer(b"".join(hashes), np.uint8).reshape(len(table), -1)
-        _leave_out_duplicates(table, bits, np.array(group, np.int32))
+        _leave_out_duplicates(table, np.frombuffer(hashes, np.uint8).reshape(len(table), -1), found[6])
     return table
 
 
@@ -88,14 +100,19 @@ def _leave_out_duplicates(table: Table, hashes: np.ndarray, group: np.ndarray) -
     first = np.where(first >= 0, first, same)
     twins = np.flatnonzero(first >= 0)
     keep = np.ones(len(table), bool)
+    keep[priority[twins]] = False
+
+    def name(place: int) -> str:
+        frame = table.frame[place]
+        return table.files[table.file[place]] + (f"#{frame}" if frame >= 0 else "")
+
     for place, twin in zip(priority[twins], priority[first[twins]], strict=True):
         where = "held out, " if table.test[twin] and not table.test[place] else ""
-        name = lambda at: table.files[table.file[at]]
-        table.rejected.append((name(place), "duplicate", f"nearly the same as {name(twin)} ({where}kept)"))
+        fate = f"{where}kept" if keep[twin] else "left out too"
+        table.rejected.append((name(place), "duplicate", f"nearly the same as {name(twin)} ({fate})"))
         caption = f"{name(place)}: like {name(twin)}"
         table.shown.setdefault("duplicate", []).append((int(table.unit[place]), int(table.row[place]), caption))
-        keep[place] = False
-    for column in ("unit", "row", "person", "file", "test"):
+    for column in ("unit", "row", "person", "file", "frame", "test"):
         setattr(table, column, getattr(table, column)[keep])
 
 
@@ -104,7 +121,7 @@ class Split:
     """The crops of one split in their final order, identities side by side."""
 
     name: str
-    rows: Int[np.ndarray, n]
+    rows: Int[np.ndarray, " n"]
     """Indices into the table."""
     people: list[str]
     counts: list[int]

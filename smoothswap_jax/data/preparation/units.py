@@ -1,6 +1,6 @@
 """The work in units of some dozens of files, each done whole or not at all, so that a killed run goes on.
 
-    WORK/plan.json             settings, layout, digest of the listing, number of files in each unit
+    WORK/plan.json             settings, tools, layout, digest of the listing, number of files in each unit
     WORK/plan/000012.json      the items of a unit
     WORK/units/000012.images   its crops as JPEG or PNG files, one after the other
     WORK/units/000012.json     what became of each picture; written last
@@ -37,23 +37,34 @@ SHOWN = 2
 Row = dict[str, Any]
 
 
-def write_plan(source: str, listing: Listing, settings: Settings, work: epath.Path) -> dict:
+def told(settings: Settings) -> dict[str, Any]:
+    """The settings as a plan and a manifest tell them. A model's file is told by its hash, not by where it lay."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "detector_model"}
+
+
+def write_plan(source: str, listing: Listing, settings: Settings, tools: dict[str, dict], work: epath.Path) -> dict:
     """Lists the source into units; returns what plan.json holds. Does nothing where the same plan is there already.
 
-    Raises ValueError when WORK holds the plan of other settings or of other files.
+    `tools` names what the crops are made with, {"detector": facts, "versions": of libraries}: a run that went on with
+    others would not end in the bytes of an undisturbed one.
+
+    Raises ValueError when WORK holds the plan of other settings or tools, or of other files.
     """
-    facts: dict[str, Any] = {"layout": listing.layout, "settings": dataclasses.asdict(settings)}
+    facts: dict[str, dict] = {"layout": {"layout": listing.layout}, "settings": told(settings), **tools}
     old = json.loads((work / "plan.json").read_text()) if (work / "plan.json").exists() else None
-    if old is not None and facts != {key: old[key] for key in facts}:
+    if old is not None:
+        before = {**old, "layout": {"layout": old["layout"]}}
         changed = [
-            f"{name}: found {old['settings'].get(name)!r}, wanted {value!r}"
-            for name, value in facts["settings"].items()
-            if old["settings"].get(name) != value
-        ] or [f"layout: found {old['layout']!r}, wanted {listing.layout!r}"]
-        raise ValueError(
-            f"{work.parent}: holds an unfinished run with other settings ({'; '.join(changed)}); "
-            "give the same settings to go on with it, or remove the folder"
-        )
+            f"{name}: found {before[part].get(name)!r}, wanted {fields.get(name)!r}"
+            for part, fields in facts.items()
+            for name in sorted(before[part].keys() | fields.keys())
+            if before[part].get(name) != fields.get(name)
+        ]
+        if changed:
+            raise ValueError(
+                f"{work.parent}: holds an unfinished run with other settings ({'; '.join(changed)}); "
+                "give the same settings to go on with it, or remove the folder"
+            )
     (work / "plan").mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     sizes: list[int] = []
@@ -62,7 +73,7 @@ def write_plan(source: str, listing: Listing, settings: Settings, work: epath.Pa
         if old is None:
             files.write_atomically(os.fspath(work / "plan" / f"{len(sizes):06d}.json"), text)
         sizes.append(size)
-    plan = {**facts, "digest": digest.hexdigest(), "files": sum(sizes), "sizes": sizes}
+    plan = {**facts, "layout": listing.layout, "digest": digest.hexdigest(), "files": sum(sizes), "sizes": sizes}
     if old is not None and old != plan:
         raise ValueError(
             f"{work.parent}: holds an unfinished run over {old['files']} files, of which some have changed since (now "

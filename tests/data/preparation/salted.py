@@ -37,6 +37,7 @@ def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
         (b"no photo", b"<html><body>404</body></html>", b"\0" * 5000, b"GIF89a", b"\xff\xd8\xff")
     ):
         put(f"text {number}.jpg", text, "unreadable")
+    put("unknown pixels.dds", b"DDS " + struct.pack("<II", 124, 0x1007) + bytes(116), "unreadable")
     put("noise.mp4", np.random.default_rng(0).bytes(20_000), "unreadable")
     put("photo.mp4", jpeg, "unreadable")
     put("damaged middle.png", png[:5000] + b"\0" * 300 + png[5300:], "unreadable")

@@ -77,8 +77,13 @@ def test_unreadable_and_not_square(tmp_path):
     np.testing.assert_array_equal(crop.image, np.asarray(wanted))
 
 
+def test_points_that_are_no_face_are_none(tmp_path):
+    assert gate(result(tmp_path, [face(np.full((5, 2), 50.0))])) == "no face"
+    assert gate(result(tmp_path, [face(shift=(2000, 2000))])) == "no face"
+
+
 @pytest.mark.parametrize(
-    "field, value", [("size", 4), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
+    "field, value", [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
 )
 def test_settings_that_cannot_be_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field}: found {value!r}; wanted"):

@@ -40,6 +40,17 @@ def make_people(root: Path, people: int = 10, photos: int = 3) -> Path:
     return root
 
 
+def test_the_local_runner_is_the_one_with_processes_and_without_downloads():
+    from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+
+    for given in ([], ["--runner=DirectRunner"], ["--runner=direct"]):
+        options = run._options(given, 3)
+        assert options.view_as(StandardOptions).runner == "FnApiRunner"
+        assert options.view_as(DirectOptions).direct_num_workers == 3
+        assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    assert run._options(["--runner=FlinkRunner"], 3).view_as(StandardOptions).runner == "FlinkRunner"
+
+
 @pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
     return make_people(tmp_path_factory.mktemp("source"))
@@ -114,13 +125,17 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
 
 
 def test_an_unfinished_set_goes_on_only_with_the_same_settings_and_files(people, tmp_path, monkeypatch):
-    target = tmp_path / "set"
+    target, versions = tmp_path / "set", run._versions()
     monkeypatch.setattr(run, "_build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run.prepare(people, target, LOOSE, workers=1)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"other settings \(size: found 16, wanted 32"):
         run.prepare(people, target, Settings(**(vars(LOOSE) | {"size": 32})), workers=1)
+    with pytest.raises(ValueError, match=r"unfinished run with other settings \(numpy: found '[\d.]+', wanted '0.1'\)"):
+        monkeypatch.setattr(run, "_versions", lambda: versions | {"numpy": "0.1"})
+        run.prepare(people, target, LOOSE, workers=1)
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="over 30 files, of which some have changed"):
         run.prepare(make_people(tmp_path / "other", people=11), target, LOOSE, workers=1)
     assert run.prepare(people, target, LOOSE, workers=1).pictures == 30
