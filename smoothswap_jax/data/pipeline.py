@@ -30,7 +30,7 @@ from smoothswap_jax.data.sampling import Index
 
 log = logging.getLogger(__name__)
 Batch = dict[str, jax.Array]
-PART = 32
+PART = 64
 """Images that one call decodes."""
 
 
@@ -190,7 +190,9 @@ def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: i
         def decoded(images, rows):
             return tf.stack([_tf_decode(image, faces.size) for image in tf.unstack(images, part)]), rows
 
-        data = data.rebatch(part).map(decoded, num_parallel_calls=cores, deterministic=True).batch(count // part)
+        data = data.rebatch(part).map(decoded, num_parallel_calls=cores, deterministic=True)
+        if part < count:
+            data = data.batch(count // part)
     for images, rows in data.prefetch(2).as_numpy_iterator():
         yield images.reshape(count, *images.shape[-3:]), rows.reshape(count)
 
