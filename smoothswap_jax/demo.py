@@ -97,16 +97,17 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
     """Aligns the photos; returns the config's data fields for them."""
     start = time.monotonic()
     _say(f"aligning the photos of {photos}")
-    summary = prepare(photos, faces, Settings(size=SIZE, test_share=TEST_SHARE), layout="people", progress=_progress)
+    summary = prepare(
+        photos,
+        faces,
+        Settings(size=SIZE, test_share=TEST_SHARE),
+        layout="people",
+        progress=runlog.files_progress("demo: photos"),
+    )
     _say(f"{summary.pictures - summary.rejected} faces aligned, {summary.rejected} photos left out; see {faces}")
     _check_people(photos, summary)
     seconds["align"] = time.monotonic() - start
     return {"kind": "prepared", "dir": str(faces), "people": summary.people["train"]}
-
-
-def _progress(done: int, total: int) -> None:
-    if done % 64 == 0 or done == total:
-        _say(f"{done}/{total} photos")
 
 
 def _check_people(photos: Path, summary: Summary) -> None:

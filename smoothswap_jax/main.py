@@ -224,17 +224,10 @@ def _swap(args) -> None:
 def _prepare(args) -> None:
     from smoothswap_jax.data.preparation.crops import Settings
     from smoothswap_jax.data.preparation.run import prepare
-    from smoothswap_jax.runlog import Progress
+    from smoothswap_jax.runlog import files_progress
 
     names = [field.name for field in dataclasses.fields(Settings)]
     settings = Settings(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
-    line: list[Progress] = []
-
-    def progress(done: int, total: int) -> None:
-        if not line:
-            line.append(Progress("prepare", done, total, 1))
-        line[0].update(done, {}, force=done == total)
-
     summary = prepare(
         args.source,
         args.out,
@@ -243,10 +236,8 @@ def _prepare(args) -> None:
         several=args.several,
         workers=args.workers,
         beam_options=shlex.split(args.beam_options),
-        progress=progress,
+        progress=files_progress("prepare"),
     )
-    for one in line:
-        one.close()
     kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
     gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
     print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")

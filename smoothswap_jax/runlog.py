@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smoothswap_jax import files
@@ -128,6 +128,20 @@ class Progress:
     def close(self) -> None:
         if self.terminal:
             print(file=sys.stderr)
+
+
+def files_progress(name: str) -> Callable[[int, int], None]:
+    """Shows a progress line of files done and to do, for work that tells from time to time how far it is."""
+    lines: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not lines:
+            lines.append(Progress(name, done, total, 1))
+        lines[0].update(done, {}, force=done == total)
+        if done == total:
+            lines[0].close()
+
+    return show
 
 
 def _clock(seconds: float) -> str:

@@ -69,3 +69,12 @@ def test_weight_decay_spares_biases_and_norms():
     updates, _ = optimizer.update({"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}, optimizer.init(params), params)
     np.testing.assert_allclose(updates["kernel"], -0.05 * np.ones((2, 2)), rtol=1e-6)
     np.testing.assert_array_equal(updates["bias"], np.zeros(2))
+
+
+def test_files_progress_shows_the_start_and_the_end(capsys):
+    show = runlog.files_progress("prepare")
+    show(0, 9)
+    show(4, 9)
+    show(9, 9)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("prepare 9/9  ") and "nan" not in "".join(lines)
