@@ -22,7 +22,10 @@ ROOMS = (
     "files",
     "weights",
     "losses",
+    "evaluation.intervals",
     "evaluation.metrics",
+    "evaluation.distributions",
+    "evaluation.smoothness",
     "evaluation.grids",
     "sharding",
     "state",
@@ -48,13 +51,19 @@ ONLY = {
     "models": NOTHING,
     "weights": {"models", "files"},
     "losses": NOTHING,
-    "evaluation.metrics": NOTHING,
+    "evaluation.intervals": NOTHING,
+    "evaluation.metrics": {"evaluation.intervals"},
+    "evaluation.distributions": {"evaluation.metrics"},
+    "evaluation.smoothness": {"evaluation.metrics"},
     "evaluation.grids": NOTHING,
     "__init__": NOTHING,
 }
 
 # Functions of arrays: no config, path, device, storage or data library is seen in these rooms.
-PURE = ("models", "losses", "evaluation.metrics", "evaluation.grids")
+PURE_EVALUATION = tuple(
+    f"evaluation.{name}" for name in ("intervals", "metrics", "distributions", "smoothness", "grids")
+)
+PURE = ("models", "losses", *PURE_EVALUATION)
 IMPURE_NAMES = (
     *("ml_collections", "absl", "clu", "etils", "orbax", "tensorflow", "tensorflow_datasets"),
     *("pathlib", "os", "io", "shutil", "tempfile", "glob", "argparse"),

@@ -1,29 +1,18 @@
-"""Scores of swaps and of embedders, and how sure one can be of them.
+"""Scores of swaps and of embedders.
 
 Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1];
 embeddings are [n, d] and need not be unit-norm. Everything is computed in float64, so that a mean over many
-pairs does not depend on the precision of the model. Scores come per pair: give them to `bootstrap_interval`
+pairs does not depend on the precision of the model. Scores come per pair: give them to `intervals.bootstrap_interval`
 or `ratio_of_means_interval` rather than printing a bare mean.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from scipy.special import ndtr, stdtrit
+
+from smoothswap_jax.evaluation.intervals import finite
 
 _TIE = 1e-12  # cosines nearer than this differ by rounding only
 _CHUNK = 1024  # rows of a similarity matrix held at once: 1024 x 70,000 float64 are 0.6 GB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number with the ends of its confidence interval, in the unit of the number."""
-
-    value: float
-    low: float
-    high: float
 
 
 # --- pixels -----------------------------------------------------------------------------------------------
@@ -153,7 +142,7 @@ def roc_auc(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"])
     identities. 1 is perfect, 0.5 is chance. It is the Mann-Whitney statistic over n m (Hanley and McNeil
     1982). Raises ValueError for an empty or non-finite side.
     """
-    genuine, impostor = _finite("genuine", genuine), np.sort(_finite("impostor", impostor))
+    genuine, impostor = finite("genuine", genuine), np.sort(finite("impostor", impostor))
     below = np.searchsorted(impostor, genuine, side="left")
     not_above = np.searchsorted(impostor, genuine, side="right")
     return float(np.mean((below + not_above) / 2.0) / len(impostor))
@@ -172,110 +161,3 @@ def _unit(name: str, embeddings: np.ndarray) -> np.ndarray:
 
 def _first_bad(norm: np.ndarray) -> int:
     return int(np.flatnonzero(~np.isfinite(norm[:, 0]) | (norm[:, 0] == 0))[0])
-
-
-# --- intervals --------------------------------------------------------------------------------------------
-
-
-def bootstrap_interval(
-    values: Float[np.ndarray, " n"],
-    statistic: Callable[[np.ndarray], float] = np.mean,
-    groups: Shaped[np.ndarray, " n"] | None = None,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Bootstrap confidence interval of `statistic(values)`.
-
-    With `groups` (a label a value, e.g. the source identity) whole groups are drawn with replacement:
-    values that share a source are not independent, and drawing them singly makes the interval too narrow
-    (cluster bootstrap, Davison and Hinkley 1997, section 3.8). The ends are percentiles of the resampled
-    statistics (Efron and Tibshirani 1993), widened for few units by Hesterberg's rule (2015, "What teachers
-    should know about the bootstrap", expanded percentile): alpha' = Phi(-sqrt(u / (u - 1)) t_{1 - alpha, u
-    - 1}) for u units. Raises ValueError for fewer than two units, non-finite values, or a level outside (0,
-    1).
-    """
-    values = _finite("values", values)
-    unit, n_units = _units(groups, len(values))
-    blocks = _resample_counts(n_units, n_resamples, seed)
-    if statistic is np.mean:  # the general way would build two thousand copies of the values
-        total, size = np.bincount(unit, values), np.bincount(unit).astype(np.float64)
-        resampled = np.concatenate([(counts @ total) / (counts @ size) for counts in blocks])
-    else:
-        index = np.arange(len(values))
-        draws = (values[np.repeat(index, row[unit])] for counts in blocks for row in counts)
-        resampled = np.array([statistic(draw) for draw in draws])
-    return _percentiles(float(statistic(values)), resampled, n_units, level)
-
-
-def ratio_of_means_interval(
-    numerator: Float[np.ndarray, " n"],
-    denominator: Float[np.ndarray, " n"],
-    groups: Shaped[np.ndarray, " n"] | None = None,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval:
-    """Interval of `mean(numerator) / mean(denominator)` by the paired bootstrap: one draw resamples both.
-
-    For instance MSE(swap, truth) over MSE(target, truth), pair by pair: below 1 the swap is nearer to the
-    truth than leaving the target as it is. Pairs that are hard for both then cancel. `groups` and the ends
-    are as in `bootstrap_interval`. Raises ValueError as it does, for unequal lengths, and when a
-    denominator is not positive: a ratio whose denominator may vanish has no such interval.
-    """
-    top, bottom = _finite("numerator", numerator), _finite("denominator", denominator)
-    if top.shape != bottom.shape:
-        raise ValueError(f"numerator and denominator must pair up, found {len(top)} and {len(bottom)} values")
-    if bottom.min() <= 0:
-        raise ValueError(f"denominator must be positive, found {bottom.min()} at {int(bottom.argmin())}")
-    unit, n_units = _units(groups, len(top))
-    over, under = np.bincount(unit, top), np.bincount(unit, bottom)
-    blocks = _resample_counts(n_units, n_resamples, seed)
-    resampled = np.concatenate([(counts @ over) / (counts @ under) for counts in blocks])
-    return _percentiles(float(top.mean() / bottom.mean()), resampled, n_units, level)
-
-
-def _finite(name: str, values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim != 1 or len(values) == 0:
-        raise ValueError(f"{name} must be a non-empty vector, found shape {values.shape}")
-    values = values.astype(np.float64)
-    if not np.all(np.isfinite(values)):
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(f"{name} must be finite, found {values[bad]} at {bad}")
-    return values
-
-
-def _units(groups: np.ndarray | None, n: int) -> tuple[np.ndarray, int]:
-    """For every value the number of its resampling unit, and how many units there are."""
-    if groups is None:
-        unit = np.arange(n)
-    else:
-        labels = np.asarray(groups)
-        if labels.shape != (n,):
-            raise ValueError(f"groups must have shape ({n},), found {labels.shape}")
-        unit = np.unique(labels, return_inverse=True)[1]
-    n_units = int(unit.max()) + 1
-    if n_units < 2:
-        raise ValueError("a bootstrap needs at least two independent values or groups, found one")
-    return unit, n_units
-
-
-def _resample_counts(n_units: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each resample draws each unit, in blocks [resamples, n_units] of 32 MB or one row."""
-    if n_resamples < 100:
-        raise ValueError(f"n_resamples must be at least 100 for an interval, found {n_resamples}")
-    rng = np.random.default_rng(seed)
-    block = max(1, 2**22 // n_units)
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        yield rng.multinomial(n_units, np.full(n_units, 1.0 / n_units), size=size)
-
-
-def _percentiles(value: float, resampled: np.ndarray, n_units: int, level: float) -> Interval:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie in (0, 1), found {level}")
-    t = stdtrit(n_units - 1, 1 - (1 - level) / 2)
-    tail = ndtr(-np.sqrt(n_units / (n_units - 1)) * t)
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(value, float(low), float(high))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from smoothswap_jax.evaluation import metrics
-from smoothswap_jax.evaluation.metrics import Interval
+from smoothswap_jax.evaluation import intervals, metrics
+from smoothswap_jax.evaluation.intervals import Interval
 from smoothswap_jax.evaluation.report import Table
 
 Images = Float[np.ndarray, "n h w 3"]
@@ -53,7 +53,7 @@ def score_table(scores: Mapping[str, PairScores], groups: Int[np.ndarray, "n"], 
 
     With a truth, the last column is the error over that of the method called "copy target".
     """
-    mean = lambda values: metrics.bootstrap_interval(values, groups=groups)
+    mean = lambda values: intervals.bootstrap_interval(values, groups=groups)
     columns = ["method", "cosine to source", "cosine to target", "change"]
     better = {"cosine to source": "higher"}
     copied = scores["copy target"].error
@@ -69,6 +69,6 @@ def score_table(scores: Mapping[str, PairScores], groups: Int[np.ndarray, "n"], 
             mean(score.change),
         ]
         if copied is not None and score.error is not None:
-            row += [mean(score.error), metrics.ratio_of_means_interval(score.error, copied, groups=groups)]
+            row += [mean(score.error), intervals.ratio_of_means_interval(score.error, copied, groups=groups)]
         rows.append(row)
     return Table(title, columns, rows, caption, better)

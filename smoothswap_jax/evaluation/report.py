@@ -22,7 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid, to_uint8
-from smoothswap_jax.evaluation.metrics import Interval
+from smoothswap_jax.evaluation.intervals import Interval
 from smoothswap_jax.files import write_atomically
 
 __all__ = [
