@@ -28,6 +28,7 @@ DEV = [
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
+    "scikit-learn>=1.5,<2",
     "onnx>=1.17,<2",  # only tests compare with it: reading a model's weights takes no library
 ]
 

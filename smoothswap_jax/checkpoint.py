@@ -77,6 +77,8 @@ def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | 
         if step is None or step not in steps:
             raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
         meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    if not names:
+        return {}, meta, step
     path = root / FOLDER / str(step) / "state"
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
         saved = reader.metadata(path).item_metadata.tree

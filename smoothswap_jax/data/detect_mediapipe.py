@@ -14,7 +14,7 @@ import importlib.util
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +33,16 @@ LEVELS = (0.5, 1, 2, 4)
 that fill the photo, four find those of a twentieth of it."""
 
 MEMBERS = {"face_detector.tflite": 16 << 20, "face_landmarks_detector.tflite": 64 << 20}
-"""What is read from the bundle, and the most bytes that a member may unpack to."""
+"""What finding faces needs of the bundle, and the most bytes that a member may unpack to."""
 
 RIGHT_EYE, LEFT_EYE = (33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)
 """Mesh vertices at dlib's landmarks 36-41 and 42-47. Named after the person: the right eye is the viewer's left."""
 NOSE_TIP, MOUTH = 1, (61, 291)
 
-_MISSING = (
-    'finding faces with MediaPipe\'s models needs {}, which is not installed: pip install "smoothswap-jax[mediapipe]"'
-)
+_MISSING = 'using MediaPipe\'s models needs {}, which is not installed: pip install "smoothswap-jax[mediapipe]"'
 
 Landmarks = Float[np.ndarray, "478 2"]
+MeshNetwork = Callable[[Photo], tuple[Float[np.ndarray, "478 3"], float]]
 Boxes = Float[np.ndarray, "n 4"]
 
 
@@ -59,7 +58,7 @@ def detect_faces_mediapipe(photo: Photo, *, model: str, min_score: float = 0.8) 
       PhotoError: `photo` is not `uint8 [h, w, 3]`.
     """
     photo = check_photo(photo)
-    detect, mesh = _networks(str(model))
+    detect, mesh = _detector_network(str(model)), mesh_network(str(model))
     seen = [sighting for tile, matrix in _tiles(photo) for sighting in _sightings(detect(tile), matrix, min_score)]
     # `points` of a sighting: its two eyes, all that the turned square needs.
     faces = []
@@ -68,7 +67,7 @@ def detect_faces_mediapipe(photo: Photo, *, model: str, min_score: float = 0.8) 
         landmarks, presence = mesh(quick_crop(photo, quad, MESH_SIDE))
         if presence >= MIN_PRESENCE:
             matrix = crop_to_photo(quad, MESH_SIDE)
-            faces.append(face._replace(points=five_points(landmarks @ matrix[:, :2].T + matrix[:, 2])))
+            faces.append(face._replace(points=five_points(landmarks[:, :2] @ matrix[:, :2].T + matrix[:, 2])))
     return sorted(faces, key=lambda face: -face.area)
 
 
@@ -179,24 +178,25 @@ def _starts(length: int) -> list[int]:
 # --- The model file -----------------------------------------------------------------------------------------
 
 
-def check_bundle(model: str) -> dict[str, bytes]:
-    """The two networks in face_landmarker.task, by member name.
+def check_bundle(model: str, members: Mapping[str, int] | None = None) -> dict[str, bytes]:
+    """Members of face_landmarker.task by name: `members` (name -> most bytes), or those of `MEMBERS`.
 
     Raises ImportError without ai-edge-litert; FileNotFoundError; ValueError where the file is no zip, lacks a
-    member, is damaged or a member is larger than `MEMBERS` allows.
+    member, is damaged or a member is larger than allowed.
     """
     if importlib.util.find_spec("ai_edge_litert") is None:
         raise ImportError(_MISSING.format("ai-edge-litert"))
+    members = MEMBERS if members is None else members
     path = Path(model)
     if not path.is_file():
         raise FileNotFoundError(f"{model}: found no such file; wanted MediaPipe's face_landmarker.task")
     try:
         with zipfile.ZipFile(path) as bundle:
-            missing = sorted(set(MEMBERS) - set(bundle.namelist()))
+            missing = sorted(set(members) - set(bundle.namelist()))
             if missing:
                 raise ValueError(f"{model}: found a zip without {', '.join(missing)}; wanted face_landmarker.task")
             contents = {}
-            for name, most in MEMBERS.items():
+            for name, most in members.items():
                 with bundle.open(name) as member:
                     contents[name] = member.read(most + 1)
                 if len(contents[name]) > most:
@@ -209,35 +209,47 @@ def check_bundle(model: str) -> dict[str, bytes]:
 
 
 @functools.cache
-def _networks(model: str) -> tuple[Callable[[Photo], tuple[np.ndarray, np.ndarray]], Callable]:
-    """The detector, tile `[128, 128, 3]` -> raw boxes `[896, 16]`, logits `[896, 1]`, and the mesh network,
-    view `[256, 256, 3]` -> points `[478, 2]` in pixels of the view, presence 0-1. Once per process and file.
-    """
-    contents = check_bundle(model)
-    sides = (DETECTOR_SIDE, MESH_SIDE)
-    shapes = (((1, 896, 16), (1, 896, 1)), ((1, 1, 1, 1434), (1, 1, 1, 1)))
-    detect, mesh = (
-        _network(f"{model}: {name}", contents[name], side, wanted)
-        for name, side, wanted in zip(MEMBERS, sides, shapes, strict=True)
-    )
+def _detector_network(model: str) -> Callable[[Photo], tuple[np.ndarray, np.ndarray]]:
+    """BlazeFace: tile `[128, 128, 3]` -> raw boxes `[896, 16]`, logits `[896, 1]`. Once per process and file."""
+    name = "face_detector.tflite"
+    shapes = ((1, 896, 16), (1, 896, 1))
+    detect = lite_network(f"{model}: {name}", check_bundle(model)[name], (1, DETECTOR_SIDE, DETECTOR_SIDE, 3), shapes)
 
     def find(tile: Photo) -> tuple[np.ndarray, np.ndarray]:
-        raw, logits = detect(tile.astype(np.float32) / 127.5 - 1)
+        raw, logits = detect(tile[None].astype(np.float32) / 127.5 - 1)
         return raw[0], logits[0]
 
-    def landmarks(view: Photo) -> tuple[Landmarks, float]:
-        points, presence = mesh(view.astype(np.float32) / 255)
+    return find
+
+
+@functools.cache
+def mesh_network(model: str) -> MeshNetwork:
+    """The face mesh: view `[256, 256, 3]` -> points `[478, 3]`, presence 0-1. Once per process and file.
+
+    x and y are pixels of the view. z is in the same unit and falls towards the camera; its zero is arbitrary.
+    Raises as `check_bundle` does, and ValueError where the member is no such network.
+    """
+    name = "face_landmarks_detector.tflite"
+    shapes = ((1, 1, 1, 1434), (1, 1, 1, 1))
+    mesh = lite_network(f"{model}: {name}", check_bundle(model)[name], (1, MESH_SIDE, MESH_SIDE, 3), shapes)
+
+    def landmarks(view: Photo) -> tuple[Float[np.ndarray, "478 3"], float]:
+        points, presence = mesh(view[None].astype(np.float32) / 255)
         # The network's coordinates count from the corner of the view; ours from the first pixel's centre.
-        flat = points.astype(np.float64).reshape(478, 3)[:, :2] - 0.5
-        return flat, float(1 / (1 + np.exp(-np.clip(presence.item(), -100, 100))))
+        solid = points.astype(np.float64).reshape(478, 3) - (0.5, 0.5, 0)
+        return solid, float(1 / (1 + np.exp(-np.clip(presence.item(), -100, 100))))
 
-    return find, landmarks
+    return landmarks
 
 
-def _network(
-    name: str, content: bytes, side: int, wanted: tuple[tuple[int, ...], ...]
+def lite_network(
+    name: str, content: bytes, takes: tuple[int, ...], wanted: tuple[tuple[int, ...], ...]
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """A network as a function of `float32 [side, side, 3]`; returns the outputs of the shapes `wanted`."""
+    """A network as a function of `float32 takes`; returns the outputs of the shapes `wanted`.
+
+    `name` is for errors: ImportError without ai-edge-litert, ValueError for bytes that are no network of these
+    shapes. Calls from several threads wait for each other.
+    """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -250,16 +262,13 @@ def _network(
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     found = {tuple(map(int, one["shape"])): one["index"] for one in outputs}
     taken = [tuple(map(int, one["shape"])) for one in inputs]
-    if taken != [(1, side, side, 3)] or not set(wanted) <= set(found):
-        raise ValueError(
-            f"{name}: found inputs {taken} and outputs {list(found)}; "
-            f"wanted [(1, {side}, {side}, 3)] and {list(wanted)}"
-        )
+    if taken != [takes] or not set(wanted) <= set(found):
+        raise ValueError(f"{name}: found inputs {taken} and outputs {list(found)}; wanted {[takes]} and {list(wanted)}")
     lock = threading.Lock()  # inputs and outputs are state of the interpreter
 
     def run(image: np.ndarray) -> list[np.ndarray]:
         with lock:
-            interpreter.set_tensor(inputs[0]["index"], image[None])
+            interpreter.set_tensor(inputs[0]["index"], image)
             interpreter.invoke()
             return [interpreter.get_tensor(found[shape]) for shape in wanted]
 

@@ -18,18 +18,37 @@ def from_prepared(folder: str, split: str, size: int | None) -> Faces:
 
     Raises DataError for a folder that is none, is not finished, lacks the split, or holds faces of another size.
     """
+    check_split(split)
+    builder = _builder(folder)
+    return from_builder(builder, split, size or builder.info.features["image"].shape[0])
+
+
+def people_of(folder: str, split: str) -> list[str]:
+    """The names of the people of a split of such a folder. Raises DataError as `from_prepared` does."""
+    check_split(split)
+    return list((_builder(folder).info.metadata or {}).get("people", {}).get(split, []))
+
+
+def records_of(folder: str, split: str) -> Records:
+    """The records of a split of such a folder, with all that `prepare` kept. Raises as `from_prepared` does."""
+    check_split(split)
+    builder = _builder(folder)
+    if split not in builder.info.splits:
+        raise DataError(f"{builder.data_path}: no split {split!r}; it has {sorted(builder.info.splits)}")
+    return Records(builder.info.splits[split].file_instructions)
+
+
+def _builder(folder: str):
     import tensorflow_datasets as tfds
 
-    check_split(split)
     folder = folder if "://" in folder else str(Path(folder).expanduser())
     try:
-        builder = tfds.builder_from_directory(folder)
+        return tfds.builder_from_directory(folder)
     except Exception as error:
         raise DataError(
             f"data.dir {folder!r}: found no finished data set ({str(error).splitlines()[0]}); wanted a folder that "
             "`smoothswap prepare` wrote"
         ) from error
-    return from_builder(builder, split, size or builder.info.features["image"].shape[0])
 
 
 def from_builder(builder, split: str, size: int) -> Faces:

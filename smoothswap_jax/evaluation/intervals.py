@@ -5,6 +5,7 @@ Pure functions of NumPy arrays, computed in float64.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -18,6 +19,9 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+Verdict = Literal["better", "worse", "cannot tell"]
 
 
 def bootstrap_interval(
@@ -76,6 +80,40 @@ def ratio_of_means_interval(
     blocks = _resample_counts(n_units, n_resamples, seed)
     resampled = np.concatenate([(counts @ over) / (counts @ under) for counts in blocks])
     return _percentiles(float(top.mean() / bottom.mean()), resampled, n_units, level)
+
+
+def paired_difference_interval(
+    a: Float[np.ndarray, " n"],
+    b: Float[np.ndarray, " n"],
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of `mean(a - b)`, two methods' scores of the same pairs, by the paired bootstrap.
+
+    What is hard for both methods cancels, so it finds differences that two intervals, one a method, would hide
+    by overlapping. `groups` and the ends are as in `bootstrap_interval`. Raises ValueError as it does, and for
+    unequal lengths.
+    """
+    first, second = finite("a", a), finite("b", b)
+    if first.shape != second.shape:
+        raise ValueError(f"a and b must pair up, found {len(first)} and {len(second)} values")
+    return bootstrap_interval(first - second, np.mean, groups, n_resamples, seed, level)
+
+
+def verdict(difference: Interval, better: Literal["higher", "lower"]) -> Verdict:
+    """What the interval of `a - b` says of `a`, where `better` scores are "higher" or "lower".
+
+    "cannot tell" when the interval holds zero, its ends included. Raises ValueError for another `better`.
+    """
+    if better not in ("higher", "lower"):
+        raise ValueError(f'better must be "higher" or "lower", found {better!r}')
+    if difference.low > 0:
+        return "better" if better == "higher" else "worse"
+    if difference.high < 0:
+        return "worse" if better == "higher" else "better"
+    return "cannot tell"
 
 
 def finite(name: str, values: np.ndarray) -> np.ndarray:

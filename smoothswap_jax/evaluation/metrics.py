@@ -2,17 +2,21 @@
 
 Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1];
 embeddings are [n, d] and need not be unit-norm. Everything is computed in float64, so that a mean over many
-pairs does not depend on the precision of the model. Scores come per pair: give them to `intervals.bootstrap_interval`
-or `ratio_of_means_interval` rather than printing a bare mean.
+pairs does not depend on the precision of the model. Scores come per pair: give them to `intervals.bootstrap_interval`,
+`ratio_of_means_interval` or `paired_difference_interval` rather than printing a bare mean.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
 
 from smoothswap_jax.evaluation.intervals import finite
 
-_TIE = 1e-12  # cosines nearer than this differ by rounding only
+TIE = 1e-12  # cosines nearer than this differ by rounding only
 _CHUNK = 1024  # rows of a similarity matrix held at once: 1024 x 70,000 float64 are 0.6 GB
+_SSIM_RADIUS = 5  # pixels on each side of the window's centre: 3.5 standard deviations of 1.5
+_NOT_A_ROTATION = 1e-3  # float32 networks miss orthonormality by less, other conventions (scaled, sheared) by more
 
 
 # --- pixels -----------------------------------------------------------------------------------------------
@@ -25,10 +29,8 @@ def mse(a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"]) -> Flo
     shapes differ and TypeError for integer images, whose range is not [-1, 1] and whose difference wraps
     around.
     """
-    a, b = _float_images("a", a), _float_images("b", b)
-    if a.shape != b.shape:
-        raise ValueError(f"images must have one shape, found {a.shape} and {b.shape}")
-    return np.mean(np.square(a - b), axis=(1, 2, 3))
+    a, b = _float_images(a, b)
+    return np.mean(np.square(np.subtract(a, b, dtype=np.float64)), axis=(1, 2, 3))
 
 
 def psnr(a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, " b"]:
@@ -40,13 +42,64 @@ def psnr(a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"]) -> Fl
         return 10.0 * np.log10(2.0**2 / mse(a, b))
 
 
-def _float_images(name: str, images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.dtype.kind in "iub":
-        raise TypeError(f"{name} must be float images in [-1, 1], found dtype {images.dtype}")
-    if images.ndim != 4 or 0 in images.shape:
-        raise ValueError(f"{name} must be a batch of images [b, h, w, c], found shape {images.shape}")
-    return images.astype(np.float64)
+def masked_mse(
+    a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"], mask: Shaped[np.ndarray, "b h w"]
+) -> Float[np.ndarray, " b"]:
+    """Mean squared error of each pair over the pixels of its mask, `sum(m e) / sum(m)` with e the mean over channels.
+
+    `mask` holds booleans or weights in [0, 1]; the face's mask gives the error inside the face, and one minus it
+    the error outside. From 0 to 4, as `mse`, which it equals for a mask of ones. Raises as `mse` does, and
+    ValueError for a mask of another shape, weights outside [0, 1], or an image whose mask is empty, by row.
+    """
+    a, b = _float_images(a, b)
+    weight = np.asarray(mask).astype(np.float64)
+    if weight.shape != a.shape[:3]:
+        raise ValueError(f"mask must have shape {a.shape[:3]}, found {weight.shape}")
+    if not (weight.min() >= 0 and weight.max() <= 1):
+        raise ValueError(f"mask must lie in [0, 1], found {weight.min()} to {weight.max()}")
+    area = weight.sum(axis=(1, 2))
+    if np.any(area == 0):
+        raise ValueError(f"mask must cover a part of every image; row {int(area.argmin())} is empty")
+    error = np.mean(np.square(np.subtract(a, b, dtype=np.float64)), axis=3)
+    return np.sum(weight * error, axis=(1, 2)) / area
+
+
+def ssim(a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"]) -> Float[np.ndarray, " b"]:
+    """Structural similarity of each pair (Wang et al. 2004), in [-1, 1]; 1 for equal images.
+
+    Gaussian window of standard deviation 1.5 on 11 x 11 pixels, K1 = .01, K2 = .03, range 2; the mean over
+    channels and over all windows that lie within the image. Raises as `mse` does, and ValueError for images
+    smaller than the window.
+    """
+    a, b = _float_images(a, b)
+    side = 2 * _SSIM_RADIUS + 1
+    if min(a.shape[1:3]) < side:
+        raise ValueError(f"ssim needs images of at least {side} x {side} pixels, found {a.shape[1]} x {a.shape[2]}")
+    # One pair at a time: it takes ten float64 images of working memory.
+    return np.array([_ssim_of_pair(x.astype(np.float64), y.astype(np.float64)) for x, y in zip(a, b, strict=True)])
+
+
+def _ssim_of_pair(x: Float[np.ndarray, "h w c"], y: Float[np.ndarray, "h w c"]) -> float:
+    within = slice(_SSIM_RADIUS, -_SSIM_RADIUS)
+    blur = lambda image: gaussian_filter(image, (1.5, 1.5, 0.0), radius=(_SSIM_RADIUS, _SSIM_RADIUS, 0))[within, within]
+    mean_x, mean_y = blur(x), blur(y)
+    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * 2.0) ** 2, (0.03 * 2.0) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return float(np.mean(luminance * (2 * covariance + c2) / (variances + c2)))
+
+
+def _float_images(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a), np.asarray(b)
+    for name, images in (("a", a), ("b", b)):
+        if images.dtype.kind in "iub":
+            raise TypeError(f"{name} must be float images in [-1, 1], found dtype {images.dtype}")
+        if images.ndim != 4 or 0 in images.shape:
+            raise ValueError(f"{name} must be a batch of images [b, h, w, c], found shape {images.shape}")
+    if a.shape != b.shape:
+        raise ValueError(f"images must have one shape, found {a.shape} and {b.shape}")
+    return a, b
 
 
 # --- identity ---------------------------------------------------------------------------------------------
@@ -57,10 +110,28 @@ def cosine(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]) -> Float[np
 
     Raises ValueError when the shapes differ or an embedding has length zero.
     """
-    a, b = _unit("a", a), _unit("b", b)
-    if a.shape != b.shape:
-        raise ValueError(f"embeddings must have one shape, found {a.shape} and {b.shape}")
+    a, b = unit_pairs(a, b)
     return np.clip(np.sum(a * b, axis=1), -1.0, 1.0)
+
+
+def distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    """Euclidean distance of each pair of embeddings brought to unit length, in [0, 2]; 0 for one direction.
+
+    The `VGG` column of Smooth-Swap, with a VGGFace2 network's embeddings of swap and source. Its square is
+    2 - 2 cosine. Raises as `cosine` does.
+    """
+    a, b = unit_pairs(a, b)
+    return np.linalg.norm(a - b, axis=1)  # from the cosine, equal embeddings would lie 1e-8 apart
+
+
+def parameter_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+    """Euclidean distance of each pair of coefficient vectors as they are, in their own unit.
+
+    The `Shp`, `Exp` and `Pose` columns of Smooth-Swap: shape of a 3-D face model against the source, expression and
+    pose against the target. Raises ValueError when the shapes differ or a number is not finite, by row.
+    """
+    a, b = _same_finite("coefficients [n, d]", 2, a=a, b=b)
+    return np.linalg.norm(a - b, axis=1)
 
 
 def identity_rank(
@@ -76,7 +147,7 @@ def identity_rank(
     which all faces are one, comes last and not first. Raises ValueError for unfit shapes, or indices
     outside the gallery.
     """
-    swaps, gallery = _unit("swap_emb", swap_emb), _unit("gallery_emb", gallery_emb)
+    swaps, gallery = unit_rows("swap_emb", swap_emb), unit_rows("gallery_emb", gallery_emb)
     index = np.asarray(true_index)
     if index.shape != swaps.shape[:1] or index.dtype.kind not in "iu":
         raise ValueError(f"true_index must be {len(swaps)} integers, found {index.dtype}{list(index.shape)}")
@@ -88,8 +159,22 @@ def identity_rank(
         similarity = swaps[part] @ gallery.T
         own = np.take_along_axis(similarity, index[part, None], axis=1)
         # The true row equals itself, so counting >= gives 1 for a strict win and adds one for every tie.
-        ranks.append(np.sum(similarity >= own - _TIE, axis=1))
+        ranks.append(np.sum(similarity >= own - TIE, axis=1))
     return np.concatenate(ranks)
+
+
+def retrieved(rank: Int[np.ndarray, " n"], k: int = 1) -> Float[np.ndarray, " n"]:
+    """1 for each swap whose source is among the `k` nearest, else 0; `rank` is what `identity_rank` returns.
+
+    Top-1 and Top-5 retrieval are the means of `retrieved(rank)` and `retrieved(rank, 5)`: one search serves every
+    k, and the values go into an interval. Raises ValueError for k < 1 or a rank below 1.
+    """
+    rank = np.asarray(rank)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, found {k}")
+    if rank.min() < 1:
+        raise ValueError(f"ranks start at 1, found {rank.min()} at {int(rank.argmin())}")
+    return (rank <= k).astype(np.float64)
 
 
 def retrieval_accuracy(
@@ -100,12 +185,9 @@ def retrieval_accuracy(
 ) -> float:
     """Share of swaps whose source is among the `k` nearest of the gallery, in [0, 1]; chance is k / m.
 
-    For an interval, give `identity_rank(...) <= k` as floats to `bootstrap_interval`. Raises as
-    `identity_rank` does, and ValueError for k < 1.
+    For an interval, give `retrieved(identity_rank(...), k)` to `bootstrap_interval`. Raises as these two do.
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, found {k}")
-    return float(np.mean(identity_rank(swap_emb, gallery_emb, true_index) <= k))
+    return float(np.mean(retrieved(identity_rank(swap_emb, gallery_emb, true_index), k)))
 
 
 def rank1(embeddings: Float[np.ndarray, "n d"], labels: Shaped[np.ndarray, " n"]) -> float:
@@ -116,7 +198,7 @@ def rank1(embeddings: Float[np.ndarray, "n d"], labels: Shaped[np.ndarray, " n"]
     collapsed embedder scores 0. Raises ValueError when no identity has two images, or the shapes do not
     fit.
     """
-    unit, label = _unit("embeddings", embeddings), np.asarray(labels)
+    unit, label = unit_rows("embeddings", embeddings), np.asarray(labels)
     if label.shape != unit.shape[:1]:
         raise ValueError(f"labels must have shape ({len(unit)},), found {label.shape}")
     _, identity, count = np.unique(label, return_inverse=True, return_counts=True)
@@ -131,8 +213,11 @@ def rank1(embeddings: Float[np.ndarray, "n d"], labels: Shaped[np.ndarray, " n"]
         same: Bool[np.ndarray, "p n"] = identity[rows, None] == identity[None, :]
         best_same = np.max(np.where(same, similarity, -np.inf), axis=1)
         best_other = np.max(np.where(same, -np.inf, similarity), axis=1)
-        hits += int(np.sum(best_same > best_other + _TIE))
+        hits += int(np.sum(best_same > best_other + TIE))
     return hits / len(probes)
+
+
+# --- verification -----------------------------------------------------------------------------------------
 
 
 def roc_auc(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"]) -> float:
@@ -148,7 +233,145 @@ def roc_auc(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"])
     return float(np.mean((below + not_above) / 2.0) / len(impostor))
 
 
-def _unit(name: str, embeddings: np.ndarray) -> np.ndarray:
+def roc_curve(
+    genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"]
+) -> tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"]]:
+    """False and true accept rates when scores of at least a threshold are accepted: (far, tar, thresholds).
+
+    One point for each distinct score, thresholds falling, after a first one at infinity that accepts nothing;
+    tied scores are accepted together. `genuine` and `impostor` are as in `roc_auc`. Raises as it does.
+    """
+    genuine, impostor = np.sort(finite("genuine", genuine)), np.sort(finite("impostor", impostor))
+    thresholds = np.append(np.inf, np.unique(np.concatenate([genuine, impostor]))[::-1])
+    # Counted, not subtracted from one: 1 - 999999 / 1000000 is not 1 / 1000000.
+    far, tar = ((len(side) - np.searchsorted(side, thresholds)) / len(side) for side in (impostor, genuine))
+    return far, tar, thresholds
+
+
+def tar_at_far(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"], far: float) -> float:
+    """The best true accept rate at a false accept rate of at most `far`, in [0, 1]; chance is `far`.
+
+    No interpolation: the rate is one that a threshold reaches, as in IJB-C's protocol (Maze et al. 2018). Raises as
+    `roc_auc` does, and ValueError for `far` outside (0, 1) or fewer impostor pairs than 1 / far, of which not
+    even one may be accepted.
+    """
+    if not 0 < far < 1:
+        raise ValueError(f"far must lie in (0, 1), found {far}")
+    reached, tar, _ = roc_curve(genuine, impostor)
+    allowed = far * (1 + 1e-12)  # k / m and far are rounded each their own way
+    needed = int(np.ceil(1 / allowed))
+    if len(impostor) < needed:
+        raise ValueError(f"a FAR of {far} needs at least {needed} impostor pairs, found {len(impostor)}")
+    return float(tar[np.searchsorted(reached, allowed, side="right") - 1])
+
+
+# --- pose and expression ----------------------------------------------------------------------------------
+
+
+def euler_rotations(degrees: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """Rotation matrices of (yaw, pitch, roll) in degrees: `R = R_y(yaw) R_x(pitch) R_z(roll)`, acting on columns.
+
+    Intrinsic: yaw about y, then pitch about the turned x, then roll about the z turned by both. Positive angles
+    turn counter-clockwise seen from the axis' tip; what an estimator calls positive is for the caller to
+    settle. Raises ValueError for another shape or a number that is not finite.
+    """
+    (degrees,) = _same_finite("angles [n, 3]", 2, degrees=degrees)
+    if degrees.shape[1] != 3:
+        raise ValueError(f"angles must be [n, 3] (yaw, pitch, roll), found shape {degrees.shape}")
+    return Rotation.from_euler("YXZ", degrees, degrees=True).as_matrix()
+
+
+def geodesic_degrees(a: Float[np.ndarray, "n 3 3"], b: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, " n"]:
+    """Angle of the rotation that takes each `a` to its `b`, in degrees, in [0, 180] (Huynh 2009, metric 6).
+
+    Unlike a difference of Euler angles it does not depend on their order and has no singular pose. Raises
+    ValueError when the shapes differ or a matrix is no rotation, by row.
+    """
+    a, b = _same_finite("rotations [n, 3, 3]", 3, a=a, b=b)
+    for name, matrix in (("a", a), ("b", b)):
+        if matrix.shape[1:] != (3, 3):
+            raise ValueError(f"{name} must be rotations [n, 3, 3], found shape {matrix.shape}")
+        off = np.abs(matrix @ np.swapaxes(matrix, 1, 2) - np.eye(3)).max(axis=(1, 2))
+        bad = (off > _NOT_A_ROTATION) | (np.linalg.det(matrix) < 0)
+        if np.any(bad):
+            raise ValueError(f"{name} must be rotations; row {int(bad.argmax())} is not orthonormal or a reflection")
+    turn = np.swapaxes(a, 1, 2) @ b
+    # The trace alone tells the cosine, which is flat at 0 and 180 degrees: an error of 1e-16 becomes 1e-6 degrees.
+    twice_sine = np.linalg.norm(turn - np.swapaxes(turn, 1, 2), axis=(1, 2)) / np.sqrt(2.0)
+    return np.degrees(np.arctan2(twice_sine, np.trace(turn, axis1=1, axis2=2) - 1.0))
+
+
+def landmark_distance(
+    a: Float[np.ndarray, "n k d"],
+    b: Float[np.ndarray, "n k d"],
+    left: Int[np.ndarray, " l"],
+    right: Int[np.ndarray, " r"],
+) -> Float[np.ndarray, " n"]:
+    """Distance of two expressions, seen in k landmarks (d = 2 or 3), over the distance of b's eyes; 0 is perfect.
+
+    Each `a` is first laid on its `b` by the least-squares similarity (Umeyama 1991, without reflections), so
+    that place, size and pose do not count; then the distances of the points are averaged. `left` and `right` are
+    the points of the two eyes, whose means are the eyes' places. Raises ValueError for unfit shapes or points, fewer
+    than three landmarks, indices outside [0, k), points that all coincide, or eyes that do, by row.
+    """
+    a, b = _same_finite("landmarks [n, k, d]", 3, a=a, b=b)
+    if a.shape[1] < 3 or a.shape[2] not in (2, 3):
+        raise ValueError(f"landmarks must be [n, k >= 3, 2 or 3], found shape {a.shape}")
+    eyes = [_eye(name, b, index) for name, index in (("left", left), ("right", right))]
+    apart = np.linalg.norm(eyes[0] - eyes[1], axis=1)
+    for found, what in ((np.ptp(a, axis=1).max(axis=1), "the points of a"), (apart, "the eyes of b")):
+        if np.any(found == 0):
+            raise ValueError(f"{what} coincide in row {int(found.argmin())}")
+    return np.mean(np.linalg.norm(_laid_on(a, b) - b, axis=2), axis=1) / apart
+
+
+def _laid_on(a: Float[np.ndarray, "n k d"], b: Float[np.ndarray, "n k d"]) -> Float[np.ndarray, "n k d"]:
+    """Each point set of `a` moved, turned and scaled to its `b` with the least sum of squares."""
+    centre = b.mean(axis=1, keepdims=True)
+    a, b = a - a.mean(axis=1, keepdims=True), b - centre
+    u, stretch, vt = np.linalg.svd(np.swapaxes(b, 1, 2) @ a)
+    mirrored = np.sign(np.linalg.det(u @ vt))
+    u[:, :, -1] *= mirrored[:, None]
+    stretch[:, -1] *= mirrored
+    scale = stretch.sum(axis=1) / np.sum(a * a, axis=(1, 2))
+    return scale[:, None, None] * (a @ np.swapaxes(u @ vt, 1, 2)) + centre
+
+
+def _eye(name: str, points: np.ndarray, index: np.ndarray) -> np.ndarray:
+    index, k = np.asarray(index), points.shape[1]
+    if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) == 0:
+        raise ValueError(f"{name} must be a non-empty vector of integers, found {index.dtype}{list(index.shape)}")
+    if index.min() < 0 or index.max() >= k:
+        raise ValueError(f"{name} must lie in [0, {k}), found {index.min()} to {index.max()}")
+    return points[:, index].mean(axis=1)
+
+
+# --- arguments --------------------------------------------------------------------------------------------
+
+
+def _same_finite(what: str, ndim: int, **arrays: np.ndarray) -> list[np.ndarray]:
+    shapes = [np.shape(array) for array in arrays.values()]
+    if len(set(shapes)) != 1 or len(shapes[0]) != ndim or 0 in shapes[0]:
+        raise ValueError(f"wanted {what}, all of one shape, found {' and '.join(map(str, shapes))}")
+    for name, array in arrays.items():
+        bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if np.any(bad):
+            raise ValueError(f"{name} must be finite; row {int(bad.argmax())} is not")
+    return [np.asarray(array).astype(np.float64) for array in arrays.values()]
+
+
+def unit_pairs(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"]
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n d"]]:
+    """Embeddings that pair up, each as `unit_rows` returns it. Raises as it does, and for unequal shapes."""
+    a, b = unit_rows("a", a), unit_rows("b", b)
+    if a.shape != b.shape:
+        raise ValueError(f"embeddings must have one shape, found {a.shape} and {b.shape}")
+    return a, b
+
+
+def unit_rows(name: str, embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Embeddings as float64 of unit length. ValueError that says `name` and row where that cannot be."""
     embeddings = np.asarray(embeddings)
     if embeddings.ndim != 2 or 0 in embeddings.shape:
         raise ValueError(f"{name} must be embeddings [n, d], found shape {embeddings.shape}")

@@ -1,74 +1,314 @@
-"""Evaluation protocols: which judge, which numbers. Scores are kept per pair, so that they can be resampled."""
+"""The evaluation protocols: named, versioned, each a short definition of which swaps are judged.
 
-from collections.abc import Callable, Mapping
+A change of what a protocol does is a new version: a score means something only with the name and version beside it.
+What is measured does not depend on the protocol but on the judges (`scores.py`), and is named in every report.
+"""
+
+import itertools
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
 
-from smoothswap_jax.evaluation import intervals, metrics
-from smoothswap_jax.evaluation.intervals import Interval
-from smoothswap_jax.evaluation.report import Table
-
-Images = Float[np.ndarray, "n h w 3"]
-Embed = Callable[[Images], Float[np.ndarray, "n d"]]
+from smoothswap_jax.data import faces as faces_lib
+from smoothswap_jax.data.faces import PHOTO_SUFFIXES
+from smoothswap_jax.data.preparation.videos import VideoError, frame_numbers
+from smoothswap_jax.evaluation.galleries import (
+    Gallery,
+    Picture,
+    Progress,
+    from_aligned_folder,
+    from_arrays,
+    from_pictures,
+    from_prepared,
+)
+from smoothswap_jax.evaluation.pairs import Pairs, by_hash
+from smoothswap_jax.stages import different_people
 
 
 @dataclass(frozen=True)
-class PairScores:
-    """Scores of one method on n pairs. Errors to the truth are None where no truth is known."""
+class Request:
+    """What a protocol makes its pairs from.
 
-    cosine_to_source: Float[np.ndarray, "n"]
-    cosine_to_target: Float[np.ndarray, "n"]
-    change: Float[np.ndarray, "n"]
-    error: Float[np.ndarray, "n"] | None
-
-
-def score_methods(
-    methods: Mapping[str, Images], source: Images, target: Images, truth: Images | None, judge: Embed
-) -> dict[str, PairScores]:
-    """Scores each method's images of the same pairs.
-
-    Args:
-      methods: name -> swapped images; add the baselines as methods ("copy target": target, ...).
-      judge: embedder that did not train any of the methods.
-
-    All images lie in [-1, 1]; `change` is the mean squared difference to the target, `error` that to the truth.
+    size: of the aligned faces, pixels. world: the `data` fields of the synthetic world. trained_on: people who must not
+    be judged, because the method was trained on them. compression: of FaceForensics++'s videos.
     """
-    z_source, z_target = judge(source), judge(target)
-    scores = {}
-    for name, images in methods.items():
-        z = judge(images)
-        scores[name] = PairScores(
-            metrics.cosine(z, z_source),
-            metrics.cosine(z, z_target),
-            metrics.mse(images, target),
-            None if truth is None else metrics.mse(images, truth),
+
+    data: Path | None
+    size: int
+    cache: sqlite3.Connection
+    world: Mapping[str, Any] | None = None
+    trained_on: Collection[str] = ()
+    compression: str = "c23"
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol: its name and version, what it is in a sentence or two, and how its pairs are made."""
+
+    name: str
+    version: int
+    about: str
+    pairs: Callable[[Request], Pairs]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class ProtocolError(ValueError):
+    """No such protocol or version, or data it cannot use; the text says what was found and what is wanted."""
+
+
+# --- synthetic-truth ----------------------------------------------------------------------------------------------
+
+SYNTHETIC_PAIRS = 256
+WORLD = {"held_out_people": 64, "photos": 8, "seed": 0, "spread": 1.0}
+
+
+def _synthetic(request: Request) -> Pairs:
+    from smoothswap_jax.data import synthetic
+
+    world = WORLD | {key: value for key, value in (request.world or {}).items() if key in WORLD}
+    people, photos = world["held_out_people"], world["photos"]
+    factors = faces_lib.synthetic_factors("test", people, photos, world["seed"], world["spread"])
+    labels = np.repeat(np.arange(people), photos)
+    source, target = different_people(labels, SYNTHETIC_PAIRS)
+    pick = lambda rows: synthetic.Factors(*(f[rows] for f in factors))
+    truth = synthetic.swap_truth(pick(source), pick(target))
+    drawn = [pick(source), pick(target), truth]
+    everyone = synthetic.Factors(*(jnp.concatenate(parts) for parts in zip(*drawn, strict=True)))
+    images = faces_lib.to_uint8(faces_lib.render_many(everyone, request.size))
+    points = np.asarray(synthetic.landmarks(*everyone[:3], size=request.size)) - 0.5
+    n = len(source)
+    name = lambda kind, person, i: f"{kind}/{i:04d} person {person:03d}"
+    names = [
+        *(name("source", labels[s], i) for i, s in enumerate(source)),
+        *(name("target", labels[t], i) for i, t in enumerate(target)),
+        *(name("truth", labels[s], i) for i, s in enumerate(source)),
+    ]
+    persons = [f"synthetic {labels[row]:03d}" for row in (*source, *target, *source)]
+    facts = {"data": "the synthetic world", **{key: str(value) for key, value in world.items()}}
+    gallery = from_arrays(images, names, persons, points, **facts)
+    rows = np.arange(n)
+    return Pairs(gallery, tuple(f"{i:04d}" for i in rows), rows, rows + n, rows + 2 * n, known_points=True)
+
+
+# --- london-truth -------------------------------------------------------------------------------------------------
+
+OWN_PHOTO_PAIRS = 500
+LONDON_SOURCE = "neutral_front"
+LONDON_VIEWS = ("neutral_left_3quarter", "neutral_right_3quarter", "smiling_front", "smiling_left_3quarter",
+                "smiling_right_3quarter")  # fmt: skip
+
+
+def _london(request: Request) -> Pairs:
+    return _own_photos(request, f"{LONDON_SOURCE}.jpg", [f"{view}.jpg" for view in LONDON_VIEWS])
+
+
+def _own_photos(request: Request, source_view: str | None = None, views: Collection[str] | None = None) -> Pairs:
+    """Pairs whose truth is the source person's own photo of the target's file name, `<person>/<view>`.
+
+    source_view: the photo that gives the identity; None: the person's first that has not the target's name.
+    """
+    root = _folder(request)
+    photos = {folder.name: _photos(folder, source_view, views) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    people = [person for person, found in photos.items() if source_view is None or source_view in found]
+    if not people:
+        raise ProtocolError(f"{root}: found no person with a {source_view}; wanted <person>/<view>.jpg")
+    judged = [person for person in people if person not in request.trained_on]
+    notes = _left_out_people(people, judged, root)
+    wanted = [Picture(f"{person}/{view}", person) for person in judged for view in photos[person]]
+    gallery = from_pictures(root, wanted, request.size, request.cache, request.progress)
+    row = {name: i for i, name in enumerate(gallery.names)}
+    found: dict[str, list[str]] = {person: [] for person in judged}
+    for name in gallery.names:
+        found[name.partition("/")[0]].append(name.partition("/")[2])
+    triples = {}
+    for a, b in itertools.permutations(judged, 2):
+        for view in found[b]:
+            own = source_view or next((other for other in found[a] if other != view), "")
+            if own != view and own in found[a] and view in found[a]:
+                name = f"{a}-{Path(own).stem}--{b}-{Path(view).stem}"
+                triples[name] = (row[f"{a}/{own}"], row[f"{b}/{view}"], row[f"{a}/{view}"])
+    if not triples:
+        raise ProtocolError(f"{root}: found no source with a photo of a target's file name")
+    names = list(triples)
+    chosen = [names[i] for i in by_hash(names, OWN_PHOTO_PAIRS)]
+    source, target, truth = np.array([triples[name] for name in chosen]).T
+    return Pairs(gallery, tuple(chosen), source, target, truth, notes=notes)
+
+
+def _photos(folder: Path, source_view: str | None, views: Collection[str] | None) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    return names if views is None else [name for name in names if name == source_view or name in views]
+
+
+def _left_out_people(people: list[str], judged: list[str], root: Path) -> tuple[str, ...]:
+    if len(judged) < 2:
+        raise ProtocolError(
+            f"{root}: the method was trained on all but {len(judged)} of {len(people)} people; wanted 2 it never saw"
         )
-    return scores
+    if len(judged) == len(people):
+        return ()
+    return (
+        f"{len(people) - len(judged)} of {len(people)} people are left out because the method was trained on them; all "
+        f"pairs are of the other {len(judged)}.",
+    )
 
 
-def score_table(scores: Mapping[str, PairScores], groups: Int[np.ndarray, "n"], title: str, caption: str) -> Table:
-    """Means with 95% bootstrap intervals over groups (source identities), one row a method.
+# --- held-out and ffhq --------------------------------------------------------------------------------------------
 
-    With a truth, the last column is the error over that of the method called "copy target".
-    """
-    mean = lambda values: intervals.bootstrap_interval(values, groups=groups)
-    columns = ["method", "cosine to source", "cosine to target", "change"]
-    better = {"cosine to source": "higher"}
-    copied = scores["copy target"].error
-    if copied is not None:
-        columns += ["error to the true swap", "error / copy target"]
-        better |= {"error to the true swap": "lower", "error / copy target": "lower"}
-    rows: list[list[str | Interval]] = []
-    for name, score in scores.items():
-        row: list[str | Interval] = [
-            name,
-            mean(score.cosine_to_source),
-            mean(score.cosine_to_target),
-            mean(score.change),
-        ]
-        if copied is not None and score.error is not None:
-            row += [mean(score.error), intervals.ratio_of_means_interval(score.error, copied, groups=groups)]
-        rows.append(row)
-    return Table(title, columns, rows, caption, better)
+
+def _random_pairs(count: int, request: Request) -> Pairs:
+    gallery = _aligned(request)
+    judged = np.array([i for i, person in enumerate(gallery.people) if person not in request.trained_on])
+    people, labels = np.unique(np.array(gallery.people)[judged], return_inverse=True)
+    if len(people) < 2:
+        raise ProtocolError(f"{request.data}: found {len(people)} people to judge; wanted at least 2")
+    source, target = different_people(labels, count)
+    notes = () if len(source) == count else (f"The data give {len(source)} pairs; the protocol asks for {count}.",)
+    return Pairs(gallery, tuple(f"{i:04d}" for i in range(len(source))), judged[source], judged[target], notes=notes)
+
+
+def _aligned(request: Request) -> Gallery:
+    """The test split of a prepared set, or a folder of aligned faces."""
+    root = _folder(request)
+    if (root / "manifest.json").is_file():
+        return from_prepared(root, "test", request.size)
+    return from_aligned_folder(root, request.size)
+
+
+# --- faceforensics ------------------------------------------------------------------------------------------------
+
+FRAMES = 10
+
+
+def _faceforensics(request: Request) -> Pairs:
+    root = _folder(request)
+    place = f"original_sequences/youtube/{request.compression}/videos"
+    if not (root / place).is_dir():
+        raise ProtocolError(f"{root}: found no {place}/; wanted FaceForensics++ as its script downloads it")
+    names = official_pairs(root)
+    sequences = sorted({number for name in names for number in name.split("_")})
+    wanted, faults = [], {}
+    for number in sequences:
+        file = f"{place}/{number}.mp4"
+        try:
+            frames = frame_numbers(str(root / file), FRAMES)
+        except VideoError as error:
+            faults[file] = str(error)
+            continue
+        wanted += [Picture(file, f"youtube/{number}", frame) for frame in frames]
+    if faults:
+        raise ProtocolError(f"{len(faults)} of {len(sequences)} videos cannot be used: {next(iter(faults.values()))}")
+    gallery = from_pictures(root, wanted, request.size, request.cache, request.progress)
+    rows: dict[str, list[int]] = {}
+    for row, person in enumerate(gallery.people):
+        rows.setdefault(person.removeprefix("youtube/"), []).append(row)
+    triples = []
+    for name in names:
+        target, source = name.split("_")
+        if target in rows and source in rows:
+            # The source is the first of its frames that shows a face, as in ReliableSwap's evaluation.
+            triples += [
+                (f"{name}/{gallery.names[row].rpartition('#')[2]}", rows[source][0], row) for row in rows[target]
+            ]
+    if not triples:
+        raise ProtocolError(f"{root}: found no pair of videos whose faces are found")
+    labels, source_rows, target_rows = zip(*triples, strict=True)
+    faceless = len(names) - len({label.split("/")[0] for label in labels})
+    notes = (f"{faceless} of {len(names)} pairs are left out: no face in any frame.",) if faceless else ()
+    return Pairs(gallery, labels, np.array(source_rows), np.array(target_rows), notes=notes)
+
+
+def official_pairs(root: Path) -> list[str]:
+    """The pairs <target>_<source> of FaceForensics++: both directions of splits/*.json, else the names of the videos
+    in manipulated_sequences/. Raises ProtocolError where there is neither."""
+    pairs: set[str] = set()
+    for path in sorted([*root.glob("splits/*.json"), *root.glob("*.json")]):
+        if path.stem not in ("train", "val", "test"):
+            continue
+        try:
+            for a, b in json.loads(path.read_text(encoding="utf-8")):
+                pairs |= {f"{a}_{b}", f"{b}_{a}"}
+        except (ValueError, TypeError) as error:
+            raise ProtocolError(f'{path}: found {error}; wanted a list of pairs such as ["071", "054"]') from error
+    if not pairs:
+        videos = root.glob("manipulated_sequences/*/*/videos/*_*.mp4")
+        pairs = {path.stem for path in videos if all(part.isdigit() for part in path.stem.split("_"))}
+    if not pairs:
+        raise ProtocolError(
+            f"{root}: found neither splits/test.json nor manipulated_sequences/<method>/...; wanted pairs"
+        )
+    return sorted(pairs)
+
+
+def _folder(request: Request) -> Path:
+    if request.data is None:
+        raise ProtocolError("--data is missing; wanted the folder of the protocol's photos or videos")
+    if not request.data.is_dir():
+        raise ProtocolError(f"--data={os.fspath(request.data)}: found no such folder")
+    return request.data
+
+
+# --- by name ------------------------------------------------------------------------------------------------------
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "synthetic-truth", 1,
+            f"{SYNTHETIC_PAIRS} pairs of people of the synthetic 3-D world that no training sees. The exact swap is "
+            "rendered, so errors are measured against it.",
+            _synthetic,
+        ),
+        Protocol(
+            "london-truth", 1,
+            f"Face Research Lab London Set: person A's {LONDON_SOURCE} into person B's photo of another pose or "
+            f"expression, up to {OWN_PHOTO_PAIRS} pairs chosen by hash. The truth is A's own photo of that pose and "
+            "expression, taken before the same backdrop. Profiles are left out.",
+            _london,
+        ),
+        Protocol(
+            "paired-views", 1,
+            "For sets in which a file name stands for a pose, an expression and a light, <person>/<view>: the truth is "
+            f"the source person's own photo of the target's file name. Up to {OWN_PHOTO_PAIRS} pairs chosen by hash.",
+            _own_photos,
+        ),
+        Protocol(
+            "ffhq", 1,
+            "1000 sources into 1000 targets, drawn without replacement from the test split (of FFHQ: ids 63000-69999).",
+            lambda request: _random_pairs(1000, request),
+        ),
+        Protocol(
+            "held-out", 1,
+            "256 random pairs of different people of a prepared set's test split.",
+            lambda request: _random_pairs(256, request),
+        ),
+        Protocol(
+            "faceforensics", 1,
+            f"The official pairs of FaceForensics++ (videos <target>_<source>), {FRAMES} evenly spaced frames of each "
+            "target video, the source being the first frame of its video with a face.",
+            _faceforensics,
+        ),
+    )
+}  # fmt: skip
+
+
+def find_protocol(title: str) -> Protocol:
+    """The protocol 'name' or 'name@version'. Raises ProtocolError, which lists what there is."""
+    name, at, version = title.partition("@")
+    if name not in PROTOCOLS:
+        raise ProtocolError(f"protocol {title!r}: wanted one of {', '.join(p.title for p in PROTOCOLS.values())}")
+    found = PROTOCOLS[name]
+    if at and version != str(found.version):
+        raise ProtocolError(f"protocol {title!r}: this package has version {found.version} of {name} only")
+    return found

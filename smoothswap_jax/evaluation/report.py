@@ -1,20 +1,22 @@
 """A report: `report.json` for programs and `report.html` for people, from one set of plain values.
 
-The page is one file that needs nothing else: pictures are embedded, curves are inline SVG drawn by the
-template, and a content security policy forbids every request. The JSON holds each number the page shows.
-Only `jinja2` (the `eval` extra) is needed beyond the core, and only by `write_report`.
+The page is one file that needs nothing else: pictures are embedded, plots are inline SVG drawn by the
+template, and a content security policy forbids every request and every script but the one that sorts
+tables. The JSON holds each number the page shows; docs/report_schema.md says what its keys mean. Only
+`jinja2` (the `eval` extra) is needed beyond the core, and only by `write_report`.
 """
 
 import base64
+import hashlib
 import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,14 @@ from PIL import Image
 
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid, to_uint8
 from smoothswap_jax.evaluation.intervals import Interval
+from smoothswap_jax.evaluation.plots import (
+    Curve,
+    Scatter,
+    curve_content,
+    curve_view,
+    scatter_content,
+    scatter_view,
+)
 from smoothswap_jax.files import write_atomically
 
 __all__ = [
@@ -30,7 +40,9 @@ __all__ = [
     "Interval",
     "Picture",
     "Report",
+    "Scatter",
     "Table",
+    "Text",
     "image_grid",
     "swap_grid",
     "to_uint8",
@@ -40,16 +52,17 @@ __all__ = [
 Number = int | float | bool | np.integer | np.floating
 Cell = str | Number | Interval | None
 _ARROWS = {"lower": "↓", "higher": "↑"}
-_PLOT = {"width": 640, "height": 300, "left": 64, "right": 30, "top": 12, "bottom": 44}
-_MAX_POINTS = 600  # of one drawn line: about one a pixel
+SCHEMA = "smoothswap-report/2"  # of report.json
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under named columns; a cell is text, a number, an `Interval`, or None (a dash).
 
-    `better` maps a column to "lower" or "higher" and puts the arrow into its heading; `digits` are
-    significant.
+    `better` maps a column to "lower" or "higher": an arrow in its heading, and the best value in bold.
+    `baselines` names rows, by their first cell, that bound the methods instead of competing (a copy, the
+    truth): they stand back and are never best. `notes` are lines below the caption, for instance on marks
+    that names carry ("SimSwap †"). `digits` are significant.
     """
 
     title: str
@@ -58,6 +71,8 @@ class Table:
     caption: str = ""
     better: Mapping[str, str] = field(default_factory=dict)
     digits: int = 3
+    baselines: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -75,20 +90,24 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One plot of several series, `name -> (x, y)` with equally long sequences; `log_y` needs positive y."""
+class Text:
+    """Paragraphs under a heading of their own."""
 
     title: str
-    series: Mapping[str, tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]]
-    x_label: str = ""
-    y_label: str = ""
-    caption: str = ""
-    log_y: bool = False
+    paragraphs: Sequence[str]
+
+
+Block = Table | Picture | Curve | Scatter | Text
+_KINDS: dict[type, str] = {Table: "table", Picture: "picture", Curve: "curve", Scatter: "scatter", Text: "text"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """All a report says. `facts` is how it came about: command, seed, date, versions, hardware, durations."""
+    """All a report says. `facts` is how it came about: command, seed, date, versions, hardware, durations.
+
+    `verdicts` are sentences that say in words what was found; they come first. The page shows tables, then
+    pictures, then curves; a report that wants another order, scatters or texts gives `blocks` instead.
+    """
 
     title: str
     intro: Sequence[str] = ()
@@ -97,30 +116,35 @@ class Report:
     pictures: Sequence[Picture] = ()
     curves: Sequence[Curve] = ()
     notes: Sequence[str] = ()
+    blocks: Sequence[Block] = ()
+    verdicts: Sequence[str] = ()
 
 
-def write_report(out_dir: str | Path, report: Report) -> Path:
+def write_report(out_dir: str | Path, report: Report, extra: Mapping[str, Any] = MappingProxyType({})) -> Path:
     """Write `report.html`, `report.json` and `pictures/*.png` into `out_dir`; returns the path of the page.
 
-    Everything is checked and drawn before the first file is touched, each file appears by rename, and
-    `report.json` comes last: a fresh folder that has it has the whole report. Raises ValueError naming the
-    key for a NaN, an infinity or an unfit row, curve or picture, TypeError for a value of another kind, and
-    ImportError naming the extra when jinja2 is missing.
+    `extra` is for programs: its keys (protocol, judges, hashes, ...) go beside the report's own at the top
+    of `report.json`. Everything is checked and drawn before the first file is touched, each file appears by
+    rename, and `report.json` comes last: a fresh folder that has it has the whole report. Raises ValueError
+    naming the key for a NaN, an infinity, an unfit row, plot or picture, or a key of `extra` that the report
+    has itself, TypeError for a value of another kind, and ImportError naming the extra when jinja2 is
+    missing.
     """
     jinja2 = _jinja2()
-    files = [_png(picture) for picture in report.pictures]
-    names = [f"pictures/{i:02d}-{_slug(p.title)}.png" for i, p in enumerate(report.pictures, start=1)]
-    content = _content(report, names)
+    blocks = _blocks(report)
+    pictures = [block for block in blocks if isinstance(block, Picture)]
+    files = [_png(picture) for picture in pictures]
+    names = [f"pictures/{i:02d}-{_slug(p.title)}.png" for i, p in enumerate(pictures, start=1)]
+    content = _content(report, blocks, names, extra)
     template = resources.files("smoothswap_jax.evaluation").joinpath("report.html.jinja").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["source_hash"] = _source_hash
     page = environment.from_string(template).render(
         report=report,
-        tables=[_table_view(table) for table in report.tables],
+        blocks=_views(blocks, files),
         facts={key: _text(value, None, 6) for key, value in report.facts.items()},
-        pictures=[_picture_view(*pair) for pair in zip(report.pictures, files, strict=True)],
-        plots=[_plot(curve) for curve in report.curves],
     )
     out = Path(out_dir)
     (out / "pictures").mkdir(parents=True, exist_ok=True)
@@ -129,6 +153,18 @@ def write_report(out_dir: str | Path, report: Report) -> Path:
     write_atomically(out / "report.html", page.encode("utf-8"))
     write_atomically(out / "report.json", (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8"))
     return out / "report.html"
+
+
+def _blocks(report: Report) -> Sequence[Block]:
+    """The report's parts in the order of the page."""
+    parts: list[Block] = [*report.tables, *report.pictures, *report.curves]
+    if report.blocks and parts:
+        raise ValueError("a report has either blocks, or tables, pictures and curves, which go in this order")
+    for i, block in enumerate(report.blocks):
+        if type(block) not in _KINDS:
+            kinds = ", ".join(kind.__name__ for kind in _KINDS)
+            raise TypeError(f"report.blocks[{i}] must be one of {kinds}, found {type(block).__name__}")
+    return report.blocks or parts
 
 
 def _jinja2() -> ModuleType:
@@ -143,21 +179,44 @@ def _jinja2() -> ModuleType:
 # --- numbers ----------------------------------------------------------------------------------------------
 
 
-def _content(report: Report, picture_names: Sequence[str]) -> dict[str, Any]:
-    """The JSON value of a report: plain types only, every float finite."""
+def _content(
+    report: Report, blocks: Sequence[Block], picture_names: Sequence[str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The JSON value of a report: plain types only, every float finite.
+
+    Each kind of block has its own list, where programs find it; `blocks` holds the order of the page.
+    """
+    lists: dict[str, list[dict[str, Any]]] = {f"{kind}s": [] for kind in _KINDS.values()}
+    order, names = [], iter(picture_names)
+    for block in blocks:
+        kind = _KINDS[type(block)]
+        order.append({"type": kind, "index": len(lists[f"{kind}s"])})
+        lists[f"{kind}s"].append(_block_content(block, names))
     raw = {
+        "schema": SCHEMA,
         "title": report.title,
         "intro": list(report.intro),
+        "verdicts": list(report.verdicts),
         "facts": dict(report.facts),
-        "tables": [_table_content(table) for table in report.tables],
-        "curves": [_curve_content(curve) for curve in report.curves],
-        "pictures": [
-            {"title": picture.title, "caption": picture.caption, "file": name}
-            for picture, name in zip(report.pictures, picture_names, strict=True)
-        ],
+        "blocks": order,
+        **lists,
         "notes": list(report.notes),
     }
-    return _plain(raw, "report")
+    if taken := sorted(raw.keys() & extra.keys()):
+        raise ValueError(f"extra has keys that a report has itself: {', '.join(taken)}")
+    return _plain(raw, "report") | _plain(extra, "extra")
+
+
+def _block_content(block: Block, picture_names: Iterator[str]) -> dict[str, Any]:
+    if isinstance(block, Table):
+        return _table_content(block)
+    if isinstance(block, Curve):
+        return curve_content(block)
+    if isinstance(block, Scatter):
+        return scatter_content(block)
+    if isinstance(block, Picture):
+        return {"title": block.title, "caption": block.caption, "file": next(picture_names)}
+    return {"title": block.title, "paragraphs": list(block.paragraphs)}
 
 
 def _table_content(table: Table) -> dict[str, Any]:
@@ -170,27 +229,12 @@ def _table_content(table: Table) -> dict[str, Any]:
     for i, row in enumerate(table.rows):
         if len(row) != len(columns):
             raise ValueError(f"table {table.title!r}: row {i} has {len(row)} cells for {len(columns)} columns")
+    if unknown := sorted(set(table.baselines) - {row[0] for row in table.rows if isinstance(row[0], str)}):
+        raise ValueError(f"table {table.title!r}: no row is named like the baselines {unknown}")
     rows = [dict(zip(columns, row, strict=True)) for row in table.rows]
     return {
         "title": table.title, "caption": table.caption, "columns": columns, "better": dict(table.better),
-        "rows": rows,
-    }  # fmt: skip
-
-
-def _curve_content(curve: Curve) -> dict[str, Any]:
-    if not curve.series:
-        raise ValueError(f"curve {curve.title!r} has no series")
-    for name, (x, y) in curve.series.items():
-        if any(np.asarray(values).dtype.kind not in "iuf" for values in (x, y)):
-            raise ValueError(f"curve {curve.title!r}: series {name!r} must be numbers")
-        if np.ndim(x) != 1 or np.shape(x) != np.shape(y) or len(x) == 0:
-            raise ValueError(f"curve {curve.title!r}: series {name!r} has {len(x)} x for {len(y)} y values")
-        if curve.log_y and min(y) <= 0:
-            raise ValueError(f"curve {curve.title!r}: series {name!r} must be positive on a log axis, found {min(y)}")
-    series = {name: {"x": np.asarray(x).tolist(), "y": np.asarray(y).tolist()} for name, (x, y) in curve.series.items()}
-    return {
-        "title": curve.title, "caption": curve.caption, "x_label": curve.x_label, "y_label": curve.y_label,
-        "log_y": curve.log_y, "series": series,
+        "baselines": list(table.baselines), "rows": rows, "notes": list(table.notes),
     }  # fmt: skip
 
 
@@ -219,10 +263,11 @@ def _decimals(cells: Sequence[Cell], digits: int) -> int | None:
 
     The largest number gets `digits` significant digits, and one decimal more where a smaller one needs it.
     """
-    sizes = [size for cell in cells for size in _sizes(cell) if size > 0]
-    if not sizes:
-        return 0
     # Intervals count by their centre: an end that happens to be near zero needs no digits of its own.
+    ends = [abs(float(end)) for cell in cells if isinstance(cell, Interval) for end in (cell.low, cell.high)]
+    sizes = [size for cell in cells for size in _sizes(cell) if size > 0] or [max(ends, default=0.0)]
+    if sizes == [0.0]:
+        return 0
     large, small = (math.floor(math.log10(size)) for size in (max(sizes), min(sizes)))
     if large > 6 or small < -6 or large - small > 4:
         return None
@@ -252,26 +297,80 @@ def _text(cell: Cell, decimals: int | None, digits: int) -> str:
 # --- the page ---------------------------------------------------------------------------------------------
 
 
+def _source_hash(script: str) -> str:
+    """The source expression by which a content security policy allows exactly this inline script."""
+    digest = hashlib.sha256(str(script).encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _views(blocks: Sequence[Block], files: Sequence[bytes]) -> list[dict[str, Any]]:
+    """What the template shows of each block, with its kind and an id to link to."""
+    views: list[dict[str, Any]] = []
+    data = iter(files)
+    for block in blocks:
+        kind = _KINDS[type(block)]
+        number = 1 + sum(view["type"] == kind for view in views)
+        views.append({**_block_view(block, data), "type": kind, "id": f"{kind}-{number}"})
+    return views
+
+
+def _block_view(block: Block, files: Iterator[bytes]) -> dict[str, Any]:
+    if isinstance(block, Table):
+        return _table_view(block)
+    if isinstance(block, Curve):
+        return curve_view(block)
+    if isinstance(block, Scatter):
+        return scatter_view(block)
+    if isinstance(block, Picture):
+        return _picture_view(block, next(files))
+    return {"title": block.title, "paragraphs": block.paragraphs}
+
+
 def _table_view(table: Table) -> dict[str, Any]:
     decimals = [_decimals(column, table.digits) for column in zip(*table.rows, strict=True)]
-    rows = [
-        [
-            {"text": _text(cell, places, table.digits), "number": not isinstance(cell, str)}
-            for cell, places in zip(row, decimals, strict=True)
-        ]
+    cells = [
+        [_cell_view(cell, places, table.digits) for cell, places in zip(row, decimals, strict=True)]
         for row in table.rows
     ]
+    baseline = [bool(row) and isinstance(row[0], str) and row[0] in table.baselines for row in table.rows]
+    for i, column in enumerate(table.columns):
+        if column in table.better:
+            rivals = [row[i] for row, apart in zip(cells, baseline, strict=True) if not apart]
+            _mark_best([cell for cell in rivals if cell["value"] is not None], table.better[column])
     heads = [
         {
             "text": column,
             "better": table.better.get(column),
             "arrow": _ARROWS.get(table.better.get(column, "")),
-            # A heading stands over its column: right over numbers, left over text.
-            "number": bool(rows) and all(row[i]["number"] for row in rows),
+            # Numbers stand right, with their heading and whatever takes their place; a column of text left.
+            "number": any(not isinstance(row[i], str) for row in table.rows),
         }
         for i, column in enumerate(table.columns)
     ]
-    return {"title": table.title, "caption": table.caption, "heads": heads, "rows": rows}
+    rows = [{"cells": row, "baseline": apart} for row, apart in zip(cells, baseline, strict=True)]
+    captions = [text for text in (table.caption, *table.notes) if text]
+    return {"title": table.title, "captions": captions, "heads": heads, "rows": rows}
+
+
+def _cell_view(cell: Cell, decimals: int | None, digits: int) -> dict[str, Any]:
+    """A cell's text, with an interval's ends apart, and the number it sorts by (None: it has none)."""
+    centre, ends = cell, ""
+    if isinstance(cell, Interval):
+        centre = float(cell.value)
+        ends = _text(cell, decimals, digits).removeprefix(_text(centre, decimals, digits)).strip()
+    value = None if centre is None or isinstance(centre, str) else _plain(centre, "cell") + 0  # True sorts as 1
+    return {
+        "text": _text(centre, decimals, digits), "ends": ends, "value": value, "dash": cell is None, "best": False,
+        "is_text": isinstance(cell, str),
+    }  # fmt: skip
+
+
+def _mark_best(cells: Sequence[dict[str, Any]], better: str) -> None:
+    """Marks the best of two or more cells, and those that look the same: what differs unseen is no better."""
+    if len(cells) > 1:
+        best = (max if better == "higher" else min)(cells, key=lambda cell: cell["value"])
+        for cell in cells:
+            cell["best"] = cell["text"] == best["text"]
 
 
 def _png(picture: Picture) -> bytes:
@@ -294,72 +393,11 @@ def _picture_view(picture: Picture, data: bytes) -> dict[str, Any]:
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
     return {
-        "title": picture.title, "caption": picture.caption, "pixelated": picture.pixelated,
-        "width": width * picture.zoom, "height": height * picture.zoom,
+        "title": picture.title, "captions": [picture.caption] if picture.caption else [],
+        "pixelated": picture.pixelated, "width": width * picture.zoom, "height": height * picture.zoom,
         "data": base64.b64encode(data).decode("ascii"),
     }  # fmt: skip
 
 
 def _slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "picture"
-
-
-def _plot(curve: Curve) -> dict[str, Any]:
-    """Pixel positions of a plot's lines and ticks in a 640 x 300 box, for the template to draw."""
-    left, bottom = _PLOT["left"], _PLOT["height"] - _PLOT["bottom"]
-    wide, tall = _PLOT["width"] - left - _PLOT["right"], bottom - _PLOT["top"]
-    scale = np.log10 if curve.log_y else np.asarray
-    series = {n: (np.asarray(x, np.float64), scale(np.asarray(y, np.float64))) for n, (x, y) in curve.series.items()}
-    x_ticks, (x0, x1) = _axis([x for x, _ in series.values()], log=False)
-    y_ticks, (y0, y1) = _axis([y for _, y in series.values()], log=curve.log_y)
-    lines = []
-    for name, (x, y) in series.items():
-        x, y = _thin(x, y)
-        points = np.stack([left + (x - x0) / (x1 - x0) * wide, bottom - (y - y0) / (y1 - y0) * tall], axis=1)
-        lines.append({"name": name, "points": [(f"{px:.1f}", f"{py:.1f}") for px, py in points]})
-    return {
-        "title": curve.title, "caption": curve.caption, "x_label": curve.x_label, "y_label": curve.y_label,
-        "box": _PLOT, "lines": lines,
-        "x_ticks": [(f"{left + (t - x0) / (x1 - x0) * wide:.1f}", text) for t, text in x_ticks],
-        "y_ticks": [(f"{bottom - (t - y0) / (y1 - y0) * tall:.1f}", text) for t, text in y_ticks],
-    }  # fmt: skip
-
-
-def _axis(data: Sequence[np.ndarray], log: bool) -> tuple[list[tuple[float, str]], tuple[float, float]]:
-    """Ticks (position, text) at round numbers, and the ends of the axis; log data come as exponents."""
-    low, high = float(min(d.min() for d in data)), float(max(d.max() for d in data))
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant: give it an axis to lie in the middle of
-        margin = 0.5 * abs(low) or 0.5
-        low, high = low - margin, high + margin
-    if not log:
-        ticks = _round_numbers(low, high)
-        return ticks, (ticks[0][0], ticks[-1][0])
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    steps = (1, 2, 5) if high - low < 4 else (1,)
-    marks = [(d + math.log10(m), f"{m * 10.0**d:g}") for d in decades for m in steps]
-    marks = [(t, text) for t, text in marks if low <= t <= high]
-    if len(marks) < 3:  # within one decade evenly spaced numbers are the rounder ones
-        marks = [(math.log10(v), text) for v, text in _round_numbers(10.0**low, 10.0**high) if v > 0]
-        low, high = min(low, marks[0][0]), max(high, marks[-1][0])
-    return marks, (low, high)
-
-
-def _round_numbers(low: float, high: float) -> list[tuple[float, str]]:
-    """About five multiples of 1, 2 or 5 times a power of ten that enclose [low, high], with their texts."""
-    raw = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    plain = decimals <= 4 and max(abs(first), abs(last)) * step < 1e7
-    numbers = [i * step for i in range(first, last + 1)]
-    return [(n, f"{n:z,.{decimals}f}" if plain else f"{n:.4g}") for n in numbers]
-
-
-def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most `_MAX_POINTS` points that keep every spike: each stretch's lowest and highest."""
-    if len(x) <= _MAX_POINTS:
-        return x, y
-    parts = np.array_split(np.arange(len(x)), _MAX_POINTS // 2)
-    keep = np.unique([i for part in parts for i in (part[y[part].argmin()], part[y[part].argmax()])])
-    return x[keep], y[keep]

@@ -2,13 +2,13 @@
 
 params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
 holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
-where the weights come from (file name and SHA-256), and the leaves that are fresh.
+where the weights come from (name and SHA-256 of the file, or of each of `files`), and the leaves that are fresh.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ from smoothswap_jax.files import new_folder, refuse_full
 from smoothswap_jax.models.deep3d import Deep3D
 from smoothswap_jax.models.hopenet import Hopenet
 from smoothswap_jax.models.inception_fid import InceptionFID
+from smoothswap_jax.models.lpips import LPIPS
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.resnet import IdentityEmbedder, IResNet, ResNet
 from smoothswap_jax.models.sface import SFace
 from smoothswap_jax.models.sphereface import SphereFace
 from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.weights.contents import some_names
 from smoothswap_jax.weights.kinds import Network, check_kind, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing
+from smoothswap_jax.weights.source import WeightMismatch
 from smoothswap_jax.weights.torch_names import to_variables
 
 FORMAT = 1
@@ -36,7 +39,7 @@ PARAMS, CONFIG = "params.safetensors", "config.json"
 MODULES: dict[str, type[nn.Module]] = {
     cls.__name__: cls
     for cls in (
-        *(Deep3D, Discriminator, Hopenet, IdentityEmbedder, InceptionFID, IResNet, NCSNpp, ResNet, SFace),
+        *(Deep3D, Discriminator, Hopenet, IdentityEmbedder, InceptionFID, IResNet, LPIPS, NCSNpp, ResNet, SFace),
         SphereFace,
     )
 }
@@ -153,19 +156,38 @@ def load_network(folder: str | Path) -> Network:
     return Network(kind, module, to_variables("own", flat, module, *shapes), preprocessing, inputs, fresh)
 
 
-def import_file(kind: str, weights: str | Path, out: str | Path, known: Mapping[str, Any]) -> Network:
-    """`smoothswap import`: a published file to the folder `out`. Errors: the reader's, and those of `import_network`.
+def import_file(
+    kind: str, weights: str | Path | Sequence[str | Path], out: str | Path, known: Mapping[str, Any]
+) -> Network:
+    """`smoothswap import`: a published file, or several that are one network, to the folder `out`.
 
-    The file is read without running any code it may hold.
+    Errors: the reader's, those of `import_network`, and WeightMismatch for names that two files have. The files are
+    read without running any code they may hold.
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
     refuse_full(out)  # before minutes of reading
     check_kind(kind)
-    tree: Any = read_checkpoint(weights)  # import_network refuses what is no dict
-    network = import_network(kind, tree, **known)
-    with open(weights, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"file": Path(weights).name, "sha256": digest, "known": dict(known)}
-    save_network(out, network, source)
+    paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
+    trees: list[Any] = [read_checkpoint(path) for path in paths]
+    # import_network refuses what is no dict.
+    network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    files = [{"file": path.name, "sha256": _sha256(path)} for path in paths]
+    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
     return network
+
+
+def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:
+    merged: dict[Any, Any] = {}
+    for path, tree in zip(paths, trees, strict=True):
+        if not isinstance(tree, Mapping):
+            raise WeightMismatch(f"{path} holds a {type(tree).__name__}, wanted names with tensors")
+        if twice := [str(name) for name in tree if name in merged]:
+            raise WeightMismatch(f"{path}: {some_names(dict.fromkeys(twice))} are in a file before it too")
+        merged |= tree
+    return merged
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,12 +11,14 @@ import numpy as np
 from smoothswap_jax.models.deep3d import Deep3D
 from smoothswap_jax.models.hopenet import ANGLES, Hopenet
 from smoothswap_jax.models.inception_fid import InceptionFID
+from smoothswap_jax.models.lpips import LPIPS, SCALE, SHIFT, TRUNKS
 from smoothswap_jax.models.resnet import IResNet, ResNet
 from smoothswap_jax.models.sface import SFace
 from smoothswap_jax.models.sphereface import SphereFace
 from smoothswap_jax.weights.contents import (
     Known,
     Plan,
+    Shape,
     State,
     descend,
     image_shape,
@@ -34,6 +36,12 @@ _IMAGENET = Preprocessing(
 _VGGFACE2_BGR = (91.4953, 103.8827, 131.0912)
 _VGGFACE2 = Preprocessing((224, 224), "vggface2", "BGR", 0.0, 255.0, mean=_VGGFACE2_BGR)
 _ARCFACE = Preprocessing((112, 112), "arcface")
+_ANY_SIZE = (64, 64)  # what a network that takes any size is shown where shapes are asked for
+
+
+def _image(how: Preprocessing) -> tuple[Shape]:
+    """The inputs of a network that takes one image."""
+    return (image_shape(how.size or _ANY_SIZE),)
 
 
 def resnet50(state: Mapping[str, Any], known: Known) -> Plan:
@@ -44,7 +52,7 @@ def resnet50(state: Mapping[str, Any], known: Known) -> Plan:
         shape_of(tensors, "conv1.weight", 4)[0],
         num_classes=shape_of(tensors, "fc.weight", 2)[0] if "fc.weight" in tensors else None,
     )
-    return Plan(module, "torchvision_resnet", _IMAGENET, (image_shape(_IMAGENET.size),), tensors)
+    return Plan(module, "torchvision_resnet", _IMAGENET, _image(_IMAGENET), tensors)
 
 
 def vggface2(state: Mapping[str, Any], known: Known, se: bool) -> Plan:
@@ -83,7 +91,7 @@ def vggface2(state: Mapping[str, Any], known: Known, se: bool) -> Plan:
     channels = known.take("channels", str, "BGR")
     mean = _VGGFACE2_BGR if channels == "BGR" else _VGGFACE2_BGR[::-1]
     how = replace(_VGGFACE2, channels=channels, mean=mean)
-    return Plan(module, names, how, (image_shape(how.size),), tensors)
+    return Plan(module, names, how, _image(how), tensors)
 
 
 def iresnet(state: Mapping[str, Any], known: Known, depths: tuple[int, ...]) -> Plan:
@@ -94,7 +102,7 @@ def iresnet(state: Mapping[str, Any], known: Known, depths: tuple[int, ...]) -> 
     features, flat = shape_of(tensors, "fc.weight", 2)
     side = 2 ** len(stages) * round((flat / shape_of(tensors, "bn2.weight", 1)[0]) ** 0.5)
     how = replace(_ARCFACE, size=(side, side))
-    return Plan(IResNet(stages, width, features), "iresnet", how, (image_shape(how.size),), tensors)
+    return Plan(IResNet(stages, width, features), "iresnet", how, _image(how), tensors)
 
 
 def hopenet(state: Mapping[str, Any], known: Known) -> Plan:
@@ -104,7 +112,7 @@ def hopenet(state: Mapping[str, Any], known: Known) -> Plan:
     bins = shape_of(tensors, f"fc_{ANGLES[0]}.weight", 2)[0]
     module = Hopenet(stages_of(tensors), shape_of(tensors, "conv1.weight", 4)[0], bins)
     how = replace(_IMAGENET, crop="hopenet")
-    return Plan(module, "hopenet", how, (image_shape(how.size),), tensors)
+    return Plan(module, "hopenet", how, _image(how), tensors)
 
 
 def deep3d(state: Mapping[str, Any], known: Known) -> Plan:
@@ -116,7 +124,7 @@ def deep3d(state: Mapping[str, Any], known: Known) -> Plan:
     stages = stages_of(tensors, r"backbone\.layer(\d+)\.(\d+)\.")
     module = Deep3D(stages, shape_of(tensors, "backbone.conv1.weight", 4)[0], tuple(heads))
     how = Preprocessing((224, 224), "deep3d", low=0.0, high=1.0)
-    return Plan(module, "deep3d", how, (image_shape(how.size),), tensors)
+    return Plan(module, "deep3d", how, _image(how), tensors)
 
 
 def sphere20(state: Mapping[str, Any], known: Known) -> Plan:
@@ -129,7 +137,7 @@ def sphere20(state: Mapping[str, Any], known: Known) -> Plan:
     rows, columns = round((cells * 7 / 6) ** 0.5), round((cells * 6 / 7) ** 0.5)
     size = (rows * 2 ** len(stages), columns * 2 ** len(stages))
     how = Preprocessing(size, "sphereface")
-    return Plan(SphereFace(stages, width, features), "sphereface", how, (image_shape(size),), tensors)
+    return Plan(SphereFace(stages, width, features), "sphereface", how, _image(how), tensors)
 
 
 def inception(state: Mapping[str, Any], known: Known) -> Plan:
@@ -138,7 +146,57 @@ def inception(state: Mapping[str, Any], known: Known) -> Plan:
     width = shape_of(tensors, "Conv2d_1a_3x3.conv.weight", 4)[0]
     module = InceptionFID(width, shape_of(tensors, "fc.weight", 2)[0])
     how = Preprocessing((299, 299), "whole", interpolation="bilinear")
-    return Plan(module, "inception_fid", how, (image_shape(how.size),), tensors)
+    return Plan(module, "inception_fid", how, _image(how), tensors)
+
+
+def lpips(state: Mapping[str, Any], known: Known) -> Plan:
+    """LPIPS v0.1 on AlexNet or VGG16, told apart by their first convolution.
+
+    Either the state dict of a whole `lpips.LPIPS(net='alex')` or 'vgg', or two files together: torchvision's
+    alexnet-owt-*.pth or vgg16-*.pth (its classifier is left out) and lpips' own weights/v0.1/alex.pth or vgg.pth.
+    Its v0.0 files have the same names and shapes but other weights: nothing tells them apart, so take v0.1's.
+    """
+    tensors = _lpips_tensors(tensors_of(descend(state, "state_dict")))
+    whole = any(name.startswith("net.") for name in tensors)
+    first = [f"net.slice{i}." if whole else "features." for i in range(1, 6)]
+    kernel = shape_of(tensors, f"{first[0]}0.weight", 4)[-1]
+    nets = {trunk.convs[0][0][0]: net for net, trunk in TRUNKS.items()}
+    if kernel not in nets:
+        raise WeightMismatch(f"misshapen (1): {first[0]}0.weight: kernels of {kernel} pixels, wanted one of {nets}")
+    layers = [f"{prefix}{row[0]}" for prefix, row in zip(first, TRUNKS[nets[kernel]].positions(), strict=True)]
+    module = LPIPS(nets[kernel], tuple(shape_of(tensors, f"{layer}.weight", 4)[0] for layer in layers))
+    how = Preprocessing(None, "whole")  # LPIPS scales by itself
+    return Plan(module, "lpips" if whole else "lpips_parts", how, _image(how) * 2, tensors)
+
+
+def _lpips_tensors(tensors: State) -> State:
+    """Without torchvision's classifier, and without LPIPS' constants and second copies, once they are as they must be.
+
+    Raises WeightMismatch when they are not, and when one of the two files was not given.
+    """
+    fixed = {"scaling_layer.shift": SHIFT, "scaling_layer.scale": SCALE}
+    kept: State = {}
+    wrong: list[str] = []
+    for name, value in tensors.items():
+        if copy := re.fullmatch(r"lins\.(\d+\.model\.1\.weight)", name):
+            wanted: Any = tensors.get(f"lin{copy[1]}")
+        elif name in fixed:
+            wanted = np.asarray(fixed[name], np.float32).reshape(1, 3, 1, 1)
+        else:
+            if not re.fullmatch(r"classifier\.\d+\.(weight|bias)", name):
+                kept[name] = value
+            continue
+        wrong += [] if np.array_equal(value, wanted) else [name]
+    if wrong:
+        raise WeightMismatch(f"other values than LPIPS v0.1 has ({len(wrong)}): {'; '.join(wrong)}")
+    trunk, lins = (any(re.match(start, name) for name in kept) for start in (r"features\.|net\.", r"lin\d"))
+    if trunk and not lins:
+        raise WeightMismatch(
+            "missing: lin0.model.1.weight, ...; they are lpips' weights/v0.1/*.pth: give that file too"
+        )
+    if lins and not trunk:
+        raise WeightMismatch("missing: features.0.weight, ...; they are torchvision's alexnet or vgg16: give it too")
+    return kept
 
 
 def dequantize(state: Mapping[str, np.ndarray]) -> State:
@@ -187,4 +245,4 @@ def sface(state: Mapping[str, Any], known: Known) -> Plan:
     halvings = sum(b > a for a, b in pairwise(layers[1:]))
     side = 2**halvings * round((flat / layers[-1]) ** 0.5)
     how = Preprocessing((side, side), "arcface", "RGB", 0.0, 255.0, (offset,) * 3, (1 / factor,) * 3)
-    return Plan(module, "sface", how, (image_shape(how.size),), tensors)
+    return Plan(module, "sface", how, _image(how), tensors)

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from smoothswap_jax.models.lpips import TRUNKS
 from smoothswap_jax.weights.source import Path, Shapes, Source, torch_leaf
 
 
@@ -85,6 +87,24 @@ def _inception(module: Any, shapes: Shapes) -> dict[Path, Source]:
     return {p: torch_leaf(".".join(p[1:-1]), p[-1], len(s)) for p, s in shapes.items()}
 
 
+def _lpips(module: Any, shapes: Shapes, whole: bool) -> dict[Path, Source]:
+    """lin<i>.model.1, a 1x1 convolution to one channel; the trunk as torchvision's features.<i>.
+
+    whole: the trunk in lpips' slices, net.slice<n>.<i>.
+    """
+    prefixes = {
+        f"features_{p}": f"net.slice{n}.{p}" for n, row in enumerate(TRUNKS[module.net].positions(), 1) for p in row
+    }
+    sources = {}
+    for path, shape in shapes.items():
+        if path[1].startswith("lin"):
+            sources[path] = Source(f"{path[1]}.model.1.weight", "dense_1x1")
+        else:
+            prefix = prefixes[path[1]] if whole else path[1].replace("_", ".")
+            sources[path] = torch_leaf(prefix, path[-1], len(shape))
+    return sources
+
+
 _MXNET_NORM = {"scale": "gamma", "bias": "beta", "mean": "moving_mean", "var": "moving_var"}
 
 
@@ -114,5 +134,7 @@ KINDS: dict[str, Callable[[Any, Shapes], dict[Path, Source]]] = {
     "deep3d": _deep3d,
     "sphereface": _sphereface,
     "inception_fid": _inception,
+    "lpips": partial(_lpips, whole=True),
+    "lpips_parts": partial(_lpips, whole=False),
     "sface": _sface,
 }

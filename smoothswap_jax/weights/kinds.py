@@ -47,6 +47,7 @@ KINDS: dict[str, Callable[[Mapping[str, Any], Known], Plan]] = {
     "hopenet": judge_kinds.hopenet,
     "deep3d": judge_kinds.deep3d,
     "inception-fid": judge_kinds.inception,
+    "lpips": judge_kinds.lpips,
     "sface": judge_kinds.sface,
     "ncsnpp": training_kinds.ncsnpp,
     "stylegan2-discriminator": training_kinds.stylegan2,

@@ -16,15 +16,16 @@ CHANNELS = ("RGB", "BGR")
 class Preprocessing:
     """From an image in [-1, 1] RGB to a network's input: resize, scale to `low`..`high`, order, (x - mean) / std.
 
-    size: (height, width) in pixels. crop: what the image must show, by name; cropping is the caller's:
-    'imagenet' (shorter side 256, central crop), 'vggface2' (detector's box grown by 0.3, shorter side 256, central
-    crop), 'arcface' (similarity transform to the five-point template of 112 x 112), 'sphereface' (the same to that
-    of 112 x 96), 'hopenet' (a loose box around the head), 'deep3d' (five points to BFM's, rescale factor 102),
-    'ffhq' (FFHQ alignment), 'whole' (the image as it is). mean and std: a channel each, in the order of
-    `channels`, in the units of the range. Raises ValueError for an unknown order or interpolation.
+    size: (height, width) in pixels; None leaves images in their own, for networks that take any. crop: what the image
+    must show, by name; cropping is the caller's: 'imagenet' (shorter side 256, central crop), 'vggface2' (detector's
+    box grown by 0.3, shorter side 256, central crop), 'arcface' (similarity transform to the five-point template of
+    112 x 112), 'sphereface' (the same to that of 112 x 96), 'hopenet' (a loose box around the head), 'deep3d' (five
+    points to BFM's, rescale factor 102), 'ffhq' (FFHQ alignment), 'whole' (the image as it is). mean and std: a
+    channel each, in the order of `channels`, in the units of the range. Raises ValueError for an unknown order or
+    interpolation.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     crop: str
     channels: str = "RGB"
     low: float = -1.0
@@ -45,7 +46,7 @@ class Preprocessing:
 def preprocess(images: Float[Array, "b h w 3"], how: Preprocessing) -> Float[Array, "b h2 w2 3"]:
     """Images in [-1, 1], RGB, cropped as `how.crop` says, to the network's input, float32."""
     x = jnp.asarray(images, jnp.float32)
-    shape = (x.shape[0], *how.size, x.shape[3])
+    shape = (x.shape[0], *(how.size or x.shape[1:3]), x.shape[3])
     if x.shape != shape:
         x = jax.image.resize(x, shape, "linear", antialias=INTERPOLATIONS[how.interpolation])
     x = (x + 1) / 2 * (how.high - how.low) + how.low

@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
-from skimage.metrics import peak_signal_noise_ratio
+import sklearn.metrics
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.transform import SimilarityTransform
 
 from smoothswap_jax.evaluation import metrics
 
 
-def _images(seed: int, n: int = 3) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, size=(n, 6, 5, 3)).astype(np.float32)
+def _images(seed: int, n: int = 3, size: tuple[int, int] = (6, 5)) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, size=(n, *size, 3)).astype(np.float32)
 
 
 def _embeddings(seed: int, n: int, d: int = 16) -> np.ndarray:
@@ -42,6 +46,68 @@ def test_black_against_white_is_the_worst() -> None:
     assert metrics.psnr(white, -white) == 0.0
 
 
+def test_mse_is_computed_in_float64() -> None:
+    a = np.full((1, 8, 8, 3), 1e-4, np.float16)
+    assert metrics.mse(a, np.zeros_like(a)) == pytest.approx(float(a[0, 0, 0, 0]) ** 2)  # 0 in float16
+
+
+def test_masked_mse_by_hand() -> None:
+    a, b = np.zeros((1, 1, 3, 2), np.float32), np.array([[[[1.0, -1.0], [0.5, 0.5], [9.0, 9.0]]]], np.float32)
+    assert metrics.masked_mse(a, b, np.array([[[True, True, False]]])) == pytest.approx((1 + 0.25) / 2)
+    assert metrics.masked_mse(a, b, np.array([[[1.0, 0.25, 0.0]]])) == pytest.approx((1 + 0.25 * 0.25) / 1.25)
+
+
+def test_masked_mse_splits_the_error_into_inside_and_outside() -> None:
+    a, b = _images(0), _images(1)
+    mask = np.random.default_rng(2).uniform(size=a.shape[:3])
+    np.testing.assert_allclose(metrics.masked_mse(a, b, np.ones(a.shape[:3], bool)), metrics.mse(a, b))
+    inside, outside = metrics.masked_mse(a, b, mask), metrics.masked_mse(a, b, 1 - mask)
+    share = mask.mean(axis=(1, 2))
+    np.testing.assert_allclose(share * inside + (1 - share) * outside, metrics.mse(a, b))
+    assert np.all(metrics.masked_mse(a, a, mask) == 0)
+
+
+def test_masked_mse_refuses_unfit_masks() -> None:
+    a = _images(0)
+    empty = np.ones(a.shape[:3])
+    empty[1] = 0
+    with pytest.raises(ValueError, match="row 1 is empty"):
+        metrics.masked_mse(a, a, empty)
+    with pytest.raises(ValueError, match=r"\[0, 1\], found 255\.0 to 255\.0"):
+        metrics.masked_mse(a, a, np.full(a.shape[:3], 255, np.uint8))
+    with pytest.raises(ValueError, match=r"\[0, 1\], found nan"):
+        metrics.masked_mse(a, a, np.full(a.shape[:3], np.nan))
+    with pytest.raises(ValueError, match=r"\(3, 6, 5\), found \(3, 6, 5, 1\)"):
+        metrics.masked_mse(a, a, np.ones((*a.shape[:3], 1)))
+
+
+@pytest.mark.parametrize("size", [(11, 11), (20, 33)])
+def test_ssim_equals_scikit_image(size: tuple[int, int]) -> None:
+    a = np.cumsum(_images(0, size=size), axis=1).astype(np.float64) / 4  # smooth one way, and partly beyond the range
+    b = 0.7 * a + 0.2 * _images(1, size=size)
+    ours = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = [structural_similarity(x, y, channel_axis=-1, data_range=2.0, **ours) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(metrics.ssim(a, b), expected, atol=1e-12)
+    assert np.ptp(expected) > 1e-3
+
+
+def test_ssim_of_equal_images_is_one_and_of_unrelated_ones_chance() -> None:
+    a, b = _images(0, size=(48, 48)), _images(1, size=(48, 48))
+    np.testing.assert_allclose(metrics.ssim(a, a), 1.0)
+    np.testing.assert_allclose(metrics.ssim(a, b), 0.0, atol=0.03)
+
+
+def test_ssim_of_flat_images_by_hand() -> None:
+    # No variance: only the luminance is left, (2 x y + c1) / (x^2 + y^2 + c1) with c1 = (0.01 * 2)^2.
+    x, y = np.full((1, 12, 12, 1), 0.5), np.full((1, 12, 12, 1), -0.25)
+    assert metrics.ssim(x, y) == pytest.approx((-0.25 + 4e-4) / (0.3125 + 4e-4))
+
+
+def test_ssim_refuses_images_smaller_than_its_window() -> None:
+    with pytest.raises(ValueError, match="11 x 11 pixels, found 10 x 40"):
+        metrics.ssim(np.zeros((1, 10, 40, 3)), np.zeros((1, 10, 40, 3)))
+
+
 def test_pixel_metrics_refuse_integers_and_unequal_shapes() -> None:
     with pytest.raises(TypeError, match="uint8"):
         metrics.mse(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 2, 3), np.float32))
@@ -66,6 +132,40 @@ def test_cosine_refuses_a_zero_embedding_by_row() -> None:
     b[1] = 0
     with pytest.raises(ValueError, match=r"b must .* row 1"):
         metrics.cosine(a, b)
+
+
+def test_distance_by_hand_and_against_cosine() -> None:
+    a = np.array([[1.0, 0.0], [3.0, 4.0], [1.0, 1.0], [2.0, 0.0]])
+    b = np.array([[2.0, 0.0], [4.0, 3.0], [-5.0, -5.0], [0.0, 7.0]])
+    np.testing.assert_allclose(metrics.distance(a, b), [0.0, 0.08**0.5, 2.0, 2**0.5], atol=1e-15)
+    a, b = _embeddings(0, 50), _embeddings(1, 50)
+    np.testing.assert_allclose(metrics.distance(a, b) ** 2, 2 - 2 * metrics.cosine(a, b))
+
+
+def test_distance_of_shuffled_pairs_is_that_of_strangers() -> None:
+    z = _embeddings(0, 2000, d=64)
+    assert metrics.distance(z, 3 * z).max() < 1e-7
+    # Independent directions lie sqrt(2) apart, less some 1 / (8 d).
+    shuffled = metrics.distance(z, z[np.random.default_rng(1).permutation(2000)])
+    assert shuffled.mean() == pytest.approx(2**0.5, abs=0.01)
+
+
+def test_distance_keeps_small_angles() -> None:
+    a, b = np.array([[1.0, 0.0]]), np.array([[1.0, 1e-10]])
+    assert metrics.distance(a, b) == pytest.approx(1e-10)  # the cosine of it is 1
+
+
+def test_parameter_distance_by_hand_and_with_scale() -> None:
+    a, b = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 2.0], [1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(metrics.parameter_distance(a, b), [3.0, 0.0])
+    np.testing.assert_allclose(metrics.parameter_distance(10 * a, 10 * b), [30.0, 0.0])
+
+
+def test_parameter_distance_refuses_what_does_not_pair() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 3\) and \(2, 3\)"):
+        metrics.parameter_distance(np.zeros((1, 3)), np.zeros((2, 3)))  # would broadcast
+    with pytest.raises(ValueError, match="b must be finite; row 1"):
+        metrics.parameter_distance(np.zeros((2, 2)), np.array([[0.0, 0.0], [0.0, np.inf]]))
 
 
 def test_identity_rank_equals_brute_force() -> None:
@@ -96,6 +196,25 @@ def test_retrieval_is_perfect_for_the_sources_themselves_and_chance_when_shuffle
     assert metrics.retrieval_accuracy(swaps, gallery, shuffled) == pytest.approx(1 / 50, abs=0.013)
     assert metrics.retrieval_accuracy(swaps, gallery, shuffled, k=5) == pytest.approx(5 / 50, abs=0.028)
     assert metrics.retrieval_accuracy(swaps, gallery, shuffled, k=50) == 1.0
+
+
+def test_retrieved_serves_every_k_from_one_search() -> None:
+    rank = np.array([1, 2, 5, 6, 1])
+    assert metrics.retrieved(rank).tolist() == [1, 0, 0, 0, 1]
+    assert metrics.retrieved(rank, 5).tolist() == [1, 1, 1, 0, 1]
+    assert metrics.retrieved(rank).dtype == np.float64
+    with pytest.raises(ValueError, match="found 0 at 2"):
+        metrics.retrieved(np.array([1, 2, 0]))
+    with pytest.raises(ValueError, match="at least 1"):
+        metrics.retrieved(rank, k=0)
+
+
+def test_retrieval_equals_scikit_learns_top_k() -> None:
+    swaps, gallery, true = _embeddings(0, 40), _embeddings(1, 30), np.arange(40) % 30
+    scores = sklearn.metrics.pairwise.cosine_similarity(swaps, gallery)
+    for k in (1, 5):
+        expected = sklearn.metrics.top_k_accuracy_score(true, scores, k=k, labels=np.arange(30))
+        assert metrics.retrieval_accuracy(swaps, gallery, true, k) == pytest.approx(expected)
 
 
 def test_a_collapsed_embedder_scores_zero_not_one() -> None:
@@ -136,6 +255,14 @@ def test_rank1_lone_images_distract_but_do_not_probe() -> None:
         metrics.rank1(points, np.arange(4))
 
 
+# --- verification -----------------------------------------------------------------------------------------
+
+
+def _tied_scores() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 9, size=31) / 8.0, rng.integers(-4, 6, size=53) / 8.0
+
+
 def test_roc_auc_equals_brute_force_with_ties() -> None:
     rng = np.random.default_rng(0)
     genuine, impostor = rng.integers(0, 6, size=31) / 5.0, rng.integers(-2, 4, size=23) / 5.0
@@ -152,3 +279,186 @@ def test_roc_auc_extremes_and_chance() -> None:
     assert metrics.roc_auc(noise[:2000], noise[2000:]) == pytest.approx(0.5, abs=0.03)
     with pytest.raises(ValueError, match="non-empty"):
         metrics.roc_auc(high, np.array([]))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_roc_equals_scikit_learn(tied: bool) -> None:
+    genuine, impostor = _tied_scores() if tied else (_embeddings(0, 4).ravel() + 1, _embeddings(1, 5).ravel())
+    labels = np.repeat([1, 0], [len(genuine), len(impostor)])
+    scores = np.concatenate([genuine, impostor])
+    expected = sklearn.metrics.roc_curve(labels, scores, drop_intermediate=False)
+    for found, wanted in zip(metrics.roc_curve(genuine, impostor), expected, strict=True):
+        np.testing.assert_allclose(found, wanted)
+    assert metrics.roc_auc(genuine, impostor) == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores))
+    for far in (0.05, 0.1, 0.3, 0.9):
+        assert metrics.tar_at_far(genuine, impostor, far) == pytest.approx(expected[1][expected[0] <= far].max())
+
+
+def test_tar_at_far_by_hand() -> None:
+    impostor = np.array([0.1, 0.2, 0.3, 0.4])
+    genuine = np.array([0.25, 0.35, 0.4, 0.5])
+    # At 0.5 nothing false is accepted; one in four is down to 0.35, where three of four genuine pairs pass.
+    assert metrics.tar_at_far(genuine, impostor, 0.25) == 0.75
+    assert metrics.tar_at_far(genuine, impostor, 0.49) == 0.75
+    assert metrics.tar_at_far(genuine, impostor, 0.5) == 1.0
+    assert metrics.tar_at_far(np.full(4, 0.4), np.full(4, 0.4), 0.25) == 0.0  # all tied: accepted together or not
+
+
+@pytest.mark.parametrize("denominator", [3, 1000, 10**6])
+def test_tar_at_far_spends_the_last_impostor_that_far_allows(denominator: int) -> None:
+    impostor = np.arange(float(denominator))
+    genuine = np.array([denominator - 1.0, 0.5])  # the first ties with the best impostor
+    assert metrics.tar_at_far(genuine, impostor, 1 / denominator) == 0.5
+    with pytest.raises(ValueError, match=f"at least {denominator} impostor pairs, found {denominator - 1}"):
+        metrics.tar_at_far(genuine, impostor[1:], 1 / denominator)
+
+
+def test_tar_at_far_is_perfect_apart_and_chance_when_shuffled() -> None:
+    low, high = np.linspace(-1, 0, 200), np.linspace(0.1, 1, 30)
+    assert metrics.tar_at_far(high, low, 0.01) == 1.0
+    assert metrics.tar_at_far(-high, -low, 0.01) == 0.0
+    noise = np.random.default_rng(0).normal(size=20000)
+    assert metrics.tar_at_far(noise[:10000], noise[10000:], 0.1) == pytest.approx(0.1, abs=0.02)
+    with pytest.raises(ValueError, match=r"\(0, 1\), found 1"):
+        metrics.tar_at_far(high, low, 1)
+
+
+# --- pose and expression ----------------------------------------------------------------------------------
+
+
+def test_euler_rotations_are_the_product_of_three_turns() -> None:
+    yaw, pitch, roll = np.radians([30.0, -20.0, 10.0])
+    about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
+    about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
+    about_z = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
+    found = metrics.euler_rotations(np.array([[30.0, -20.0, 10.0], [0.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(found[0], np.array(about_y) @ about_x @ about_z, atol=1e-15)
+    np.testing.assert_allclose(found[1], np.eye(3))
+
+
+def test_euler_rotations_refuse_another_number_of_angles() -> None:
+    with pytest.raises(ValueError, match=r"yaw, pitch, roll\), found shape \(2, 4\)"):
+        metrics.euler_rotations(np.zeros((2, 4)))
+    with pytest.raises(ValueError, match=r"angles \[n, 3\].* found \(3,\)"):
+        metrics.euler_rotations(np.zeros(3))
+    with pytest.raises(ValueError, match="degrees must be finite; row 0"):
+        metrics.euler_rotations(np.array([[0.0, np.nan, 0.0]]))
+
+
+def test_geodesic_equals_scipys_magnitude() -> None:
+    a, b = Rotation.random(200, rng=np.random.default_rng(0)), Rotation.random(200, rng=np.random.default_rng(1))
+    found = metrics.geodesic_degrees(a.as_matrix(), b.as_matrix())
+    np.testing.assert_allclose(found, np.degrees((a.inv() * b).magnitude()))
+    # Chance: random rotations are pi / 2 + 2 / pi apart on average, with a deviation of 37 degrees.
+    assert found.mean() == pytest.approx(np.degrees(np.pi / 2 + 2 / np.pi), abs=8)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 1e-12, 1e-7, 1.0, 90.0, 179.0, 180 - 1e-7, 180 - 1e-11, 180.0])
+def test_geodesic_is_exact_near_both_ends(degrees: float) -> None:
+    axes = np.random.default_rng(0).normal(size=(50, 3))
+    turn = Rotation.from_rotvec(np.radians(degrees) * axes / np.linalg.norm(axes, axis=1, keepdims=True))
+    a = Rotation.random(50, rng=np.random.default_rng(1))
+    found = metrics.geodesic_degrees(a.as_matrix(), (a * turn).as_matrix())
+    np.testing.assert_allclose(found, degrees, atol=1e-13)  # radians to 2e-15
+
+
+def test_geodesic_of_single_turns_by_hand() -> None:
+    angles = np.array([[25.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, -25.0], [370.0, 0.0, 0.0]])
+    still = metrics.euler_rotations(np.zeros((4, 3)))
+    np.testing.assert_allclose(metrics.geodesic_degrees(metrics.euler_rotations(angles), still), [25, 25, 25, 10])
+
+
+def test_geodesic_takes_float32_and_refuses_what_is_no_rotation() -> None:
+    turns = metrics.euler_rotations(np.random.default_rng(0).uniform(-90, 90, size=(20, 3)))
+    assert metrics.geodesic_degrees(turns.astype(np.float32), turns).max() < 1e-4
+    with pytest.raises(ValueError, match="b must be rotations; row 1"):
+        metrics.geodesic_degrees(turns[:2], turns[:2] * np.array([1.0, 1.01])[:, None, None])
+    with pytest.raises(ValueError, match="a must be rotations; row 0"):
+        metrics.geodesic_degrees(turns[:1] * np.array([1.0, 1.0, -1.0]), turns[:1])  # a mirror is orthonormal too
+    with pytest.raises(ValueError, match=r"found shape \(1, 2, 2\)"):
+        metrics.geodesic_degrees(np.eye(2)[None], np.eye(2)[None])
+
+
+LEFT, RIGHT = np.array([0, 1]), np.array([2])
+
+
+def _landmarks(seed: int, n: int, d: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, 7, d))
+
+
+@pytest.mark.filterwarnings("ignore:.*estimate:FutureWarning")  # its replacement is not in every release we allow
+@pytest.mark.parametrize("d", [2, 3])
+def test_landmark_distance_equals_scikit_images_alignment(d: int) -> None:
+    b = _landmarks(0, 20, d)
+    a = 0.3 * b + 0.1 * _landmarks(1, 20, d) + 5
+    expected = []
+    for x, y in zip(a, b, strict=True):
+        align = SimilarityTransform(dimensionality=d)
+        align.estimate(x, y)
+        matrix = align.params
+        eyes = np.linalg.norm(y[:2].mean(axis=0) - y[2])
+        expected.append(np.linalg.norm(x @ matrix[:d, :d].T + matrix[:d, d] - y, axis=1).mean() / eyes)
+    np.testing.assert_allclose(metrics.landmark_distance(a, b, LEFT, RIGHT), expected)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_landmarks_are_laid_on_with_the_least_squares(d: int) -> None:
+    a, b = _landmarks(0, 4, d), _landmarks(1, 4, d)  # unrelated: the best fit is no perfect one, and reflections tempt
+    found = np.sum(np.square(metrics._laid_on(a, b) - b), axis=(1, 2))
+
+    def error(x: np.ndarray, i: int) -> float:
+        turn = Rotation.from_rotvec(x[:3] if d == 3 else [0, 0, x[0]]).as_matrix()[:d, :d]
+        return float(np.sum(np.square(x[3] * a[i] @ turn.T + x[4 : 4 + d] - b[i])))
+
+    rng = np.random.default_rng(2)
+    for i in range(4):
+        starts = [np.append(rng.normal(size=4), b[i].mean(axis=0)) for _ in range(6)]
+        best = min(
+            minimize(error, x, args=(i,), bounds=[(None, None)] * 3 + [(0, None)] + [(None, None)] * d).fun
+            for x in starts
+        )
+        assert found[i] == pytest.approx(best, rel=1e-4)
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_landmark_distance_ignores_place_size_and_pose_but_not_a_mirror(d: int) -> None:
+    a = _landmarks(0, 30, d)
+    turn = Rotation.random(30, rng=np.random.default_rng(1)).as_matrix()
+    if d == 2:
+        turn = Rotation.from_euler("z", np.linspace(-170, 170, 30)[:, None], degrees=True).as_matrix()[:, :2, :2]
+    moved = 2.5 * a @ turn + 3
+    np.testing.assert_allclose(metrics.landmark_distance(moved, a, LEFT, RIGHT), 0, atol=1e-12)
+    np.testing.assert_allclose(metrics.landmark_distance(a, moved, LEFT, RIGHT), 0, atol=1e-12)
+    mirror = a * np.array([-1.0, *[1.0] * (d - 1)])
+    assert metrics.landmark_distance(mirror, a, LEFT, RIGHT).min() > 0.05
+    shuffled = metrics.landmark_distance(np.roll(a, 1, axis=0), a, LEFT, RIGHT)
+    assert shuffled.min() > 0.1
+
+
+def test_landmark_distance_by_hand() -> None:
+    # A square, and the same with its four corners pushed in and out by turns: the square is the best fit as it is.
+    square = np.array([[[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]]])
+    bent = square * np.array([1.1, 0.9, 1.1, 0.9])[None, :, None]
+    found = metrics.landmark_distance(bent, square, np.array([0]), np.array([1]))
+    # Every corner is then 0.1 * sqrt(2) off, less the scale of the fit: sum(a b) / sum(a a) = 8 / 8.08.
+    scale = 8 / 8.08
+    off = np.sqrt(2) * (abs(1.1 * scale - 1) + abs(0.9 * scale - 1)) / 2
+    assert found == pytest.approx(off / 2)  # eyes are 2 apart
+    twice = metrics.landmark_distance(bent, 2 * square, np.array([0]), np.array([1]))
+    assert twice == pytest.approx(off / 2)
+
+
+def test_landmark_distance_refuses_unfit_points() -> None:
+    a = _landmarks(0, 3, 2)
+    flat, blind = a.copy(), a.copy()
+    flat[2], blind[1, RIGHT] = 4.0, blind[1, LEFT].mean(axis=0)
+    with pytest.raises(ValueError, match="points of a coincide in row 2"):
+        metrics.landmark_distance(flat, a, LEFT, RIGHT)
+    with pytest.raises(ValueError, match="eyes of b coincide in row 1"):
+        metrics.landmark_distance(a, blind, LEFT, RIGHT)
+    with pytest.raises(ValueError, match=r"right must lie in \[0, 7\), found 7 to 7"):
+        metrics.landmark_distance(a, a, LEFT, np.array([7]))
+    with pytest.raises(ValueError, match="left must be a non-empty vector of integers"):
+        metrics.landmark_distance(a, a, np.array([0.0]), RIGHT)
+    with pytest.raises(ValueError, match=r"found shape \(3, 7, 4\)"):
+        metrics.landmark_distance(np.zeros((3, 7, 4)), np.zeros((3, 7, 4)), LEFT, RIGHT)

@@ -1,9 +1,11 @@
 """The report page and its JSON: complete, self-contained, escaped, finite, and never half-written."""
 
 import base64
+import hashlib
 import io
 import json
 import os
+import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,19 +15,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.evaluation import plots
 from smoothswap_jax.evaluation import report as report_module
 from smoothswap_jax.evaluation.report import (
     Curve,
     Interval,
     Picture,
     Report,
+    Scatter,
     Table,
+    Text,
     image_grid,
     swap_grid,
     to_uint8,
     write_report,
 )
 
+SCHEMA_DOC = Path(__file__).resolve().parents[2] / "docs" / "report_schema.md"
+NAN, INF = float("nan"), float("inf")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
@@ -63,6 +70,10 @@ class Page(HTMLParser):
     def texts(self, tag: str) -> list[str]:
         return [text for name, text in self.text if name == tag]
 
+    def kinds(self, tag: str, kind: str) -> list[dict[str, Any]]:
+        """The elements of a class."""
+        return [attributes for attributes in self.all(tag) if kind in (attributes.get("class") or "").split()]
+
 
 def _image(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, size=(12, 20, 3), dtype=np.uint8)
@@ -92,6 +103,27 @@ def _sample(tmp_path: Path) -> Report:
     )  # fmt: skip
 
 
+def _scatter(**changes: Any) -> Scatter:
+    points = (
+        ("ours", Interval(0.6, 0.5, 0.7), Interval(4.0, 3.0, 5.0), "method"),
+        ("theirs <i>", 0.2, 2.0, "method"),
+        ("copy", 0.0, Interval(1.0, 0.5, 1.5), "baseline"),
+    )
+    given = dict(points=points, x_label="identity", y_label="expression", caption="Trade-off.")
+    return Scatter("Plane", **given | dict(x_better="higher", y_better="lower") | changes)  # type: ignore[arg-type]
+
+
+def _full(tmp_path: Path) -> Report:
+    """A report in which every key of the schema has a value."""
+    sample = _sample(tmp_path)
+    table = Table("Marked", ("who", "n"), [("a †", 1), ("b", None)], "c", {"n": "higher"}, 3, ("b",), ("† Marked.",))
+    scatter = _scatter(clouds={"ours": ([0.5, 0.7], [3.0, 5.0])})
+    bare = Scatter("Bare", (("a", 1.0, 2.0, "method"),))
+    text = Text("Words", ("One & only.", "Two."))
+    blocks = (scatter, *sample.curves, text, *sample.pictures, bare, *sample.tables, table)
+    return Report("Full", ("i",), sample.facts, notes=("n",), blocks=blocks, verdicts=("First.", "Second <b>."))
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Path, Page, dict[str, Any]]:
     page = write_report(tmp_path / "out", _sample(tmp_path))
@@ -105,6 +137,7 @@ def written(tmp_path: Path) -> tuple[Path, Page, dict[str, Any]]:
 
 def test_page_parses_and_shows_every_part(written) -> None:
     _, page, _ = written
+    assert not page.kinds("section", "verdicts")
     assert page.texts("h1") == ["A <script>alert(1)</script> report"]
     assert page.texts("h2") == ["Scores & more", "Swaps", "Given", "Loss", "Notes", "How this was made"]
     assert "First & only paragraph, see https://example.org." in page.texts("p")
@@ -116,8 +149,11 @@ def test_page_parses_and_shows_every_part(written) -> None:
 
 def test_table_cells_arrows_and_headings(written) -> None:
     _, page, _ = written
-    assert page.texts("th") == ["method", "MSE", "n", "cosine", "swap", "copy <b>"]
-    assert page.texts("td") == ["0.0183 [0.0161, 0.0209]", "64", "0.500", "0.1998", "64", "–"]
+    assert page.texts("th") == ["method", "MSE", "n", "cosine"]
+    assert [page.texts("span")[i] for i in (2, 4)] == ["swap", "copy <b>"]
+    assert page.texts("strong") == ["0.0183"]
+    assert page.texts("td") == ["64", "0.500", "0.1998", "64", "–"]
+    assert page.texts("span")[3] == "[0.0161, 0.0209]"
     arrows = [a["aria-label"] for a in page.all("span") if a.get("class") == "arrow"]
     assert arrows == ["(lower is better)", "(higher is better)"]
     assert page.texts("span")[:2] == ["↓", "↑"]
@@ -139,9 +175,9 @@ def test_page_embeds_every_picture_and_keeps_the_files(written) -> None:
 
 
 def test_page_loads_nothing(written) -> None:
-    out, page, _ = written
+    _, page, _ = written
     for tag, attributes in page.tags:
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base"}
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
         for name, value in attributes.items():
             assert "http://" not in (value or "") and "https://" not in (value or ""), (tag, name)
             assert not name.startswith("on")
@@ -149,16 +185,79 @@ def test_page_loads_nothing(written) -> None:
                 assert value.startswith("data:")
     style = "".join(text for tag, text in page.text if tag == "style")
     assert "url(" not in style and "@import" not in style and "@font-face" not in style
-    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none'")
     assert any(a.get("name") == "viewport" for a in page.all("meta"))
-    assert "<script" not in (out / "report.html").read_text("utf-8")
+
+
+def test_the_policy_allows_the_one_script_and_no_other(written) -> None:
+    out, page, _ = written
+    html = (out / "report.html").read_text("utf-8")
+    assert page.all("script") == [{}] and html.count("<script") == 1
+    script = html.split("<script>")[1].split("</script>")[0]
+    assert "&" not in script.replace("&&", ""), "escaped: no browser would run it"
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    parts = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    assert parts == {
+        "default-src": "'none'", "base-uri": "'none'", "form-action": "'none'", "img-src": "data:",
+        "style-src": "'unsafe-inline'", "script-src": f"'sha256-{digest}'",
+    }  # fmt: skip
+
+
+def test_blocks_stand_in_the_order_given(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, _full(tmp_path)).read_text("utf-8"))
+    titles = ["Plane", "Loss", "Words", "Swaps", "Given", "Bare", "Scores & more", "Marked"]
+    assert page.texts("h2") == ["In words", *titles, "Notes", "How this was made"]
+    ids = [a["id"] for a in page.all("section") if "id" in a]
+    assert ids == ["scatter-1", "curve-1", "text-1", "picture-1", "picture-2", "scatter-2", "table-1", "table-2"]
+    assert {"One & only.", "Two.", "† Marked.", "Trade-off."} <= set(page.texts("p"))
+    assert page.texts("p").index("Second <b>.") < page.texts("p").index("One & only.")
+
+
+def test_the_best_is_bold_among_the_methods(tmp_path: Path) -> None:
+    columns = ("who", "up", "down", "plain", "alone")
+    rows = [
+        ("a", Interval(0.5, 0.4, 0.6), 3.0, 9.0, 1.0),
+        ("b", 0.50004, 2.0, 1.0, None),
+        ("c", 0.4, "n/a", 2.0, None),
+        ("copy", 1.0, 0.0, 0.0, 2.0),
+    ]
+    better = {"up": "higher", "down": "lower", "alone": "higher"}
+    table = Table("t", columns, rows, better=better, baselines=("copy",))
+    page = Page(write_report(tmp_path, Report("r", tables=(table,))).read_text("utf-8"))
+    assert page.texts("strong") == ["0.500", "0.500", "2.00"]  # what looks the same is equally good
+    assert [a.get("class") for a in page.all("tr")] == [None, None, None, None, "baseline"]
+    view = report_module._table_view(Table("t", columns, rows, better=better))
+    assert [[cell["text"] for cell in row["cells"] if cell["best"]] for row in view["rows"]] == [
+        [], [], [], ["1.000", "0.00", "2.00"]
+    ]  # fmt: skip
+
+
+def test_cells_carry_the_number_they_sort_by(tmp_path: Path) -> None:
+    values = (np.float32(0.1), Interval(0.123456789, 0.0, 1.0), True, np.int64(12345), None, "10 px")
+    table = Table("t", tuple("abcdef"), [values])
+    cells = Page(write_report(tmp_path, Report("r", tables=(table,))).read_text("utf-8")).all("td")
+    assert [a.get("data-value") for a in cells] == [
+        str(float(np.float32(0.1))),
+        "0.123456789",
+        "1",
+        "12345",
+        None,
+        None,
+    ]
+    assert [a.get("class") for a in cells] == ["number"] * 5 + [None]
+    mixed = Table("t", ("who", "n", "say"), [("a", "n/a", "x"), ("b", 1, "y")])
+    cells_of_mixed = Page(write_report(tmp_path, Report("r", tables=(mixed,))).read_text("utf-8")).all("td")
+    assert [a.get("class") for a in cells_of_mixed] == ["number", None] * 2
+    assert ["data-dash" in a for a in cells] == [False] * 4 + [True, False]
 
 
 def test_curve_lies_where_its_numbers_say(written) -> None:
     _, page, _ = written
+    assert [a["class"] for a in page.all("svg")] == ["wide", "narrow"]
     lines = [np.array([point.split(",") for point in a["points"].split()], float) for a in page.all("polyline")]
-    g, d = lines
+    assert len(lines) == 4
+    g, d = lines[:2]
+    assert np.ptp(lines[2][:, 0]) < 330 < np.ptp(g[:, 0])
     assert len(g) == len(d) == 3
     # y grows downwards: 3.0 is highest; 2.0 lies two thirds of the way from 1.5 up to 3.0.
     drop = g[:, 1] - g[0, 1]
@@ -184,28 +283,32 @@ def test_an_empty_report_is_a_page(tmp_path: Path) -> None:
         ([1e-7, 3.0], ["1e-07", "3"]),
         ([0.0, 0.0], ["0", "0"]),
         ([-0.0001, 1.0], ["0.000", "1.000"]),  # at most one decimal more than the largest number needs
+        ([Interval(0.0, -0.1, 0.1)], ["0.000 [-0.100, 0.100]"]),  # its ends where the centre has no size
+        ([Interval(0.0, 0.0, 0.0)], ["0 [0, 0]"]),
         ([Interval(0.5, -0.00001, 1.0)], ["0.500 [0.000, 1.000]"]),
     ],
 )
 def test_numbers_of_a_column_align(column: list, texts: list[str]) -> None:
     view = report_module._table_view(Table("t", ("a",), [(cell,) for cell in column]))
-    assert [row[0]["text"] for row in view["rows"]] == texts
+    cells = [row["cells"][0] for row in view["rows"]]
+    assert [f"{cell['text']} {cell['ends']}".strip() for cell in cells] == texts
 
 
 @pytest.mark.parametrize(
     ("low", "high", "log", "texts"),
     [
         (0.0, 3000.0, False, ["0", "1,000", "2,000", "3,000"]),
-        (0.31, 0.42, False, ["0.30", "0.35", "0.40", "0.45"]),
+        (0.31, 0.42, False, ["0.30", "0.35", "0.40"]),  # 0.45 would be far out
+        (0.31, 0.44, False, ["0.30", "0.35", "0.40", "0.45"]),
         (-1.0, 1.0, False, ["-1.0", "-0.5", "0.0", "0.5", "1.0"]),
-        (5.0, 5.0, False, ["2", "3", "4", "5", "6", "7", "8"]),
+        (5.0, 5.0, False, ["3", "4", "5", "6", "7"]),
         (-3.0, 0.0, True, ["0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]),
         (-6.0, 0.0, True, ["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1"]),
         (np.log10(0.32), np.log10(0.41), True, ["0.32", "0.34", "0.36", "0.38", "0.40", "0.42"]),
     ],
 )
-def test_ticks_are_round_and_enclose_the_data(low: float, high: float, log: bool, texts: list[str]) -> None:
-    ticks, (start, end) = report_module._axis([np.array([low, high])], log=log)
+def test_ticks_are_round_and_the_axis_encloses_the_data(low: float, high: float, log: bool, texts: list[str]) -> None:
+    ticks, (start, end) = plots._axis([np.array([low, high])], log=log)
     assert [text for _, text in ticks] == texts
     assert start <= low + 1e-9 and end >= high - 1e-9
     for position, text in ticks:
@@ -216,10 +319,85 @@ def test_ticks_are_round_and_enclose_the_data(low: float, high: float, log: bool
 def test_thinning_keeps_the_spike_and_the_order() -> None:
     x, y = np.arange(10_000.0), np.zeros(10_000)
     y[4321] = 9.0
-    thin_x, thin_y = report_module._thin(x, y)
+    thin_x, thin_y = plots._thin(x, y, 600)
     assert len(thin_x) <= 600
     assert thin_y.max() == 9.0 and thin_x[thin_y.argmax()] == 4321
     assert np.all(np.diff(thin_x) > 0)
+
+
+# --- scatters ---------------------------------------------------------------------------------------------
+
+
+def _drawing(scatter: Scatter, size: int = 0) -> dict[str, Any]:
+    return plots.scatter_view(scatter)["drawings"][size]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_points_and_bars_lie_where_their_numbers_say(size: int) -> None:
+    drawing = _drawing(_scatter(), size)
+    ours, theirs, copy = drawing["marks"]
+    wide = drawing["right"] - drawing["left"]
+    (x0, x1), (y0, y1) = drawing["ends"]
+    assert ours["x"] == pytest.approx(drawing["left"] + (0.6 - x0) / (x1 - x0) * wide)
+    assert ours["y"] == pytest.approx(drawing["bottom"] - (4 - y0) / (y1 - y0) * (drawing["bottom"] - drawing["top"]))
+    assert ours["y"] < theirs["y"] < copy["y"] and copy["x"] < theirs["x"] < ours["x"]
+    low, high = ours["x_bar"]
+    assert ours["x"] - low == pytest.approx(high - ours["x"]) == pytest.approx(0.1 / (x1 - x0) * wide)
+    top, bottom = ours["y_bar"]
+    assert top < ours["y"] < bottom
+    assert theirs["x_bar"] is theirs["y_bar"] is copy["x_bar"] is None and copy["y_bar"] is not None
+    for mark in drawing["marks"]:
+        assert drawing["left"] <= mark["x"] <= drawing["right"] and drawing["top"] <= mark["y"] <= drawing["bottom"]
+
+
+def test_the_page_draws_a_scatter_with_hollow_baselines_and_arrows(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, Report("r", blocks=(_scatter(),))).read_text("utf-8"))
+    assert page.texts("text").count("theirs <i>") == 2  # on the wide page and on the narrow one
+    assert page.texts("tspan") == ["better →", "better ↓"] * 2
+    assert {"identity", "expression"} <= set(page.texts("text"))
+    marks = page.kinds("g", "mark")
+    assert ["hollow" in mark["class"] for mark in marks] == [False, False, True] * 2
+    assert [re.findall(r"--s\w+\b", mark["style"])[-1] for mark in marks] == ["--s0", "--s1", "--soft"] * 2
+    assert len(page.kinds("line", "bar")) == 2 * 3 and not page.kinds("path", "cloud")
+    assert page.texts("title")[1:4] == ["ours: 0.6 [0.5, 0.7]; 4 [3, 5]", "theirs <i>: 0.2; 2", "copy: 0; 1 [0.5, 1.5]"]
+    turned = Page(write_report(tmp_path, Report("r", blocks=(_scatter(x_better="lower", y_better=None),))).read_text())
+    assert turned.texts("tspan") == ["← better"] * 2
+
+
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.2])
+def test_names_do_not_lie_on_each_other(size: int, spread: float) -> None:
+    angles = np.arange(10)
+    points = [(f"Method {i}", 0.5 + spread * np.cos(i), 0.5 + spread * np.sin(i), "method") for i in angles]
+    drawing = _drawing(Scatter("Crowd", [*points, ("far", 0.0, 0.0, "method"), ("right", 1.0, 1.0, "method")]), size)
+    areas = [mark["label"]["area"] for mark in drawing["marks"]]
+    for i, a in enumerate(areas):
+        assert a[0] >= 0 and a[2] <= drawing["width"], "a name is cut off"
+        for b in areas[:i]:
+            assert plots._shared(a, b) == 0
+    lonely = drawing["marks"][10]["label"]
+    assert abs(lonely["shift"]) <= 7 and not lonely["leader"]
+    assert drawing["marks"][11]["label"]["anchor"] == "end"
+
+
+def test_clouds_are_thinned_and_their_strays_counted() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.6, 0.05, 5000), rng.normal(4.0, 0.5, 5000)
+    x[:7] = 50.0
+    view = plots.scatter_view(_scatter(clouds={"ours": (x, y)}))
+    drawing = view["drawings"][0]
+    (cloud,) = drawing["clouds"]
+    dots = np.array(re.findall(r"M([\d.]+) ([\d.]+)h0", cloud["path"]), float)
+    assert len(dots) == 300 and cloud["colour"] == 0
+    assert dots[:, 0].min() >= drawing["left"] and dots[:, 0].max() <= drawing["right"] + 0.05
+    (x0, x1), (y0, y1) = drawing["ends"]
+    assert x1 < 2
+    outside = int(np.sum((x < x0) | (x > x1) | (y < y0) | (y > y1)))
+    assert outside >= 7
+    assert view["captions"][1] == f"Dots: single pairs, at most 300 a method; {outside} of 5,000 lie outside the frame."
+    few = plots.scatter_view(_scatter(clouds={"ours": ([0.5, 0.7], [3.0, 5.0])}))
+    assert few["captions"] == ["Trade-off.", "Dots: single pairs."]
+    assert plots.scatter_view(_scatter())["captions"] == ["Trade-off."]
 
 
 # --- the JSON ---------------------------------------------------------------------------------------------
@@ -245,15 +423,78 @@ def test_json_holds_every_number_and_no_picture_data(written) -> None:
     assert "base64" not in json.dumps(content)
 
 
+def _documented() -> dict[str, set[str]]:
+    """Key -> types, as the table of the schema's page has them."""
+    rows = re.findall(r"^\| `(\S+)` \| ([a-z, ]+) \|", SCHEMA_DOC.read_text("utf-8"), re.MULTILINE)
+    assert len({key for key, _ in rows}) == len(rows) > 30
+    return {key: set(types.split(", ")) for key, types in rows}
+
+
+def _keys(value: Any, key: str, known: set[str]) -> list[tuple[str, str]]:
+    """Every (key, type) in a JSON value; a name that the schema leaves to the writer becomes `*`."""
+    if isinstance(value, dict) and value.keys() == {"value", "low", "high"}:
+        return [(key, "interval")]
+    if isinstance(value, dict):
+        free = any(name.startswith(f"{key}.*") for name in known)
+        parts = [(f"{key}.{'*' if free else name}".lstrip("."), part) for name, part in value.items()]
+        return [pair for name, part in parts for pair in _keys(part, name, known)]
+    if isinstance(value, list):
+        return [pair for part in value for pair in _keys(part, f"{key}[]", known)]
+    return [(key, {str: "text", bool: "boolean", type(None): "null"}.get(type(value), "number"))]
+
+
+def test_json_has_exactly_the_documented_keys(tmp_path: Path) -> None:
+    write_report(tmp_path, _full(tmp_path))
+    content = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    documented = _documented()
+    found = _keys(content, "", set(documented))
+    assert {key for key, _ in found} == set(documented)
+    assert [(key, kind) for key, kind in found if kind not in documented[key]] == []
+    assert content["schema"] == report_module.SCHEMA
+    assert f"`{content['schema']}`" in SCHEMA_DOC.read_text("utf-8").splitlines()[0]
+    write_report(tmp_path, Report("Empty"))
+    empty = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert empty.keys() == content.keys()
+
+
+def test_json_blocks_point_at_what_they_are(tmp_path: Path) -> None:
+    write_report(tmp_path, _full(tmp_path))
+    content = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    titles = [content[block["type"] + "s"][block["index"]]["title"] for block in content["blocks"]]
+    assert titles == ["Plane", "Loss", "Words", "Swaps", "Given", "Bare", "Scores & more", "Marked"]
+    write_report(tmp_path, _sample(tmp_path))
+    content = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert [(block["type"], block["index"]) for block in content["blocks"]] == [
+        ("table", 0), ("picture", 0), ("picture", 1), ("curve", 0)
+    ]  # fmt: skip
+
+
+def test_extra_facts_stand_beside_the_reports_own(tmp_path: Path) -> None:
+    extra = {
+        "protocol": {"name": "ffpp", "pairs": np.int64(256)},
+        "judges": [{"kind": "sface", "score": Interval(1, 0, 2)}],
+    }
+    write_report(tmp_path, Report("r"), extra)
+    content = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert content["protocol"] == {"name": "ffpp", "pairs": 256}
+    assert content["judges"] == [{"kind": "sface", "score": {"value": 1, "low": 0, "high": 2}}]
+    assert content["title"] == "r"
+    out = tmp_path / "refused"
+    with pytest.raises(ValueError, match="extra has keys that a report has itself: schema, tables"):
+        write_report(out, Report("r"), {"tables": [], "protocol": 1, "schema": "x"})
+    with pytest.raises(ValueError, match=r"extra\.a\.b must be a finite number, found nan"):
+        write_report(out, Report("r"), {"a": {"b": NAN}})
+    with pytest.raises(TypeError, match=r"extra\.a\[0\] .* found PosixPath"):
+        write_report(out, Report("r"), {"a": [Path("x")]})
+    assert not out.exists()
+
+
 def test_json_keeps_long_curves_whole(tmp_path: Path) -> None:
     x = np.arange(5000)
     write_report(tmp_path, Report("r", curves=(Curve("c", {"s": (x, x * 0.1)}),)))
     series = json.loads((tmp_path / "report.json").read_text("utf-8"))["curves"][0]["series"]["s"]
     assert series["x"] == x.tolist()
     assert series["y"] == (x * 0.1).tolist()
-
-
-NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
@@ -276,6 +517,23 @@ NAN, INF = float("nan"), float("inf")
         (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0, None])})]), "'G' must be numbers"),
         (Report("r", curves=[Curve("c", {"G": ([0, 1], [1.0, 0.0])}, log_y=True)]), "positive on a log axis"),
         (Report("r", curves=[Curve("c", {})]), "no series"),
+        (
+            Report("r", tables=[Table("t", ("a", "b"), [("x", 1)], baselines=("y",))]),
+            r"named like the baselines \['y'\]",
+        ),
+        (Report("r", tables=[Table("t", ("a",), [])], blocks=[Text("t", ())]), "either blocks, or tables"),
+        (Report("r", blocks=[_scatter(points=())]), "needs points of different names"),
+        (Report("r", blocks=[_scatter(points=[("a", 1.0, 2.0, "method")] * 2)]), "needs points of different names"),
+        (Report("r", blocks=[_scatter(points=[("a", 1.0, 2.0, "bound")])]), "a method or a baseline, found 'bound'"),
+        (
+            Report("r", blocks=[_scatter(points=[("a", 1.0, None, "method")])]),
+            "'a' needs numbers or intervals, found None",
+        ),
+        (Report("r", blocks=[_scatter(x_better="up")]), "x_better must be 'higher' or 'lower', found 'up'"),
+        (Report("r", blocks=[_scatter(clouds={"x": ([1], [1])})]), "no point is named 'x'"),
+        (Report("r", blocks=[_scatter(clouds={"copy": ([1, 2], [1])})]), "cloud 'copy' has 2 x for 1 y"),
+        (Report("r", blocks=[_scatter(clouds={"copy": ([1, 2], [1, INF])})]), r"scatters\[0\]\.clouds\.copy\.y\[1\]"),
+        (Report("r", blocks=[_scatter(points=[("a", 1.0, Interval(1, NAN, 2), "method")])]), r"points\[0\]\.y\.low"),
         (Report("r", pictures=[Picture("p", np.zeros((4, 4, 3)))]), r"uint8 .* float64\[4, 4, 3\]"),
         (Report("r", pictures=[Picture("p", np.zeros((4, 4, 4), np.uint8))]), r"uint8 .*\[4, 4, 4\]"),
     ],
@@ -289,6 +547,8 @@ def test_unfit_values_are_refused_by_name_before_anything_is_written(tmp_path: P
 def test_unknown_kinds_and_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"report\.facts\.path .* found PosixPath"):
         write_report(tmp_path, Report("r", facts={"path": Path("x")}))  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match=r"blocks\[0\] must be one of Table, .* found str"):
+        write_report(tmp_path, Report("r", blocks=("a table",)))  # type: ignore[arg-type]
     (tmp_path / "fake.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"fake\.png is not a PNG"):
         write_report(tmp_path, Report("r", pictures=[Picture("p", tmp_path / "fake.png")]))

@@ -1,5 +1,7 @@
 """Imported judges against PyTorch: small copies of each published architecture, of several widths and depths."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -72,6 +74,27 @@ def test_deep3d():
     np.testing.assert_array_equal(parts.angle, y[:, 224:227])
     with pytest.raises(ValueError, match="258 coefficients"):
         split_coefficients(np.zeros((1, 258)))
+
+
+@pytest.mark.parametrize("net, widths, size", [("alex", (6, 5, 7, 4, 3), (67, 90)), ("vgg", (4, 3, 6, 5, 7), (35, 50))])
+def test_lpips(net, widths, size, tmp_path):
+    """As torch.save writes it whole, and in the two published files through the command line."""
+    theirs, both = ref.lpips(net, widths), images(*size, batch=6)
+    x, y = both[:3], both[3:]
+    state, wanted = theirs.state_dict(), ref.outputs(theirs, x, y)
+    torch.save(state, tmp_path / "whole.pth")
+    trunk = {re.sub(r"net\.slice\d", "features", name): v for name, v in state.items() if name.startswith("net.")}
+    torch.save(trunk | {"classifier.6.bias": torch.zeros(5)}, tmp_path / "trunk.pth")
+    torch.save({name: v for name, v in state.items() if re.match(r"lin\d", name)}, tmp_path / "lins.pth")
+    for out, names in (("one", ["whole"]), ("two", ["trunk", "lins"])):
+        weights = [f"--weights={tmp_path / name}.pth" for name in names]
+        assert main(["import", "--kind=lpips", *weights, f"--out={tmp_path / out}"]) == 0
+        module, variables, _ = load_imported(tmp_path / out)
+        with jax.default_matmul_precision("highest"):
+            found = np.asarray(quick_jit(module.apply)(variables, x, y))
+        error = relative_error(found, wanted)
+        print(f"{error:.1e}")
+        assert error < 1e-5
 
 
 @pytest.mark.parametrize("name", JUDGES)

@@ -19,10 +19,10 @@ def draw(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def outputs(module: nn.Module, images: np.ndarray) -> np.ndarray:
-    """`images` are NHWC."""
+def outputs(module: nn.Module, *images: np.ndarray) -> np.ndarray:
+    """`images` are NHWC, one batch for each argument of the module."""
     with torch.no_grad():
-        return module(torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))).numpy()
+        return module(*(torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))) for x in images)).numpy()
 
 
 def _conv(c: int, d: int, size: int = 3, stride: int = 1, bias: bool = False) -> nn.Conv2d:
@@ -258,3 +258,69 @@ class Inception(nn.Module):
         if not hasattr(block, "branch_pool"):
             ends.append(F.max_pool2d(x, 3, 2))
         return torch.cat(ends, 1)
+
+
+def _alexnet(a, b, c, d, e):
+    return [
+        nn.Conv2d(3, a, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(a, b, 5, padding=2), nn.ReLU(),
+        nn.MaxPool2d(3, 2), nn.Conv2d(b, c, 3, padding=1), nn.ReLU(), nn.Conv2d(c, d, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(d, e, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, 2),
+    ]  # fmt: skip
+
+
+def _vgg16(*widths):
+    layers, c = [], 3
+    for d, count in zip(widths, (2, 2, 3, 3, 3), strict=True):
+        for _ in range(count):
+            layers += [nn.Conv2d(c, d, 3, padding=1), nn.ReLU()]
+            c = d
+        layers.append(nn.MaxPool2d(2, 2))
+    return layers
+
+
+class LPIPS(nn.Module):
+    """lpips 0.1.4's, `net` 'alex' or 'vgg', with its buffers and its second names of the last layers.
+
+    `trunk` is torchvision's network, without the classifier.
+    """
+
+    def __init__(self, net, widths):
+        super().__init__()
+        layers, ends = {
+            "alex": (_alexnet(*widths), (2, 5, 8, 10, 12)),
+            "vgg": (_vgg16(*widths), (4, 9, 16, 23, 30)),
+        }[net]
+        self.scaling_layer, self.net = nn.Module(), nn.Module()
+        for name in ("shift", "scale"):
+            self.scaling_layer.register_buffer(name, torch.zeros(1, 3, 1, 1))
+        for i, (start, end) in enumerate(zip((0, *ends), ends, strict=False), start=1):
+            part = nn.Sequential()
+            for number in range(start, end):
+                part.add_module(str(number), layers[number])
+            self.net.add_module(f"slice{i}", part)
+        for i, width in enumerate(widths):
+            lin = nn.Module()
+            lin.model = nn.Sequential(nn.Dropout(), nn.Conv2d(width, 1, 1, bias=False))
+            self.add_module(f"lin{i}", lin)
+        self.lins = nn.ModuleList([getattr(self, f"lin{i}") for i in range(5)])
+
+    def forward(self, x, y):
+        x, y = ((image - self.scaling_layer.shift) / self.scaling_layer.scale for image in (x, y))
+        total = 0
+        for i in range(5):
+            part = getattr(self.net, f"slice{i + 1}")
+            x, y = part(x), part(y)
+            a, b = (h / (torch.sqrt(torch.sum(h**2, 1, keepdim=True)) + 1e-10) for h in (x, y))
+            total = total + self.lins[i].model((a - b) ** 2).mean((2, 3))[:, 0]
+        return total
+
+
+def lpips(net, widths) -> LPIPS:
+    """Drawn by names, but with lpips' constants, and last layers that are positive as the published ones are."""
+    module = draw(LPIPS(net, widths))
+    for name, values in (("shift", (-0.030, -0.088, -0.188)), ("scale", (0.458, 0.448, 0.450))):
+        getattr(module.scaling_layer, name).copy_(torch.tensor(values).view(1, 3, 1, 1))
+    with torch.no_grad():
+        for lin in module.lins:
+            lin.model[1].weight.abs_()
+    return module

@@ -1,0 +1,54 @@
+"""What has been computed once and need not be again: arrays by the hash of all they were computed from.
+
+One SQLite file. A row appears whole or not at all, so an evaluation that is killed goes on where it stopped, and one
+that is run again with another judge only pays for that judge.
+"""
+
+import hashlib
+import io
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+def open_cache(path: str | Path) -> sqlite3.Connection:
+    """The cache in the file `path`, made where there is none. Raises ValueError for a file that is no such thing."""
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ValueError(f"{path}: found no cache of an evaluation ({error}); delete it to compute anew") from error
+    return connection
+
+
+def get(cache: sqlite3.Connection, keys: Sequence[str]) -> list[np.ndarray | None]:
+    """The arrays of the keys; None where there is nothing."""
+    rows = (cache.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone() for key in keys)
+    return [None if row is None else np.load(io.BytesIO(row[0]), allow_pickle=False) for row in rows]
+
+
+def put(cache: sqlite3.Connection, items: Iterable[tuple[str, np.ndarray]]) -> None:
+    """Keeps arrays under their keys, all of them or none."""
+    with cache:
+        cache.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", ((k, _bytes(v)) for k, v in items))
+
+
+def key_of(*parts: str | bytes | np.ndarray) -> str:
+    """SHA-256 of texts, bytes and arrays, each with its type, shape and length, so that no two lists are alike."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            head, data = f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).tobytes()
+        else:
+            head, data = type(part).__name__, part.encode() if isinstance(part, str) else part
+        digest.update(f"{head}:{len(data)}:".encode() + data)
+    return digest.hexdigest()
+
+
+def _bytes(value: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value, allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,161 @@
+"""`smoothswap compare`: methods of one or several evaluations, pair by pair."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from smoothswap_jax.evaluation.intervals import Interval, paired_difference_interval, verdict
+from smoothswap_jax.evaluation.report import Block, Cell, Report, Table, Text, write_report
+
+PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")
+
+
+class CompareError(ValueError):
+    """Evaluations that cannot be compared; the text says what differs."""
+
+
+class Judged(NamedTuple):
+    """One method's scores as an evaluation wrote them."""
+
+    name: str
+    kind: str
+    pairs: list[str]
+    people: np.ndarray
+    scores: dict[str, np.ndarray]
+
+
+class Difference(NamedTuple):
+    """`first` minus `second` in a measure, and what it means for `first`."""
+
+    first: str
+    second: str
+    measure: str
+    difference: Interval
+    verdict: str
+
+
+def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[list[Difference], dict[str, Any]]:
+    """Every two methods of the evaluations in `folders`, in every measure that has a better end.
+
+    Pairs are resampled by source person, both methods at once, so what is hard for both cancels. Returns the
+    differences, and the facts that all evaluations share.
+
+    Raises CompareError for fewer than two methods, and for evaluations of other protocols, pairs, judges or sizes.
+    """
+    reports = [_report(Path(folder)) for folder in folders]
+    for folder, report in zip(folders[1:], reports[1:], strict=True):
+        _same(folders[0], reports[0], folder, report)
+    found: dict[str, Judged] = {}
+    for folder, report in zip(folders, reports, strict=True):
+        for judged in _judged(Path(folder), report):
+            if judged.kind == "method" and judged.name in found:
+                raise CompareError(f"{folder}: a second method is called {judged.name!r}; wanted --name=... to differ")
+            found.setdefault(judged.name, judged)
+    chosen = [judged for judged in found.values() if baselines or judged.kind == "method"]
+    if len(chosen) < 2:
+        raise CompareError(f"{', '.join(map(str, folders))}: found {len(chosen)} methods; wanted two to compare")
+    better = {m["name"]: m["better"] for m in reports[0]["measures"] if m["better"]}
+    differences = []
+    for a, b in combinations(chosen, 2):
+        for measure, direction in better.items():
+            interval = paired_difference_interval(a.scores[measure], b.scores[measure], a.people)
+            differences.append(Difference(a.name, b.name, measure, interval, verdict(interval, direction)))
+    return differences, {key: reports[0][key] for key in ("protocol", "pairs")}
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CompareError(
+            f"{folder}: found no finished evaluation ({error}); wanted one of `smoothswap evaluate`"
+        ) from error
+    if missing := [
+        key for key in ("protocol", "pairs", "judges", "methods", "measures", "scores") if key not in report
+    ]:
+        raise CompareError(f"{folder}/report.json: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")
+    return report
+
+
+def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -> None:
+    """Raises CompareError, naming the field, unless scores of the two mean the same."""
+    facts = lambda report: {
+        "protocol": f"{report['protocol']['name']}@{report['protocol']['version']}",
+        "pairs": report["pairs"]["sha256"],
+        "size": report["pairs"]["size"],
+        "judges": {judge["name"]: judge["facts"] for judge in report["judges"]},
+    }
+    for key, value in facts(a).items():
+        if facts(b)[key] != value:
+            raise CompareError(f"{first} and {second} cannot be compared: {key} is {value} and {facts(b)[key]}")
+
+
+def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
+    kinds = {method["name"]: method["kind"] for method in report["methods"]}
+    measures = [measure["name"] for measure in report["measures"]]
+    path = folder / report["scores"]["file"]
+    rows: dict[str, list[dict[str, str]]] = {name: [] for name in kinds}
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for row in csv.DictReader(file):
+            rows[row["method"]].append(row)
+    return [
+        Judged(
+            name,
+            kinds[name],
+            [row["pair"] for row in found],
+            np.array([row["source_person"] for row in found]),
+            {measure: np.array([float(row[measure]) for row in found]) for measure in measures},
+        )
+        for name, found in rows.items()
+    ]
+
+
+def write_comparison(out: str | Path, differences: Sequence[Difference], facts: Mapping[str, Any]) -> Path:
+    """The comparison as report.html and report.json in `out`; returns the page's path."""
+    blocks: list[Block] = []
+    couples = list(dict.fromkeys((d.first, d.second) for d in differences))
+    words = []
+    for first, second in couples:
+        own = [d for d in differences if (d.first, d.second) == (first, second)]
+        rows: list[list[Cell]] = [[d.measure, d.difference, d.verdict] for d in own]
+        blocks.append(Table(f"{first} against {second}", ["measure", f"{first} - {second}", f"{first} is"], rows))
+        count = {word: sum(d.verdict == word for d in own) for word in ("better", "worse", "cannot tell")}
+        words.append(
+            f"{first} is better than {second} in {count['better']} of {len(own)} measures, worse in {count['worse']}, "
+            f"and in {count['cannot tell']} one cannot tell."
+        )
+    protocol, pairs = facts["protocol"], facts["pairs"]
+    blocks.append(
+        Text(
+            "How to read this",
+            [
+                "Differences are means over pairs, in the unit of the measure, with 95% intervals of the paired "
+                "bootstrap over source people. 'Cannot tell' means that the interval holds 0.",
+                "Many comparisons at once: of twenty without any true difference, about one is called better or worse.",
+            ],
+        )
+    )
+    report = Report(
+        "Methods compared",
+        [f"Protocol {protocol['name']}@{protocol['version']}, {pairs['count']} pairs. {protocol['about']}"],
+        {"pairs sha256": pairs["sha256"]},
+        blocks=blocks,
+        verdicts=words,
+    )
+    told = [{**d._asdict(), "difference": dataclasses.asdict(d.difference)} for d in differences]
+    return write_report(out, report, {"differences": told, **facts})
+
+
+def as_text(differences: Sequence[Difference]) -> str:
+    """The comparison for a terminal, a line a measure."""
+    return "\n".join(
+        f"{d.first} - {d.second}  {d.measure}: {d.difference.value:.4g} "
+        f"[{d.difference.low:.4g}, {d.difference.high:.4g}]  {d.verdict}"
+        for d in differences
+    )

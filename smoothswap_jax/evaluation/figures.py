@@ -1,0 +1,103 @@
+"""The pictures and plots of an evaluation's report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from smoothswap_jax.evaluation.grids import image_grid, swap_grid
+from smoothswap_jax.evaluation.intervals import bootstrap_interval
+from smoothswap_jax.evaluation.methods import Method
+from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.plots import Point, Scatter
+from smoothswap_jax.evaluation.report import Picture
+from smoothswap_jax.evaluation.scores import Measure, Scores
+
+Kind = Literal["method", "baseline"]
+GRID, SHOWN = 6, 5
+SIDE = 96  # of a face in a picture, pixels at least
+
+
+def scale_of(size: int) -> int:
+    """How often a face is enlarged in the report."""
+    return max(1, SIDE // size)
+
+
+def ends(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Gallery rows of a few sources and targets of different people, for the source x target picture."""
+    picked = []
+    for rows, people in zip((pairs.source, pairs.target), pairs.people, strict=True):
+        _, first = np.unique(people, return_index=True)
+        picked.append(rows[np.sort(first)[:GRID]])
+    return picked[0], picked[1]
+
+
+def source_target_grid(name: str, sources, targets, swaps) -> Picture:
+    """`swaps[i, j]` of source i into target j; all uint8 or floats in [-1, 1]."""
+    picture = swap_grid(sources, targets, swaps, scale=scale_of(sources.shape[1]), resample="lanczos")
+    return Picture(
+        f"{name}: sources x targets",
+        picture,
+        "Sources down the left, targets along the top. A swap should have the source's identity and the target's pose, "
+        "expression, light and background.",
+    )
+
+
+def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) -> Picture:
+    """The best, median and worst swaps of a method by a measure, with their source, target and truth."""
+    order = np.argsort(scores[by.name] if by.better == "lower" else -scores[by.name], kind="stable")
+    n = len(order)
+    shown = min(SHOWN, n // 3) or 1
+    middle = (n - shown) // 2
+    parts = [("best", order[:shown]), ("median", order[middle : middle + shown]), ("worst", order[n - shown :])]
+    read = pairs.gallery.read
+    rows, labels = [], []
+    for word, chosen in parts:
+        block = {"source": read(pairs.source[chosen]), "target": read(pairs.target[chosen])}
+        block["swap"] = method.read(chosen)
+        if pairs.truth is not None:
+            block["truth"] = read(pairs.truth[chosen])
+        rows += [list(images) for images in block.values()]
+        labels += [f"{word}: {kind}" if kind == "source" else kind for kind in block]
+    picture = image_grid(rows, row_labels=labels, scale=scale_of(pairs.gallery.size), resample="lanczos")
+    return Picture(
+        f"{method.name}: best, median and worst",
+        picture,
+        f"A pair a column, in the order of '{by.name}'. The pictures are what is scored: nothing is chosen by eye.",
+    )
+
+
+def trade_off(
+    methods: Mapping[str, Scores], kinds: Mapping[str, Kind], x: Measure, y: Measure, groups: np.ndarray
+) -> Scatter:
+    """Every method in the plane of identity and a measure of what should be kept."""
+    points: list[Point] = [
+        (
+            name,
+            bootstrap_interval(scores[x.name], groups=groups),
+            bootstrap_interval(scores[y.name], groups=groups),
+            kinds[name],
+        )
+        for name, scores in methods.items()
+    ]
+    clouds = {name: (s[x.name], s[y.name]) for name, s in methods.items() if kinds[name] == "method"}
+    return Scatter(
+        "Trade-off of identity and what should be kept",
+        points,
+        x.name,
+        y.name,
+        "Identity to the right; a good swap is far right and keeps the target. Copying the source is perfect in the "
+        "first and useless in the second, copying the target the other way round. Crosses are 95% intervals.",
+        x_better=x.better or None,
+        y_better=y.better or None,
+        clouds=clouds,
+    )
+
+
+def trade_off_measures(measures: Sequence[Measure]) -> tuple[Measure, Measure] | None:
+    """The measures of the trade-off: the first judge's cosine to the source, and an expression measure, else pose, else
+    the error to the truth, else the change outside the face."""
+    identity = next((m for m in measures if m.kind == "identity" and m.name.endswith("cosine to source")), None)
+    wanted = ("expression", "pose", "error outside", "change outside")
+    kept = next((m for word in wanted for m in measures if word in m.name and m.kind != "identity"), None)
+    return (identity, kept) if identity and kept else None

@@ -1,0 +1,274 @@
+"""The aligned faces that an evaluation is about, with their points and places in the photos, wherever they come from.
+
+A gallery holds no pixels: they are read when asked for, so that ten thousand frames fit. Photos and frames are aligned
+once, by processes of their own, and kept in the evaluation's cache.
+"""
+
+import io
+import multiprocessing
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from smoothswap_jax.data.align import align_face, crop_to_photo, ffhq_quad, photo_to_crop
+from smoothswap_jax.data.detect import detect_faces
+from smoothswap_jax.data.faces import DataError, Faces, decode, from_folder
+from smoothswap_jax.data.photos import Photo, PhotoError, load_photo
+from smoothswap_jax.data.preparation.videos import VideoError, frames_at
+from smoothswap_jax.evaluation import cache as caching
+
+Images = UInt8[np.ndarray, "n s s 3"]
+Progress = Callable[[int, int], None]
+
+MEAN_POINTS = np.array([[0.375, 0.476], [0.625, 0.476], [0.498, 0.610], [0.390, 0.719], [0.610, 0.719]])
+"""The five points in an FFHQ crop, over its side: the mean of 60 front views of the London set. Eyes and mouth are
+where the alignment puts them; the tip of the nose moves with the pose."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """n aligned faces.
+
+    names: of the photos, unique. people: whose face. points: the five points in pixels of the crop. quads: the crop's
+    corners in the photo or frame of `shapes` (height, width); NaN and 0 where the faces are aligned already.
+    left_out: photos without a usable face, and why.
+    """
+
+    size: int
+    names: tuple[str, ...]
+    people: tuple[str, ...]
+    points: Float[np.ndarray, "n 5 2"]
+    read: Callable[[Int[np.ndarray, "m"]], Images]
+    quads: Float[np.ndarray, "n 4 2"]
+    shapes: Int[np.ndarray, "n 2"]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
+    """Where the five points of a front view lie in an FFHQ crop, in pixels."""
+    return np.repeat((MEAN_POINTS * size - 0.5)[None], n, axis=0)
+
+
+# --- aligned already ----------------------------------------------------------------------------------------
+
+
+def from_arrays(images: Images, names: Sequence[str], people: Sequence[str], points=None, **facts: str) -> Gallery:
+    """Faces in memory; points None: where the alignment puts them."""
+    n, size = len(images), images.shape[1]
+    points = mean_points(size, n) if points is None else np.asarray(points, np.float64)
+    return Gallery(size, tuple(names), tuple(people), points, lambda rows: images[rows], *_nowhere(n), facts)
+
+
+def _nowhere(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((n, 4, 2), np.nan), np.zeros((n, 2), np.int64)
+
+
+def from_aligned_folder(root: str | Path, size: int | None) -> Gallery:
+    """Aligned faces DIR/<person>/<photo>, all of them; `size` None takes that of the first.
+
+    Raises DataError for a folder without any, and SizeError, when read, for a photo of another size.
+    """
+    size = size or _first_size(Path(root))
+    faces = from_folder(root, "train", size, 0)
+    return _of_faces(faces, {"data": Path(root).name, "alignment": "aligned before"})
+
+
+def _first_size(root: Path) -> int:
+    first = next((path for path in sorted(root.glob("*/*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")), None)
+    if first is None:
+        raise DataError(f"{root}: found no aligned faces; wanted <person>/<photo>.png or .jpg")
+    return load_photo(first).shape[0]
+
+
+def _of_faces(faces: Faces, facts: Mapping[str, str], points: np.ndarray | None = None) -> Gallery:
+    """Any set of faces as the rest of the package knows them."""
+
+    def read(rows: Int[np.ndarray, "m"]) -> Images:
+        if faces.images is not None:
+            return faces.images[rows]
+        data = faces.read([int(row) for row in rows])
+        named = zip(data, rows, strict=True)
+        return np.stack([decode(one, faces.size, faces.files[int(row)]) for one, row in named])
+
+    n = len(faces)
+    people = tuple(str(faces.people[label]) for label in faces.labels)
+    points = mean_points(faces.size, n) if points is None else points
+    return Gallery(faces.size, tuple(faces.files), people, points, read, *_nowhere(n), facts)
+
+
+def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
+    """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.prepared` does."""
+    import json
+
+    from smoothswap_jax.data.prepared import from_prepared as prepared_faces
+    from smoothswap_jax.data.prepared import records_of
+
+    faces = prepared_faces(str(root), split, size)
+    records, points, quads, names = records_of(str(root), split), [], [], []
+    for example in records.examples(range(len(records))):
+        quad = np.array(example["quad"].float_list.value, np.float64).reshape(4, 2)
+        five = np.array(example["points"].float_list.value, np.float64).reshape(5, 2)
+        matrix = photo_to_crop(quad, faces.size)
+        # Points of -1 mean that no detector ran; those of a face can be anywhere else.
+        known = not np.all(five == -1)
+        points.append(five @ matrix[:, :2].T + matrix[:, 2] if known else mean_points(faces.size)[0])
+        quads.append(quad)
+        frame = example["frame"].int64_list.value[0]
+        file = os.fsdecode(example["file"].bytes_list.value[0])
+        names.append(file if frame < 0 else f"{file}#{frame}")
+    manifest = json.loads((Path(root) / "manifest.json").read_text(encoding="utf-8"))
+    facts = {
+        "data": Path(root).name,
+        "split": split,
+        "detector": json.dumps(manifest.get("detector", {})),
+        "shards": caching.key_of(json.dumps(manifest.get("shards", {}), sort_keys=True)),
+    }
+    gallery = _of_faces(faces, facts, np.array(points))
+    return Gallery(
+        gallery.size, tuple(names), gallery.people, gallery.points, gallery.read, np.array(quads), gallery.shapes, facts
+    )
+
+
+# --- photos and frames --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photo, or a frame of a video (-1: a photo). `file` is relative to the root of the data."""
+
+    file: str
+    person: str
+    frame: int = -1
+
+    @property
+    def name(self) -> str:
+        return self.file if self.frame < 0 else f"{self.file}#{self.frame}"
+
+
+def from_pictures(
+    root: str | Path, wanted: Sequence[Picture], size: int, cache: sqlite3.Connection, progress: Progress | None = None
+) -> Gallery:
+    """Photos and frames, each aligned by its largest face, as YuNet finds it.
+
+    Pictures without a face, and files that cannot be read, are left out and listed in `left_out`.
+    """
+    root = Path(root)
+    by_file: dict[str, list[Picture]] = {}
+    for one in wanted:
+        by_file.setdefault(one.file, []).append(one)
+    # A file is known by its content: one that was replaced is aligned again.
+    digest = {file: caching.key_of(_content(root / file)) for file in by_file}
+    key = lambda one: caching.key_of("aligned by yunet/1", digest[one.file], str(one.frame), str(size))
+    missing = {
+        file: ones for file, ones in by_file.items() if any(e is None for e in caching.get(cache, list(map(key, ones))))
+    }
+    for done, (file, found) in enumerate(_aligned_files(root, missing, size), start=1):
+        caching.put(cache, ((key(one), found[one.frame]) for one in missing[file]))
+        if progress:
+            progress(done, len(missing))
+    keys, kept, points, quads, shapes, left_out = [], [], [], [], [], {}
+    for one in wanted:
+        (entry,) = caching.get(cache, [key(one)])
+        assert entry is not None
+        if entry.dtype.kind == "U":
+            left_out[one.name] = str(entry)
+            continue
+        numbers, _ = _unpacked(entry)
+        keys.append(key(one))
+        kept.append(one)
+        points.append(numbers[:10].reshape(5, 2))
+        quads.append(numbers[10:18].reshape(4, 2))
+        shapes.append(numbers[18:20].astype(int))
+
+    def read(rows: Int[np.ndarray, "m"]) -> Images:
+        entries = caching.get(cache, [keys[int(row)] for row in rows])
+        return np.stack([_unpacked(entry)[1] for entry in entries if entry is not None])
+
+    return Gallery(
+        size,
+        tuple(one.name for one in kept),
+        tuple(one.person for one in kept),
+        np.array(points).reshape(-1, 5, 2),
+        read,
+        np.array(quads).reshape(-1, 4, 2),
+        np.array(shapes, np.int64).reshape(-1, 2),
+        {"data": root.name, "alignment": "FFHQ, by the largest face that YuNet finds", "size": str(size)},
+        left_out,
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _aligned_files(
+    root: Path, files: Mapping[str, Sequence[Picture]], size: int
+) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
+    """Each file's pictures, aligned in as many processes as there are cores."""
+    work = partial(_aligned_file, str(root), size)
+    jobs = [(file, [one.frame for one in ones]) for file, ones in files.items()]
+    if len(jobs) < 8:  # starting processes takes longer
+        yield from map(work, jobs)
+        return
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(work, jobs, chunksize=2)
+
+
+def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str, dict[int, np.ndarray]]:
+    """For each wanted frame the packed crop, or why there is none."""
+    import cv2
+
+    cv2.setNumThreads(1)  # there is a process a core already
+    file, frames = job
+    path = f"{root}/{file}"
+    try:
+        pictures = {-1: load_photo(path)} if frames == [-1] else dict(frames_at(path, frames))
+    except (PhotoError, VideoError) as error:
+        return file, {frame: np.array(str(error)) for frame in frames}
+    late = np.array(f"{path}: ends before this frame")
+    return file, {frame: _aligned(pictures[frame], size) if frame in pictures else late for frame in frames}
+
+
+def _aligned(photo: Photo, size: int) -> np.ndarray:
+    faces = detect_faces(photo)
+    if not faces:
+        return np.array("no face found")
+    try:
+        quad = ffhq_quad(faces[0].points)
+        crop = align_face(photo, quad, size)
+    except ValueError as error:
+        return np.array(f"no face: {error}")
+    matrix = photo_to_crop(quad, size)
+    points = faces[0].points @ matrix[:, :2].T + matrix[:, 2]
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, "PNG")
+    numbers = np.concatenate([points.ravel(), quad.ravel(), photo.shape[:2]]).astype(np.float64)
+    return np.frombuffer(numbers.tobytes() + file.getvalue(), np.uint8)
+
+
+def _unpacked(entry: np.ndarray) -> tuple[Float[np.ndarray, "numbers=20"], UInt8[np.ndarray, "s s 3"]]:
+    data = entry.tobytes()
+    numbers = np.frombuffer(data[:160], np.float64)
+    with Image.open(io.BytesIO(data[160:])) as image:
+        return numbers, np.asarray(image)
+
+
+def points_in_photo(gallery: Gallery, row: int) -> Float[np.ndarray, "5 2"]:
+    """The five points in pixels of the photo the face was cut from."""
+    matrix = crop_to_photo(gallery.quads[row], gallery.size)
+    return gallery.points[row] @ matrix[:, :2].T + matrix[:, 2]

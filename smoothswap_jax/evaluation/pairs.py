@@ -1,0 +1,61 @@
+"""Which swaps are judged: for each, the rows of its source, its target and, where it is known, its truth."""
+
+import csv
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from smoothswap_jax.evaluation.galleries import Gallery
+
+COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n swaps. names: unique, and file names without suffix for others' swaps. source, target, truth: rows of the
+    gallery. known_points: the points of a swap are those of its truth, and are not looked for."""
+
+    gallery: Gallery
+    names: tuple[str, ...]
+    source: Int[np.ndarray, "n"]
+    target: Int[np.ndarray, "n"]
+    truth: Int[np.ndarray, "n"] | None = None
+    known_points: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def people(self) -> tuple[np.ndarray, np.ndarray]:
+        """The names of each pair's source and target person."""
+        people = np.array(self.gallery.people)
+        return people[self.source], people[self.target]
+
+
+def manifest(pairs: Pairs) -> bytes:
+    """The pairs as CSV (`COLUMNS`)."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    names = pairs.gallery.names
+    truth = [""] * len(pairs) if pairs.truth is None else [names[row] for row in pairs.truth]
+    ends = [[names[row] for row in rows] for rows in (pairs.source, pairs.target)]
+    writer.writerows(zip(pairs.names, *ends, truth, *pairs.people, strict=True))
+    return file.getvalue().encode("utf-8", "surrogateescape")
+
+
+def manifest_digest(pairs: Pairs) -> str:
+    """SHA-256 of the manifest: two evaluations with the same one judged the same swaps."""
+    return hashlib.sha256(manifest(pairs)).hexdigest()
+
+
+def by_hash(names: list[str], count: int) -> list[int]:
+    """Up to `count` of the names, those with the smallest SHA-256, in order: adding names exchanges few."""
+    order = sorted(
+        range(len(names)), key=lambda i: hashlib.sha256(names[i].encode("utf-8", "surrogateescape")).digest()
+    )
+    return sorted(order[:count])
