@@ -157,7 +157,7 @@ def hopenet_degrees(logits: Float[np.ndarray, "n 3 bins"]) -> Float[np.ndarray, 
 
 def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     """Of MediaPipe's mesh: pose, expression by points, expression by blendshapes, all to the target."""
-    from smoothswap_jax.evaluation.judge_mesh import EYE_CORNERS
+    from smoothswap_jax.evaluation.judge_mesh import LEFT_EYE, RIGHT_EYE
 
     a, b = swaps.astype(np.float64), known[pairs.target].astype(np.float64)
     unseen = failed | ~np.isfinite(a).all(axis=1)
@@ -168,7 +168,8 @@ def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     if len(seen):
         (points_a, shapes_a, turn_a), (points_b, shapes_b, turn_b) = (split_mesh(x[seen]) for x in (a, b))
         values["pose"][seen] = metrics.geodesic_degrees(turn_a, turn_b)
-        values["landmarks"][seen] = metrics.landmark_distance(points_a, points_b, *np.array(EYE_CORNERS)[:, None])
+        eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
+        values["landmarks"][seen] = metrics.landmark_distance(points_a, points_b, *eyes)
         values["blendshapes"][seen] = metrics.parameter_distance(shapes_a, shapes_b)
     about = {
         "pose": "angle between the head poses of swap and target, degrees",

@@ -5,6 +5,8 @@ faces. A smooth embedder has a face near every such point (d_smooth is small), a
 (novelty is high).
 """
 
+import csv
+import io
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ from smoothswap_jax import checkpoint, sharding
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation import scores
-from smoothswap_jax.evaluation.evaluate import CACHE, PAIRS, Progress, Settings, surroundings
+from smoothswap_jax.evaluation.evaluate import CACHE, PAIRS, SCORES, Progress, Settings, surroundings
 from smoothswap_jax.evaluation.figures import scale_of
 from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared
 from smoothswap_jax.evaluation.grids import image_grid
@@ -59,6 +61,8 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
 
     Raises JudgeError for what is no embedder, ProtocolError and DataError for data without two splits.
     """
+    if settings.protocol not in (NAME, f"{NAME}@{VERSION}"):
+        raise ProtocolError(f"protocol {settings.protocol!r}: this package has version {VERSION} of {NAME} only")
     began = time.monotonic()
     mesh = sharding.make_mesh(settings.devices)
     specs = [*(f"{name}={path}" for name, path in settings.checkpoints.items()), *settings.judges]
@@ -80,6 +84,7 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
         z_train, z_test = (_embed(judge, faces, cache, progress) for faces in (train, test))
         found = interpolation(z_test[a], z_test[b], z_train)
         outcome.append(Embedder(judge, found, scores.verification(z_test, test.people) or {}))
+    write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
     report = _report(outcome, train, test, a, b)
     facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)
     extra = {
@@ -119,6 +124,17 @@ def _embed(judge: Judge, gallery: Gallery, cache: sqlite3.Connection, progress: 
     show = progress(f"{judge.name}: embedding") if progress else None
     found = read_faces(gallery.read, len(gallery), [judge], cache, gallery.points, known=True, progress=show)
     return found.features[judge.name]
+
+
+def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
+    """A row an embedder and pair."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["embedder", "a", "b", "d_smooth", "novelty"])
+    for e in outcome:
+        rows = zip(a, b, e.found.d_smooth, e.found.novelty, strict=True)
+        writer.writerows([e.judge.name, test.names[i], test.names[j], repr(float(d)), int(n)] for i, j, d, n in rows)
+    return file.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
