@@ -27,7 +27,14 @@ from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.distributions import frechet_distance, kernel_distance
 from smoothswap_jax.evaluation.intervals import bootstrap_interval, ratio_of_means_interval
-from smoothswap_jax.evaluation.judges import Judge, load_judge, params_digest, refuse_self_judges
+from smoothswap_jax.evaluation.judges import (
+    FACTORS,
+    Judge,
+    factor_judge,
+    load_judge,
+    params_digest,
+    refuse_self_judges,
+)
 from smoothswap_jax.evaluation.methods import Method, MethodError
 from smoothswap_jax.evaluation.pairs import Pairs, manifest, manifest_digest
 from smoothswap_jax.evaluation.protocols import Protocol, Request, find_protocol
@@ -112,11 +119,14 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
         raise MethodError("found no method; wanted --checkpoint=DIR or --swaps=DIR")
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
-    judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in settings.judges]
+    read_world = settings.protocol.partition("@")[0] == "synthetic-truth"
+    specs = [spec for spec in settings.judges if not (read_world and spec.rpartition("=")[2] == FACTORS)]
+    judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in specs]
     if repeated := {judge.name for judge in judges if [one.name for one in judges].count(judge.name) > 1}:
         raise MethodError(f"judges: found {sorted(repeated)} twice; wanted NAME=... to tell them apart")
     selves = refuse_self_judges(judges, _trained_with(swappers, settings.trained_with), settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
+    judges += [_factor_judge(spec, settings, pairs, progress) for spec in settings.judges if spec not in specs]
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]
     return judge_methods(settings, protocol, pairs, everyone, judges, selves, _grids(swappers, pairs, mesh), progress)
 
@@ -184,6 +194,14 @@ def _trained_with(swappers: Mapping[str, trained.Trained], declared: Sequence[st
         for name, swapper in swappers.items()
     }
     return digests | {name: "declared by --trained-with" for name in declared}
+
+
+def _factor_judge(spec: str, settings: Settings, pairs: Pairs, progress: Progress | None) -> Judge:
+    """It is fitted to a world like the judged one, which is known when the pairs are."""
+    world, cache = pairs.gallery.facts, open_cache(settings.out / CACHE)
+    show = progress("fitting the judge of factors") if progress else None
+    name = spec.rpartition("=")[0] or FACTORS
+    return factor_judge(name, pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, show)
 
 
 def _methods(settings: Settings, swappers, pairs: Pairs, mesh, progress: Progress | None) -> list[Method]:

@@ -8,6 +8,7 @@ face_landmarker.task, and a path is a folder that `smoothswap import` wrote or t
 import functools
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from jaxtyping import Float, UInt8
 
 from smoothswap_jax import build, checkpoint, stages, trained
 from smoothswap_jax.data.faces import to_float
+from smoothswap_jax.evaluation.cache import get, key_of, put
 from smoothswap_jax.evaluation.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
 from smoothswap_jax.evaluation.crops import WHOLE, judge_crop
+from smoothswap_jax.evaluation.judge_factors import FactorReader
 from smoothswap_jax.weights.kinds import Network, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
 
@@ -59,9 +62,10 @@ class JudgeError(ValueError):
 class Judge:
     """An instrument: `measure(images, points)` gives a row of features a face; rows of NaN where it sees none.
 
-    role: identity, coefficients, pose, distribution, mesh or perceptual. distance: its scores are given as distances
-    of unit embeddings too, as the field does for VGGFace2's networks. points: whose points it wants, each picture's
-    own or the target's. compare: instead of features, a distance a pair of pictures (perceptual judges).
+    role: identity, coefficients, pose, distribution, mesh, factors or perceptual. distance: its scores are given as
+    distances of unit embeddings too, as the field does for VGGFace2's networks. points: whose points it wants, each
+    picture's own or the target's. compare: instead of features, a distance a pair of pictures (perceptual judges).
+    reader: what reads the synthetic world's factors.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Judge:
     points: str = "own"
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
+    reader: FactorReader | None = None
 
     @property
     def key(self) -> str:
@@ -92,6 +97,8 @@ def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic
         return known[path](name or path, mesh, *conventions)
     if name == "mediapipe" or Path(path).suffix == ".task":
         return _mediapipe(name or "mediapipe", path)
+    if path == FACTORS:
+        raise JudgeError("judge factors: reads the synthetic world only; wanted --protocol=synthetic-truth")
     if path == "mediapipe":
         raise JudgeError("judge mediapipe: found no model; wanted mediapipe=FILE, MediaPipe's face_landmarker.task")
     folder = Path(path)
@@ -100,7 +107,7 @@ def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic
     if (folder / "config.json").is_file():
         return _imported(name, folder, mesh, *conventions)
     raise JudgeError(
-        f"judge {spec!r}: found no such judge; wanted {', '.join(known)}, mediapipe=FILE, a folder that "
+        f"judge {spec!r}: found no such judge; wanted {', '.join(known)}, factors, mediapipe=FILE, a folder that "
         "`smoothswap import` wrote, or the run directory of an embedder"
     )
 
@@ -291,6 +298,35 @@ def split_mesh(features: Float[np.ndarray, "n 1495"]) -> tuple[np.ndarray, np.nd
     n = len(features)
     landmarks, blendshapes, rotation = np.split(features.astype(np.float64), [478 * 3, 478 * 3 + 52], axis=1)
     return landmarks.reshape(n, 478, 3), blendshapes, rotation.reshape(n, 3, 3)
+
+
+FACTORS = "factors"
+
+
+def factor_judge(
+    name: str, size: int, spread: float, judged_seed: int, cache: sqlite3.Connection, progress=None
+) -> Judge:
+    """The judge of the synthetic world: reads the factors of its pictures (`judge_factors.py`). It is fitted once, to
+    a world of another seed, and kept in the cache."""
+    from smoothswap_jax.evaluation import judge_factors
+
+    seed = judged_seed + 1
+    key = key_of("factor reader/1", judge_factors.__doc__ or "", str(size), str(spread), str(seed))
+    (kept,) = get(cache, [key])
+    if kept is None:
+        reader = judge_factors.make_reader(size, spread, seed, progress=progress, judged_seed=judged_seed)
+        kept = np.frombuffer(judge_factors.to_bytes(reader), np.uint8)
+        put(cache, [(key, kept)])
+    reader = judge_factors.from_bytes(kept.tobytes())
+    facts = {
+        "kind": FACTORS,
+        "source": f"ridge regression on {reader.people} rendered people of seed {seed}, spread {spread}",
+        "params sha256": hashlib.sha256(reader.matrix.tobytes()).hexdigest(),
+        "licence": "Apache-2.0",
+        "preprocessing": f"whole picture, {size}x{size}",
+    }
+    measure = lambda images, points: judge_factors.read(reader, images)
+    return Judge(name, FACTORS, facts, measure, reader=reader)
 
 
 # --- the guard ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from smoothswap_jax.data.align import ffhq_quad, photo_to_crop
 from smoothswap_jax.data.faces import to_float
 from smoothswap_jax.evaluation import metrics
 from smoothswap_jax.evaluation.crops import BOX
+from smoothswap_jax.evaluation.judge_factors import group_distance, label
 from smoothswap_jax.evaluation.judges import Judge, split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
@@ -55,7 +56,7 @@ def score(
             parts.append(_perceptual(judge, method, pairs))
             continue
         swaps, known = readings.features[judge.name], originals.features[judge.name]
-        scorer = {"identity": _identity, "coefficients": _coefficients, "pose": _pose, "mesh": _mesh}.get(judge.role)
+        scorer = SCORERS.get(judge.role)
         if scorer is not None:
             parts.append(scorer(judge, swaps, known, pairs, failed))
     parts.append([(Measure("no face found", "attributes", "lower", FAILURE_NOTE), failed.astype(np.float64))])
@@ -161,7 +162,7 @@ def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
 
     a, b = swaps.astype(np.float64), known[pairs.target].astype(np.float64)
     unseen = failed | ~np.isfinite(a).all(axis=1)
-    # Where the target itself has no mesh nothing can be said of the swap: it counts as a failure of both.
+    # Where the target itself has no mesh (a profile) every method gets the same value, the truth as well.
     unseen |= ~np.isfinite(b).all(axis=1)
     seen = np.flatnonzero(~unseen)
     values = {part: np.full(len(a), FAILED[part]) for part in ("pose", "landmarks", "blendshapes")}
@@ -180,6 +181,31 @@ def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     return [
         (Measure(f"{judge.name}: {title[part]}", "attributes", "lower", about[part]), values[part]) for part in values
     ]
+
+
+def _factors(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
+    """Of the synthetic world's reader: how far the factors read from a swap are from those read from the truth."""
+    del failed
+    assert judge.reader is not None and pairs.truth is not None
+    return [
+        (
+            Measure(f"{judge.name}: {group}", "identity" if group == "identity" else "attributes", "lower",
+                    "distance of what is read from the swap and from the truth, in standard deviations of the world: "
+                    + label(judge.reader, group)),
+            group_distance(judge.reader, swaps, known[pairs.truth], group),
+        )
+        for group, names in judge.reader.kept.items()
+        if names
+    ]  # fmt: skip
+
+
+SCORERS = {
+    "identity": _identity,
+    "coefficients": _coefficients,
+    "pose": _pose,
+    "mesh": _mesh,
+    "factors": _factors,
+}
 
 
 # --- pixels -------------------------------------------------------------------------------------------------------
