@@ -16,7 +16,8 @@ import numpy as np
 from smoothswap_jax import runlog
 from smoothswap_jax.data.preparation.crops import Settings as CropSettings
 from smoothswap_jax.data.preparation.run import Summary, prepare
-from smoothswap_jax.evaluation.evaluate import Result, Settings, machine_facts, make_report, run, write_scores
+from smoothswap_jax.evaluation.evaluate import Settings, run
+from smoothswap_jax.evaluation.outcome import Result, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.report import Curve, write_report
 from smoothswap_jax.train import train
 

@@ -64,7 +64,8 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
     differences = []
     for a, b in combinations(chosen, 2):
         for measure, direction in better.items():
-            interval = paired_difference_interval(a.scores[measure], b.scores[measure], a.people)
+            seen = np.isfinite(a.scores[measure]) & np.isfinite(b.scores[measure])  # NaN: the target cannot be measured
+            interval = paired_difference_interval(a.scores[measure][seen], b.scores[measure][seen], a.people[seen])
             differences.append(Difference(a.name, b.name, measure, interval, verdict(interval, direction)))
     return differences, {key: reports[0][key] for key in ("protocol", "pairs")}
 

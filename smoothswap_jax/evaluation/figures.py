@@ -71,16 +71,16 @@ def trade_off(
     methods: Mapping[str, Scores], kinds: Mapping[str, Kind], x: Measure, y: Measure, groups: np.ndarray
 ) -> Scatter:
     """Every method in the plane of identity and a measure of what should be kept."""
-    points: list[Point] = [
-        (
-            name,
-            bootstrap_interval(scores[x.name], groups=groups),
-            bootstrap_interval(scores[y.name], groups=groups),
-            kinds[name],
-        )
+    seen = {name: np.isfinite(scores[x.name]) & np.isfinite(scores[y.name]) for name, scores in methods.items()}
+    interval = lambda name, measure: bootstrap_interval(
+        methods[name][measure.name][seen[name]], groups=groups[seen[name]]
+    )
+    points: list[Point] = [(name, interval(name, x), interval(name, y), kinds[name]) for name in methods]
+    clouds = {
+        name: (scores[x.name][seen[name]], scores[y.name][seen[name]])
         for name, scores in methods.items()
-    ]
-    clouds = {name: (s[x.name], s[y.name]) for name, s in methods.items() if kinds[name] == "method"}
+        if kinds[name] == "method"
+    }
     return Scatter(
         "Trade-off of identity and what should be kept",
         points,

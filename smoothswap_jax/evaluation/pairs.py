@@ -10,6 +10,7 @@ from jaxtyping import Int
 
 from smoothswap_jax.evaluation.galleries import Gallery
 
+PAIRS, SCORES = "pairs.csv", "scores.csv"
 COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person")
 
 

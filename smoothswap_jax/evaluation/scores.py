@@ -40,6 +40,12 @@ class Measure:
 
 
 Scores = dict[str, Float[np.ndarray, "n"]]
+"""Of each pair, by measure; NaN where the pair's target cannot be measured, which is the same for all methods."""
+
+
+def mean(values: Float[np.ndarray, "n"]) -> float:
+    """Over the pairs that can be measured."""
+    return float(np.nanmean(values))
 
 
 def score(
@@ -161,11 +167,11 @@ def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     from smoothswap_jax.evaluation.judge_mesh import LEFT_EYE, RIGHT_EYE
 
     a, b = swaps.astype(np.float64), known[pairs.target].astype(np.float64)
-    unseen = failed | ~np.isfinite(a).all(axis=1)
-    # Where the target itself has no mesh (a profile) every method gets the same value, the truth as well.
-    unseen |= ~np.isfinite(b).all(axis=1)
+    blank = ~np.isfinite(b).all(axis=1)
+    unseen = failed | ~np.isfinite(a).all(axis=1) | blank
     seen = np.flatnonzero(~unseen)
-    values = {part: np.full(len(a), FAILED[part]) for part in ("pose", "landmarks", "blendshapes")}
+    # NaN where the target itself shows the judge nothing (a profile): of such pairs it can say nothing, of no method.
+    values = {part: np.where(blank, np.nan, FAILED[part]) for part in ("pose", "landmarks", "blendshapes")}
     if len(seen):
         (points_a, shapes_a, turn_a), (points_b, shapes_b, turn_b) = (split_mesh(x[seen]) for x in (a, b))
         values["pose"][seen] = metrics.geodesic_degrees(turn_a, turn_b)

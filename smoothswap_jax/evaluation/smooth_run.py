@@ -20,12 +20,14 @@ from smoothswap_jax import checkpoint, sharding
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation import scores
-from smoothswap_jax.evaluation.evaluate import CACHE, PAIRS, SCORES, Progress, Settings, surroundings
+from smoothswap_jax.evaluation.evaluate import CACHE, Progress, Settings
 from smoothswap_jax.evaluation.figures import scale_of
 from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared
 from smoothswap_jax.evaluation.grids import image_grid
 from smoothswap_jax.evaluation.intervals import bootstrap_interval, paired_difference_interval, verdict
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, load_judge
+from smoothswap_jax.evaluation.outcome import surroundings
+from smoothswap_jax.evaluation.pairs import PAIRS, SCORES
 from smoothswap_jax.evaluation.protocols import WORLD, ProtocolError
 from smoothswap_jax.evaluation.readings import read_faces
 from smoothswap_jax.evaluation.report import Block, Cell, Curve, Picture, Report, Table, write_report

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from smoothswap_jax.evaluation.scores import Measure, Scores
+from smoothswap_jax.evaluation.scores import Measure, Scores, mean
 
-NEAR_COPY = 0.1
+NEAR_COPY, DISAGREE = 0.1, 0.3
 """A method whose pictures are this near to a baseline, relative to the distance of source and target, is called a
-copy of it."""
+copy of it. Judges whose shares of the way differ by more than the second number are said to disagree."""
 
 
 def verdicts(methods: Mapping[str, Scores], measures: Sequence[Measure], kinds: Mapping[str, str]) -> list[str]:
@@ -25,7 +25,7 @@ def verdicts(methods: Mapping[str, Scores], measures: Sequence[Measure], kinds: 
 
 def _copies(name: str, methods: Mapping[str, Scores]) -> str:
     """Whether the method hardly changes its target, or hardly keeps it, by the change of pixels."""
-    change, most = (float(methods[one]["change"].mean()) for one in (name, "copy source"))
+    change, most = (mean(methods[one]["change"]) for one in (name, "copy source"))
     if change < NEAR_COPY * _least(methods):
         return (
             f"{name} hardly changes its targets (mean squared change {change:.3g}; copying the source: {most:.3g}): it "
@@ -41,40 +41,52 @@ def _copies(name: str, methods: Mapping[str, Scores]) -> str:
 
 def _least(methods: Mapping[str, Scores]) -> float:
     """The change that a swap cannot do without: that of the truth where it is known."""
-    return float(methods["true swap" if "true swap" in methods else "copy source"]["change"].mean())
+    return mean(methods["true swap" if "true swap" in methods else "copy source"]["change"])
 
 
 def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequence[Measure]) -> list[str]:
     """Where identity and the rest stand between the baselines that are perfect in one and useless in the other."""
     sentences = []
     source, target, own = methods["copy source"], methods["copy target"], methods[name]
-    identity = next((m for m in measures if m.kind == "identity" and m.name.endswith("cosine to source")), None)
-    other = next((m for m in measures if m.kind == "attributes" and m.name != "no face found"), None)
-    if identity:
-        low, high = float(target[identity.name].mean()), float(source[identity.name].mean())
-        reached = (float(own[identity.name].mean()) - low) / (high - low) if high > low else np.nan
-        truth = methods.get("true swap")
-        beside = f"; the true swap scores {truth[identity.name].mean():.2f}" if truth else ""
+    truth = methods.get("true swap")
+    reached = {}
+    for judge, measure in _identities(measures).items():
+        low, high, mine = (mean(scores[measure]) for scores in (target, source, own))
+        if high <= low:
+            continue
+        reached[judge] = (mine - low) / (high - low)
+        beside = f"; the true swap {_percent((mean(truth[measure]) - low) / (high - low))}" if truth else ""
         sentences.append(
-            f"{name} goes {_percent(reached)} of the way from the target's identity to the source's "
-            f"({identity.name} {own[identity.name].mean():.2f}, between {low:.2f} for the unchanged target and "
-            f"{high:.2f} for the source itself{beside})."
+            f"By {judge}, {name} goes {_percent(reached[judge])} of the way from the target's identity to the source's "
+            f"(cosine to source {mine:.2f}; unchanged target {low:.2f}, source itself {high:.2f}{beside})."
         )
+    if reached and max(reached.values()) - min(reached.values()) > DISAGREE:
+        sentences.append(
+            "The judges disagree about identity. One that was trained on the same pictures as the method, or on as small "
+            "ones, may look at the same few things that the method has learnt to change."
+        )
+    other = next((m for m in measures if m.kind == "attributes" and m.name != "no face found"), None)
     if other:
-        worst = float(source[other.name].mean())
-        lost = float(own[other.name].mean()) / worst if worst > 0 else np.nan
+        worst = mean(source[other.name])
+        lost = mean(own[other.name]) / worst if worst > 0 else np.nan
         words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'"
         bought = ": its identity is bought with the target's expression and pose." if lost > 0.8 else "."
         sentences.append(words + bought)
     if "error to the true swap" in own:
-        ratio = own["error to the true swap"].mean() / target["error to the true swap"].mean()
+        ratio = mean(own["error to the true swap"]) / mean(target["error to the true swap"])
         tells = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
         sentences.append(f"{name} is {tells} its unchanged target: {ratio:.2f} of its error.")
     return sentences
 
 
+def _identities(measures: Sequence[Measure]) -> dict[str, str]:
+    """The measure of the cosine to the source of each identity judge."""
+    end = ": cosine to source"
+    return {m.name.removesuffix(end): m.name for m in measures if m.name.endswith(end)}
+
+
 def _failures(name: str, methods: Mapping[str, Scores]) -> str:
-    share = float(methods[name]["no face found"].mean())
+    share = mean(methods[name]["no face found"])
     return f"No face is found in {_percent(share)} of {name}'s swaps." if share > 0 else ""
 
 

@@ -11,12 +11,13 @@ import pytest
 
 from smoothswap_jax import sharding
 from smoothswap_jax.evaluation import evaluate as ev
-from smoothswap_jax.evaluation import methods, scores
+from smoothswap_jax.evaluation import methods, outcome, scores
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.compare import CompareError, compare, write_comparison
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, network_judge, refuse_self_judges
 from smoothswap_jax.evaluation.protocols import PROTOCOLS
 from smoothswap_jax.evaluation.readings import Readings, read_faces
+from smoothswap_jax.evaluation.report import write_report
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
@@ -39,9 +40,9 @@ def judged(tmp_path, pairs, extra=(), judges=None, selves=frozenset()):
 
 def written(tmp_path, result):
     """The report of a result, as programs read it."""
-    ev.write_scores(tmp_path, result)
-    facts = ev.how_it_was_made(result, ["eye"], 1.0)
-    ev.write_report(tmp_path, ev.make_report(result, facts), ev.machine_facts(result, tmp_path))
+    outcome.write_scores(tmp_path, result)
+    facts = outcome.how_it_was_made(result, ["eye"], 1.0)
+    write_report(tmp_path, outcome.make_report(result, facts), outcome.machine_facts(result, tmp_path))
     return json.loads((tmp_path / "report.json").read_text())
 
 
@@ -92,6 +93,44 @@ def test_a_copy_of_the_source_has_a_perfect_identity_and_is_told_off_in_words(tm
 def test_a_copy_of_the_target_is_said_not_to_swap(tmp_path, pairs):
     result = judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.target))])
     assert any("fake hardly changes its targets" in words for words in written(tmp_path, result)["verdicts"])
+
+
+def test_judges_that_disagree_are_named(tmp_path, pairs):
+    """One judge sees the half that was swapped, the other the half that was not."""
+    eye = identity_judge()
+    lower = lambda images, points: images[:, SIZE // 2 :].reshape(len(images), -1).astype(np.float32) - 127.5
+    mouth = dataclasses.replace(eye, name="mouth", facts={"params sha256": "m"}, measure=lower)
+    result = judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.truth))], [eye, mouth])
+    words = written(tmp_path, result)["verdicts"]
+    assert any(sentence.startswith("By eye, fake goes 100% of the way") for sentence in words)
+    assert any("judges disagree about identity" in sentence for sentence in words)
+    assert not any(
+        "disagree" in w
+        for w in written(tmp_path, judged(tmp_path, pairs, list(result.methods.values())[:1]))["verdicts"]
+    )
+
+
+def test_pairs_whose_target_shows_a_judge_nothing_are_left_out_for_every_method(tmp_path, pairs):
+    blank = pairs.target[0]
+
+    def mesh(images, points):
+        shape = np.random.default_rng(0).normal(size=(len(images), 1434))
+        turn = np.tile(np.eye(3).ravel(), (len(images), 1))
+        rows = np.concatenate(
+            [shape + images.mean(axis=(1, 2, 3))[:, None], images[:, 0, :52, 0].repeat(4, 1)[:, :52], turn], 1
+        )
+        rows[(images == pairs.gallery.read(np.array([blank]))[0]).all(axis=(1, 2, 3))] = np.nan
+        return rows.astype(np.float32)
+
+    judge = Judge("mesh", "mesh", {"kind": "m"}, mesh)
+    result = judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.truth))], [judge])
+    hidden = pairs.target == blank
+    for values in result.scores.values():
+        np.testing.assert_array_equal(np.isnan(values["mesh: pose"]), hidden)
+    assert np.all(result.scores["fake"]["mesh: pose"][~hidden] < 90)
+    report = written(tmp_path, result)
+    (table,) = (t for t in report["tables"] if t["title"] == "Sanity checks")
+    assert any(f"{hidden.sum()} targets show the judge nothing" in str(row) for row in table["rows"])
 
 
 def test_swaps_without_a_face_are_failures_and_not_left_out(pairs):
