@@ -154,9 +154,7 @@ def _checks_table(result: Result) -> Table:
     first = next(iter(result.scores.values()))
     for name in (name for name, values in first.items() if np.isnan(values).any()):
         count = int(np.isnan(first[name]).sum())
-        rows.append(
-            ["data", name, f"{count} targets show this judge nothing: their pairs are left out of it", "counted"]
-        )
+        rows.append(["data", name, f"{count} targets show the judge nothing; left out for every method", "counted"])
     left_out = result.pairs.gallery.left_out
     rows += [["data", "left out", f"{name}: {reason}", "counted"] for name, reason in list(left_out.items())[:10]]
     if len(left_out) > 10:

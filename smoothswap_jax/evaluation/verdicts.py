@@ -62,8 +62,8 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
         )
     if reached and max(reached.values()) - min(reached.values()) > DISAGREE:
         sentences.append(
-            "The judges disagree about identity. One that was trained on the same pictures as the method, or on as small "
-            "ones, may look at the same few things that the method has learnt to change."
+            "The judges disagree about identity. One that was trained on the same pictures as the method, or on as "
+            "small ones, may look at the same few things that the method has learnt to change."
         )
     other = next((m for m in measures if m.kind == "attributes" and m.name != "no face found"), None)
     if other:
