@@ -77,7 +77,7 @@ def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more:
             f"SELF-JUDGED: {', '.join(sorted(result.selves))} trained a method that it judges here; such scores say "
             "nothing about identity."
         )
-    blocks: list[Block] = [_table(result, kind) for kind in TABLES if any(m.kind == kind for m in result.measures)]
+    blocks: list[Block] = _tables(result)
     if any(result.distributions.values()):
         blocks.append(_distribution_table(result))
     groups = pairs.people[0]
@@ -103,9 +103,19 @@ def _order_of_pictures(measures: Sequence[Measure]) -> Measure:
     return next(m for word in wanted for m in measures if word in m.name)
 
 
-def _table(result: Result, kind: str) -> Table:
-    """Means with intervals of one kind of measure, a row a method."""
-    chosen = [measure for measure in result.measures if measure.kind == kind]
+def _tables(result: Result) -> list[Block]:
+    """A table a kind of measure, for identity one a judge: several beside each other would not fit a page."""
+    tables: dict[str, list[Measure]] = {}
+    for kind, title in TABLES.items():
+        for measure in result.measures:
+            if measure.kind == kind:
+                named = f"{title} by {measure.name.split(':')[0]}" if kind == "identity" else title
+                tables.setdefault(named, []).append(measure)
+    return [_table(result, title, chosen) for title, chosen in tables.items()]
+
+
+def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
+    """Means with intervals, a row a method."""
     groups = result.pairs.people[0]
 
     def mean(values: np.ndarray) -> Cell:
@@ -118,7 +128,7 @@ def _table(result: Result, kind: str) -> Table:
     columns = ["method", *(_marked(m.name, result.selves) for m in chosen)]
     better = {_marked(m.name, result.selves): m.better for m in chosen if m.better}
     rows: list[list[Cell]] = [[name, *(mean(s[m.name]) for m in chosen)] for name, s in result.scores.items()]
-    if kind == "truth":
+    if chosen[0].kind == "truth":
         # Pairs that are hard for both cancel in this ratio.
         columns.insert(2, "error / copy target")
         better["error / copy target"] = "lower"
@@ -126,7 +136,7 @@ def _table(result: Result, kind: str) -> Table:
         for row, values in zip(rows, result.scores.values(), strict=True):
             row.insert(2, ratio_of_means_interval(values["error to the true swap"], copied, groups=groups))
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
-    return Table(TABLES[kind], columns, rows, better=better, baselines=baselines)
+    return Table(title, columns, rows, better=better, baselines=baselines)
 
 
 def _marked(name: str, selves: frozenset[str]) -> str:

@@ -176,7 +176,8 @@ def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
         (points_a, shapes_a, turn_a), (points_b, shapes_b, turn_b) = (split_mesh(x[seen]) for x in (a, b))
         values["pose"][seen] = metrics.geodesic_degrees(turn_a, turn_b)
         eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
-        values["landmarks"][seen] = metrics.landmark_distance(points_a, points_b, *eyes)
+        # Laying equal points on each other leaves 1e-16, which a table would show.
+        values["landmarks"][seen] = np.round(metrics.landmark_distance(points_a, points_b, *eyes), 12)
         values["blendshapes"][seen] = metrics.parameter_distance(shapes_a, shapes_b)
     about = {
         "pose": "angle between the head poses of swap and target, degrees",
