@@ -21,6 +21,7 @@ from smoothswap_jax.evaluation.report import write_report
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
+from tests.evaluation.schema import documented_keys, keys_of
 from tests.evaluation.stand_ins import SIZE, identity_judge, make_pairs, method_of, pictures
 
 
@@ -250,6 +251,22 @@ def test_every_pair_of_every_method_has_a_row(tmp_path, pairs):
     np.testing.assert_allclose(mine, result.scores["fake"]["change"])
     assert report["methods"][0]["means"]["change"] == pytest.approx(np.mean(mine))
     assert report["protocol"]["name"] == "synthetic-truth" and re.fullmatch(r"\w{64}", report["pairs"]["sha256"])
+
+
+def test_the_report_has_exactly_the_documented_keys(tmp_path, pairs):
+    left_out = dataclasses.replace(pairs.gallery, left_out={"x.jpg": "no face found"})
+    pairs = dataclasses.replace(pairs, gallery=left_out)
+    whole = lambda images, points: images.reshape(len(images), -1).astype(np.float32) - 127.5
+    judge = dataclasses.replace(identity_judge(), measure=whole)
+    features = dataclasses.replace(judge, name="inception", role="distribution", facts={"kind": "x"})
+    method = dataclasses.replace(method_of(pairs, pictures(pairs, pairs.truth)), facts={"swaps": "here"})
+    report = written(tmp_path, judged(tmp_path, pairs, [method], [judge, features]))
+    own, added = documented_keys(0), documented_keys(1)
+    tops = {re.split(r"[.\[]", key)[0] for key in own}
+    content = {key: value for key, value in report.items() if key not in tops}
+    found = keys_of(content, "", set(added))
+    assert {key for key, _ in found} | {"pairs.data.*"} == set(added)
+    assert [(key, kind) for key, kind in found if kind not in added[key]] == []
 
 
 # --- compare ----------------------------------------------------------------------------------------------------

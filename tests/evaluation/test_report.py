@@ -30,8 +30,8 @@ from smoothswap_jax.evaluation.report import (
     to_uint8,
     write_report,
 )
+from tests.evaluation.schema import SCHEMA_DOC, documented_keys, keys_of
 
-SCHEMA_DOC = Path(__file__).resolve().parents[2] / "docs" / "report_schema.md"
 NAN, INF = float("nan"), float("inf")
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -423,31 +423,11 @@ def test_json_holds_every_number_and_no_picture_data(written) -> None:
     assert "base64" not in json.dumps(content)
 
 
-def _documented() -> dict[str, set[str]]:
-    """Key -> types, as the table of the schema's page has them."""
-    rows = re.findall(r"^\| `(\S+)` \| ([a-z, ]+) \|", SCHEMA_DOC.read_text("utf-8"), re.MULTILINE)
-    assert len({key for key, _ in rows}) == len(rows) > 30
-    return {key: set(types.split(", ")) for key, types in rows}
-
-
-def _keys(value: Any, key: str, known: set[str]) -> list[tuple[str, str]]:
-    """Every (key, type) in a JSON value; a name that the schema leaves to the writer becomes `*`."""
-    if isinstance(value, dict) and value.keys() == {"value", "low", "high"}:
-        return [(key, "interval")]
-    if isinstance(value, dict):
-        free = any(name.startswith(f"{key}.*") for name in known)
-        parts = [(f"{key}.{'*' if free else name}".lstrip("."), part) for name, part in value.items()]
-        return [pair for name, part in parts for pair in _keys(part, name, known)]
-    if isinstance(value, list):
-        return [pair for part in value for pair in _keys(part, f"{key}[]", known)]
-    return [(key, {str: "text", bool: "boolean", type(None): "null"}.get(type(value), "number"))]
-
-
 def test_json_has_exactly_the_documented_keys(tmp_path: Path) -> None:
     write_report(tmp_path, _full(tmp_path))
     content = json.loads((tmp_path / "report.json").read_text("utf-8"))
-    documented = _documented()
-    found = _keys(content, "", set(documented))
+    documented = documented_keys(0)
+    found = keys_of(content, "", set(documented))
     assert {key for key, _ in found} == set(documented)
     assert [(key, kind) for key, kind in found if kind not in documented[key]] == []
     assert content["schema"] == report_module.SCHEMA
