@@ -21,6 +21,7 @@ from smoothswap_jax.evaluation.report import write_report
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
+from tests.evaluation.browser import browser, needs_browser
 from tests.evaluation.schema import documented_keys, keys_of
 from tests.evaluation.stand_ins import SIZE, identity_judge, make_pairs, method_of, pictures
 
@@ -251,6 +252,22 @@ def test_every_pair_of_every_method_has_a_row(tmp_path, pairs):
     np.testing.assert_allclose(mine, result.scores["fake"]["change"])
     assert report["methods"][0]["means"]["change"] == pytest.approx(np.mean(mine))
     assert report["protocol"]["name"] == "synthetic-truth" and re.fullmatch(r"\w{64}", report["pairs"]["sha256"])
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_works_in_a_browser(tmp_path, pairs, width):
+    written(tmp_path, judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.truth) // 2)]))
+    with browser(tmp_path / "report.html", width, 900) as view:
+        assert view.console == []
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        loaded = view.evaluate("[...document.images].map((image) => image.complete && image.naturalWidth > 0)")
+        assert len(loaded) == 1 and all(loaded)
+        names = "[...document.querySelectorAll('#table-1 tbody tr')].map((row) => row.cells[0].textContent)"
+        before = view.evaluate(names)
+        view.click("#table-1 thead th:nth-child(2) button")
+        best_first = view.evaluate(names)
+        assert best_first[-1] == "copy target" and best_first != before and set(best_first) == set(before)
 
 
 def test_the_report_has_exactly_the_documented_keys(tmp_path, pairs):
