@@ -91,9 +91,9 @@ def slerp(
     opposite = np.pi - angle < _OPPOSITE
     axis = np.zeros_like(a)
     axis[np.arange(len(a)), np.abs(a).argmin(axis=1)] = 1.0
-    # What b adds to a, at a right angle to it. From the difference, which is exact where the two are close: there the
-    # sum below is a + r (b - a), without a quotient of small numbers to watch over.
-    aside = np.where(opposite[:, None], axis, b - a)
+    # What b adds to a, at a right angle to it. Where the two are close its direction is lost to rounding, but its share
+    # below, sin(r angle), is as small: the sum passes into a + r (b - a) without a limit at which it has to.
+    aside = np.where(opposite[:, None], axis, b)
     for _ in range(2):  # the second time removes what the first rounded off
         aside -= np.sum(aside * a, axis=1, keepdims=True) * a
     length = np.linalg.norm(aside, axis=1, keepdims=True)
