@@ -68,7 +68,7 @@ def template_quad(points: Points) -> Quad:
     p, q = _complex(points), _complex(ARCFACE)
     p0, q0 = p.mean(), q.mean()
     spread = float(np.sum(np.abs(p - p0) ** 2))
-    if not np.isfinite(spread) or spread == 0:
+    if not np.isfinite(spread) or spread < 1e-9:
         raise ValueError(f"face points {np.asarray(points).tolist()}: wanted five points that are finite and distinct")
     # In complex numbers a similarity without reflection is q = a p + b, and its least squares have this closed form.
     a = np.sum(np.conj(p - p0) * (q - q0)) / spread
@@ -84,7 +84,7 @@ def deep3d_quad(points: Points, image_size: int, size: int) -> Quad:
     basis = np.column_stack([BFM_POINTS, np.ones(5)])
     solution = np.linalg.lstsq(basis, upward, rcond=None)[0]
     scale = float(np.linalg.norm(solution[:3], axis=0).mean())
-    if not np.isfinite(scale) or scale == 0:
+    if not np.isfinite(scale) or scale < 1e-6:
         raise ValueError(f"face points {np.asarray(points).tolist()}: wanted five points that are finite and distinct")
     centre = np.array([solution[3, 0], image_size - 1 - solution[3, 1]])
     return _square(centre, size / (BFM_RESCALE / scale))

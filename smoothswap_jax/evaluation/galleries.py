@@ -8,6 +8,7 @@ import io
 import multiprocessing
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from smoothswap_jax.data.align import align_face, crop_to_photo, ffhq_quad, photo_to_crop
+from smoothswap_jax.data.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.data.detect import detect_faces
 from smoothswap_jax.data.faces import DataError, Faces, decode, from_folder
 from smoothswap_jax.data.photos import Photo, PhotoError, load_photo
@@ -92,20 +93,23 @@ def _first_size(root: Path) -> int:
     return load_photo(first).shape[0]
 
 
-def _of_faces(faces: Faces, facts: Mapping[str, str], points: np.ndarray | None = None) -> Gallery:
-    """Any set of faces as the rest of the package knows them."""
+def _of_faces(
+    faces: Faces, facts: Mapping[str, str], points: np.ndarray | None = None, names: Sequence[str] | None = None
+) -> Gallery:
+    """Any set of faces as the rest of the package knows them; `names` None: those of its files."""
+    names = tuple(faces.files if names is None else names)
 
     def read(rows: Int[np.ndarray, "m"]) -> Images:
         if faces.images is not None:
             return faces.images[rows]
         data = faces.read([int(row) for row in rows])
         named = zip(data, rows, strict=True)
-        return np.stack([decode(one, faces.size, faces.files[int(row)]) for one, row in named])
+        return np.stack([decode(one, faces.size, names[int(row)]) for one, row in named])
 
     n = len(faces)
     people = tuple(str(faces.people[label]) for label in faces.labels)
     points = mean_points(faces.size, n) if points is None else points
-    return Gallery(faces.size, tuple(faces.files), people, points, read, *_nowhere(n), facts)
+    return Gallery(faces.size, names, people, points, read, *_nowhere(n), facts)
 
 
 def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
@@ -116,15 +120,15 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
     from smoothswap_jax.data.prepared import records_of
 
     faces = prepared_faces(str(root), split, size)
-    records, points, quads, names = records_of(str(root), split), [], [], []
-    for example in records.examples(range(len(records))):
+    records, points, names = records_of(str(root), split), [], []
+    for row in range(len(records)):  # one after the other: together their pictures need not fit into memory
+        (example,) = records.examples([row])
         quad = np.array(example["quad"].float_list.value, np.float64).reshape(4, 2)
         five = np.array(example["points"].float_list.value, np.float64).reshape(5, 2)
         matrix = photo_to_crop(quad, faces.size)
         # Points of -1 mean that no detector ran; those of a face can be anywhere else.
         known = not np.all(five == -1)
         points.append(five @ matrix[:, :2].T + matrix[:, 2] if known else mean_points(faces.size)[0])
-        quads.append(quad)
         frame = example["frame"].int64_list.value[0]
         file = os.fsdecode(example["file"].bytes_list.value[0])
         names.append(file if frame < 0 else f"{file}#{frame}")
@@ -135,10 +139,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
         "detector": json.dumps(manifest.get("detector", {})),
         "shards": caching.key_of(json.dumps(manifest.get("shards", {}), sort_keys=True)),
     }
-    gallery = _of_faces(faces, facts, np.array(points))
-    return Gallery(
-        gallery.size, tuple(names), gallery.people, gallery.points, gallery.read, np.array(quads), gallery.shapes, facts
-    )
+    return _of_faces(faces, facts, np.array(points), names)
 
 
 # --- photos and frames --------------------------------------------------------------------------------------
@@ -225,8 +226,20 @@ def _aligned_files(
     if len(jobs) < 8:  # starting processes takes longer
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         yield from pool.map(work, jobs, chunksize=2)
+
+
+def _end_with_parent() -> None:
+    """Makes this process end when the one that started it does: the pool's would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str, dict[int, np.ndarray]]:
@@ -239,16 +252,17 @@ def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str
     try:
         pictures = {-1: load_photo(path)} if frames == [-1] else dict(frames_at(path, frames))
     except (PhotoError, VideoError) as error:
-        return file, {frame: np.array(str(error)) for frame in frames}
-    late = np.array(f"{path}: ends before this frame")
+        reason = np.array(str(error).removeprefix(f"{path}: "))
+        return file, {frame: reason for frame in frames}
+    late = np.array("ends before this frame")
     return file, {frame: _aligned(pictures[frame], size) if frame in pictures else late for frame in frames}
 
 
 def _aligned(photo: Photo, size: int) -> np.ndarray:
-    faces = detect_faces(photo)
-    if not faces:
-        return np.array("no face found")
     try:
+        faces = detect_faces(photo)
+        if not faces:
+            return np.array("no face found")
         quad = ffhq_quad(faces[0].points)
         crop = align_face(photo, quad, size)
     except ValueError as error:
@@ -266,9 +280,3 @@ def _unpacked(entry: np.ndarray) -> tuple[Float[np.ndarray, "numbers=20"], UInt8
     numbers = np.frombuffer(data[:160], np.float64)
     with Image.open(io.BytesIO(data[160:])) as image:
         return numbers, np.asarray(image)
-
-
-def points_in_photo(gallery: Gallery, row: int) -> Float[np.ndarray, "5 2"]:
-    """The five points in pixels of the photo the face was cut from."""
-    matrix = crop_to_photo(gallery.quads[row], gallery.size)
-    return gallery.points[row] @ matrix[:, :2].T + matrix[:, 2]

@@ -16,7 +16,8 @@ from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
 from smoothswap_jax.data.preparation.crops import resized
 from smoothswap_jax.data.preparation.videos import VideoError, frames_at
 from smoothswap_jax.evaluation.judges import params_digest
-from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.pairs import Pairs, manifest_digest
+from smoothswap_jax.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
 Progress = Callable[[int, int], None]
@@ -73,14 +74,12 @@ def from_checkpoint(
 
     Raises MethodError when the folder holds swaps of another checkpoint or other pairs.
     """
-    from smoothswap_jax.evaluation.pairs import manifest_digest
-
     made_by = {"generator": params_digest(swapper.variables["generator"]), "pairs": manifest_digest(pairs)}
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / MADE_BY
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by:
         raise MethodError(f"{folder}: holds the swaps of another checkpoint or other pairs; wanted a new --out")
-    note.write_text(json.dumps(made_by), encoding="utf-8")
+    write_atomically(note, json.dumps(made_by).encode())
     paths = [folder / f"{name}.png" for name in pairs.names]
     missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)
     swap = stages.in_chunks(trained.swap_function(swapper), mesh)

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data.faces import PHOTO_SUFFIXES
@@ -80,7 +81,9 @@ def _synthetic(request: Request) -> Pairs:
     people, photos = world["held_out_people"], world["photos"]
     factors = faces_lib.synthetic_factors("test", people, photos, world["seed"], world["spread"])
     labels = np.repeat(np.arange(people), photos)
-    source, target = different_people(labels, SYNTHETIC_PAIRS)
+    source, target = _drawn(labels, SYNTHETIC_PAIRS)
+    if not len(source):
+        raise ProtocolError(f"the synthetic world has {people} held-out people; wanted at least 2")
     pick = lambda rows: synthetic.Factors(*(f[rows] for f in factors))
     truth = synthetic.swap_truth(pick(source), pick(target))
     drawn = [pick(source), pick(target), truth]
@@ -97,8 +100,29 @@ def _synthetic(request: Request) -> Pairs:
     persons = [f"synthetic {labels[row]:03d}" for row in (*source, *target, *source)]
     facts = {"data": "the synthetic world", **{key: str(value) for key, value in world.items()}}
     gallery = from_arrays(images, names, persons, points, **facts)
-    rows = np.arange(n)
-    return Pairs(gallery, tuple(f"{i:04d}" for i in rows), rows, rows + n, rows + 2 * n, known_points=True)
+    rows, notes = np.arange(n), _fewer(n, SYNTHETIC_PAIRS)
+    return Pairs(gallery, tuple(f"{i:04d}" for i in rows), rows, rows + n, rows + 2 * n, known_points=True, notes=notes)
+
+
+def _drawn(labels: Int[np.ndarray, "n"], count: int, once: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `count` rows of sources and targets of different people, no pair twice; `once`: no source or target twice.
+
+    A pair that is judged twice tells nothing new, and would make the intervals too narrow.
+    """
+    drawn = np.stack(different_people(labels, 4 * count), axis=1)
+    seen: tuple[set[int], set[int]] = (set(), set())
+    pairs: dict[tuple[int, int], None] = {}
+    for source, target in drawn.tolist():
+        if not (once and (source in seen[0] or target in seen[1])):
+            pairs[source, target] = None
+            seen[0].add(source)
+            seen[1].add(target)
+    rows = np.array(list(pairs)[:count], np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
+def _fewer(found: int, wanted: int) -> tuple[str, ...]:
+    return () if found == wanted else (f"The data give {found} pairs; the protocol asks for {wanted}.",)
 
 
 # --- london-truth -------------------------------------------------------------------------------------------------
@@ -122,7 +146,7 @@ def _own_photos(request: Request, source_view: str | None = None, views: Collect
     photos = {folder.name: _photos(folder, source_view, views) for folder in sorted(root.iterdir()) if folder.is_dir()}
     people = [person for person, found in photos.items() if source_view is None or source_view in found]
     if not people:
-        raise ProtocolError(f"{root}: found no person with a {source_view}; wanted <person>/<view>.jpg")
+        raise ProtocolError(f"{root}: found no person with a {source_view or 'photo'}; wanted <person>/<view>.jpg")
     judged = [person for person in people if person not in request.trained_on]
     notes = _left_out_people(people, judged, root)
     wanted = [Picture(f"{person}/{view}", person) for person in judged for view in photos[person]]
@@ -167,15 +191,15 @@ def _left_out_people(people: list[str], judged: list[str], root: Path) -> tuple[
 # --- held-out and ffhq --------------------------------------------------------------------------------------------
 
 
-def _random_pairs(count: int, request: Request) -> Pairs:
+def _random_pairs(count: int, request: Request, once: bool = False) -> Pairs:
     gallery = _aligned(request)
-    judged = np.array([i for i, person in enumerate(gallery.people) if person not in request.trained_on])
+    judged = np.array([i for i, person in enumerate(gallery.people) if person not in request.trained_on], np.int64)
     people, labels = np.unique(np.array(gallery.people)[judged], return_inverse=True)
     if len(people) < 2:
         raise ProtocolError(f"{request.data}: found {len(people)} people to judge; wanted at least 2")
-    source, target = different_people(labels, count)
-    notes = () if len(source) == count else (f"The data give {len(source)} pairs; the protocol asks for {count}.",)
-    return Pairs(gallery, tuple(f"{i:04d}" for i in range(len(source))), judged[source], judged[target], notes=notes)
+    source, target = _drawn(labels, count, once)
+    names = tuple(f"{i:04d}" for i in range(len(source)))
+    return Pairs(gallery, names, judged[source], judged[target], notes=_fewer(len(source), count))
 
 
 def _aligned(request: Request) -> Gallery:
@@ -196,7 +220,11 @@ def _faceforensics(request: Request) -> Pairs:
     place = f"original_sequences/youtube/{request.compression}/videos"
     if not (root / place).is_dir():
         raise ProtocolError(f"{root}: found no {place}/; wanted FaceForensics++ as its script downloads it")
-    names = official_pairs(root)
+    official = official_pairs(root)
+    seen = lambda name: any(f"youtube/{number}" in request.trained_on for number in name.split("_"))
+    names = [name for name in official if not seen(name)]
+    if not names:
+        raise ProtocolError(f"{root}: the method was trained on people of all {len(official)} pairs; wanted others")
     sequences = sorted({number for name in names for number in name.split("_")})
     wanted, faults = [], {}
     for number in sequences:
@@ -225,8 +253,10 @@ def _faceforensics(request: Request) -> Pairs:
         raise ProtocolError(f"{root}: found no pair of videos whose faces are found")
     labels, source_rows, target_rows = zip(*triples, strict=True)
     faceless = len(names) - len({label.split("/")[0] for label in labels})
-    notes = (f"{faceless} of {len(names)} pairs are left out: no face in any frame.",) if faceless else ()
-    return Pairs(gallery, labels, np.array(source_rows), np.array(target_rows), notes=notes)
+    notes = [f"{faceless} of {len(names)} pairs are left out: no face in any frame."] if faceless else []
+    if known := len(official) - len(names):
+        notes.append(f"{known} of {len(official)} pairs are left out because the method was trained on their people.")
+    return Pairs(gallery, labels, np.array(source_rows), np.array(target_rows), notes=tuple(notes))
 
 
 def official_pairs(root: Path) -> list[str]:
@@ -238,15 +268,17 @@ def official_pairs(root: Path) -> list[str]:
             continue
         try:
             for a, b in json.loads(path.read_text(encoding="utf-8")):
+                if not (a.isdigit() and b.isdigit()):
+                    raise ValueError(f"{[a, b]}")
                 pairs |= {f"{a}_{b}", f"{b}_{a}"}
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ProtocolError(f'{path}: found {error}; wanted a list of pairs such as ["071", "054"]') from error
     if not pairs:
         videos = root.glob("manipulated_sequences/*/*/videos/*_*.mp4")
         pairs = {path.stem for path in videos if all(part.isdigit() for part in path.stem.split("_"))}
     if not pairs:
         raise ProtocolError(
-            f"{root}: found neither splits/test.json nor manipulated_sequences/<method>/...; wanted pairs"
+            f"{root}: found neither splits/test.json nor manipulated_sequences/<method>/...; wanted one of them"
         )
     return sorted(pairs)
 
@@ -286,7 +318,7 @@ PROTOCOLS = {
         Protocol(
             "ffhq", 1,
             "1000 sources into 1000 targets, drawn without replacement from the test split (of FFHQ: ids 63000-69999).",
-            lambda request: _random_pairs(1000, request),
+            lambda request: _random_pairs(1000, request, once=True),
         ),
         Protocol(
             "held-out", 1,
@@ -296,7 +328,7 @@ PROTOCOLS = {
         Protocol(
             "faceforensics", 1,
             f"The official pairs of FaceForensics++ (videos <target>_<source>), {FRAMES} evenly spaced frames of each "
-            "target video, the source being the first frame of its video with a face.",
+            "target video, the source being the first such frame of its own video that shows a face.",
             _faceforensics,
         ),
     )
