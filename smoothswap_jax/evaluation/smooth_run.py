@@ -42,6 +42,8 @@ ABOUT = (
     "averaged over r: lower is smoother. Novelty is the number of different faces on the way, of 9."
 )
 
+WORTHLESS = 0.9
+"""Area under the ROC curve below which an embedder's smoothness is not worth comparing."""
 SAID = {
     "better": "smoother than",
     "worse": "less smooth than",
@@ -156,7 +158,12 @@ def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.nd
     better = {"d_smooth": "lower", "novelty": "higher", "ROC AUC": "higher", "TAR at FAR 1%": "higher"}
     better = {key: value for key, value in better.items() if key in columns}
     blocks: list[Block] = [Table("Smoothness", columns, rows, caption, better)]
-    words = []
+    words = [
+        f"{e.judge.name} hardly tells people apart (ROC AUC {e.verification['ROC AUC']:.2f}): that it is smooth means "
+        "nothing, a constant is perfectly smooth."
+        for e in outcome
+        if e.verification and e.verification["ROC AUC"] < WORTHLESS
+    ]
     for first, second in ((x, y) for i, x in enumerate(outcome) for y in outcome[i + 1 :]):
         difference = paired_difference_interval(first.found.d_smooth, second.found.d_smooth, people)
         told = SAID[verdict(difference, "lower")]
