@@ -1,23 +1,18 @@
 """The whole job on a laptop: faces in, embedder, judge and swapper trained, held-out people swapped and measured."""
 
-import datetime
-import importlib.metadata
 import importlib.util
-import os
-import platform
-import shlex
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-import jax
 import numpy as np
 
 from smoothswap_jax import runlog
 from smoothswap_jax.data.preparation.crops import Settings as CropSettings
 from smoothswap_jax.data.preparation.run import Summary, prepare
 from smoothswap_jax.evaluation.evaluate import Settings, run
-from smoothswap_jax.evaluation.outcome import Result, machine_facts, make_report, write_scores
+from smoothswap_jax.evaluation.outcome import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.report import Curve, write_report
 from smoothswap_jax.train import train
 
@@ -64,7 +59,7 @@ def demo(
     seconds["measure"] = time.monotonic() - start
     seconds["total"] = time.monotonic() - began
     title = "Smooth-Swap demo: " + ("photographs" if photos else "synthetic faces")
-    facts = _facts(seed, effort, configs, seconds)
+    facts = _facts(result, seed, effort, configs, seconds)
     return write_report(out, make_report(result, facts, title, _curves(out)), machine_facts(result, out))
 
 
@@ -125,7 +120,9 @@ def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
     if photos and paired_views:
         protocol = "london-truth" if any(photos.glob("*/neutral_front.jpg")) else "paired-views"
     data = photos if paired_views else out / "faces" if photos else None
-    settings = Settings(protocol, out, data, {"swap": out / "swapper"}, judges=[f"judge={out / 'judge'}"])
+    # On photographs a judge from outside as well: one trained on the same few people shares the swapper's view of them.
+    judges = [f"judge={out / 'judge'}", *(["sface"] if photos else [])]
+    settings = Settings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
     result = run(settings, lambda name: runlog.files_progress(f"demo: {name}"))
     write_scores(out, result)
     return result
@@ -172,19 +169,12 @@ def _curves(out: Path) -> list[Curve]:
     return curves
 
 
-def _facts(seed: int, effort: float, configs: dict, seconds: dict[str, float]) -> dict[str, str | float]:
-    versions = {name: importlib.metadata.version(name) for name in ("smoothswap-jax", "jax", "flax", "optax")}
-    device = jax.devices()[0]
+def _facts(result: Result, seed: int, effort: float, configs: dict, seconds: dict[str, float]) -> dict[str, Any]:
     return {
-        "command": shlex.join(["smoothswap", *sys.argv[1:]]),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "hardware": f"{device.platform} x {jax.device_count()} ({device.device_kind}), {os.cpu_count()} CPU cores, "
-        f"{platform.machine()}",
+        **how_it_was_made(result, [judge.name for judge in result.judges], seconds["total"]),
         "seed": seed,
         "judge seed": seed + JUDGE_SEED,
         "effort": effort,
         "steps": ", ".join(f"{name} {config['steps']}" for name, config in configs.items()),
-        "python": platform.python_version(),
-        **versions,
         **{f"seconds: {name}": round(value, 1) for name, value in seconds.items()},
     }

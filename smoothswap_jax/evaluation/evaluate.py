@@ -37,7 +37,6 @@ from smoothswap_jax.files import write_atomically
 Progress = Callable[[str], Callable[[int, int], None]]
 """From the name of a piece of work to what shows how far it is."""
 CACHE, SWAPS = "cache.sqlite", "swaps"
-DEFAULT_SIZE = 256
 MIN_FID = 10  # pictures; a Frechet distance of fewer says nothing
 
 
@@ -46,7 +45,7 @@ class Settings:
     """What `smoothswap evaluate` was asked for.
 
     checkpoints and swaps: name -> folder. judges: specs of `judges.load_judge`. trained_with: names or SHA-256 of
-    judges that trained another's method. size: of the aligned faces; None: the checkpoint's, or 256.
+    judges that trained another's method. size: of the aligned faces; None: the checkpoint's or the data's own, or 256.
     """
 
     protocol: str
@@ -122,7 +121,7 @@ def make_pairs(
     sizes = {name: swapper.size for name, swapper in swappers.items()}
     if len(set(sizes.values())) > 1:
         raise MethodError(f"checkpoints work on faces of different sizes, {sizes}; wanted one size, judge them apart")
-    size = settings.size or next(iter(sizes.values()), DEFAULT_SIZE)
+    size = settings.size or next(iter(sizes.values()), None)
     if sizes and size not in sizes.values():
         raise MethodError(f"--size={size}: the checkpoints work on faces of {next(iter(sizes.values()))} pixels")
     configs = [swapper.config["data"] for swapper in swappers.values()]

@@ -5,6 +5,7 @@ named on the command line as NAME, NAME=PATH or PATH: `sface` and `dlib` come wi
 face_landmarker.task, and a path is a folder that `smoothswap import` wrote or the run directory of an embedder.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -155,7 +156,8 @@ def network_judge(
     if role == "identity" and kind != "embedder":
         facts["convention"] = f"{identity.name}: {identity.about}"
         if identity.whole:
-            how = _whole(how)
+            how = dataclasses.replace(how, crop="whole")
+            facts["preprocessing"] = _words(how)
     if role == "pose":
         facts["convention"] = f"{pose.name}: {pose.about}"
     flip, swap_channels = role == "identity" and identity.flip, role == "pose" and pose.bgr
@@ -167,12 +169,6 @@ def network_judge(
 def _words(how: Preprocessing) -> str:
     height, width = how.size if how.size else ("own", "own")
     return f"crop {how.crop}, {height}x{width}, {how.channels} {how.low:g}..{how.high:g}, {how.interpolation}"
-
-
-def _whole(how: Preprocessing) -> Preprocessing:
-    from dataclasses import replace
-
-    return replace(how, crop="whole")
 
 
 def _features(network: Network) -> Callable[[Any, jax.Array], jax.Array]:

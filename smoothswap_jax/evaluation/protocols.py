@@ -37,12 +37,13 @@ from smoothswap_jax.stages import different_people
 class Request:
     """What a protocol makes its pairs from.
 
-    size: of the aligned faces, pixels. world: the `data` fields of the synthetic world. trained_on: people who must not
-    be judged, because the method was trained on them. compression: of FaceForensics++'s videos.
+    size: of the aligned faces, pixels; None: that of a set of aligned faces, else 256. world: the `data` fields of the
+    synthetic world. trained_on: people who must not be judged, because the method was trained on them. compression: of
+    FaceForensics++'s videos.
     """
 
     data: Path | None
-    size: int
+    size: int | None
     cache: sqlite3.Connection
     world: Mapping[str, Any] | None = None
     trained_on: Collection[str] = ()
@@ -62,6 +63,9 @@ class Protocol:
     @property
     def title(self) -> str:
         return f"{self.name}@{self.version}"
+
+
+SIZE = 256  # of faces that are cut out of photos, where nobody says
 
 
 class ProtocolError(ValueError):
@@ -88,8 +92,9 @@ def _synthetic(request: Request) -> Pairs:
     truth = synthetic.swap_truth(pick(source), pick(target))
     drawn = [pick(source), pick(target), truth]
     everyone = synthetic.Factors(*(jnp.concatenate(parts) for parts in zip(*drawn, strict=True)))
-    images = faces_lib.to_uint8(faces_lib.render_many(everyone, request.size))
-    points = np.asarray(synthetic.landmarks(*everyone[:3], size=request.size)) - 0.5
+    size = request.size or SIZE
+    images = faces_lib.to_uint8(faces_lib.render_many(everyone, size))
+    points = np.asarray(synthetic.landmarks(*everyone[:3], size=size)) - 0.5
     n = len(source)
     name = lambda kind, person, i: f"{kind}/{i:04d} person {person:03d}"
     names = [
@@ -150,7 +155,7 @@ def _own_photos(request: Request, source_view: str | None = None, views: Collect
     judged = [person for person in people if person not in request.trained_on]
     notes = _left_out_people(people, judged, root)
     wanted = [Picture(f"{person}/{view}", person) for person in judged for view in photos[person]]
-    gallery = from_pictures(root, wanted, request.size, request.cache, request.progress)
+    gallery = from_pictures(root, wanted, request.size or SIZE, request.cache, request.progress)
     row = {name: i for i, name in enumerate(gallery.names)}
     found: dict[str, list[str]] = {person: [] for person in judged}
     for name in gallery.names:
@@ -237,7 +242,7 @@ def _faceforensics(request: Request) -> Pairs:
         wanted += [Picture(file, f"youtube/{number}", frame) for frame in frames]
     if faults:
         raise ProtocolError(f"{len(faults)} of {len(sequences)} videos cannot be used: {next(iter(faults.values()))}")
-    gallery = from_pictures(root, wanted, request.size, request.cache, request.progress)
+    gallery = from_pictures(root, wanted, request.size or SIZE, request.cache, request.progress)
     rows: dict[str, list[int]] = {}
     for row, person in enumerate(gallery.people):
         rows.setdefault(person.removeprefix("youtube/"), []).append(row)
