@@ -135,7 +135,7 @@ def make_pairs(
         settings.compression,
         progress("aligning files") if progress else None,
     )
-    pairs = protocol.pairs(request)
+    pairs = methods.in_all_videos(protocol.pairs(request), settings.swaps.values())
     write_atomically(settings.out / PAIRS, manifest(pairs))
     return pairs
 

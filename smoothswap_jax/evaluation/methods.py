@@ -1,7 +1,7 @@
 """Whose swaps are judged: those of a checkpoint, made here; another method's pictures or videos; and the baselines."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,9 @@ from smoothswap_jax.data.align import align_face
 from smoothswap_jax.data.faces import to_float, to_uint8
 from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
 from smoothswap_jax.data.preparation.crops import resized
-from smoothswap_jax.data.preparation.videos import VideoError, frames_at
+from smoothswap_jax.data.preparation.videos import VideoError, frames_at, video_length
 from smoothswap_jax.evaluation.judges import params_digest
-from smoothswap_jax.evaluation.pairs import Pairs, manifest_digest
+from smoothswap_jax.evaluation.pairs import Pairs, manifest_digest, only
 from smoothswap_jax.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
@@ -139,6 +139,31 @@ def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = Fal
 
     facts = {"swaps": folder.name, "kind": "aligned crops" if aligned else "whole pictures, cropped as their targets"}
     return Method(name, read, facts=facts)
+
+
+def in_all_videos(pairs: Pairs, folders: Iterable[Path]) -> Pairs:
+    """The pairs whose frame every method's video has: manipulated videos of FaceForensics++ may be shorter than their
+    target, and a frame that was never made is no fault of the method. Left out for all methods, and counted.
+
+    Raises MethodError for a file that is no video.
+    """
+    keep = np.ones(len(pairs), bool)
+    for folder in folders:
+        lengths: dict[str, int | None] = {}
+        for i, (stem, slash, number) in enumerate(name.partition("/") for name in pairs.names):
+            if slash and stem not in lengths:
+                path = _video(folder, stem)
+                try:
+                    lengths[stem] = None if path is None else video_length(str(path))
+                except VideoError as error:
+                    raise MethodError(str(error)) from error
+            length = lengths.get(stem)
+            keep[i] &= length is None or int(number) < length
+    if keep.all():
+        return pairs
+    if not keep.any():
+        raise MethodError("the swaps' videos end before the first frame; wanted videos as long as their targets")
+    return only(pairs, keep, f"{np.sum(~keep)} of {len(pairs)} frames are left out: some method's video is shorter.")
 
 
 def _photo(folder: Path, name: str) -> Path | None:

@@ -1,12 +1,13 @@
 """Which swaps are judged: for each, the rows of its source, its target and, where it is known, its truth."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from smoothswap_jax.evaluation.galleries import Gallery
 
@@ -35,6 +36,18 @@ class Pairs:
         """The names of each pair's source and target person."""
         people = np.array(self.gallery.people)
         return people[self.source], people[self.target]
+
+
+def only(pairs: Pairs, keep: Bool[np.ndarray, "n"], note: str) -> Pairs:
+    """Some of the pairs, with a note that says why."""
+    return dataclasses.replace(
+        pairs,
+        names=tuple(name for name, kept in zip(pairs.names, keep, strict=True) if kept),
+        source=pairs.source[keep],
+        target=pairs.target[keep],
+        truth=None if pairs.truth is None else pairs.truth[keep],
+        notes=(*pairs.notes, note),
+    )
 
 
 def manifest(pairs: Pairs) -> bytes:

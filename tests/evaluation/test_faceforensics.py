@@ -223,10 +223,24 @@ def test_a_missing_swap_is_refused_by_name(short, out, swaps, capsys):
     assert "2 of 4 swaps are missing, the first is 003_000/0.png (or .jpg, .webp, or a video)" in refused(capsys, code)
 
 
-def test_a_swap_shorter_than_its_target_is_refused_by_name(short, out, swaps, capsys):
+def test_frames_that_a_shorter_swap_has_not_are_left_out_for_every_method_and_counted(short, out, swaps):
     write_video(swaps / "003_000.mp4", clip(stranger(SIDE), 1))
+    assert evaluate(short, out, f"--swaps=fake={swaps}", f"--swaps=whole={short / videos_of('Copied')}") == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["pairs"]["count"] == 3
+    assert "1 of 4 frames are left out: some method's video is shorter." in report["intro"]
+    with (out / "scores.csv").open(newline="") as file:
+        judged = {(row["method"], row["pair"]) for row in csv.DictReader(file)}
+    assert {pair for method, pair in judged if method == "whole"} == {
+        pair for method, pair in judged if method == "fake"
+    }
+    assert ("whole", "003_000/1") not in judged and ("whole", "003_000/0") in judged
+
+
+def test_a_swap_that_is_no_video_is_refused_by_name(short, out, swaps, capsys):
+    (swaps / "003_000.mp4").write_bytes(b"no video")
     code = evaluate(short, out, f"--swaps=fake={swaps}")
-    assert "003_000.mp4: found no frame 1; wanted a video as long as its target's" in refused(capsys, code)
+    assert "003_000.mp4: found no video" in refused(capsys, code)
 
 
 def test_a_swap_of_another_size_is_refused(short, out, swaps, capsys):

@@ -34,6 +34,12 @@ def frame_numbers(path: str, count: int) -> list[int]:
         return [k * length // count for k in range(count)] if length > count else list(range(length))
 
 
+def video_length(path: str) -> int:
+    """The number of frames in the file's header. Raises as `frame_numbers` does."""
+    with _opened(path) as (_, length):
+        return length
+
+
 def frames_at(path: str, numbers: Sequence[int]) -> Iterator[tuple[int, Photo]]:
     """Yields (number, frame `uint8 [h, w, 3]` RGB) of the frames of these numbers, in order.
 
