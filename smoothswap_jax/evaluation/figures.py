@@ -98,6 +98,6 @@ def trade_off_measures(measures: Sequence[Measure]) -> tuple[Measure, Measure] |
     """The measures of the trade-off: the first judge's cosine to the source, and an expression measure, else pose, else
     the error to the truth, else the change outside the face."""
     identity = next((m for m in measures if m.kind == "identity" and m.name.endswith("cosine to source")), None)
-    wanted = ("expression", "pose", "error outside", "change outside")
+    wanted = ("expression (blendshapes)", "expression", "pose", "error outside", "change outside")
     kept = next((m for word in wanted for m in measures if word in m.name and m.kind != "identity"), None)
     return (identity, kept) if identity and kept else None

@@ -187,9 +187,7 @@ def _judge_tables(result: Result) -> list[Block]:
     if result.judges:
         keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")
         told = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
-        blocks.append(
-            Table("Judges", ["judge", "role", "what it is"], [[j.name, j.role, told(j)] for j in result.judges])
-        )
+        blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {told(judge)}" for judge in result.judges]))
     return blocks
 
 
