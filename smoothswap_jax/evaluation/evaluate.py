@@ -84,6 +84,7 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
     protocol = find_protocol(settings.protocol)
     if not settings.checkpoints and not settings.swaps:
         raise MethodError("found no method; wanted --checkpoint=DIR or --swaps=DIR")
+    _check_names([*settings.checkpoints, *settings.swaps])
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
     read_world = settings.protocol.partition("@")[0] == "synthetic-truth"
@@ -108,6 +109,14 @@ def write_pairs(settings: Settings, progress: Progress | None = None) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_photo(path, pairs.gallery.read(np.array([row]))[0])
     return settings.out / PAIRS
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Names of methods become folders and rows: they must be free and different."""
+    for name in names:
+        if names.count(name) > 1 or name in methods.BASELINES or not name or "/" in name:
+            wanted = f"wanted different names without '/' that are no baseline's ({', '.join(methods.BASELINES)})"
+            raise MethodError(f"method {name!r}: {wanted}; give NAME=DIR")
 
 
 # --- its parts --------------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ from typing import Literal
 import numpy as np
 
 from smoothswap_jax.evaluation.grids import image_grid, swap_grid
-from smoothswap_jax.evaluation.intervals import bootstrap_interval
+from smoothswap_jax.evaluation.intervals import Interval
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.plots import Point, Scatter
 from smoothswap_jax.evaluation.report import Picture
-from smoothswap_jax.evaluation.scores import Measure, Scores
+from smoothswap_jax.evaluation.scores import Measure, Scores, mean_interval
 
 Kind = Literal["method", "baseline"]
 GRID, SHOWN = 6, 5
@@ -72,9 +72,12 @@ def trade_off(
 ) -> Scatter:
     """Every method in the plane of identity and a measure of what should be kept."""
     seen = {name: np.isfinite(scores[x.name]) & np.isfinite(scores[y.name]) for name, scores in methods.items()}
-    interval = lambda name, measure: bootstrap_interval(
-        methods[name][measure.name][seen[name]], groups=groups[seen[name]]
-    )
+
+    def interval(name: str, measure: Measure) -> Interval | float:
+        value = mean_interval(methods[name][measure.name][seen[name]], groups[seen[name]])
+        assert value is not None
+        return value
+
     points: list[Point] = [(name, interval(name, x), interval(name, y), kinds[name]) for name in methods]
     clouds = {
         name: (scores[x.name][seen[name]], scores[y.name][seen[name]])

@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]
 PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")
 MADE_BY = "made_by.json"
 CHUNK = 64
+BASELINES = ("copy target", "copy source", "true swap")
 
 
 class MethodError(ValueError):
@@ -47,10 +48,8 @@ class Method:
 
 def baselines(pairs: Pairs) -> list[Method]:
     """What every score has to be read beside: the target unchanged, the source unchanged, and the truth."""
-    made = {"copy target": pairs.target, "copy source": pairs.source}
-    if pairs.truth is not None:
-        made["true swap"] = pairs.truth
-    return [Method(name, partial(_originals, pairs, rows), rows) for name, rows in made.items()]
+    made = zip(BASELINES, (pairs.target, pairs.source, pairs.truth), strict=True)
+    return [Method(name, partial(_originals, pairs, rows), rows) for name, rows in made if rows is not None]
 
 
 def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarray, "m"]) -> Images:
@@ -74,7 +73,8 @@ def from_checkpoint(
 
     Raises MethodError when the folder holds swaps of another checkpoint or other pairs.
     """
-    made_by = {"generator": params_digest(swapper.variables["generator"]), "pairs": manifest_digest(pairs)}
+    made_by = {part: params_digest(swapper.variables[part]) for part in ("generator", "embedder")}
+    made_by["pairs"] = manifest_digest(pairs)
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / MADE_BY
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by:

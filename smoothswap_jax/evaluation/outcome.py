@@ -19,7 +19,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation import figures, scores
 from smoothswap_jax.evaluation.checks import Check
-from smoothswap_jax.evaluation.intervals import bootstrap_interval, ratio_of_means_interval
+from smoothswap_jax.evaluation.intervals import ratio_of_means_interval
 from smoothswap_jax.evaluation.judges import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES, Pairs, manifest_digest
@@ -117,14 +117,7 @@ def _tables(result: Result) -> list[Block]:
 def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
     """Means with intervals, a row a method."""
     groups = result.pairs.people[0]
-
-    def mean(values: np.ndarray) -> Cell:
-        seen = np.isfinite(values)
-        if not seen.any():
-            return None
-        spread = np.ptp(values[seen]) > 0 and len(set(groups[seen])) > 1
-        return bootstrap_interval(values[seen], groups=groups[seen]) if spread else scores.mean(values)
-
+    mean = lambda values: scores.mean_interval(values, groups)
     columns = ["method", *(_marked(m.name, result.selves) for m in chosen)]
     better = {_marked(m.name, result.selves): m.better for m in chosen if m.better}
     rows: list[list[Cell]] = [[name, *(mean(s[m.name]) for m in chosen)] for name, s in result.scores.items()]
@@ -134,7 +127,10 @@ def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
         better["error / copy target"] = "lower"
         copied = result.scores["copy target"]["error to the true swap"]
         for row, values in zip(rows, result.scores.values(), strict=True):
-            row.insert(2, ratio_of_means_interval(values["error to the true swap"], copied, groups=groups))
+            error = values["error to the true swap"]
+            alone = len(set(groups)) == 1  # one person has no interval
+            ratio = ratio_of_means_interval(error, copied, groups=groups) if not alone else error.mean() / copied.mean()
+            row.insert(2, ratio)
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
     return Table(title, columns, rows, better=better, baselines=baselines)
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from smoothswap_jax.data.align import ffhq_quad, photo_to_crop
 from smoothswap_jax.data.faces import to_float
 from smoothswap_jax.evaluation import metrics
 from smoothswap_jax.evaluation.crops import BOX
+from smoothswap_jax.evaluation.intervals import Interval, bootstrap_interval
 from smoothswap_jax.evaluation.judge_factors import group_distance, label
 from smoothswap_jax.evaluation.judges import Judge, split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
@@ -46,6 +47,16 @@ Scores = dict[str, Float[np.ndarray, "n"]]
 def mean(values: Float[np.ndarray, "n"]) -> float:
     """Over the pairs that can be measured."""
     return float(np.nanmean(values))
+
+
+def mean_interval(values: Float[np.ndarray, "n"], groups: Shaped[np.ndarray, "n"]) -> Interval | float | None:
+    """The mean with its interval over groups; the bare mean of values that are all equal or of one group, and None
+    where nothing can be measured."""
+    seen = np.isfinite(values)
+    if not seen.any():
+        return None
+    spread = np.ptp(values[seen]) > 0 and len(set(groups[seen])) > 1
+    return bootstrap_interval(values[seen], groups=groups[seen]) if spread else mean(values)
 
 
 def score(

@@ -15,6 +15,8 @@ from smoothswap_jax.evaluation import methods, outcome, scores
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.compare import CompareError, compare, write_comparison
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, network_judge, refuse_self_judges
+from smoothswap_jax.evaluation.methods import MethodError
+from smoothswap_jax.evaluation.pairs import only
 from smoothswap_jax.evaluation.protocols import PROTOCOLS
 from smoothswap_jax.evaluation.readings import Readings, read_faces
 from smoothswap_jax.evaluation.report import write_report
@@ -88,7 +90,8 @@ def test_a_copy_of_the_source_has_a_perfect_identity_and_is_told_off_in_words(tm
     assert "fake changes its targets as much as copying the source does" in words
     assert "does not keep the target's pose, expression and background" in words
     (scatter,) = json.loads((tmp_path / "report.json").read_text())["scatters"]
-    at = {point["name"]: (point["x"]["value"], point["y"]["value"]) for point in scatter["points"]}
+    value = lambda number: number["value"] if isinstance(number, dict) else number  # equal values have no interval
+    at = {point["name"]: (value(point["x"]), value(point["y"])) for point in scatter["points"]}
     assert at["fake"] == pytest.approx(at["copy source"]) and at["fake"][1] > 3 * at["true swap"][1] + 0.01
 
 
@@ -284,6 +287,20 @@ def test_the_report_has_exactly_the_documented_keys(tmp_path, pairs):
     found = keys_of(content, "", set(added))
     assert {key for key, _ in found} | {"pairs.data.*"} == set(added)
     assert [(key, kind) for key, kind in found if kind not in added[key]] == []
+
+
+def test_one_source_person_has_scores_without_intervals(tmp_path, pairs):
+    alone = only(pairs, pairs.people[0] == "p0", "one person")
+    report = written(tmp_path, judged(tmp_path, alone, [method_of(alone, pictures(alone, alone.truth) // 2)]))
+    (table,) = (table for table in report["tables"] if table["title"] == "Against the true swap")
+    assert all(isinstance(row["error / copy target"], float) for row in table["rows"])
+    assert "one person" in report["intro"]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["copy target"], ["a/b"], [""]])
+def test_names_that_are_taken_are_refused(names):
+    with pytest.raises(MethodError, match="wanted different names"):
+        ev._check_names(names)
 
 
 # --- compare ----------------------------------------------------------------------------------------------------
