@@ -145,7 +145,8 @@ def _distribution_table(result: Result) -> Table:
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
     caption = (
         f"Against the {len(set(result.pairs.target))} targets. Of few pictures the Frechet distance is biased upward: "
-        "compare it only between methods of this table. KID has no such bias."
+        "compare it only between methods of this table. Both compare swaps with the pictures they are made from, "
+        "which favours changing little."
     )
     return Table("Distribution", ["method", *columns], rows, caption, dict.fromkeys(columns, "lower"),
                  baselines=baselines)  # fmt: skip
