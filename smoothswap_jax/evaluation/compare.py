@@ -25,7 +25,6 @@ class Judged(NamedTuple):
 
     name: str
     kind: str
-    pairs: list[str]
     people: np.ndarray
     scores: dict[str, np.ndarray]
 
@@ -55,7 +54,9 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
     for folder, report in zip(folders, reports, strict=True):
         for judged in _judged(Path(folder), report):
             if judged.kind == "method" and judged.name in found:
-                raise CompareError(f"{folder}: a second method is called {judged.name!r}; wanted --name=... to differ")
+                raise CompareError(
+                    f"{folder}: a second method is called {judged.name!r}; wanted NAME=DIR to tell them apart"
+                )
             found.setdefault(judged.name, judged)
     chosen = [judged for judged in found.values() if baselines or judged.kind == "method"]
     if len(chosen) < 2:
@@ -77,9 +78,7 @@ def _report(folder: Path) -> dict[str, Any]:
         raise CompareError(
             f"{folder}: found no finished evaluation ({error}); wanted one of `smoothswap evaluate`"
         ) from error
-    if missing := [
-        key for key in ("protocol", "pairs", "judges", "methods", "measures", "scores") if key not in report
-    ]:
+    if missing := [key for key in PARTS if key not in report]:
         raise CompareError(f"{folder}/report.json: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")
     return report
 
@@ -109,7 +108,6 @@ def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
         Judged(
             name,
             kinds[name],
-            [row["pair"] for row in found],
             np.array([row["source_person"] for row in found]),
             {measure: np.array([float(row[measure]) for row in found]) for measure in measures},
         )

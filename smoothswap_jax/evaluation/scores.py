@@ -20,8 +20,8 @@ from smoothswap_jax.evaluation.judges import Judge, split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.readings import Readings
-from smoothswap_jax.models.deep3d import HEADS
-from smoothswap_jax.models.hopenet import BIN_DEGREES, FIRST_BIN_DEGREES
+from smoothswap_jax.models.deep3d import split_coefficients
+from smoothswap_jax.models.hopenet import pose_degrees
 
 FAILED = {"cosine": 0.0, "distance": 2.0**0.5, "pose": 90.0, "landmarks": 0.5, "blendshapes": 3.0}
 """What a failure counts: strangers' cosine and distance, a head turned away (degrees), points half the distance of the
@@ -98,10 +98,9 @@ def _identity(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray,
     # One picture a source person; the swap's own source is that picture wherever each person is a source once.
     gallery_people, first = np.unique(pairs.people[0], return_index=True)
     true = np.searchsorted(gallery_people, pairs.people[0])
-    rank = identity_ranks(swaps, known[pairs.source[first]], true, judge.identity.normalised).astype(np.float64)
-    rank[failed] = np.inf
+    rank = identity_ranks(swaps, known[pairs.source[first]], true, judge.identity.normalised)
     m = len(gallery_people)
-    top = lambda k: (rank <= k).astype(np.float64)
+    rank = np.where(failed, m + 1, rank)
     scored: Scored = [
         (Measure(f"{name}: cosine to source", "identity", "higher", "cosine of embeddings"),
          np.where(failed, FAILED["cosine"], to_source)),
@@ -115,7 +114,7 @@ def _identity(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray,
     for k in (1, 5):
         if m > k:
             about = f"the source is among the {k} nearest of {m} source people; chance is {k / m:.3f}"
-            scored.append((Measure(f"{name}: top-{k}", "identity", "higher", about), top(k)))
+            scored.append((Measure(f"{name}: top-{k}", "identity", "higher", about), metrics.retrieved(rank, k)))
     return scored
 
 
@@ -134,18 +133,18 @@ def identity_ranks(swaps, gallery, true, normalised: bool) -> np.ndarray:
 def _coefficients(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     """Of Deep3DFaceRecon: it always answers, so a failure is judged by what it answers."""
     del failed
-    identity, expression, angle = HEADS[0], HEADS[1], sum(HEADS[:3])
-    cut = {"shape": slice(0, identity), "expression": slice(identity, identity + expression),
-           "pose": slice(angle, angle + 3)}  # fmt: skip
+    fields = {"shape": "identity", "expression": "expression", "pose": "angle"}
     ends = {"shape": pairs.source, "expression": pairs.target, "pose": pairs.target}
     units = {"shape": "to the source", "expression": "to the target", "pose": "to the target, radians"}
+    mine, theirs = split_coefficients(swaps), split_coefficients(known)
+    part_of = lambda coefficients, part: np.asarray(getattr(coefficients, fields[part]))
     return [
         (
             Measure(f"{judge.name}: {part}", "identity" if part == "shape" else "attributes", "lower",
                     f"L2 distance of the 3-D face model's {part} parameters {units[part]}"),
-            metrics.parameter_distance(swaps[:, cut[part]], known[ends[part]][:, cut[part]]),
+            metrics.parameter_distance(part_of(mine, part), part_of(theirs, part)[ends[part]]),
         )
-        for part in cut
+        for part in fields
     ]  # fmt: skip
 
 
@@ -156,7 +155,7 @@ def _pose(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
     if convention.name == "reliableswap":
         error = np.linalg.norm(logits[0] - logits[1], axis=2).mean(axis=1) / 2
     else:
-        a, b = (hopenet_degrees(x) for x in logits)
+        a, b = (np.asarray(pose_degrees(x), np.float64) for x in logits)
         if convention.name == "geodesic":
             rotations = (metrics.euler_rotations(x) for x in (a, b))
             error = np.where(failed, FAILED["pose"], metrics.geodesic_degrees(*rotations))
@@ -164,13 +163,6 @@ def _pose(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
             error = np.linalg.norm(a - b, axis=1)
     about = f"to the target, {convention.unit}; {convention.name}: {convention.about}"
     return [(Measure(f"{judge.name}: pose", "attributes", "lower", about), error)]
-
-
-def hopenet_degrees(logits: Float[np.ndarray, "n 3 bins"]) -> Float[np.ndarray, "n 3"]:
-    """Yaw, pitch and roll: the mean of the softmax over bins of 3 degrees."""
-    weights = np.exp(logits - logits.max(axis=2, keepdims=True))
-    weights /= weights.sum(axis=2, keepdims=True)
-    return weights @ np.arange(logits.shape[2]) * BIN_DEGREES + FIRST_BIN_DEGREES
 
 
 def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:

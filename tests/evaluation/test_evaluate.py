@@ -187,6 +187,20 @@ def test_pose_conventions_by_hand(kind, pairs):
         assert 30 < error[0] < 30 * 3**0.5
 
 
+def test_coefficients_are_cut_where_deep3d_puts_them(pairs):
+    rng = np.random.default_rng(0)
+    swaps, known = (rng.normal(size=(n, 257)).astype(np.float32) for n in (len(pairs), len(pairs.gallery)))
+    found = {m.name: v for m, v in scores._coefficients(Judge("d", "coefficients", {}), swaps, known, pairs, None)}
+    cuts = {
+        "shape": (slice(0, 80), pairs.source),
+        "expression": (slice(80, 144), pairs.target),
+        "pose": (slice(224, 227), pairs.target),
+    }
+    for part, (columns, rows) in cuts.items():
+        wanted = np.linalg.norm(swaps[:, columns].astype(np.float64) - known[rows][:, columns], axis=1)
+        np.testing.assert_allclose(found[f"d: {part}"], wanted, err_msg=part)
+
+
 def test_the_dot_product_ranks_by_length_where_the_cosine_does_not():
     gallery = np.array([[1.0, 0.0], [10.0, 10.0]])
     swaps, true = np.array([[1.0, 0.1]]), np.array([0])
