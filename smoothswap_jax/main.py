@@ -190,9 +190,10 @@ def _add_evaluate(verbs) -> None:
         help="score swaps by a named protocol",
         description="Judges swaps, of a checkpoint or of any other method, beside the baselines, and writes "
         "report.html, report.json, scores.csv and pairs.csv. The same command goes on with a run that was stopped.",
-        epilog="Protocols: synthetic-truth, london-truth, ffhq, held-out, faceforensics, smoothness (of embedders), "
-        "each also as NAME@VERSION. Judges: sface, dlib, mediapipe=FILE.task, a folder of `smoothswap import`, or "
-        "the run directory of an embedder; NAME=... names them. See docs/evaluation.md.",
+        epilog="Protocols: synthetic-truth, london-truth, paired-views, ffhq, held-out, faceforensics, smoothness (of "
+        "embedders), each also as NAME@VERSION. Judges: sface, dlib, mediapipe=FILE.task, factors (of "
+        "synthetic-truth), a folder of `smoothswap import`, or the run directory of an embedder; NAME=... names them. "
+        "See docs/evaluation.md.",
         allow_abbrev=False,
     )
     add = evaluate.add_argument
@@ -208,7 +209,14 @@ def _add_evaluate(verbs) -> None:
     add("--identity", default="aligned", help="convention: aligned (default), reliableswap, reface, casia")
     add("--pose", default="geodesic", help="convention for Hopenet: geodesic (default), reliableswap, reface, casia")
     add("--compression", default="c23", help="of FaceForensics++ (default c23)")
-    add("--trained-with", action="append", default=[], metavar="JUDGE", help="name or SHA-256 that trained --swaps")
+    add("--split", default="all", help="of FaceForensics++'s pairs: all (default), train, val, test")
+    add(
+        "--trained-with",
+        action="append",
+        default=[],
+        metavar="JUDGE",
+        help="a judge, by name, kind, file or SHA-256, that trained the --swaps",
+    )
     add("--allow-self-judge", action="store_true", help="judge with the network that trained a method; marked so")
     add("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
     evaluate.set_defaults(run=_evaluate)
@@ -336,6 +344,7 @@ def _evaluate(args) -> None:
         size=args.size,
         aligned=args.aligned,
         compression=args.compression,
+        split=args.split,
         trained_with=args.trained_with,
         allow_self_judge=args.allow_self_judge,
         devices=args.devices,
@@ -352,8 +361,9 @@ def _named(given: list[str], option: str) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for text in given:
         name, equals, path = text.partition("=")
-        folder = Path(path if equals else text)
-        name = name if equals else folder.resolve().name
+        given_name = bool(equals) and "/" not in name  # else the sign belongs to the path
+        folder = Path(path if given_name else text)
+        name = name if given_name else folder.resolve().name
         if name in named:
             raise ValueError(f"{option}: found {name!r} twice; wanted NAME=DIR to tell them apart")
         named[name] = folder

@@ -6,7 +6,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.readings import Readings
+from smoothswap_jax.evaluation.readings import Readings, unseen
 
 SAMPLE = 64
 MAX_SHIFT = 0.04
@@ -27,14 +27,20 @@ def check_method(method: Method, readings: Readings, originals: Readings, pairs:
     rows = np.unique(np.linspace(0, len(pairs) - 1, SAMPLE).astype(int))
     swaps, targets = method.read(rows).astype(np.float64), pairs.gallery.read(pairs.target[rows]).astype(np.float64)
     size = pairs.gallery.size
+    checks = [_colours(swaps, targets), _range(swaps)]
+    for judge, features in readings.features.items():
+        if judge in originals.features:
+            blind = int((unseen(features) & ~unseen(originals.features[judge])[pairs.target]).sum())
+            if blind:
+                words = f"{judge} sees nothing in {blind} of {len(pairs)} swaps though it does in the target"
+                checks.append(Check("judges see", words, False))
+    if pairs.known_points:
+        return checks
     both = readings.found & originals.found[pairs.target]
     missed = int((~readings.found & originals.found[pairs.target]).sum())
-    checks = [
-        Check("faces found", f"{missed} of {len(pairs)} swaps show none though the target does", missed == 0),
-        _colours(swaps, targets),
-        _range(swaps),
-    ]
-    if both.any() and not pairs.known_points:
+    words = f"{missed} of {len(pairs)} swaps show none though the target does"
+    checks.append(Check("faces found", words, missed == 0))
+    if both.any():
         shift = np.linalg.norm(readings.points - originals.points[pairs.target], axis=2).mean(axis=1)[both] / size
         middle = float(np.median(shift))
         words = f"points {256 * middle:.1f} pixels of 256 from the target's in the median"

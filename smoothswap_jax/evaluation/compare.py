@@ -1,7 +1,7 @@
 """`smoothswap compare`: methods of one or several evaluations, pair by pair."""
 
 import csv
-import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -25,17 +25,18 @@ class Judged(NamedTuple):
 
     name: str
     kind: str
+    pairs: list[str]
     people: np.ndarray
     scores: dict[str, np.ndarray]
 
 
 class Difference(NamedTuple):
-    """`first` minus `second` in a measure, and what it means for `first`."""
+    """`first` minus `second` in a measure, and what it means for `first`. Without an interval one cannot tell."""
 
     first: str
     second: str
     measure: str
-    difference: Interval
+    difference: Interval | float
     verdict: str
 
 
@@ -45,7 +46,8 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
     Pairs are resampled by source person, both methods at once, so what is hard for both cancels. Returns the
     differences, and the facts that all evaluations share.
 
-    Raises CompareError for fewer than two methods, and for evaluations of other protocols, pairs, judges or sizes.
+    Raises CompareError for fewer than two methods, for evaluations of other protocols, pairs, judges or measures, and
+    for a folder whose files are not of one evaluation.
     """
     reports = [_report(Path(folder)) for folder in folders]
     for folder, report in zip(folders[1:], reports[1:], strict=True):
@@ -61,13 +63,23 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
     chosen = [judged for judged in found.values() if baselines or judged.kind == "method"]
     if len(chosen) < 2:
         raise CompareError(f"{', '.join(map(str, folders))}: found {len(chosen)} methods; wanted two to compare")
+    for judged in chosen:
+        if judged.pairs != chosen[0].pairs:
+            raise CompareError(f"{judged.name} and {chosen[0].name}: found other pairs, or in another order")
     better = {m["name"]: m["better"] for m in reports[0]["measures"] if m["better"]}
     differences = []
     for a, b in combinations(chosen, 2):
         for measure, direction in better.items():
             seen = np.isfinite(a.scores[measure]) & np.isfinite(b.scores[measure])  # NaN: the target cannot be measured
-            interval = paired_difference_interval(a.scores[measure][seen], b.scores[measure][seen], a.people[seen])
-            differences.append(Difference(a.name, b.name, measure, interval, verdict(interval, direction)))
+            if not seen.any():
+                continue
+            mine, theirs, people = a.scores[measure][seen], b.scores[measure][seen], a.people[seen]
+            if len(set(people)) == 1:
+                difference = Difference(a.name, b.name, measure, float((mine - theirs).mean()), "cannot tell")
+            else:
+                interval = paired_difference_interval(mine, theirs, people)
+                difference = Difference(a.name, b.name, measure, interval, verdict(interval, direction))
+            differences.append(difference)
     return differences, {key: reports[0][key] for key in ("protocol", "pairs")}
 
 
@@ -89,7 +101,9 @@ def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -
         "protocol": f"{report['protocol']['name']}@{report['protocol']['version']}",
         "pairs": report["pairs"]["sha256"],
         "size": report["pairs"]["size"],
+        "data": {key: value for key, value in report["pairs"]["data"].items() if key != "data"},
         "judges": {judge["name"]: judge["facts"] for judge in report["judges"]},
+        "measures": report["measures"],
     }
     for key, value in facts(a).items():
         if facts(b)[key] != value:
@@ -100,6 +114,8 @@ def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
     kinds = {method["name"]: method["kind"] for method in report["methods"]}
     measures = [measure["name"] for measure in report["measures"]]
     path = folder / report["scores"]["file"]
+    if hashlib.sha256(path.read_bytes()).hexdigest() != report["scores"]["sha256"]:
+        raise CompareError(f"{path}: is not the file that report.json was made with; run `smoothswap evaluate` again")
     rows: dict[str, list[dict[str, str]]] = {name: [] for name in kinds}
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         for row in csv.DictReader(file):
@@ -108,6 +124,7 @@ def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
         Judged(
             name,
             kinds[name],
+            [row["pair"] for row in found],
             np.array([row["source_person"] for row in found]),
             {measure: np.array([float(row[measure]) for row in found]) for measure in measures},
         )
@@ -135,7 +152,8 @@ def write_comparison(out: str | Path, differences: Sequence[Difference], facts: 
             "How to read this",
             [
                 "Differences are means over pairs, in the unit of the measure, with 95% intervals of the paired "
-                "bootstrap over source people. 'Cannot tell' means that the interval holds 0.",
+                "bootstrap over source people. 'Cannot tell' means that the interval holds 0, or that there is none "
+                "because all sources are one person.",
                 "Many comparisons at once: of twenty without any true difference, about one is called better or worse.",
             ],
         )
@@ -147,14 +165,20 @@ def write_comparison(out: str | Path, differences: Sequence[Difference], facts: 
         blocks=blocks,
         verdicts=words,
     )
-    told = [{**d._asdict(), "difference": dataclasses.asdict(d.difference)} for d in differences]
+    told = [
+        {**d._asdict(), "difference": dict(zip(("value", "low", "high"), ends(d), strict=True))} for d in differences
+    ]
     return write_report(out, report, {"differences": told, **facts})
 
 
 def as_text(differences: Sequence[Difference]) -> str:
     """The comparison for a terminal, a line a measure."""
-    return "\n".join(
-        f"{d.first} - {d.second}  {d.measure}: {d.difference.value:.4g} "
-        f"[{d.difference.low:.4g}, {d.difference.high:.4g}]  {d.verdict}"
-        for d in differences
-    )
+    line = "{0.first} - {0.second}  {0.measure}: {1:.4g} [{2:.4g}, {3:.4g}]  {0.verdict}"
+    alone = "{0.first} - {0.second}  {0.measure}: {1:.4g}  {0.verdict}"
+    return "\n".join((line if ends(d)[1] is not None else alone).format(d, *ends(d)) for d in differences)
+
+
+def ends(difference: Difference) -> tuple[float, float | None, float | None]:
+    """The difference and the ends of its interval, None where there is none."""
+    found = difference.difference
+    return (found.value, found.low, found.high) if isinstance(found, Interval) else (found, None, None)

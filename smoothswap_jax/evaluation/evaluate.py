@@ -1,5 +1,6 @@
 """`smoothswap evaluate`: a protocol's pairs, everyone's swaps of them, what the judges see, and a report of it all."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +21,17 @@ from smoothswap_jax.evaluation.distributions import frechet_distance, kernel_dis
 from smoothswap_jax.evaluation.judges import (
     FACTORS,
     Judge,
+    check_judges,
     factor_judge,
     load_judge,
+    named,
     params_digest,
     refuse_self_judges,
 )
 from smoothswap_jax.evaluation.methods import Method, MethodError
 from smoothswap_jax.evaluation.outcome import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, manifest
-from smoothswap_jax.evaluation.protocols import Protocol, Request, find_protocol
+from smoothswap_jax.evaluation.protocols import WORLD, Protocol, Request, find_protocol
 from smoothswap_jax.evaluation.readings import Readings, read_faces
 from smoothswap_jax.evaluation.report import Picture, write_report
 from smoothswap_jax.evaluation.scores import Measure, Scores
@@ -59,6 +62,7 @@ class Settings:
     size: int | None = None
     aligned: bool = False
     compression: str = "c23"
+    split: str = "all"
     trained_with: Sequence[str] = ()
     allow_self_judge: bool = False
     devices: int | None = None
@@ -88,24 +92,29 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
     read_world = settings.protocol.partition("@")[0] == "synthetic-truth"
-    specs = [spec for spec in settings.judges if not (read_world and spec.rpartition("=")[2] == FACTORS)]
+    specs = [spec for spec in settings.judges if not (read_world and named(spec)[1] == FACTORS)]
     judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in specs]
-    if repeated := {judge.name for judge in judges if [one.name for one in judges].count(judge.name) > 1}:
-        raise MethodError(f"judges: found {sorted(repeated)} twice; wanted NAME=... to tell them apart")
-    selves = refuse_self_judges(judges, _trained_with(swappers, settings.trained_with), settings.allow_self_judge)
+    check_judges(judges)
+    trainers = {
+        params_digest(swapper.variables["embedder"]): f"the embedder that trained {name}"
+        for name, swapper in swappers.items()
+    }
+    judges = refuse_self_judges(judges, trainers, settings.trained_with, settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
     judges += [_factor_judge(spec, settings, pairs, progress) for spec in settings.judges if spec not in specs]
+    check_judges(judges)
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]
-    return judge_methods(settings, protocol, pairs, everyone, judges, selves, _grids(swappers, pairs, mesh), progress)
+    return judge_methods(settings, protocol, pairs, everyone, judges, _grids(swappers, pairs, mesh), progress)
 
 
 def write_pairs(settings: Settings, progress: Progress | None = None) -> Path:
     """Only the list of the protocol's pairs, for others to make swaps of; with the pictures where they are rendered."""
+    _check_names([*settings.checkpoints, *settings.swaps])
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, find_protocol(settings.protocol), swappers, progress)
     if pairs.known_points:
         for row, name in enumerate(pairs.gallery.names):
-            path = settings.out / "faces" / f"{name.split()[0]}.png"
+            path = settings.out / "faces" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             save_photo(path, pairs.gallery.read(np.array([row]))[0])
     return settings.out / PAIRS
@@ -114,7 +123,7 @@ def write_pairs(settings: Settings, progress: Progress | None = None) -> Path:
 def _check_names(names: Sequence[str]) -> None:
     """Names of methods become folders and rows: they must be free and different."""
     for name in names:
-        if names.count(name) > 1 or name in methods.BASELINES or not name or "/" in name:
+        if names.count(name) > 1 or name in (*methods.BASELINES, "", ".", "..") or "/" in name:
             wanted = f"wanted different names without '/' that are no baseline's ({', '.join(methods.BASELINES)})"
             raise MethodError(f"method {name!r}: {wanted}; give NAME=DIR")
 
@@ -134,19 +143,32 @@ def make_pairs(
     if sizes and size not in sizes.values():
         raise MethodError(f"--size={size}: the checkpoints work on faces of {next(iter(sizes.values()))} pixels")
     configs = [swapper.config["data"] for swapper in swappers.values()]
-    worlds = [config for config in configs if config["kind"] == "synthetic"]
     request = Request(
         settings.data,
         size,
         open_cache(settings.out / CACHE),
-        worlds[0] if worlds else None,
+        _world(swappers),
         {person for config in configs for person in _training_people(config)},
         settings.compression,
+        settings.split,
         progress("aligning files") if progress else None,
     )
-    pairs = methods.in_all_videos(protocol.pairs(request), settings.swaps.values())
+    pairs = methods.in_all_videos(protocol.pairs(request), settings.data, settings.swaps)
     write_atomically(settings.out / PAIRS, manifest(pairs))
     return pairs
+
+
+def _world(swappers: Mapping[str, trained.Trained]) -> Mapping[str, Any] | None:
+    """The synthetic world that the checkpoints were trained in; they must agree, for only one can be judged."""
+    configs = {name: swapper.config["data"] for name, swapper in swappers.items()}
+    worlds = {
+        name: {key: config.get(key, value) for key, value in WORLD.items()}
+        for name, config in configs.items()
+        if config["kind"] == "synthetic"
+    }
+    if any(world != next(iter(worlds.values())) for world in worlds.values()):
+        raise MethodError(f"checkpoints were trained in different synthetic worlds, {worlds}; judge them apart")
+    return next(iter(worlds.values()), None)
 
 
 def _training_people(config: Mapping[str, Any]) -> list[str]:
@@ -164,19 +186,11 @@ def _training_people(config: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _trained_with(swappers: Mapping[str, trained.Trained], declared: Sequence[str]) -> dict[str, str]:
-    digests = {
-        params_digest(swapper.variables["embedder"]): f"the embedder that trained {name}"
-        for name, swapper in swappers.items()
-    }
-    return digests | {name: "declared by --trained-with" for name in declared}
-
-
 def _factor_judge(spec: str, settings: Settings, pairs: Pairs, progress: Progress | None) -> Judge:
     """It is fitted to a world like the judged one, which is known when the pairs are."""
     world, cache = pairs.gallery.facts, open_cache(settings.out / CACHE)
     show = progress("fitting the judge of factors") if progress else None
-    name = spec.rpartition("=")[0] or FACTORS
+    name = named(spec)[0] or FACTORS
     return factor_judge(name, pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, show)
 
 
@@ -209,7 +223,6 @@ def judge_methods(
     pairs: Pairs,
     everyone: Sequence[Method],
     judges: Sequence[Judge],
-    selves: set[str],
     grids: Sequence[Picture] = (),
     progress: Progress | None = None,
 ) -> Result:
@@ -223,28 +236,42 @@ def judge_methods(
     distributions: dict[str, dict[str, float]] = {}
     measures: list[Measure] = []
     for method in everyone:
-        if method.rows is not None:
-            readings = originals.take(method.rows)
-        else:
-            expected = gallery.points[pairs.truth] if pairs.known_points else originals.points[pairs.target]
-            readings = read_faces(
-                method.read, len(pairs), judges, cache, expected, pairs.known_points,
-                originals.points[pairs.target], show(f"{method.name}: judging"),
-            )  # fmt: skip
+        readings = _readings(method, originals, pairs, judges, cache, show(f"{method.name}: judging"))
+        if not method.baseline:
             checks[method.name] = check_method(method, readings, originals, pairs)
         result_scores[method.name], measures = scores.score(method, readings, originals, pairs, judges)
         distributions[method.name] = _distribution(readings, originals, pairs, judges)
     rows = np.unique(np.concatenate([pairs.source, pairs.target]))
-    people = [gallery.people[row] for row in rows]
+    people, takes = ([names[row] for row in rows] if names else [] for names in (gallery.people, gallery.takes))
     found = {
-        judge.name: scores.verification(originals.features[judge.name][rows], people)
+        judge.name: scores.verification(originals.features[judge.name][rows], people, takes)
         for judge in judges
         if judge.role == "identity"
     }
     return Result(
-        protocol, pairs, {method.name: method for method in everyone}, result_scores, measures, judges,
-        frozenset(selves), checks, distributions, {k: v for k, v in found.items() if v}, grids,
+        protocol, pairs, {method.name: method for method in everyone}, result_scores, measures, judges, checks,
+        distributions, found, grids,
     )  # fmt: skip
+
+
+def _readings(method: Method, originals: Readings, pairs: Pairs, judges: Sequence[Judge], cache, progress) -> Readings:
+    """What the judges see in a method's pictures, one a pair; those of baselines have been read already."""
+    targets = originals.points[pairs.target]
+    expected = pairs.gallery.points[pairs.truth] if pairs.known_points else targets
+    end = pairs.target if pairs.truth is None else pairs.truth
+    against = lambda positions: pairs.gallery.read(end[positions])
+    read = lambda chosen: read_faces(
+        method.read, len(pairs), chosen, cache, expected, pairs.known_points, targets, against, progress
+    )
+    if method.rows is None:
+        return read(judges)
+    readings = originals.take(method.rows)
+    beside = [
+        judge for judge in judges if judge.compare or judge.points == "target"
+    ]  # what they see depends on the pair
+    if not beside:
+        return readings
+    return dataclasses.replace(readings, features={**readings.features, **read(beside).features})
 
 
 def _originals(pairs: Pairs, judges: Sequence[Judge], cache, progress) -> Readings:

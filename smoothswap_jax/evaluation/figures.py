@@ -45,11 +45,12 @@ def source_target_grid(name: str, sources, targets, swaps) -> Picture:
 
 def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) -> Picture:
     """The best, median and worst swaps of a method by a measure, with their source, target and truth."""
-    order = np.argsort(scores[by.name] if by.better == "lower" else -scores[by.name], kind="stable")
+    order = np.argsort(-scores[by.name] if by.better == "higher" else scores[by.name], kind="stable")
+    first, last = ("best", "worst") if by.better else ("least", "most")
     n = len(order)
     shown = min(SHOWN, n // 3) or 1
     middle = (n - shown) // 2
-    parts = [("best", order[:shown]), ("median", order[middle : middle + shown]), ("worst", order[n - shown :])]
+    parts = [(first, order[:shown]), ("median", order[middle : middle + shown]), (last, order[n - shown :])]
     read = pairs.gallery.read
     rows, labels = [], []
     for word, chosen in parts:
@@ -61,7 +62,7 @@ def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) ->
         labels += [f"{word}: {kind}" if kind == "source" else kind for kind in block]
     picture = image_grid(rows, row_labels=labels, scale=scale_of(pairs.gallery.size), resample="lanczos")
     return Picture(
-        f"{method.name}: best, median and worst",
+        f"{method.name}: {first}, median and {last}",
         picture,
         f"A pair a column, in the order of '{by.name}'. The pictures are what is scored: nothing is chosen by eye.",
     )
@@ -69,9 +70,11 @@ def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) ->
 
 def trade_off(
     methods: Mapping[str, Scores], kinds: Mapping[str, Kind], x: Measure, y: Measure, groups: np.ndarray
-) -> Scatter:
-    """Every method in the plane of identity and a measure of what should be kept."""
+) -> Scatter | None:
+    """Every method in the plane of identity and a measure of what should be kept; None where one cannot be measured."""
     seen = {name: np.isfinite(scores[x.name]) & np.isfinite(scores[y.name]) for name, scores in methods.items()}
+    if not all(rows.any() for rows in seen.values()):
+        return None
 
     def interval(name: str, measure: Measure) -> Interval | float:
         value = mean_interval(methods[name][measure.name][seen[name]], groups[seen[name]])

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from smoothswap_jax.data.align import align_face, ffhq_quad, photo_to_crop
-from smoothswap_jax.data.detect import detect_faces
+from smoothswap_jax.data.detect import detect_faces, detector_facts
 from smoothswap_jax.data.faces import DataError, Faces, decode, from_folder
 from smoothswap_jax.data.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.data.preparation.videos import VideoError, frames_at
@@ -40,7 +40,8 @@ class Gallery:
 
     names: of the photos, unique. people: whose face. points: the five points in pixels of the crop. quads: the crop's
     corners in the photo or frame of `shapes` (height, width); NaN and 0 where the faces are aligned already.
-    left_out: photos without a usable face, and why.
+    content: SHA-256 of what the face of a row was made from. takes: the recording that each face is from, whose frames
+    are no independent pictures of a person; empty where there are none. left_out: photos without a usable face, why.
     """
 
     size: int
@@ -50,7 +51,9 @@ class Gallery:
     read: Callable[[Int[np.ndarray, "m"]], Images]
     quads: Float[np.ndarray, "n 4 2"]
     shapes: Int[np.ndarray, "n 2"]
+    content: Callable[[int], str]
     facts: Mapping[str, str] = field(default_factory=dict)
+    takes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -69,7 +72,8 @@ def from_arrays(images: Images, names: Sequence[str], people: Sequence[str], poi
     """Faces in memory; points None: where the alignment puts them."""
     n, size = len(images), images.shape[1]
     points = mean_points(size, n) if points is None else np.asarray(points, np.float64)
-    return Gallery(size, tuple(names), tuple(people), points, lambda rows: images[rows], *_nowhere(n), facts)
+    content = lambda row: caching.key_of(images[row])
+    return Gallery(size, tuple(names), tuple(people), points, lambda rows: images[rows], *_nowhere(n), content, facts)
 
 
 def _nowhere(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -106,10 +110,13 @@ def _of_faces(
         named = zip(data, rows, strict=True)
         return np.stack([decode(one, faces.size, names[int(row)]) for one, row in named])
 
+    def content(row: int) -> str:
+        return caching.key_of(faces.images[row] if faces.images is not None else faces.read([row])[0])
+
     n = len(faces)
     people = tuple(str(faces.people[label]) for label in faces.labels)
     points = mean_points(faces.size, n) if points is None else points
-    return Gallery(faces.size, names, people, points, read, *_nowhere(n), facts)
+    return Gallery(faces.size, names, people, points, read, *_nowhere(n), content, facts)
 
 
 def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
@@ -171,7 +178,8 @@ def from_pictures(
         by_file.setdefault(one.file, []).append(one)
     # A file is known by its content: one that was replaced is aligned again.
     digest = {file: caching.key_of(_content(root / file)) for file in by_file}
-    key = lambda one: caching.key_of("aligned by yunet/1", digest[one.file], str(one.frame), str(size))
+    detector = detector_facts("yunet")["sha256"]
+    key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], str(one.frame), str(size))
     missing = {
         file: ones for file, ones in by_file.items() if any(e is None for e in caching.get(cache, list(map(key, ones))))
     }
@@ -205,7 +213,9 @@ def from_pictures(
         read,
         np.array(quads).reshape(-1, 4, 2),
         np.array(shapes, np.int64).reshape(-1, 2),
+        lambda row: keys[row],
         {"data": root.name, "alignment": "FFHQ, by the largest face that YuNet finds", "size": str(size)},
+        tuple(one.file for one in kept),
         left_out,
     )
 

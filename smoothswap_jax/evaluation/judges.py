@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from smoothswap_jax import build, checkpoint, stages, trained
 from smoothswap_jax.data.faces import to_float
 from smoothswap_jax.evaluation.cache import get, key_of, put
 from smoothswap_jax.evaluation.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
-from smoothswap_jax.evaluation.crops import WHOLE, judge_crop
+from smoothswap_jax.evaluation.crops import CROPS, WHOLE, judge_crop
 from smoothswap_jax.evaluation.judge_factors import FactorReader
 from smoothswap_jax.weights.kinds import Network, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
@@ -66,7 +67,8 @@ class Judge:
     role: identity, coefficients, pose, distribution, mesh, factors or perceptual. distance: its scores are given as
     distances of unit embeddings too, as the field does for VGGFace2's networks. points: whose points it wants, each
     picture's own or the target's. compare: instead of features, a distance a pair of pictures (perceptual judges).
-    reader: what reads the synthetic world's factors.
+    recipe: all that decides its features beside the network, for the cache. self_judged: what it has to do with a
+    method that it judges all the same; its name says so too. reader: what reads the synthetic world's factors.
     """
 
     name: str
@@ -79,11 +81,13 @@ class Judge:
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
     reader: FactorReader | None = None
+    recipe: str = ""
+    self_judged: str = ""
 
     @property
     def key(self) -> str:
         """Identifies all that decides its features; its name does not."""
-        return json.dumps({**self.facts, "role": self.role}, sort_keys=True)
+        return json.dumps({**self.facts, "role": self.role, "recipe": self.recipe}, sort_keys=True)
 
 
 def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic") -> Judge:
@@ -92,7 +96,7 @@ def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic
     identity, pose: names of `conventions.py`. Raises JudgeError, and ImportError where a package is missing.
     """
     conventions = _convention(IDENTITY, identity, "identity"), _convention(POSE, pose, "pose")
-    name, _, path = spec.rpartition("=") if "=" in spec else ("", "", spec)
+    name, path = named(spec)
     known = {"sface": _sface, "dlib": _dlib}
     if path in known and not Path(path).exists():
         return known[path](name or path, mesh, *conventions)
@@ -104,13 +108,27 @@ def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic
         raise JudgeError("judge mediapipe: found no model; wanted mediapipe=FILE, MediaPipe's face_landmarker.task")
     folder = Path(path)
     if (folder / checkpoint.FOLDER).is_dir():
-        return _own_embedder(name or folder.name, folder, mesh)
+        return _own_embedder(name or folder.resolve().name, folder, mesh, *conventions)
     if (folder / "config.json").is_file():
         return _imported(name, folder, mesh, *conventions)
     raise JudgeError(
         f"judge {spec!r}: found no such judge; wanted {', '.join(known)}, factors, mediapipe=FILE, a folder that "
         "`smoothswap import` wrote, or the run directory of an embedder"
     )
+
+
+def named(spec: str) -> tuple[str, str]:
+    """'NAME=PATH' as its two parts; without a name, or where the sign belongs to the path, the name is ''."""
+    name, equals, path = spec.partition("=")
+    return (name, path) if equals and "/" not in name else ("", spec)
+
+
+def check_judges(judges: Sequence[Judge]) -> None:
+    """Raises JudgeError for names that tables could not tell apart."""
+    names = [judge.name for judge in judges]
+    for name in names:
+        if names.count(name) > 1 or ":" in name or "=" in name:
+            raise JudgeError(f"judge {name!r}: wanted different names without ':' and '='; give NAME=...")
 
 
 def _convention(known: Mapping[str, Any], name: str, what: str) -> Any:
@@ -153,17 +171,20 @@ def network_judge(
     }
     if role == "perceptual":
         return Judge(name, role, facts, compare=_comparer(network, mesh))
-    if role == "identity" and kind != "embedder":
+    identity = identity if role == "identity" else IDENTITY["aligned"]
+    pose = pose if role == "pose" else POSE["geodesic"]
+    if role == "identity":
         facts["convention"] = f"{identity.name}: {identity.about}"
         if identity.whole:
             how = dataclasses.replace(how, crop="whole")
             facts["preprocessing"] = _words(how)
     if role == "pose":
         facts["convention"] = f"{pose.name}: {pose.about}"
-    flip, swap_channels = role == "identity" and identity.flip, role == "pose" and pose.bgr
-    measure = _measurer(_features(network), network.variables, how, mesh, flip, swap_channels)
-    distance = kind.startswith("vggface2")
-    return Judge(name, role, facts, measure, None, distance, identity.points, identity, pose)
+    measure = _measurer(_features(network), network.variables, how, mesh, identity.flip, pose.bgr)
+    return Judge(
+        name, role, facts, measure, distance=kind.startswith("vggface2"), points=identity.points, identity=identity,
+        pose=pose, recipe=f"{how}, crops {CROPS}, flip {identity.flip}, bgr {pose.bgr}",
+    )  # fmt: skip
 
 
 def _words(how: Preprocessing) -> str:
@@ -215,22 +236,15 @@ def _comparer(network: Network, mesh) -> Callable[[Images, Images], np.ndarray]:
     return lambda a, b: stages.in_chunks(run, mesh)(to_float(a), to_float(b)).astype(np.float64)
 
 
-def _own_embedder(name: str, run: Path, mesh) -> Judge:
+def _own_embedder(name: str, run: Path, mesh, identity: IdentityConvention, pose: PoseConvention) -> Judge:
     """An embedder that this package trained, as a judge of identity."""
     fields, variables = trained.load_embedder(run)
     _, meta, step = checkpoint.load_parts(run, ())
     size = meta["config"]["data"]["size"]
-    module = build.embedder(fields)
     how = Preprocessing((size, size), "ffhq")
-    facts = {
-        "kind": "embedder",
-        "source": f"{run.name}, step {step}, seed {meta['config']['seed']}",
-        "params sha256": params_digest(variables),
-        "licence": LICENCES["embedder"],
-        "preprocessing": _words(how),
-    }
-    features = lambda variables, x: jnp.asarray(module.apply(variables, x, train=False))
-    return Judge(name, "identity", facts, _measurer(features, variables, how, mesh))
+    network = Network("embedder", build.embedder(fields), variables, how, ((1, size, size, 3),))
+    source = {"file": f"{run.resolve().name}, step {step}, seed {meta['config']['seed']}"}
+    return network_judge(name, network, source, mesh, identity, pose)
 
 
 def params_digest(variables: Mapping[str, Any]) -> str:
@@ -328,21 +342,44 @@ def factor_judge(
 # --- the guard ---------------------------------------------------------------------------------------------------
 
 
-def refuse_self_judges(judges: Sequence[Judge], trained_with: Mapping[str, str], allow: bool) -> set[str]:
-    """The names of judges that trained the method: those of `trained_with`'s digests (digest -> what it is).
+def refuse_self_judges(
+    judges: Sequence[Judge], trained_with: Mapping[str, str], declared: Sequence[str], allow: bool
+) -> list[Judge]:
+    """The judges, those that trained a method marked in name and `self_judged`.
 
-    Raises JudgeError for them unless `allow`.
+    trained_with: what each digest of a network is that is known to have trained a method. declared: names, kinds, files
+    or digests of judges that trained others' methods. Raises JudgeError for such judges unless `allow`, and for a
+    declared one that is none of the judges: a name that is not understood would guard against nothing.
     """
-    selves = {
-        judge.name: trained_with[digest]
-        for judge in judges
-        for digest in (judge.facts.get("params sha256", ""), judge.facts.get("file sha256", ""), judge.name)
-        if digest in trained_with
-    }
+    selves: dict[str, str] = {}
+    for judge in judges:
+        for digest in _known_as(judge) & trained_with.keys():
+            selves[judge.name] = trained_with[digest]
+    for name in declared:
+        meant = [judge for judge in judges if name.casefold() in _known_as(judge)]
+        if not meant:
+            known = "; ".join(f"{judge.name} ({judge.facts.get('kind', judge.role)})" for judge in judges) or "none"
+            raise JudgeError(
+                f"--trained-with={name}: found no such judge, but {known}; wanted the name, kind, file or SHA-256 of a "
+                "judge of this evaluation that trained the swaps, or no --trained-with if none did"
+            )
+        for judge in meant:
+            selves[judge.name] = f"declared by --trained-with={name}"
     if selves and not allow:
         found = "; ".join(f"{name} is {what}" for name, what in selves.items())
         raise JudgeError(
             f"{found}: a method scores well with the network it was trained against, whether it swaps or not; judge "
             "with another, or give --allow-self-judge"
         )
-    return set(selves)
+    mark = lambda judge: dataclasses.replace(judge, name=f"{judge.name} (SELF-JUDGED)", self_judged=selves[judge.name])
+    return [mark(judge) if judge.name in selves else judge for judge in judges]
+
+
+def _known_as(judge: Judge) -> set[str]:
+    """All that a judge can be called by: name, kind, files with and without suffix, and digests."""
+    files = [file for key in ("source", "model") for file in re.split(r"[,;]\s*", judge.facts.get(key, ""))]
+    digests = re.findall(r"\b[0-9a-fA-F]{64}\b", " ".join(judge.facts.values()))
+    stems = [Path(file).stem for file in files]
+    exact = [value for key in ("params sha256", "file sha256", "sha256") if (value := judge.facts.get(key))]
+    words = [judge.name, judge.facts.get("kind", ""), *files, *stems, *digests, *exact]
+    return {word.casefold() for word in words if word}

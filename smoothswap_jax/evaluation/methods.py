@@ -1,7 +1,7 @@
 """Whose swaps are judged: those of a checkpoint, made here; another method's pictures or videos; and the baselines."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
 from smoothswap_jax.data.preparation.crops import resized
 from smoothswap_jax.data.preparation.videos import VideoError, frames_at, video_length
 from smoothswap_jax.evaluation.judges import params_digest
-from smoothswap_jax.evaluation.pairs import Pairs, manifest_digest, only
+from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, manifest, manifest_digest, only
 from smoothswap_jax.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
@@ -116,6 +116,7 @@ def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = Fal
     folder = Path(folder)
     if not folder.is_dir():
         raise MethodError(f"--swaps={folder}: found no such folder")
+    _refuse_other_pairs(folder, pairs)
     aligned = aligned or bool(np.isnan(pairs.gallery.quads[pairs.target]).any())
     videos = {
         stem: path for stem in {n.split("/")[0] for n in pairs.names if "/" in n} if (path := _video(folder, stem))
@@ -141,29 +142,60 @@ def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = Fal
     return Method(name, read, facts=facts)
 
 
-def in_all_videos(pairs: Pairs, folders: Iterable[Path]) -> Pairs:
-    """The pairs whose frame every method's video has: manipulated videos of FaceForensics++ may be shorter than their
-    target, and a frame that was never made is no fault of the method. Left out for all methods, and counted.
+def _refuse_other_pairs(folder: Path, pairs: Pairs) -> None:
+    """Swaps that say which pairs they are of, by a pairs.csv beside them, must be of these pairs."""
+    path = folder / PAIRS
+    if not path.is_file():
+        return
+    theirs, ours = path.read_bytes().splitlines(), manifest(pairs).splitlines()
+    if missing := [line for line in ours if line not in set(theirs)]:
+        line = missing[0].decode("utf-8", "replace")
+        raise MethodError(
+            f"{path}: {len(missing)} of {len(pairs)} pairs are not in it, so its swaps are of other pictures; the "
+            f"first is {line}"
+        )
 
-    Raises MethodError for a file that is no video.
+
+def in_all_videos(pairs: Pairs, data: Path | None, folders: Mapping[str, Path]) -> Pairs:
+    """The pairs whose frame every method's video has. Where a source's own video is shorter than its target, methods
+    that drive one by the other end there; such frames are left out for all methods, counted, and the method is named.
+
+    folders: of the methods' swaps, by name. Raises MethodError for a file that is no video, and for one that ends
+    more than `SLACK` frames before both of its originals: those frames are the method's to answer for.
     """
-    keep = np.ones(len(pairs), bool)
-    for folder in folders:
+    keep, notes = np.ones(len(pairs), bool), []
+    for name, folder in folders.items():
         lengths: dict[str, int | None] = {}
-        for i, (stem, slash, number) in enumerate(name.partition("/") for name in pairs.names):
+        short = np.zeros(len(pairs), bool)
+        for i, (stem, slash, number) in enumerate(label.partition("/") for label in pairs.names):
             if slash and stem not in lengths:
                 path = _video(folder, stem)
-                try:
-                    lengths[stem] = None if path is None else video_length(str(path))
-                except VideoError as error:
-                    raise MethodError(str(error)) from error
+                lengths[stem] = None if path is None else _length(path)
+                files = [pairs.gallery.names[ends[i]].partition("#")[0] for ends in (pairs.source, pairs.target)]
+                if path is not None and data is not None and all((data / file).is_file() for file in files):
+                    wanted, found = min(_length(data / file) for file in files), lengths[stem]
+                    if found is not None and found < wanted - SLACK:
+                        raise MethodError(f"{path}: found {found} frames; wanted {wanted}, as the shorter original has")
             length = lengths.get(stem)
-            keep[i] &= length is None or int(number) < length
-    if keep.all():
-        return pairs
+            short[i] = length is not None and int(number) >= length
+        if short.any():
+            notes.append(
+                f"{int(short.sum())} of {len(pairs)} frames are left out for every method: {name}'s videos end before."
+            )
+        keep &= ~short
     if not keep.any():
         raise MethodError("the swaps' videos end before the first frame; wanted videos as long as their targets")
-    return only(pairs, keep, f"{np.sum(~keep)} of {len(pairs)} frames are left out: some method's video is shorter.")
+    return only(pairs, keep, *notes) if notes else pairs
+
+
+SLACK = 5  # frames that cutting and coding may cost
+
+
+def _length(path: Path) -> int:
+    try:
+        return video_length(str(path))
+    except VideoError as error:
+        raise MethodError(str(error)) from error
 
 
 def _photo(folder: Path, name: str) -> Path | None:

@@ -134,40 +134,46 @@ def parameter_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n d"])
     return np.linalg.norm(a - b, axis=1)
 
 
-def identity_rank(
-    swap_emb: Float[np.ndarray, "n d"],
-    gallery_emb: Float[np.ndarray, "m d"],
-    true_index: Int[np.ndarray, " n"],
+def source_rank(
+    swaps: Float[np.ndarray, "n d"],
+    sources: Float[np.ndarray, "n d"],
+    gallery: Float[np.ndarray, "m d"],
+    own: Int[np.ndarray, " n"],
+    normalised: bool = True,
 ) -> Int[np.ndarray, " n"]:
-    """Place (1 = first) of the true identity when the gallery is ordered by cosine to each swap.
+    """Place (1 = first) of each swap's own source when people are ordered by cosine to the swap.
 
-    `gallery_emb` holds one embedding an identity and `true_index[i]` is the gallery row of swap i's source.
-    This is the ID retrieval of FaceShifter (Li et al. 2020, section 4.2), with ranks as in the cumulative
-    match curve of FERET (Phillips et al. 2000). Ties count against the swap: a collapsed embedder, for
-    which all faces are one, comes last and not first. Raises ValueError for unfit shapes, or indices
-    outside the gallery.
+    `gallery` holds one embedding a person; for swap i its row `own[i]` gives way to `sources[i]`, the very picture that
+    was swapped in (-1: the person has no row). This is the ID retrieval of FaceShifter (Li et al. 2020, section 4.2),
+    with ranks as in the cumulative match curve of FERET (Phillips et al. 2000). Ties count against the swap: a
+    collapsed embedder, for which all faces are one, comes last and not first. `normalised=False` orders by the dot
+    product, as some public code does. Raises ValueError for unfit shapes, or rows outside the gallery.
     """
-    swaps, gallery = unit_rows("swap_emb", swap_emb), unit_rows("gallery_emb", gallery_emb)
-    index = np.asarray(true_index)
-    if index.shape != swaps.shape[:1] or index.dtype.kind not in "iu":
-        raise ValueError(f"true_index must be {len(swaps)} integers, found {index.dtype}{list(index.shape)}")
-    if index.min() < 0 or index.max() >= len(gallery):
-        raise ValueError(f"true_index must lie in [0, {len(gallery)}), found {index.min()} to {index.max()}")
+    index = np.asarray(own)
+    if index.shape != (len(swaps),) or index.dtype.kind not in "iu":
+        raise ValueError(f"own must be {len(swaps)} integers, found {index.dtype}{list(index.shape)}")
+    if index.min() < -1 or index.max() >= len(gallery):
+        raise ValueError(f"own must lie in [-1, {len(gallery)}), found {index.min()} to {index.max()}")
+    brought = unit_rows if normalised else lambda _, rows: np.asarray(rows).astype(np.float64)
+    swaps, sources, gallery = (
+        brought(name, rows) for name, rows in (("swaps", swaps), ("sources", sources), ("gallery", gallery))
+    )
     ranks = []
     for start in range(0, len(swaps), _CHUNK):
         part = slice(start, start + _CHUNK)
         similarity = swaps[part] @ gallery.T
-        own = np.take_along_axis(similarity, index[part, None], axis=1)
-        # The true row equals itself, so counting >= gives 1 for a strict win and adds one for every tie.
-        ranks.append(np.sum(similarity >= own - TIE, axis=1))
+        similarity[index[part, None] == np.arange(len(gallery))] = -np.inf
+        true = np.sum(swaps[part] * sources[part], axis=1)
+        ranks.append(1 + np.sum(similarity >= true[:, None] - TIE, axis=1))
     return np.concatenate(ranks)
 
 
 def retrieved(rank: Int[np.ndarray, " n"], k: int = 1) -> Float[np.ndarray, " n"]:
-    """1 for each swap whose source is among the `k` nearest, else 0; `rank` is what `identity_rank` returns.
+    """1 for each swap whose source is among the `k` nearest, else 0; `rank` is what `source_rank` returns.
 
     Top-1 and Top-5 retrieval are the means of `retrieved(rank)` and `retrieved(rank, 5)`: one search serves every
-    k, and the values go into an interval. Raises ValueError for k < 1 or a rank below 1.
+    k, and the values go into an interval. Chance is k / m among m people. Raises ValueError for k < 1, or a rank
+    below 1.
     """
     rank = np.asarray(rank)
     if k < 1:
@@ -175,19 +181,6 @@ def retrieved(rank: Int[np.ndarray, " n"], k: int = 1) -> Float[np.ndarray, " n"
     if rank.min() < 1:
         raise ValueError(f"ranks start at 1, found {rank.min()} at {int(rank.argmin())}")
     return (rank <= k).astype(np.float64)
-
-
-def retrieval_accuracy(
-    swap_emb: Float[np.ndarray, "n d"],
-    gallery_emb: Float[np.ndarray, "m d"],
-    true_index: Int[np.ndarray, " n"],
-    k: int = 1,
-) -> float:
-    """Share of swaps whose source is among the `k` nearest of the gallery, in [0, 1]; chance is k / m.
-
-    For an interval, give `retrieved(identity_rank(...), k)` to `bootstrap_interval`. Raises as these two do.
-    """
-    return float(np.mean(retrieved(identity_rank(swap_emb, gallery_emb, true_index), k)))
 
 
 def rank1(embeddings: Float[np.ndarray, "n d"], labels: Shaped[np.ndarray, " n"]) -> float:
@@ -268,17 +261,16 @@ def tar_at_far(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m
 # --- pose and expression ----------------------------------------------------------------------------------
 
 
-def euler_rotations(degrees: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
-    """Rotation matrices of (yaw, pitch, roll) in degrees: `R = R_y(yaw) R_x(pitch) R_z(roll)`, acting on columns.
+def hopenet_rotations(degrees: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
+    """Rotation matrices of Hopenet's (yaw, pitch, roll) in degrees: `R = R_x(pitch) R_y(-yaw) R_z(roll)` on columns.
 
-    Intrinsic: yaw about y, then pitch about the turned x, then roll about the z turned by both. Positive angles
-    turn counter-clockwise seen from the axis' tip; what an estimator calls positive is for the caller to
-    settle. Raises ValueError for another shape or a number that is not finite.
+    So deep-head-pose's `draw_axis` draws the head's axes, in a picture with x to the right and y down. Raises
+    ValueError for another shape or a number that is not finite.
     """
     (degrees,) = _same_finite("angles [n, 3]", 2, degrees=degrees)
     if degrees.shape[1] != 3:
         raise ValueError(f"angles must be [n, 3] (yaw, pitch, roll), found shape {degrees.shape}")
-    return Rotation.from_euler("YXZ", degrees, degrees=True).as_matrix()
+    return Rotation.from_euler("XYZ", degrees[:, [1, 0, 2]] * (1, -1, 1), degrees=True).as_matrix()
 
 
 def geodesic_degrees(a: Float[np.ndarray, "n 3 3"], b: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, " n"]:

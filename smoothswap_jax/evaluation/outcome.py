@@ -40,7 +40,6 @@ class Result:
     scores: Mapping[str, Scores]
     measures: Sequence[Measure]
     judges: Sequence[Judge]
-    selves: frozenset[str]
     checks: Mapping[str, Sequence[Check]]
     distributions: Mapping[str, Mapping[str, float]]
     verification: Mapping[str, Mapping[str, float]]
@@ -72,17 +71,18 @@ def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more:
         "intervals over source people.",
         *pairs.notes,
     ]
-    if result.selves:
-        intro.append(
-            f"SELF-JUDGED: {', '.join(sorted(result.selves))} trained a method that it judges here; such scores say "
-            "nothing about identity."
-        )
+    intro += [
+        f"{judge.name}: it is {judge.self_judged}. Such scores say nothing about identity."
+        for judge in result.judges
+        if judge.self_judged
+    ]
     blocks: list[Block] = _tables(result)
     if any(result.distributions.values()):
         blocks.append(_distribution_table(result))
     groups = pairs.people[0]
-    if found := figures.trade_off_measures(result.measures):
-        blocks.append(figures.trade_off(result.scores, result.kinds, *found, groups))
+    measures = figures.trade_off_measures(result.measures)
+    if measures and (scatter := figures.trade_off(result.scores, result.kinds, *measures, groups)):
+        blocks.append(scatter)
     blocks += result.grids
     by = _order_of_pictures(result.measures)
     for method in result.methods.values():
@@ -94,7 +94,7 @@ def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more:
         intro,
         facts,
         blocks=blocks,
-        verdicts=verdicts(result.scores, result.measures, result.kinds),
+        verdicts=verdicts(result.scores, result.measures, result.kinds, result.checks),
     )
 
 
@@ -109,7 +109,7 @@ def _tables(result: Result) -> list[Block]:
     for kind, title in TABLES.items():
         for measure in result.measures:
             if measure.kind == kind:
-                named = f"{title} by {measure.name.split(':')[0]}" if kind == "identity" else title
+                named = f"{title} by {measure.judge}" if kind == "identity" else title
                 tables.setdefault(named, []).append(measure)
     return [_table(result, title, chosen) for title, chosen in tables.items()]
 
@@ -118,25 +118,27 @@ def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
     """Means with intervals, a row a method."""
     groups = result.pairs.people[0]
     mean = lambda values: scores.mean_interval(values, groups)
-    columns = ["method", *(_marked(m.name, result.selves) for m in chosen)]
-    better = {_marked(m.name, result.selves): m.better for m in chosen if m.better}
+    columns = ["method", *(m.name for m in chosen)]
+    better = {m.name: m.better for m in chosen if m.better}
     rows: list[list[Cell]] = [[name, *(mean(s[m.name]) for m in chosen)] for name, s in result.scores.items()]
-    if chosen[0].kind == "truth":
+    caption = ""
+    copied = result.scores["copy target"].get("error to the true swap")
+    if chosen[0].kind == "truth" and copied is not None and (wrong := copied > 0).any():
         # Pairs that are hard for both cancel in this ratio.
         columns.insert(2, "error / copy target")
         better["error / copy target"] = "lower"
-        copied = result.scores["copy target"]["error to the true swap"]
+        if not wrong.all():
+            caption = f"The ratio leaves out {np.sum(~wrong)} pairs whose target is the true swap itself."
         for row, values in zip(rows, result.scores.values(), strict=True):
-            error = values["error to the true swap"]
-            alone = len(set(groups)) == 1  # one person has no interval
-            ratio = ratio_of_means_interval(error, copied, groups=groups) if not alone else error.mean() / copied.mean()
-            row.insert(2, ratio)
+            row.insert(2, _ratio(values["error to the true swap"][wrong], copied[wrong], groups[wrong]))
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
-    return Table(title, columns, rows, better=better, baselines=baselines)
+    return Table(title, columns, rows, caption, better=better, baselines=baselines)
 
 
-def _marked(name: str, selves: frozenset[str]) -> str:
-    return f"{name} (SELF-JUDGED)" if name.split(":")[0] in selves else name
+def _ratio(error: np.ndarray, copied: np.ndarray, groups: np.ndarray) -> Cell:
+    if len(set(groups)) == 1:  # one person has no interval
+        return float(error.mean() / copied.mean())
+    return ratio_of_means_interval(error, copied, groups=groups)
 
 
 def _distribution_table(result: Result) -> Table:
@@ -146,7 +148,7 @@ def _distribution_table(result: Result) -> Table:
     caption = (
         f"Against the {len(set(result.pairs.target))} targets. Of few pictures the Frechet distance is biased upward: "
         "compare it only between methods of this table. Both compare swaps with the pictures they are made from, "
-        "which favours changing little."
+        "which favours changing little: the unchanged target has the best value, below 0 in KID."
     )
     return Table("Distribution", ["method", *columns], rows, caption, dict.fromkeys(columns, "lower"),
                  baselines=baselines)  # fmt: skip
@@ -158,10 +160,13 @@ def _checks_table(result: Result) -> Table:
         for name, checks in result.checks.items()
         for check in checks
     ]
-    first = next(iter(result.scores.values()))
-    for name in (name for name, values in first.items() if np.isnan(values).any()):
-        count = int(np.isnan(first[name]).sum())
-        rows.append(["data", name, f"{count} targets show the judge nothing; left out for every method", "counted"])
+    for name, values in result.scores["copy target"].items():
+        if count := int(np.isnan(values).sum()):
+            rows.append(
+                ["data", name, f"{count} originals show the judge nothing; left out for every method", "counted"]
+            )
+    if result.pairs.known_points:
+        rows.append(["data", "faces found", "not searched for: where the faces are is known", "counted"])
     left_out = result.pairs.gallery.left_out
     rows += [["data", "left out", f"{name}: {reason}", "counted"] for name, reason in list(left_out.items())[:10]]
     if len(left_out) > 10:
@@ -171,8 +176,8 @@ def _checks_table(result: Result) -> Table:
 
 def _judge_tables(result: Result) -> list[Block]:
     blocks: list[Block] = []
-    if result.verification:
-        columns = list(dict.fromkeys(key for values in result.verification.values() for key in values))
+    columns = list(dict.fromkeys(key for values in result.verification.values() for key in values))
+    if columns:
         rows: list[list[Cell]] = [
             [name, *(values.get(column) for column in columns)] for name, values in result.verification.items()
         ]
@@ -180,6 +185,8 @@ def _judge_tables(result: Result) -> list[Block]:
             "How well each identity judge tells the people of this very data apart, on their original pictures. One "
             "that cannot do that says little about swaps of them."
         )
+        if "ROC AUC" not in columns:
+            caption += " Here that cannot be told: nobody is shown in two independent pictures."
         blocks.append(Table("What the judges are worth here", ["judge", *columns], rows, caption))
     if result.judges:
         keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")
@@ -236,7 +243,7 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
             {
                 "name": judge.name,
                 "role": judge.role,
-                "self_judged": judge.name in result.selves,
+                "self_judged": bool(judge.self_judged),
                 "facts": dict(judge.facts),
                 "verification": dict(result.verification.get(judge.name, {})),
             }

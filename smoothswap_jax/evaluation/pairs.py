@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import io
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,8 @@ from jaxtyping import Bool, Int
 from smoothswap_jax.evaluation.galleries import Gallery
 
 PAIRS, SCORES = "pairs.csv", "scores.csv"
-COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person")
+COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person",
+           "source_sha256", "target_sha256", "truth_sha256")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,15 @@ class Pairs:
         return people[self.source], people[self.target]
 
 
-def only(pairs: Pairs, keep: Bool[np.ndarray, "n"], note: str) -> Pairs:
-    """Some of the pairs, with a note that says why."""
+def only(pairs: Pairs, keep: Bool[np.ndarray, "n"], *notes: str) -> Pairs:
+    """Some of the pairs, with notes that say why."""
     return dataclasses.replace(
         pairs,
         names=tuple(name for name, kept in zip(pairs.names, keep, strict=True) if kept),
         source=pairs.source[keep],
         target=pairs.target[keep],
         truth=None if pairs.truth is None else pairs.truth[keep],
-        notes=(*pairs.notes, note),
+        notes=(*pairs.notes, *notes),
     )
 
 
@@ -58,13 +60,30 @@ def manifest(pairs: Pairs) -> bytes:
     names = pairs.gallery.names
     truth = [""] * len(pairs) if pairs.truth is None else [names[row] for row in pairs.truth]
     ends = [[names[row] for row in rows] for rows in (pairs.source, pairs.target)]
-    writer.writerows(zip(pairs.names, *ends, truth, *pairs.people, strict=True))
+    contents = [_contents(pairs.gallery, rows) for rows in (pairs.source, pairs.target)]
+    true = [""] * len(pairs) if pairs.truth is None else _contents(pairs.gallery, pairs.truth)
+    writer.writerows(zip(pairs.names, *ends, truth, *pairs.people, *contents, true, strict=True))
     return file.getvalue().encode("utf-8", "surrogateescape")
 
 
+def _contents(gallery: Gallery, rows: Int[np.ndarray, "n"]) -> list[str]:
+    known = {int(row): gallery.content(int(row)) for row in np.unique(rows)}
+    return [known[int(row)] for row in rows]
+
+
 def manifest_digest(pairs: Pairs) -> str:
-    """SHA-256 of the manifest: two evaluations with the same one judged the same swaps."""
-    return hashlib.sha256(manifest(pairs)).hexdigest()
+    """SHA-256 of the manifest, with its contents, and of how the faces were made: two evaluations with the same one
+    judged swaps of the same pictures. The name of the data's folder does not count."""
+    gallery = pairs.gallery
+    facts = {key: value for key, value in gallery.facts.items() if key != "data"} | {"size": str(gallery.size)}
+    return hashlib.sha256(manifest(pairs) + json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def names_by_content(gallery: Gallery, source: Int[np.ndarray, "n"], target: Int[np.ndarray, "n"]) -> tuple[str, ...]:
+    """Names for pairs that have none of their own: they follow from the two pictures, so that no swap is taken for one
+    of other pictures when the data change."""
+    ends = zip(_contents(gallery, source), _contents(gallery, target), strict=True)
+    return tuple(hashlib.sha256("".join(end).encode()).hexdigest()[:12] for end in ends)
 
 
 def by_hash(names: list[str], count: int) -> list[int]:

@@ -4,6 +4,7 @@ A change of what a protocol does is a new version: a score means something only 
 What is measured does not depend on the protocol but on the judges (`scores.py`), and is named in every report.
 """
 
+import dataclasses
 import itertools
 import json
 import os
@@ -29,7 +30,7 @@ from smoothswap_jax.evaluation.galleries import (
     from_pictures,
     from_prepared,
 )
-from smoothswap_jax.evaluation.pairs import Pairs, by_hash
+from smoothswap_jax.evaluation.pairs import Pairs, by_hash, names_by_content
 from smoothswap_jax.stages import different_people
 
 
@@ -38,8 +39,8 @@ class Request:
     """What a protocol makes its pairs from.
 
     size: of the aligned faces, pixels; None: that of a set of aligned faces, else 256. world: the `data` fields of the
-    synthetic world. trained_on: people who must not be judged, because the method was trained on them. compression: of
-    FaceForensics++'s videos.
+    synthetic world. trained_on: people who must not be judged, because the method was trained on them. compression,
+    split: of FaceForensics++'s videos and pairs.
     """
 
     data: Path | None
@@ -48,6 +49,7 @@ class Request:
     world: Mapping[str, Any] | None = None
     trained_on: Collection[str] = ()
     compression: str = "c23"
+    split: str = "all"
     progress: Progress | None = None
 
 
@@ -85,7 +87,7 @@ def _synthetic(request: Request) -> Pairs:
     people, photos = world["held_out_people"], world["photos"]
     factors = faces_lib.synthetic_factors("test", people, photos, world["seed"], world["spread"])
     labels = np.repeat(np.arange(people), photos)
-    source, target = _drawn(labels, SYNTHETIC_PAIRS)
+    source, target = drawn_pairs(labels, SYNTHETIC_PAIRS)
     if not len(source):
         raise ProtocolError(f"the synthetic world has {people} held-out people; wanted at least 2")
     pick = lambda rows: synthetic.Factors(*(f[rows] for f in factors))
@@ -95,33 +97,30 @@ def _synthetic(request: Request) -> Pairs:
     size = request.size or SIZE
     images = faces_lib.to_uint8(faces_lib.render_many(everyone, size))
     points = np.asarray(synthetic.landmarks(*everyone[:3], size=size)) - 0.5
-    n = len(source)
-    name = lambda kind, person, i: f"{kind}/{i:04d} person {person:03d}"
-    names = [
-        *(name("source", labels[s], i) for i, s in enumerate(source)),
-        *(name("target", labels[t], i) for i, t in enumerate(target)),
-        *(name("truth", labels[s], i) for i, s in enumerate(source)),
-    ]
     persons = [f"synthetic {labels[row]:03d}" for row in (*source, *target, *source)]
     facts = {"data": "the synthetic world", **{key: str(value) for key, value in world.items()}}
-    gallery = from_arrays(images, names, persons, points, **facts)
-    rows, notes = np.arange(n), _fewer(n, SYNTHETIC_PAIRS)
-    return Pairs(gallery, tuple(f"{i:04d}" for i in rows), rows, rows + n, rows + 2 * n, known_points=True, notes=notes)
+    rows, n = np.arange(len(source)), len(source)
+    gallery = from_arrays(images, [str(i) for i in range(3 * n)], persons, points, **facts)
+    pairs = names_by_content(gallery, rows, rows + n)
+    names = tuple(f"{kind}/{pair}" for kind in ("source", "target", "truth") for pair in pairs)
+    gallery = dataclasses.replace(gallery, names=names)
+    notes = _fewer(n, SYNTHETIC_PAIRS)
+    return Pairs(gallery, pairs, rows, rows + n, rows + 2 * n, known_points=True, notes=notes)
 
 
-def _drawn(labels: Int[np.ndarray, "n"], count: int, once: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `count` rows of sources and targets of different people, no pair twice; `once`: no source or target twice.
+def drawn_pairs(labels: Int[np.ndarray, "n"], count: int, once: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `count` rows of sources and targets of different people, no pair twice; `once`: nobody in two pairs.
 
     A pair that is judged twice tells nothing new, and would make the intervals too narrow.
     """
     drawn = np.stack(different_people(labels, 4 * count), axis=1)
-    seen: tuple[set[int], set[int]] = (set(), set())
+    seen: set[int] = set()
     pairs: dict[tuple[int, int], None] = {}
     for source, target in drawn.tolist():
-        if not (once and (source in seen[0] or target in seen[1])):
+        people = {int(labels[source]), int(labels[target])}
+        if not (once and seen & people):
             pairs[source, target] = None
-            seen[0].add(source)
-            seen[1].add(target)
+            seen |= people
     rows = np.array(list(pairs)[:count], np.int64).reshape(-1, 2)
     return rows[:, 0], rows[:, 1]
 
@@ -188,8 +187,8 @@ def _left_out_people(people: list[str], judged: list[str], root: Path) -> tuple[
     if len(judged) == len(people):
         return ()
     return (
-        f"{len(people) - len(judged)} of {len(people)} people are left out because the method was trained on them; all "
-        f"pairs are of the other {len(judged)}.",
+        f"{len(people) - len(judged)} of {len(people)} people are left out because the method was trained on people of "
+        f"these names; all pairs are of the other {len(judged)}.",
     )
 
 
@@ -202,9 +201,14 @@ def _random_pairs(count: int, request: Request, once: bool = False) -> Pairs:
     people, labels = np.unique(np.array(gallery.people)[judged], return_inverse=True)
     if len(people) < 2:
         raise ProtocolError(f"{request.data}: found {len(people)} people to judge; wanted at least 2")
-    source, target = _drawn(labels, count, once)
-    names = tuple(f"{i:04d}" for i in range(len(source)))
-    return Pairs(gallery, names, judged[source], judged[target], notes=_fewer(len(source), count))
+    source, target = drawn_pairs(labels, count, once)
+    source, target = judged[source], judged[target]
+    # Copies of one photo under two names would be judged twice.
+    row_of: dict[str, int] = {}
+    for row, name in enumerate(names_by_content(gallery, source, target)):
+        row_of.setdefault(name, row)
+    rows = list(row_of.values())
+    return Pairs(gallery, tuple(row_of), source[rows], target[rows], notes=_fewer(len(rows), count))
 
 
 def _aligned(request: Request) -> Gallery:
@@ -225,7 +229,8 @@ def _faceforensics(request: Request) -> Pairs:
     place = f"original_sequences/youtube/{request.compression}/videos"
     if not (root / place).is_dir():
         raise ProtocolError(f"{root}: found no {place}/; wanted FaceForensics++ as its script downloads it")
-    official = official_pairs(root)
+    official, listed = official_pairs(root, request.split)
+    person_of, told = _youtube_people(root)
     seen = lambda name: any(f"youtube/{number}" in request.trained_on for number in name.split("_"))
     names = [name for name in official if not seen(name)]
     if not names:
@@ -237,55 +242,103 @@ def _faceforensics(request: Request) -> Pairs:
         try:
             frames = frame_numbers(str(root / file), FRAMES)
         except VideoError as error:
-            faults[file] = str(error)
+            faults[file] = str(error).removeprefix(f"{root / file}: ")
             continue
-        wanted += [Picture(file, f"youtube/{number}", frame) for frame in frames]
-    if faults:
-        raise ProtocolError(f"{len(faults)} of {len(sequences)} videos cannot be used: {next(iter(faults.values()))}")
+        wanted += [Picture(file, person_of.get(number, f"youtube/{number}"), frame) for frame in frames]
+    if not wanted:
+        raise ProtocolError(
+            f"{root}: no video can be used; the first, {sequences[0]}: {faults[f'{place}/{sequences[0]}.mp4']}"
+        )
     gallery = from_pictures(root, wanted, request.size or SIZE, request.cache, request.progress)
+    facts = {**gallery.facts, "compression": request.compression, "split": request.split, "pairs listed by": listed,
+             "people": told}  # fmt: skip
+    gallery = dataclasses.replace(gallery, facts=facts, left_out={**faults, **gallery.left_out})
     rows: dict[str, list[int]] = {}
-    for row, person in enumerate(gallery.people):
-        rows.setdefault(person.removeprefix("youtube/"), []).append(row)
+    for row, file in enumerate(gallery.takes):
+        rows.setdefault(Path(file).stem, []).append(row)
     triples = []
     for name in names:
         target, source = name.split("_")
         if target in rows and source in rows:
-            # The source is the first of its frames that shows a face, as in ReliableSwap's evaluation.
             triples += [
                 (f"{name}/{gallery.names[row].rpartition('#')[2]}", rows[source][0], row) for row in rows[target]
             ]
     if not triples:
         raise ProtocolError(f"{root}: found no pair of videos whose faces are found")
     labels, source_rows, target_rows = zip(*triples, strict=True)
-    faceless = len(names) - len({label.split("/")[0] for label in labels})
-    notes = [f"{faceless} of {len(names)} pairs are left out: no face in any frame."] if faceless else []
+    lost = len(names) - len({label.split("/")[0] for label in labels})
+    notes = [
+        f"Pairs of split {request.split!r}, listed by {listed}; {told}.",
+        *(
+            [f"{lost} of {len(names)} pairs are left out: one of their videos cannot be read or shows no face."]
+            * (lost > 0)
+        ),
+    ]
     if known := len(official) - len(names):
         notes.append(f"{known} of {len(official)} pairs are left out because the method was trained on their people.")
     return Pairs(gallery, labels, np.array(source_rows), np.array(target_rows), notes=tuple(notes))
 
 
-def official_pairs(root: Path) -> list[str]:
-    """The pairs <target>_<source> of FaceForensics++: both directions of splits/*.json, else the names of the videos
-    in manipulated_sequences/. Raises ProtocolError where there is neither."""
+SPLITS = ("train", "val", "test")
+
+
+def official_pairs(root: Path, split: str = "all") -> tuple[list[str], str]:
+    """The pairs <target>_<source> of FaceForensics++, and what lists them: both directions of splits/<split>.json or,
+    for 'all' where none of the three lists is there, the names of the videos in manipulated_sequences/.
+
+    Raises ProtocolError for another split, where a list is missing, and where there is nothing.
+    """
+    if split not in (*SPLITS, "all"):
+        raise ProtocolError(f"--split={split}: wanted all, {', '.join(SPLITS)}")
+    wanted = SPLITS if split == "all" else (split,)
+    found = {
+        one: path
+        for one in SPLITS
+        for path in (root / f"{one}.json", root / "splits" / f"{one}.json")
+        if path.is_file()
+    }
+    if missing := [one for one in wanted if one not in found]:
+        stems = {path.stem for path in root.glob("manipulated_sequences/*/*/videos/*_*.mp4")}
+        videos = sorted(stem for stem in stems if all(part.isdigit() for part in stem.split("_")))
+        if found or split != "all" or not videos:
+            raise ProtocolError(
+                f"{root}: found no splits/{missing[0]}.json; wanted the lists of FaceForensics++'s repository "
+                "(dataset/splits), or --split=all and the videos of a method in manipulated_sequences/"
+            )
+        return videos, f"the {len(videos)} names of videos in manipulated_sequences"
     pairs: set[str] = set()
-    for path in sorted([*root.glob("splits/*.json"), *root.glob("*.json")]):
-        if path.stem not in ("train", "val", "test"):
-            continue
+    for one in wanted:
         try:
-            for a, b in json.loads(path.read_text(encoding="utf-8")):
+            for a, b in json.loads(found[one].read_text(encoding="utf-8")):
                 if not (a.isdigit() and b.isdigit()):
                     raise ValueError(f"{[a, b]}")
                 pairs |= {f"{a}_{b}", f"{b}_{a}"}
         except (ValueError, TypeError, AttributeError) as error:
-            raise ProtocolError(f'{path}: found {error}; wanted a list of pairs such as ["071", "054"]') from error
-    if not pairs:
-        videos = root.glob("manipulated_sequences/*/*/videos/*_*.mp4")
-        pairs = {path.stem for path in videos if all(part.isdigit() for part in path.stem.split("_"))}
-    if not pairs:
-        raise ProtocolError(
-            f"{root}: found neither splits/test.json nor manipulated_sequences/<method>/...; wanted one of them"
+            raise ProtocolError(
+                f'{found[one]}: found {error}; wanted a list of pairs such as ["071", "054"]'
+            ) from error
+    return sorted(pairs), ", ".join(f"{one}.json" for one in wanted)
+
+
+def _youtube_people(root: Path) -> tuple[dict[str, str], str]:
+    """The YouTube video of each sequence, by conversion_dict.json: several sequences can show one person."""
+    path = next(
+        (path for path in (root / "conversion_dict.json", root / "splits" / "conversion_dict.json") if path.is_file()),
+        None,
+    )
+    if path is None:
+        return (
+            {},
+            "each sequence counts as a person (no conversion_dict.json, by which 23 of 1000 share a YouTube video)",
         )
-    return sorted(pairs)
+    try:
+        videos = {
+            number: f"youtube/{name.rsplit(' ', 1)[0]}"
+            for number, name in json.loads(path.read_text(encoding="utf-8")).items()
+        }
+    except (ValueError, AttributeError) as error:
+        raise ProtocolError(f'{path}: found {error}; wanted names such as {{"000": "--b1Ua-kWJE 0"}}') from error
+    return videos, "people are YouTube videos, by conversion_dict.json"
 
 
 def _folder(request: Request) -> Path:
@@ -321,8 +374,8 @@ PROTOCOLS = {
             _own_photos,
         ),
         Protocol(
-            "ffhq", 1,
-            "1000 sources into 1000 targets, drawn without replacement from the test split (of FFHQ: ids 63000-69999).",
+            "ffhq", 2,
+            "1000 sources into 1000 targets of the test split (of FFHQ: ids 63000-69999); nobody is in two pairs.",
             lambda request: _random_pairs(1000, request, once=True),
         ),
         Protocol(
@@ -331,7 +384,7 @@ PROTOCOLS = {
             lambda request: _random_pairs(256, request),
         ),
         Protocol(
-            "faceforensics", 1,
+            "faceforensics", 2,
             f"The official pairs of FaceForensics++ (videos <target>_<source>), {FRAMES} evenly spaced frames of each "
             "target video, the source being the first such frame of its own video that shows a face.",
             _faceforensics,
@@ -344,7 +397,8 @@ def find_protocol(title: str) -> Protocol:
     """The protocol 'name' or 'name@version'. Raises ProtocolError, which lists what there is."""
     name, at, version = title.partition("@")
     if name not in PROTOCOLS:
-        raise ProtocolError(f"protocol {title!r}: wanted one of {', '.join(p.title for p in PROTOCOLS.values())}")
+        known = ", ".join(p.title for p in PROTOCOLS.values())
+        raise ProtocolError(f"protocol {title!r}: wanted one of {known}, or smoothness of embedders")
     found = PROTOCOLS[name]
     if at and version != str(found.version):
         raise ProtocolError(f"protocol {title!r}: this package has version {found.version} of {name} only")

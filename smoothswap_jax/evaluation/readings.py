@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from smoothswap_jax.data.detect import detect_faces
+from smoothswap_jax.data.detect import detect_faces, detector_facts
 from smoothswap_jax.data.preparation.crops import resized
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation.judges import Judge
@@ -34,6 +34,11 @@ class Readings:
         return Readings(self.points[rows], self.found[rows], {k: v[rows] for k, v in self.features.items()})
 
 
+def unseen(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, "n"]:
+    """Faces in which a judge sees nothing: its features are not finite, or all zero."""
+    return ~np.isfinite(features).all(axis=1) | ~features.any(axis=1)
+
+
 def read_faces(
     read: Read,
     count: int,
@@ -42,30 +47,35 @@ def read_faces(
     expected: Points,
     known: bool = False,
     targets: Points | None = None,
+    against: Read | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Readings:
     """The readings of `count` faces that `read` gives by position.
 
     Every face is searched for in its own pixels, originals and swaps alike. Where none is found the judges see the
     region around `expected`. known: `expected` are the faces' points and nothing is searched. targets: for swaps, their
-    targets' points, for judges whose convention is to align by them.
+    targets' points, for judges whose convention is to align by them. against: the picture by position that perceptual
+    judges compare with, whose feature is the distance; without it they are not asked.
     """
     points, found = np.array(expected, np.float64), np.ones(count, bool)
-    rows: dict[str, list[np.ndarray]] = {judge.name: [] for judge in judges if judge.measure}
+    asked = [judge for judge in judges if judge.measure or (judge.compare and against)]
+    rows: dict[str, list[np.ndarray]] = {judge.name: [] for judge in asked}
+    search = "" if known else f"five points by yunet/1 {detector_facts('yunet')['sha256']}"
     for chunk in chunks(count):
         images = read(chunk)
         if not known:
-            seen = _cached(
-                cache, "five points by yunet/1", images, [b""] * len(images), lambda m, i=images: _seen(i[m])
-            )
+            seen = _cached(cache, search, images, [b""] * len(images), lambda m, i=images: _seen(i[m]))
             found[chunk] = np.isfinite(seen).all(axis=(1, 2))
             points[chunk] = np.where(found[chunk][:, None, None], seen, expected[chunk])
-        for judge in judges:
-            if judge.measure is None:
-                continue
-            own = (targets if targets is not None and judge.points == "target" else points)[chunk]
-            measured = lambda m, i=images, p=own, measure=judge.measure: measure(i[m], p[m])
-            rows[judge.name].append(_cached(cache, judge.key, images, list(own), measured))
+        for judge in asked:
+            if judge.measure is not None:
+                beside = (targets if targets is not None and judge.points == "target" else points)[chunk]
+                compute = lambda m, i=images, b=beside, measure=judge.measure: measure(i[m], b[m])
+            else:
+                assert judge.compare is not None and against is not None
+                beside = against(chunk)
+                compute = lambda m, i=images, b=beside, compare=judge.compare: compare(i[m], b[m])[:, None]
+            rows[judge.name].append(_cached(cache, judge.key, images, list(beside), compute))
         if progress:
             progress(int(chunk[-1]) + 1, count)
     return Readings(points, found, {name: np.concatenate(parts) for name, parts in rows.items()})

@@ -1,10 +1,11 @@
 """From readings to scores, one a pair: which numbers there are, what they mean, and what a failure costs.
 
-A swap in which no face is found, though its target shows one, is a failure. It is not left out: it counts as a miss in
-retrieval and gets the `FAILED` value of the other measures, so that a method cannot gain by swaps that are no faces.
+A failure is a swap in which no face is found, or in which a judge sees nothing, though its target shows one. It is
+never left out: in each measure it takes what the judge reads or what a copy that is useless in it has (the unchanged
+target in measures of identity, the unchanged source in the others), whichever is worse. So nobody gains by failing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,34 +20,37 @@ from smoothswap_jax.evaluation.judge_factors import group_distance, label
 from smoothswap_jax.evaluation.judges import Judge, split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.readings import Readings
+from smoothswap_jax.evaluation.readings import Readings, unseen
 from smoothswap_jax.models.deep3d import split_coefficients
 from smoothswap_jax.models.hopenet import pose_degrees
 
-FAILED = {"cosine": 0.0, "distance": 2.0**0.5, "pose": 90.0, "landmarks": 0.5, "blendshapes": 3.0}
-"""What a failure counts: strangers' cosine and distance, a head turned away (degrees), points half the distance of the
-eyes astray, and about twice the blendshape distance between a neutral and a laughing face."""
 MAX_PSNR = 100.0
 """Equal pictures have an infinite ratio; a hundred decibels are far beyond what 8 bits can tell."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number a pair. kind: identity, attributes, pixels or truth. better: 'higher', 'lower' or '' for neither."""
+    """A number a pair. kind: identity, attributes, pixels or truth. better: 'higher', 'lower' or '' for neither.
+    judge: whose number it is; '' for those of pixels. to: which original a judge compares with, source, target or
+    truth."""
 
     name: str
     kind: str
     better: str
     about: str
+    judge: str = ""
+    to: str = ""
 
 
 Scores = dict[str, Float[np.ndarray, "n"]]
 """Of each pair, by measure; NaN where the pair's target cannot be measured, which is the same for all methods."""
+Scored = list[tuple[Measure, Float[np.ndarray, "n"]]]
 
 
 def mean(values: Float[np.ndarray, "n"]) -> float:
-    """Over the pairs that can be measured."""
-    return float(np.nanmean(values))
+    """Over the pairs that can be measured; NaN where there is none."""
+    seen = values[np.isfinite(values)]
+    return float(seen.mean()) if len(seen) else float("nan")
 
 
 def mean_interval(values: Float[np.ndarray, "n"], groups: Shaped[np.ndarray, "n"]) -> Interval | float | None:
@@ -67,144 +71,171 @@ def score(
     readings: of the method's pictures, one a pair. originals: of all faces of the gallery, by row.
     """
     failed = ~readings.found & originals.found[pairs.target]
-    parts = [_pixels(method, pairs)]
+    measured = _pixels(method, pairs)
     for judge in judges:
         if judge.role == "perceptual":
-            parts.append(_perceptual(judge, method, pairs))
-            continue
-        swaps, known = readings.features[judge.name], originals.features[judge.name]
-        scorer = SCORERS.get(judge.role)
-        if scorer is not None:
-            parts.append(scorer(judge, swaps, known, pairs, failed))
-    parts.append([(Measure("no face found", "attributes", "lower", FAILURE_NOTE), failed.astype(np.float64))])
-    measured = [entry for part in parts for entry in part]
+            measured += _perceptual(judge, readings, pairs)
+        elif judge.role in SCORERS:
+            measured += _judged(judge, readings.features[judge.name], originals.features[judge.name], pairs, failed)
+    if not pairs.known_points:
+        measured.append((Measure("no face found", "attributes", "lower", FAILURE_NOTE), failed.astype(np.float64)))
     return {measure.name: values for measure, values in measured}, [measure for measure, _ in measured]
 
 
 FAILURE_NOTE = (
-    "Share of swaps in which no face is found though the target shows one. They are not left out: retrieval counts a "
-    "miss, and the other measures take " + ", ".join(f"{name} {value:.3g}" for name, value in FAILED.items()) + "."
+    "Share of swaps in which no face is found though the target shows one. They are not left out: in the measures of "
+    "identity, pose, expression and shape they count what the judge reads or, if that is worse, what an unchanged "
+    "target (in identity) or source (in the others) has. Pixels and perceptual distances are measured as they are."
 )
-Scored = list[tuple[Measure, Float[np.ndarray, "n"]]]
+
+
+def _judged(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray, "n"]) -> Scored:
+    """A judge's measures, failures included. Pairs whose originals show it nothing have NaN, for every method."""
+    scorer = SCORERS[judge.role]
+    blank = lambda features: np.where(unseen(features)[:, None], np.nan, features)
+    failed = failed | unseen(swaps)
+    swaps, known = blank(swaps), blank(known)
+    copies = {"identity": scorer(judge, known[pairs.target], known, pairs),
+              "attributes": scorer(judge, known[pairs.source], known, pairs)}  # fmt: skip
+    scored = []
+    for i, (measure, values) in enumerate(scorer(judge, swaps, known, pairs)):
+        _, useless = copies[measure.kind][i]
+        if measure.better:
+            worse, worst = (np.fmax, np.nanmax) if measure.better == "lower" else (np.fmin, np.nanmin)
+            seen = np.isfinite(useless)
+            # A judge may see nothing in the copy either: then the worst copy stands for it.
+            floor = np.where(seen, useless, worst(useless[seen])) if seen.any() else useless
+            values = np.where(failed, worse(values, floor), values)
+        ends = {"source": pairs.source, "target": pairs.target, "truth": pairs.truth}[measure.to]
+        scored.append((measure, np.where(np.isfinite(known[ends]).all(axis=1), values, np.nan)))
+    return scored
+
+
+def _rows(function: Callable[..., np.ndarray], *parts: np.ndarray) -> Float[np.ndarray, "n"]:
+    """`function` of the rows in which all parts are finite, NaN in the others."""
+    seen = np.all([np.isfinite(part).reshape(len(part), -1).all(axis=1) for part in parts], axis=0)
+    values = np.full(len(seen), np.nan)
+    if seen.any():
+        values[seen] = function(*(part[seen] for part in parts))
+    return values
 
 
 # --- identity -----------------------------------------------------------------------------------------------------
 
 
-def _identity(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray, "n"]) -> Scored:
-    name = judge.name
-    to_source = metrics.cosine(swaps, known[pairs.source])
-    to_target = metrics.cosine(swaps, known[pairs.target])
-    # One picture a source person; the swap's own source is that picture wherever each person is a source once.
-    gallery_people, first = np.unique(pairs.people[0], return_index=True)
-    true = np.searchsorted(gallery_people, pairs.people[0])
-    rank = identity_ranks(swaps, known[pairs.source[first]], true, judge.identity.normalised)
-    m = len(gallery_people)
-    rank = np.where(failed, m + 1, rank)
-    scored: Scored = [
-        (Measure(f"{name}: cosine to source", "identity", "higher", "cosine of embeddings"),
-         np.where(failed, FAILED["cosine"], to_source)),
-        (Measure(f"{name}: cosine to target", "identity", "", "cosine of embeddings; an unchanged target has 1"),
-         np.where(failed, FAILED["cosine"], to_target)),
+def _identity(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
+    made = _maker(judge, "identity")
+    source, target = known[pairs.source], known[pairs.target]
+    scored = [
+        made("cosine to source", "higher", "cosine of embeddings", _rows(metrics.cosine, swaps, source)),
+        made("cosine to target", "", "cosine of embeddings; an unchanged target has 1",
+             _rows(metrics.cosine, swaps, target), to="target"),
     ]  # fmt: skip
     if judge.distance:
-        away = np.where(failed, FAILED["distance"], metrics.distance(swaps, known[pairs.source]))
         about = "Euclidean distance of unit embeddings"
-        scored.append((Measure(f"{name}: distance to source", "identity", "lower", about), away))
+        scored.append(made("distance to source", "lower", about, _rows(metrics.distance, swaps, source)))
+    # Beside a pair's own source stands one picture of every other source person.
+    others, first = np.unique(pairs.people[0], return_index=True)
+    gallery = known[pairs.source[first]]
+    shown = np.isfinite(gallery).all(axis=1)
+    row_of = {person: row for row, person in enumerate(others[shown])}
+    own = np.array([row_of.get(person, -1) for person in pairs.people[0]])
+    rank = lambda swap, source, own: metrics.source_rank(swap, source, gallery[shown], own, judge.identity.normalised)
+    place, m = _rows(rank, swaps, source, own), len(others)
     for k in (1, 5):
         if m > k:
-            about = f"the source is among the {k} nearest of {m} source people; chance is {k / m:.3f}"
-            scored.append((Measure(f"{name}: top-{k}", "identity", "higher", about), metrics.retrieved(rank, k)))
+            near = "nearest" if k == 1 else f"among the {k} nearest"
+            about = (
+                f"the source is {near}, beside a picture of each of the {m - 1} other source people; somebody else's "
+                f"face has {k / m:.3f} by chance, an unchanged target whose person is a source too about 0"
+            )
+            scored.append(made(f"top-{k}", "higher", about, _rows(lambda x, k=k: metrics.retrieved(x, k), place)))
     return scored
 
 
-def identity_ranks(swaps, gallery, true, normalised: bool) -> np.ndarray:
-    """Places of the true rows by cosine, or by the dot product (a convention in public use); ties count against."""
-    if normalised:
-        return metrics.identity_rank(swaps, gallery, true)
-    similarity = swaps.astype(np.float64) @ gallery.astype(np.float64).T
-    own = np.take_along_axis(similarity, true[:, None], axis=1)
-    return np.sum(similarity >= own, axis=1)
+def _maker(judge: Judge, kind: str):
+    """Makes the judge's measures: (name, better, about, values) to a measure and its values."""
+
+    def made(name: str, better: str, about: str, values: np.ndarray, kind: str = kind, to: str = "source"):
+        return Measure(f"{judge.name}: {name}", kind, better, about, judge.name, to), values
+
+    return made
 
 
 # --- expression, pose, shape --------------------------------------------------------------------------------------
 
 
-def _coefficients(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
-    """Of Deep3DFaceRecon: it always answers, so a failure is judged by what it answers."""
-    del failed
+def _coefficients(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
+    """Of Deep3DFaceRecon."""
     fields = {"shape": "identity", "expression": "expression", "pose": "angle"}
-    ends = {"shape": pairs.source, "expression": pairs.target, "pose": pairs.target}
     units = {"shape": "to the source", "expression": "to the target", "pose": "to the target, radians"}
     mine, theirs = split_coefficients(swaps), split_coefficients(known)
     part_of = lambda coefficients, part: np.asarray(getattr(coefficients, fields[part]))
-    return [
-        (
-            Measure(f"{judge.name}: {part}", "identity" if part == "shape" else "attributes", "lower",
-                    f"L2 distance of the 3-D face model's {part} parameters {units[part]}"),
-            metrics.parameter_distance(part_of(mine, part), part_of(theirs, part)[ends[part]]),
+    made, scored = _maker(judge, "attributes"), []
+    for part in fields:
+        about = f"L2 distance of the 3-D face model's {part} parameters {units[part]}"
+        kind, to, ends = (
+            ("identity", "source", pairs.source) if part == "shape" else ("attributes", "target", pairs.target)
         )
-        for part in fields
-    ]  # fmt: skip
+        values = _rows(metrics.parameter_distance, part_of(mine, part), part_of(theirs, part)[ends])
+        scored.append(made(part, "lower", about, values, kind, to))
+    return scored
 
 
-def _pose(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
+def _pose(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     """Of Hopenet, by the convention asked for."""
     convention = judge.pose
-    logits = [x.reshape(len(x), 3, -1).astype(np.float64) for x in (swaps, known[pairs.target])]
-    if convention.name == "reliableswap":
-        error = np.linalg.norm(logits[0] - logits[1], axis=2).mean(axis=1) / 2
-    else:
-        a, b = (np.asarray(pose_degrees(x), np.float64) for x in logits)
+
+    def error(a, b):
+        a, b = (x.reshape(len(x), 3, -1).astype(np.float64) for x in (a, b))
+        if convention.name == "reliableswap":
+            return np.linalg.norm(a - b, axis=2).mean(axis=1) / 2
+        a, b = (np.asarray(pose_degrees(x), np.float64) for x in (a, b))
         if convention.name == "geodesic":
-            rotations = (metrics.euler_rotations(x) for x in (a, b))
-            error = np.where(failed, FAILED["pose"], metrics.geodesic_degrees(*rotations))
-        else:
-            error = np.linalg.norm(a - b, axis=1)
+            return metrics.geodesic_degrees(metrics.hopenet_rotations(a), metrics.hopenet_rotations(b))
+        return np.linalg.norm(a - b, axis=1)
+
     about = f"to the target, {convention.unit}; {convention.name}: {convention.about}"
-    return [(Measure(f"{judge.name}: pose", "attributes", "lower", about), error)]
+    values = _rows(error, swaps, known[pairs.target])
+    return [_maker(judge, "attributes")("pose", "lower", about, values, to="target")]
 
 
-def _mesh(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
+def _mesh(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     """Of MediaPipe's mesh: pose, expression by points, expression by blendshapes, all to the target."""
     from smoothswap_jax.evaluation.judge_mesh import LEFT_EYE, RIGHT_EYE
 
-    a, b = swaps.astype(np.float64), known[pairs.target].astype(np.float64)
-    blank = ~np.isfinite(b).all(axis=1)
-    unseen = failed | ~np.isfinite(a).all(axis=1) | blank
-    seen = np.flatnonzero(~unseen)
-    # NaN where the target itself shows the judge nothing (a profile): of such pairs it can say nothing, of no method.
-    values = {part: np.where(blank, np.nan, FAILED[part]) for part in ("pose", "landmarks", "blendshapes")}
-    if len(seen):
-        (points_a, shapes_a, turn_a), (points_b, shapes_b, turn_b) = (split_mesh(x[seen]) for x in (a, b))
-        values["pose"][seen] = metrics.geodesic_degrees(turn_a, turn_b)
-        eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
+    eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
+    distances = {
         # Laying equal points on each other leaves 1e-16, which a table would show.
-        values["landmarks"][seen] = np.round(metrics.landmark_distance(points_a, points_b, *eyes), 12)
-        values["blendshapes"][seen] = metrics.parameter_distance(shapes_a, shapes_b)
-    about = {
-        "pose": "angle between the head poses of swap and target, degrees",
-        "landmarks": "mean distance of 478 points to the target's, laid on each other, over the distance of the eyes",
-        "blendshapes": "L2 distance of 52 blendshapes (0-1) to the target's",
+        0: lambda a, b: np.round(metrics.landmark_distance(a, b, *eyes), 12),
+        1: metrics.parameter_distance,
+        2: metrics.geodesic_degrees,
     }
-    title = {"pose": "pose", "landmarks": "expression (points)", "blendshapes": "expression (blendshapes)"}
+    values = {
+        part: _rows(lambda a, b, i=part: distances[i](split_mesh(a)[i], split_mesh(b)[i]), swaps, known[pairs.target])
+        for part in distances
+    }
+    made = _maker(judge, "attributes")
+    points = "mean distance of 478 points to the target's, laid on each other, over the distance of the eyes"
     return [
-        (Measure(f"{judge.name}: {title[part]}", "attributes", "lower", about[part]), values[part]) for part in values
-    ]
+        made("pose", "lower", "angle between the head poses of swap and target, degrees", values[2], to="target"),
+        made("expression (points)", "lower", points, values[0], to="target"),
+        made("expression (blendshapes)", "lower", "L2 distance of 52 blendshapes (0-1) to the target's", values[1],
+             to="target"),
+    ]  # fmt: skip
 
 
-def _factors(judge: Judge, swaps, known, pairs: Pairs, failed) -> Scored:
+def _factors(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     """Of the synthetic world's reader: how far the factors read from a swap are from those read from the truth."""
-    del failed
-    assert judge.reader is not None and pairs.truth is not None
+    reader, truth = judge.reader, pairs.truth
+    assert reader is not None and truth is not None
+    made = _maker(judge, "attributes")
     return [
-        (
-            Measure(f"{judge.name}: {group}", "identity" if group == "identity" else "attributes", "lower",
-                    "distance of what is read from the swap and from the truth, in standard deviations of the world: "
-                    + label(judge.reader, group)),
-            group_distance(judge.reader, swaps, known[pairs.truth], group),
-        )
-        for group, names in judge.reader.kept.items()
+        made(group, "lower", "distance of what is read from the swap and from the truth, in standard deviations of the "
+             "world: " + label(reader, group),
+             _rows(lambda a, b, group=group: group_distance(reader, a, b, group), swaps, known[truth]),
+             "identity" if group == "identity" else "attributes", "truth")
+        for group, names in reader.kept.items()
         if names
     ]  # fmt: skip
 
@@ -269,38 +300,76 @@ def face_masks(points: Float[np.ndarray, "n 5 2"], size: int) -> Float[np.ndarra
     return np.stack(masks).astype(np.float64)
 
 
-def _perceptual(judge: Judge, method: Method, pairs: Pairs) -> Scored:
-    assert judge.compare is not None
-    end, name = (pairs.target, "target") if pairs.truth is None else (pairs.truth, "true swap")
-    values = [judge.compare(method.read(chunk), pairs.gallery.read(end[chunk])) for chunk in chunks(len(pairs))]
-    better = "" if pairs.truth is None else "lower"
+def _perceptual(judge: Judge, readings: Readings, pairs: Pairs) -> Scored:
+    name, kind, better = ("target", "pixels", "") if pairs.truth is None else ("true swap", "truth", "lower")
     about = f"perceptual distance to the {name}"
-    kind = "pixels" if pairs.truth is None else "truth"
-    return [(Measure(f"{judge.name}: to {name}", kind, better, about), np.concatenate(values))]
+    return [(Measure(f"{judge.name}: to {name}", kind, better, about, judge.name), readings.features[judge.name][:, 0])]
 
 
 # --- of a whole set ----------------------------------------------------------------------------------------------
 
 
-def verification(features: Float[np.ndarray, "n d"], people: Sequence[str]) -> Mapping[str, float] | None:
+MOST_PAIRS, MOST_OF_A_PERSON = 1_000_000, 200
+"""Pairs of strangers, and pictures of one person, that verification looks at; of more, a random choice."""
+
+
+def verification(
+    features: Float[np.ndarray, "n d"], people: Sequence[str], takes: Sequence[str] = (), seed: int = 0
+) -> dict[str, float]:
     """How well an identity judge tells the people of this very data apart: what its scores are worth here.
 
-    None where no two pictures are of one person. Pairs of equal pictures are left out.
+    takes: the recording of each picture, if any: frames of one recording are no pair, for anything tells them from
+    strangers. Pairs of equal pictures are left out too. Without two pictures of one person there is only the strangers'
+    cosine; without strangers, nothing.
     """
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-    first, second = np.triu_indices(len(unit), 1)
-    similarity = np.sum(unit[first] * unit[second], axis=1)
-    labels = np.array(people)
-    same = labels[first] == labels[second]
-    distinct = np.any(features[first] != features[second], axis=1)
-    genuine, impostor = similarity[same & distinct], similarity[~same]
-    if not len(genuine) or not len(impostor):
-        return None
-    result = {
-        "cosine, same person": float(genuine.mean()),
-        "cosine, strangers": float(impostor.mean()),
-        "ROC AUC": metrics.roc_auc(genuine, impostor),
-    }
-    if len(impostor) >= 100:
-        result["TAR at FAR 1%"] = metrics.tar_at_far(genuine, impostor, 0.01)
+    seen = ~unseen(features)
+    if not seen.any():
+        return {}
+    unit, labels = (
+        metrics.unit_rows("features", features[seen]),
+        np.unique(np.array(people)[seen], return_inverse=True)[1],
+    )
+    recording = np.array(takes)[seen] if len(takes) else np.arange(len(unit))
+    rng = np.random.default_rng(seed)
+    first, second = _pairs_of_people(labels, rng)
+    distinct = (recording[first] != recording[second]) & np.any(unit[first] != unit[second], axis=1)
+    genuine = _cosines(unit, first[distinct], second[distinct])
+    impostor = _cosines(unit, *_pairs_of_strangers(labels, rng))
+    result = {}
+    if len(genuine):
+        result["cosine, same person"] = float(genuine.mean())
+    if len(impostor):
+        result["cosine, strangers"] = float(impostor.mean())
+    if len(genuine) and len(impostor):
+        result["ROC AUC"] = metrics.roc_auc(genuine, impostor)
+        if len(impostor) >= 100:
+            result["TAR at FAR 1%"] = metrics.tar_at_far(genuine, impostor, 0.01)
     return result
+
+
+def _pairs_of_people(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two pictures of one person."""
+    order = np.argsort(labels, kind="stable")
+    couples = [np.zeros((2, 0), np.int64)]
+    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        rows = rows if len(rows) <= MOST_OF_A_PERSON else rng.choice(rows, MOST_OF_A_PERSON, replace=False)
+        couples.append(rows[np.stack(np.triu_indices(len(rows), 1))])
+    first, second = np.concatenate(couples, axis=1)
+    return first, second
+
+
+def _pairs_of_strangers(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two people: all of them, or of more than `MOST_PAIRS` as many, drawn with replacement."""
+    n = len(labels)
+    if n * (n - 1) // 2 <= MOST_PAIRS:
+        first, second = np.triu_indices(n, 1)
+    else:
+        first, second = rng.integers(n, size=(2, MOST_PAIRS))
+    strangers = labels[first] != labels[second]
+    return first[strangers], second[strangers]
+
+
+def _cosines(unit: Float[np.ndarray, "n d"], first: np.ndarray, second: np.ndarray) -> Float[np.ndarray, "p"]:
+    size = max(1, 2**24 // max(1, unit.shape[1]))  # 0.13 GB of rows
+    parts = [np.sum(unit[first[rows]] * unit[second[rows]], axis=1) for rows in chunks(len(first), size)]
+    return np.concatenate([np.zeros(0), *parts])

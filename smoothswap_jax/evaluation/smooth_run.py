@@ -28,12 +28,11 @@ from smoothswap_jax.evaluation.intervals import bootstrap_interval, paired_diffe
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, load_judge
 from smoothswap_jax.evaluation.outcome import surroundings
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES
-from smoothswap_jax.evaluation.protocols import WORLD, ProtocolError
+from smoothswap_jax.evaluation.protocols import WORLD, ProtocolError, drawn_pairs
 from smoothswap_jax.evaluation.readings import read_faces
 from smoothswap_jax.evaluation.report import Block, Cell, Curve, Picture, Report, Table, write_report
 from smoothswap_jax.evaluation.smoothness import RATIOS, Interpolation, interpolation
 from smoothswap_jax.files import write_atomically
-from smoothswap_jax.stages import different_people
 
 NAME, VERSION, COUNT, STRIPS = "smoothness", 1, 500, 4
 ABOUT = (
@@ -79,7 +78,7 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
     settings.out.mkdir(parents=True, exist_ok=True)
     train, test = _splits(settings)
     labels = np.unique(np.array(test.people), return_inverse=True)[1]
-    a, b = different_people(labels, COUNT)
+    a, b = drawn_pairs(labels, COUNT)
     lines = ["a,b", *(f"{test.names[i]},{test.names[j]}" for i, j in zip(a, b, strict=True))]
     write_atomically(settings.out / PAIRS, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
     cache = caching.open_cache(settings.out / CACHE)
@@ -87,7 +86,7 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
     for judge in embedders:
         z_train, z_test = (_embed(judge, faces, cache, progress) for faces in (train, test))
         found = interpolation(z_test[a], z_test[b], z_train)
-        outcome.append(Embedder(judge, found, scores.verification(z_test, test.people) or {}))
+        outcome.append(Embedder(judge, found, scores.verification(z_test, test.people, test.takes)))
     write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
     report = _report(outcome, train, test, a, b)
     facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)

@@ -1,9 +1,11 @@
 """What the numbers say, in words: so that nobody takes a copy of the source for a good swap."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
+from smoothswap_jax.evaluation.checks import Check
 from smoothswap_jax.evaluation.scores import Measure, Scores, mean
 
 NEAR_COPY, DISAGREE = 0.1, 0.3
@@ -11,15 +13,21 @@ NEAR_COPY, DISAGREE = 0.1, 0.3
 copy of it. Judges whose shares of the way differ by more than the second number are said to disagree."""
 
 
-def verdicts(methods: Mapping[str, Scores], measures: Sequence[Measure], kinds: Mapping[str, str]) -> list[str]:
+def verdicts(
+    methods: Mapping[str, Scores],
+    measures: Sequence[Measure],
+    kinds: Mapping[str, str],
+    checks: Mapping[str, Sequence[Check]] = MappingProxyType({}),
+) -> list[str]:
     """Sentences about each method, beside the baselines of the same pairs.
 
-    methods: scores by name. kinds: 'method' or 'baseline' by name.
+    methods: scores by name. kinds: 'method' or 'baseline' by name. checks: of each method's swaps.
     """
     said = []
     for name in methods:
         if kinds[name] == "method":
-            said += [_copies(name, methods), *_beside_baselines(name, methods, measures), _failures(name, methods)]
+            failed = [f"{name} fails the check '{c.name}': {c.found}." for c in checks.get(name, ()) if not c.good]
+            said += [*failed, _copies(name, methods), *_beside_baselines(name, methods, measures)]
     return [sentence for sentence in said if sentence]
 
 
@@ -52,7 +60,7 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
     reached = {}
     for judge, measure in _identities(measures).items():
         low, high, mine = (mean(scores[measure]) for scores in (target, source, own))
-        if high <= low:
+        if not (low < high and np.isfinite(mine)):  # a judge that tells the copies not apart, or sees nothing
             continue
         reached[judge] = (mine - low) / (high - low)
         beside = f"; the true swap {_percent((mean(truth[measure]) - low) / (high - low))}" if truth else ""
@@ -66,9 +74,8 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
             "small ones, may look at the same few things that the method has learnt to change."
         )
     other = next((m for m in measures if m.kind == "attributes" and m.name != "no face found"), None)
-    if other:
-        worst = mean(source[other.name])
-        lost = mean(own[other.name]) / worst if worst > 0 else np.nan
+    worst = mean(source[other.name]) if other else 0.0
+    if other and worst > 0 and np.isfinite(lost := mean(own[other.name]) / worst):
         words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'"
         bought = ": its identity is bought with the target's expression and pose." if lost > 0.8 else "."
         sentences.append(words + bought)
@@ -83,11 +90,6 @@ def _identities(measures: Sequence[Measure]) -> dict[str, str]:
     """The measure of the cosine to the source of each identity judge."""
     end = ": cosine to source"
     return {m.name.removesuffix(end): m.name for m in measures if m.name.endswith(end)}
-
-
-def _failures(name: str, methods: Mapping[str, Scores]) -> str:
-    share = mean(methods[name]["no face found"])
-    return f"No face is found in {_percent(share)} of {name}'s swaps." if share > 0 else ""
 
 
 def _percent(share: float) -> str:

@@ -1,5 +1,7 @@
 """Faults of place, colour and range show before scores are believed, and good swaps raise no alarm."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from smoothswap_jax.evaluation.galleries import Picture, from_pictures
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.readings import read_faces
 from tests.evaluation.made_faces import astronaut, moved, stranger
-from tests.evaluation.stand_ins import make_pairs, method_of, pictures
+from tests.evaluation.stand_ins import identity_judge, make_pairs, method_of, pictures
 
 SIZE = 128
 
@@ -74,7 +76,7 @@ def bad(checks: dict[str, Check]) -> set[str]:
 def test_good_swaps_raise_no_alarm(check, swaps, targets):
     for pictures_ in (swaps, targets):
         found = check(pictures_)
-        assert list(found) == ["faces found", "order of colours", "range", "alignment"] and bad(found) == set()
+        assert list(found) == ["order of colours", "range", "faces found", "alignment"] and bad(found) == set()
     assert found["faces found"].found == "0 of 6 swaps show none though the target does"
     assert found["alignment"].found.startswith("points 0.0 pixels")
 
@@ -129,5 +131,16 @@ def test_known_points_are_not_compared(tmp_path):
     originals = read_faces(pairs.gallery.read, len(pairs.gallery), [], cache, pairs.gallery.points, known=True)
     readings = originals.take(pairs.truth)
     found = {one.name: one for one in check_method(truth, readings, originals, pairs)}
-    assert list(found) == ["faces found", "order of colours", "range"]
+    assert list(found) == ["order of colours", "range"]  # nothing was searched, so nothing is said to be found
     assert found["order of colours"].good
+
+
+def test_swaps_in_which_a_judge_sees_nothing_are_counted(tmp_path):
+    pairs, cache, judge = make_pairs(), open_cache(tmp_path / "cache"), identity_judge()
+    originals = read_faces(pairs.gallery.read, len(pairs.gallery), [judge], cache, pairs.gallery.points, known=True)
+    features = originals.features["eye"][pairs.truth].copy()
+    features[0], features[1] = np.nan, 0.0
+    readings = dataclasses.replace(originals.take(pairs.truth), features={"eye": features})
+    found = check_method(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs)
+    (blind,) = (one for one in found if not one.good)
+    assert blind.found == f"eye sees nothing in 2 of {len(pairs)} swaps though it does in the target"

@@ -2,19 +2,22 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import re
 
 import jax
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from smoothswap_jax import sharding
 from smoothswap_jax.evaluation import evaluate as ev
 from smoothswap_jax.evaluation import methods, outcome, scores
+from smoothswap_jax.evaluation import readings as readings_lib
 from smoothswap_jax.evaluation.cache import open_cache
-from smoothswap_jax.evaluation.compare import CompareError, compare, write_comparison
-from smoothswap_jax.evaluation.judges import Judge, JudgeError, network_judge, refuse_self_judges
+from smoothswap_jax.evaluation.compare import CompareError, as_text, compare, write_comparison
+from smoothswap_jax.evaluation.judges import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
 from smoothswap_jax.evaluation.protocols import PROTOCOLS
@@ -33,13 +36,13 @@ def pairs():
     return make_pairs()
 
 
-def judged(tmp_path, pairs, extra=(), judges=None, selves=frozenset()):
+def judged(tmp_path, pairs, extra=(), judges=None):
     """The result of judging some methods beside the baselines."""
     settings = ev.Settings("synthetic-truth", tmp_path)
     tmp_path.mkdir(exist_ok=True)
     everyone = [*extra, *methods.baselines(pairs)]
     judges = [identity_judge()] if judges is None else judges
-    return ev.judge_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges, set(selves))
+    return ev.judge_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges)
 
 
 def written(tmp_path, result):
@@ -129,39 +132,105 @@ def test_pairs_whose_target_shows_a_judge_nothing_are_left_out_for_every_method(
     hidden = pairs.target == blank
     for values in result.scores.values():
         np.testing.assert_array_equal(np.isnan(values["mesh: pose"]), hidden)
-    lost = pairs.truth == blank  # here the method's picture is the one that shows nothing, which is its fault
-    np.testing.assert_allclose(result.scores["fake"]["mesh: pose"][~hidden], np.where(lost, 90.0, 0.0)[~hidden])
+    # Where the method's picture is the one that shows nothing, it counts as the unchanged source does.
+    lost, expression = pairs.truth == blank, "mesh: expression (points)"
+    assert (lost & ~hidden).any()
+    copied = result.scores["copy source"][expression]
+    assert np.isfinite(copied[~hidden]).all() and copied[~hidden].min() > 0
+    mine = result.scores["fake"][expression]
+    np.testing.assert_array_equal(mine[lost & ~hidden], copied[lost & ~hidden])
+    assert not np.array_equal(mine[~lost & ~hidden], copied[~lost & ~hidden])
     report = written(tmp_path, result)
     (table,) = (t for t in report["tables"] if t["title"] == "Sanity checks")
-    assert any(f"{hidden.sum()} targets show the judge nothing" in str(row) for row in table["rows"])
+    assert any(f"{hidden.sum()} originals show the judge nothing" in str(row) for row in table["rows"])
+    count = (lost & ~hidden).sum()
+    assert any(f"mesh sees nothing in {count} of {len(pairs)} swaps" in sentence for sentence in report["verdicts"])
 
 
-def test_swaps_without_a_face_are_failures_and_not_left_out(pairs):
-    judge = identity_judge(distance=True)
-    originals = read_all(pairs, judge, pairs.gallery.read, len(pairs.gallery), pairs.gallery.points)
-    swaps = originals.take(pairs.truth)
-    lost = np.arange(len(pairs)) % 2 == 0
-    blind = Readings(swaps.points, ~lost, swaps.features)
-    method = method_of(pairs, pictures(pairs, pairs.truth))
-    found, _ = scores.score(method, blind, originals, pairs, [judge])
-    assert all(len(values) == len(pairs) for values in found.values())
+def test_swaps_without_a_face_are_failures_and_not_left_out(searched):
+    """A failure counts as the unchanged target does in identity, as the unchanged source in the rest; or as what the
+    judge reads, if that is worse."""
+    judge, pose = identity_judge(distance=True), Judge("turn", "coefficients", {}, coefficients)
+    originals = read_all(searched, [judge, pose])
+    lost = np.arange(len(searched)) % 2 == 0
+    good = originals.take(searched.truth)
+    found = score_of(searched, dataclasses.replace(good, found=~lost), originals, [judge, pose])
+    unchanged = score_of(searched, originals.take(searched.target), originals, [judge, pose])
+    source = score_of(searched, originals.take(searched.source), originals, [judge, pose])
+    assert all(len(values) == len(searched) for values in found.values())
     np.testing.assert_array_equal(found["no face found"], lost)
-    assert np.all(found["eye: cosine to source"][lost] == 0) and np.all(found["eye: cosine to source"][~lost] > 0.9)
-    assert np.all(found["eye: top-1"][lost] == 0)
-    assert np.all(found["eye: distance to source"][lost] == pytest.approx(2**0.5))
+    for name in ("eye: cosine to source", "eye: distance to source", "eye: top-1", "turn: shape"):
+        np.testing.assert_array_equal(found[name][lost], unchanged[name][lost], err_msg=name)
+    for name in ("turn: expression", "turn: pose"):
+        np.testing.assert_array_equal(found[name][lost], source[name][lost], err_msg=name)
+    assert np.all(found["eye: cosine to source"][~lost] > 0.9) and np.all(found["eye: top-1"][lost] == 0)
+    # Pixels are measured as they are.
+    np.testing.assert_array_equal(found["error to the true swap"], 0)
+    # A picture that is the opposite of its source is worse than the unchanged target, and stays so.
+    worse = {**good.features, "eye": -originals.features["eye"][searched.source]}
+    opposite = dataclasses.replace(good, found=~lost, features=worse)
+    np.testing.assert_allclose(score_of(searched, opposite, originals, [judge, pose])["eye: cosine to source"], -1)
 
 
-def read_all(pairs, judge, read, count, points):
-    return read_faces(read, count, [judge], open_cache(":memory:"), points, known=True)
+def test_features_that_are_no_numbers_are_failures_of_the_swap_and_gaps_of_an_original(searched):
+    judge = identity_judge(distance=True)
+    originals, lost = read_all(searched, [judge]), np.arange(len(searched)) % 3 == 0
+    swaps = originals.features["eye"][searched.truth].copy()
+    swaps[lost] = np.where(np.arange(lost.sum()) % 2, 0.0, np.nan)[:, None]
+    blind = dataclasses.replace(originals.take(searched.truth), features={"eye": swaps})
+    found = score_of(searched, blind, originals, [judge])
+    unchanged = score_of(searched, originals.take(searched.target), originals, [judge])
+    for name in ("eye: cosine to source", "eye: distance to source", "eye: top-1"):
+        np.testing.assert_array_equal(found[name][lost], unchanged[name][lost], err_msg=name)
+    known = originals.features["eye"].copy()
+    gone = searched.source[0]
+    known[gone] = np.nan
+    found = score_of(
+        searched, originals.take(searched.truth), dataclasses.replace(originals, features={"eye": known}), [judge]
+    )
+    for name in ("eye: cosine to source", "eye: top-1", "eye: top-5"):
+        np.testing.assert_array_equal(np.isnan(found[name]), searched.source == gone, err_msg=name)
 
 
-def test_a_target_that_shows_no_face_is_not_held_against_the_swap(pairs):
+@pytest.fixture(scope="module")
+def searched():
+    return make_pairs(known_points=False)
+
+
+def coefficients(images, points):
+    """Deep3D's layout: shape from the upper half of a picture, which is the person's, the rest from the lower half."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    return np.concatenate([flat[:, :80], flat[:, -177:]], axis=1)
+
+
+def score_of(pairs, readings, originals, judges):
+    """Scores of the true swaps' pictures with these readings."""
+    return scores.score(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs, judges)[0]
+
+
+def read_all(pairs, judges) -> Readings:
+    """The readings of all originals, as if a face were found in each."""
+    gallery = pairs.gallery
+    return read_faces(gallery.read, len(gallery), judges, open_cache(":memory:"), gallery.points, known=True)
+
+
+def test_a_target_that_shows_no_face_is_not_held_against_the_swap(searched):
     judge = identity_judge()
-    originals = read_all(pairs, judge, pairs.gallery.read, len(pairs.gallery), pairs.gallery.points)
-    blind = Readings(originals.points, np.zeros(len(pairs.gallery), bool), originals.features)
-    method = method_of(pairs, pictures(pairs, pairs.truth))
-    found, _ = scores.score(method, blind.take(pairs.truth), blind, pairs, [judge])
+    originals = read_all(searched, [judge])
+    blind = dataclasses.replace(originals, found=np.zeros(len(searched.gallery), bool))
+    found = score_of(searched, blind.take(searched.truth), blind, [judge])
     assert not found["no face found"].any()
+
+
+def test_faces_that_are_not_searched_for_are_not_said_to_be_found(tmp_path, pairs):
+    """In the rendered world points are known, so noise would pass for a face."""
+    noise = np.random.default_rng(0).integers(0, 256, (len(pairs), SIZE, SIZE, 3)).astype(np.uint8)
+    report = written(tmp_path, judged(tmp_path, pairs, [method_of(pairs, noise)]))
+    assert "no face found" not in {measure["name"] for measure in report["measures"]}
+    (table,) = (t for t in report["tables"] if t["title"] == "Sanity checks")
+    assert [row["found"] for row in table["rows"] if row["check"] == "faces found"] == [
+        "not searched for: where the faces are is known"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["reliableswap", "casia", "reface", "geodesic"])
@@ -174,23 +243,22 @@ def test_pose_conventions_by_hand(kind, pairs):
     known = logits([33] * rows)
     swaps = logits([43] + [33] * (len(pairs) - 1))
     judge = Judge("hopenet", "pose", {}, pose=POSE[kind])
-    ((measure, error),) = scores._pose(judge, swaps, known, pairs, np.zeros(len(pairs), bool))
+    ((measure, error),) = scores._pose(judge, swaps, known, pairs)
     wanted = {
         "reliableswap": 1000 * 2**0.5 / 2,
         "reface": 30 * 3**0.5,
         "casia": 30 * 3**0.5,
-        "geodesic": error[0],
+        # yaw, pitch and roll of 30 degrees, as draw_axis draws them
+        "geodesic": np.degrees(Rotation.from_euler("XYZ", [30, -30, 30], degrees=True).magnitude()),
     }[kind]
     assert error[0] == pytest.approx(wanted) and np.allclose(error[1:], 0, atol=1e-4)
     assert kind in measure.about
-    if kind == "geodesic":
-        assert 30 < error[0] < 30 * 3**0.5
 
 
 def test_coefficients_are_cut_where_deep3d_puts_them(pairs):
     rng = np.random.default_rng(0)
     swaps, known = (rng.normal(size=(n, 257)).astype(np.float32) for n in (len(pairs), len(pairs.gallery)))
-    found = {m.name: v for m, v in scores._coefficients(Judge("d", "coefficients", {}), swaps, known, pairs, None)}
+    found = {m.name: v for m, v in scores._coefficients(Judge("d", "coefficients", {}), swaps, known, pairs)}
     cuts = {
         "shape": (slice(0, 80), pairs.source),
         "expression": (slice(80, 144), pairs.target),
@@ -201,28 +269,83 @@ def test_coefficients_are_cut_where_deep3d_puts_them(pairs):
         np.testing.assert_allclose(found[f"d: {part}"], wanted, err_msg=part)
 
 
-def test_the_dot_product_ranks_by_length_where_the_cosine_does_not():
-    gallery = np.array([[1.0, 0.0], [10.0, 10.0]])
-    swaps, true = np.array([[1.0, 0.1]]), np.array([0])
-    assert scores.identity_ranks(swaps, gallery, true, normalised=True) == [1]
-    assert scores.identity_ranks(swaps, gallery, true, normalised=False) == [2]
+def test_a_convention_that_goes_by_the_targets_points_holds_for_baselines_too(tmp_path, searched, monkeypatch):
+    """The copied source is cropped by the target's points, as a swap that copies it is."""
+    place = lambda images, points: np.repeat(points.reshape(-1, 10)[:, :1], 8, axis=1).astype(np.float32)
+    judge = Judge("where", "identity", {}, place, points="target")
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(readings_lib, "_seen", lambda images: rng.uniform(1, 9, (len(images), 5, 2)))
+    monkeypatch.setattr(readings_lib, "detector_facts", lambda name: {"sha256": "none"})
+    settings = ev.Settings("held-out", tmp_path)
+    methods_ = [method_of(searched, pictures(searched, searched.source)), *methods.baselines(searched)]
+    result = ev.judge_methods(settings, PROTOCOLS["held-out"], searched, methods_, [judge])
+    for name, values in result.scores["fake"].items():
+        np.testing.assert_array_equal(values, result.scores["copy source"][name], err_msg=name)
+
+
+def test_perceptual_distances_are_computed_once(tmp_path, pairs):
+    asked = []
+
+    def compare(a, b):
+        asked.append(len(a))
+        return np.abs(a.astype(float) - b).mean(axis=(1, 2, 3))
+
+    judge = Judge("far", "perceptual", {"params sha256": "x"}, compare=compare)
+    fake = method_of(pairs, pictures(pairs, pairs.target) // 2)
+    first = judged(tmp_path, pairs, [fake], [judge])
+    assert sum(asked) > 2 * len(pairs) and np.all(first.scores["true swap"]["far: to true swap"] == 0)
+    asked.clear()
+    again = judged(tmp_path, pairs, [fake], [judge])
+    assert asked == [] and again.scores["fake"]["far: to true swap"].min() > 0
 
 
 def test_the_network_that_trained_a_method_is_refused_as_its_judge():
     judges = [identity_judge("arc"), identity_judge("other")]
     trained_with = {"digest of arc": "the embedder that trained swap"}
     with pytest.raises(JudgeError, match=r"arc is the embedder that trained swap.*--allow-self-judge"):
-        refuse_self_judges(judges, trained_with, allow=False)
-    assert refuse_self_judges(judges, trained_with, allow=True) == {"arc"}
-    assert refuse_self_judges(judges[1:], trained_with, allow=False) == set()
+        refuse_self_judges(judges, trained_with, [], allow=False)
+    assert [j.name for j in refuse_self_judges(judges, trained_with, [], allow=True)] == ["arc (SELF-JUDGED)", "other"]
+    assert refuse_self_judges(judges[1:], trained_with, [], allow=False) == judges[1:]
 
 
-def test_a_self_judge_that_is_allowed_is_marked_in_every_table(tmp_path, pairs):
-    report = written(tmp_path, judged(tmp_path, pairs, selves={"eye"}))
-    assert any("SELF-JUDGED: eye" in text for text in report["intro"])
-    heads = [column for table in report["tables"] for column in table["columns"] if column.startswith("eye: ")]
-    assert heads and all("(SELF-JUDGED)" in head for head in heads)
-    assert report["judges"][0]["self_judged"] is True
+SHA = "0123456789ABCDEF" * 4
+
+
+@pytest.mark.parametrize("declared", ["arc", "ARC", "iresnet50", "backbone.pth", "backbone", SHA, SHA.lower()])
+def test_a_judge_is_declared_by_name_kind_file_or_digest(declared):
+    # Two files' digests in one fact, as dlib's are.
+    facts = {"kind": "iresnet50", "source": "backbone.pth", "sha256": f"{'f' * 64}, {SHA.lower()}"}
+    judges = [Judge("arc", "identity", facts), identity_judge("other")]
+    with pytest.raises(JudgeError, match=f"arc is declared by --trained-with={declared}"):
+        refuse_self_judges(judges, {}, [declared], allow=False)
+    marked = refuse_self_judges(judges, {}, [declared], allow=True)
+    assert [bool(judge.self_judged) for judge in marked] == [True, False]
+
+
+def test_a_declaration_that_means_no_judge_is_refused(tmp_path):
+    with pytest.raises(JudgeError, match=r"--trained-with=arcface: found no such judge, but arc \(identity\)"):
+        refuse_self_judges([identity_judge("arc")], {}, ["arcface"], allow=True)
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a:b"], ["a=b"]])
+def test_names_of_judges_that_tables_could_not_tell_apart_are_refused(names):
+    with pytest.raises(JudgeError, match="wanted different names without ':' and '='"):
+        check_judges([identity_judge(name) for name in names])
+
+
+def test_a_self_judge_that_is_allowed_is_marked_wherever_its_scores_are(tmp_path, pairs):
+    judges = refuse_self_judges([identity_judge(), identity_judge("other")], {}, ["eye"], allow=True)
+    method = method_of(pairs, pictures(pairs, pairs.truth))
+    report = written(tmp_path, judged(tmp_path, pairs, [method], judges))
+    assert any(text.startswith("eye (SELF-JUDGED): it is declared by") for text in report["intro"])
+    heads = [column for table in report["tables"] for column in table["columns"] if column.startswith("eye")]
+    assert heads and all(head.startswith("eye (SELF-JUDGED): ") for head in heads)
+    assert any(sentence.startswith("By eye (SELF-JUDGED), fake goes") for sentence in report["verdicts"])
+    assert report["scatters"][0]["x_label"].startswith("eye (SELF-JUDGED)")
+    assert "eye (SELF-JUDGED): top-1" in (tmp_path / "scores.csv").read_text().splitlines()[0]
+    assert [judge["self_judged"] for judge in report["judges"]] == [True, False]
+    compared = compare([tmp_path], baselines=True)[0]
+    assert {d.measure for d in compared if d.measure.startswith("eye")} >= {"eye (SELF-JUDGED): top-1"}
 
 
 def small_network(seed=0):
@@ -311,7 +434,33 @@ def test_one_source_person_has_scores_without_intervals(tmp_path, pairs):
     assert "one person" in report["intro"]
 
 
-@pytest.mark.parametrize("names", [["a", "a"], ["copy target"], ["a/b"], [""]])
+def test_a_judge_that_sees_no_original_at_all_leaves_a_report_without_its_numbers(tmp_path, pairs):
+    nothing = lambda images, points: np.full((len(images), 4), np.nan, np.float32)
+    judge = Judge("blind", "identity", {"kind": "x"}, nothing)
+    report = written(tmp_path, judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.truth))], [judge]))
+    assert report["scatters"] == [] and "nan" not in " ".join(report["verdicts"])
+    (table,) = (t for t in report["tables"] if t["title"] == "Identity by blind")
+    assert all(row["blind: cosine to source"] is None for row in table["rows"])
+
+
+def test_a_target_that_is_the_truth_itself_has_no_part_in_the_ratio(tmp_path, pairs):
+    target = pairs.target.copy()
+    target[:3] = pairs.truth[:3]
+    odd = dataclasses.replace(pairs, target=target)
+    report = written(tmp_path, judged(tmp_path, odd, [method_of(odd, pictures(odd, odd.source))]))
+    (table,) = (t for t in report["tables"] if t["title"] == "Against the true swap")
+    assert "leaves out 3 pairs" in table["caption"]
+    copy = next(row for row in table["rows"] if row["method"] == "copy target")
+    assert copy["error / copy target"] == pytest.approx({"value": 1, "low": 1, "high": 1})
+
+
+def test_without_judges_and_truth_pictures_are_ordered_by_change_and_nothing_is_called_best(tmp_path, pairs):
+    plain = dataclasses.replace(pairs, truth=None)
+    report = written(tmp_path, judged(tmp_path, plain, [method_of(plain, pictures(plain, plain.source))], []))
+    assert [picture["title"] for picture in report["pictures"]] == ["fake: least, median and most"]
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["copy target"], ["a/b"], [""], ["."], [".."]])
 def test_names_that_are_taken_are_refused(names):
     with pytest.raises(MethodError, match="wanted different names"):
         ev._check_names(names)
@@ -350,12 +499,50 @@ def test_compare_refuses_other_judges_and_other_pairs(tmp_path, pairs):
     a, b = two_evaluations(tmp_path, pairs, [identity_judge("another")])
     with pytest.raises(CompareError, match="judges"):
         compare([a, b])
-    other = make_pairs(seed=1)
+    other = make_pairs(seed=1)  # the same names, other pictures
     c = tmp_path / "c"
-    shorter = dataclasses.replace(other, names=tuple(f"x{n}" for n in other.names))
-    written(c, judged(c, shorter, [method_of(shorter, pictures(shorter, shorter.truth), "third")]))
+    written(c, judged(c, other, [method_of(other, pictures(other, other.truth), "third")]))
     with pytest.raises(CompareError, match="pairs is"):
         compare([a, c])
+
+
+def edited(folder, key, change):
+    path = folder / "report.json"
+    report = json.loads(path.read_text())
+    change(report[key])
+    path.write_text(json.dumps(report))
+
+
+def test_compare_refuses_other_data_other_definitions_and_files_of_another_run(tmp_path, pairs):
+    a, b = two_evaluations(tmp_path, pairs)
+    edited(b, "pairs", lambda found: found["data"].update(detector="another"))
+    with pytest.raises(CompareError, match="data is"):
+        compare([a, b])
+    a, b = two_evaluations(tmp_path, pairs)
+    edited(b, "measures", lambda found: found[0].update(about="another way"))
+    with pytest.raises(CompareError, match="measures is"):
+        compare([a, b])
+    a, b = two_evaluations(tmp_path, pairs)
+    lines = (b / "scores.csv").read_text().splitlines()
+    (b / "scores.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    with pytest.raises(CompareError, match=r"scores\.csv: is not the file that report\.json was made with"):
+        compare([a, b])
+    digest = hashlib.sha256((b / "scores.csv").read_bytes()).hexdigest()
+    edited(b, "scores", lambda found: found.update(sha256=digest))
+    with pytest.raises(CompareError, match="in another order"):
+        compare([a, b])
+
+
+def test_compare_of_one_source_person_says_that_it_cannot_tell(tmp_path, pairs):
+    alone = only(pairs, pairs.people[0] == "p0", "one person")
+    differences, facts = compare(two_evaluations(tmp_path, alone))
+    assert {d.verdict for d in differences} == {"cannot tell"}
+    assert all(isinstance(d.difference, float) for d in differences)
+    page = write_comparison(tmp_path / "out", differences, facts)
+    assert "cannot tell" in page.read_text()
+    assert "error to the true swap: -" in as_text(differences)
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["differences"]
+    assert all(d["difference"]["low"] is None for d in told)
 
 
 def test_compare_refuses_what_is_no_evaluation_and_a_single_method(tmp_path, pairs):

@@ -12,6 +12,7 @@ import pytest
 from smoothswap_jax import stages
 from smoothswap_jax.data.preparation.videos import frames_at
 from smoothswap_jax.evaluation.cache import open_cache
+from smoothswap_jax.evaluation.methods import SLACK
 from smoothswap_jax.evaluation.protocols import ProtocolError, Request, find_protocol, official_pairs
 from smoothswap_jax.main import main
 from tests.evaluation.made_faces import astronaut, face_mask, moved, stranger, write_video
@@ -65,8 +66,8 @@ def miniature(tmp_path_factory) -> Path:
 def evaluate(data: Path, out: Path, *arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "EVAL_BATCH", 4)  # of the usual 32 rows most would be padding
-        return main(["evaluate", "--protocol=faceforensics", f"--data={data}", "--size=128", f"--out={out}",
-                     "--devices=1", *arguments])  # fmt: skip
+        return main(["evaluate", "--protocol=faceforensics", "--split=test", f"--data={data}", "--size=128",
+                     f"--out={out}", "--devices=1", *arguments])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +128,18 @@ def test_ten_frames_of_each_target_and_the_first_of_its_source(judged):
 
 
 def test_the_report_names_protocol_version_pairs_and_judge(report, judged, miniature):
-    assert (report["protocol"]["name"], report["protocol"]["version"]) == ("faceforensics", 1)
+    assert (report["protocol"]["name"], report["protocol"]["version"]) == ("faceforensics", 2)
+    assert report["pairs"]["data"]["split"] == "test" and report["pairs"]["data"]["pairs listed by"] == "test.json"
     assert report["pairs"]["count"] == 20 and report["pairs"]["size"] == 128 and report["pairs"]["left_out"] == {}
     (judge,) = report["judges"]
     assert judge["name"] == "sface" and judge["facts"]["convention"].startswith("aligned: ")
     assert judge["facts"]["preprocessing"].startswith("crop arcface, 112x112")
     assert [method["name"] for method in report["methods"]][:3] == ["copied", "pasted", "copy target"]
-    assert report["intro"][0].startswith("Protocol faceforensics@1.")
+    assert report["intro"][0].startswith("Protocol faceforensics@2.")
+    # Frames of one video tell nothing about a judge: anything knows them from another video's.
+    assert set(judge["verification"]) == {"cosine, strangers"}
+    (table,) = (t for t in report["tables"] if t["title"] == "What the judges are worth here")
+    assert "nobody is shown in two independent pictures" in table["caption"]
     assert len(rows(judged / "scores.csv")) == 4 * 20  # the copies of target and source are judged too
     assert "sface" in (judged / "report.html").read_text()
 
@@ -196,8 +202,11 @@ def test_identity_is_measured_by_the_convention_that_is_named(by_convention):
 def test_a_covered_face_counts_as_a_failure_of_every_pair(by_convention):
     (covered,) = (method for method in by_convention["aligned"]["methods"] if method["name"] == "covered")
     means = covered["means"]
-    assert means["no face found"] == 1.0 and means["sface: cosine to source"] == means["sface: top-1"] == 0.0
+    assert means["no face found"] == 1.0 and means["sface: top-1"] == 0.0
+    unchanged = means_of(by_convention["aligned"])["copy target"]["sface: cosine to source"]
+    assert means["sface: cosine to source"] <= unchanged
     assert [check["name"] for check in covered["checks"] if not check["good"]] == ["faces found"]
+    assert any("covered fails the check 'faces found'" in said for said in by_convention["aligned"]["verdicts"])
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
@@ -228,13 +237,20 @@ def test_frames_that_a_shorter_swap_has_not_are_left_out_for_every_method_and_co
     assert evaluate(short, out, f"--swaps=fake={swaps}", f"--swaps=whole={short / videos_of('Copied')}") == 0
     report = json.loads((out / "report.json").read_text())
     assert report["pairs"]["count"] == 3
-    assert "1 of 4 frames are left out: some method's video is shorter." in report["intro"]
+    assert "1 of 4 frames are left out for every method: fake's videos end before." in report["intro"]
     with (out / "scores.csv").open(newline="") as file:
         judged = {(row["method"], row["pair"]) for row in csv.DictReader(file)}
     assert {pair for method, pair in judged if method == "whole"} == {
         pair for method, pair in judged if method == "fake"
     }
     assert ("whole", "003_000/1") not in judged and ("whole", "003_000/0") in judged
+
+
+def test_a_video_that_ends_long_before_both_of_its_originals_is_refused(miniature, tmp_path, capsys):
+    swaps = shutil.copytree(miniature / videos_of("Copied"), tmp_path / "swaps")
+    write_video(swaps / "003_000.mp4", clip(stranger(SIDE), LENGTH - SLACK - 1))
+    code = evaluate(miniature, tmp_path / "out", f"--swaps=fake={swaps}")
+    assert "003_000.mp4: found 6 frames; wanted 12, as the shorter original has" in refused(capsys, code)
 
 
 def test_a_swap_that_is_no_video_is_refused_by_name(short, out, swaps, capsys):
@@ -252,8 +268,18 @@ def test_a_swap_of_another_size_is_refused(short, out, swaps, capsys):
 def test_a_missing_original_is_refused_by_name(short, out, tmp_path, capsys):
     data = shutil.copytree(short, tmp_path / "data")
     (data / ORIGINALS / "003.mp4").unlink()
-    error = refused(capsys, evaluate(data, out, "--pairs-only"))
-    assert "1 of 2 videos cannot be used" in error and "003.mp4: found no such file" in error
+    assert "found no pair of videos whose faces are found" in refused(capsys, evaluate(data, out, "--pairs-only"))
+    write_video(data / ORIGINALS / "007.mp4", clip(stranger(SIDE), 2))
+    (data / "splits" / "test.json").write_text('[["000", "003"], ["000", "007"]]')
+    pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(out / "cache.sqlite"), split="test"))
+    assert {name.partition("/")[0] for name in pairs.names} == {"000_007", "007_000"}
+    assert pairs.gallery.left_out == {f"{ORIGINALS}/003.mp4": "found no such file; wanted a video"}
+    assert "2 of 4 pairs are left out: one of their videos cannot be read or shows no face." in pairs.notes
+    (data / ORIGINALS / "000.mp4").write_bytes(b"no video")
+    (data / ORIGINALS / "007.mp4").unlink()
+    assert "no video can be used; the first, 000: found no video" in refused(
+        capsys, evaluate(data, out, "--pairs-only")
+    )
 
 
 def test_a_folder_without_the_asked_compression_is_refused(short, out, capsys):
@@ -269,42 +295,65 @@ def test_a_source_without_a_face_in_its_first_frames_gives_the_next(tmp_path):
     for number, blind, photo in (("000", 2, astronaut(SIDE)), ("003", 0, stranger(SIDE)), ("007", 3, grey)):
         write_video(tmp_path / ORIGINALS / f"{number}.mp4", [grey] * blind + clip(photo, 2))
     (tmp_path / "test.json").write_text('[["000", "003"], ["003", "007"]]')
-    pairs = find_protocol("faceforensics").pairs(Request(tmp_path, 64, open_cache(tmp_path / "cache")))
+    pairs = find_protocol("faceforensics").pairs(Request(tmp_path, 64, open_cache(tmp_path / "cache"), split="test"))
     names = [pairs.gallery.names[row].rpartition("/")[2] for row in pairs.source]
     assert dict(zip(pairs.names, names, strict=True)) == {
         "000_003/2": "003.mp4#0", "000_003/3": "003.mp4#0", "003_000/0": "000.mp4#2", "003_000/1": "000.mp4#2",
     }  # fmt: skip
     assert pairs.gallery.left_out[f"{ORIGINALS}/000.mp4#1"] == "no face found"
-    assert pairs.notes == ("2 of 4 pairs are left out: no face in any frame.",)
+    assert pairs.notes[1:] == ("2 of 4 pairs are left out: one of their videos cannot be read or shows no face.",)
+    assert "each sequence counts as a person" in pairs.notes[0]
+
+
+def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path):
+    data = shutil.copytree(short, tmp_path / "data")
+    shutil.copy(data / ORIGINALS / "003.mp4", data / ORIGINALS / "004.mp4")
+    (data / "splits" / "test.json").write_text('[["000", "003"], ["000", "004"]]')
+    (data / "conversion_dict.json").write_text(
+        '{"000": "--b1Ua-kWJE 0", "003": "R03Sko97IDE 0", "004": "R03Sko97IDE 1"}'
+    )
+    pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), split="test"))
+    assert set(pairs.people[0]) == {"youtube/--b1Ua-kWJE", "youtube/R03Sko97IDE"}
+    assert pairs.gallery.facts["people"] == "people are YouTube videos, by conversion_dict.json"
+    assert len(set(pairs.gallery.takes)) == 3
+    (data / "conversion_dict.json").write_text('{"000": 1}')
+    with pytest.raises(ProtocolError, match=r"conversion_dict\.json: found .*; wanted names such as"):
+        find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), split="test"))
 
 
 def test_people_the_method_was_trained_on_are_left_out(short, aligned, tmp_path):
     data = shutil.copytree(short, tmp_path / "data")
-    (data / "splits" / "val.json").write_text('[["003", "003"]]')
-    request = Request(data, 128, open_cache(aligned), trained_on={"youtube/000"})
+    (data / "splits" / "test.json").write_text('[["000", "003"], ["003", "003"]]')
+    request = Request(data, 128, open_cache(aligned), trained_on={"youtube/000"}, split="test")
     pairs = find_protocol("faceforensics").pairs(request)
     assert pairs.names == ("003_003/0", "003_003/1")
-    assert pairs.notes == ("2 of 3 pairs are left out because the method was trained on their people.",)
+    assert pairs.notes[1:] == ("2 of 3 pairs are left out because the method was trained on their people.",)
     with pytest.raises(ProtocolError, match="trained on people of all 3 pairs"):
         find_protocol("faceforensics").pairs(dataclasses.replace(request, trained_on={"youtube/003"}))
 
 
 def test_pairs_are_those_of_the_splits_else_of_the_manipulated_videos(short, tmp_path):
-    assert official_pairs(short) == ["000_003", "003_000"]
+    assert official_pairs(short, "test") == (["000_003", "003_000"], "test.json")
+    with pytest.raises(ProtocolError, match=r"found no splits/train\.json; wanted the lists"):
+        official_pairs(short)  # all three or none: with one list there would be 140 pairs and no word of it
+    with pytest.raises(ProtocolError, match="--split=dev: wanted all, train, val, test"):
+        official_pairs(short, "dev")
     (tmp_path / videos_of("FaceShifter")).mkdir(parents=True)
-    with pytest.raises(ProtocolError, match=r"found neither splits/test\.json nor manipulated_sequences"):
+    with pytest.raises(ProtocolError, match=r"found no splits/train\.json; .* or --split=all and the videos"):
         official_pairs(tmp_path)
     for name in ("071_054", "054_071", "01_02__talking_against_wall"):  # the last as in DeepFakeDetection
         (tmp_path / videos_of("FaceShifter") / f"{name}.mp4").touch()
-    assert official_pairs(tmp_path) == ["054_071", "071_054"]
+    assert official_pairs(tmp_path) == (["054_071", "071_054"], "the 2 names of videos in manipulated_sequences")
     (tmp_path / "splits").mkdir()
-    for split, pairs in {"train": '[["1", "2"]]', "val": '[["3", "4"]]', "classes": "{}"}.items():
+    lists = {"train": '[["1", "2"]]', "val": '[["3", "4"]]', "test": "[]", "classes": "{}"}
+    for split, pairs in lists.items():
         (tmp_path / "splits" / f"{split}.json").write_text(pairs)
-    assert official_pairs(tmp_path) == ["1_2", "2_1", "3_4", "4_3"]
+    assert official_pairs(tmp_path) == (["1_2", "2_1", "3_4", "4_3"], "train.json, val.json, test.json")
+    assert official_pairs(tmp_path, "val") == (["3_4", "4_3"], "val.json")
 
 
 @pytest.mark.parametrize("content", ["{", '["071_054"]', "[[1]]", '{"a": 1}', '[["071", "../9"]]', "[[71, 54]]"])
 def test_a_list_of_pairs_that_is_none_is_refused_by_name(tmp_path, content):
     (tmp_path / "test.json").write_text(content)
     with pytest.raises(ProtocolError, match=r"test\.json: found .*; wanted a list of pairs"):
-        official_pairs(tmp_path)
+        official_pairs(tmp_path, "test")

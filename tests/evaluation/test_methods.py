@@ -20,7 +20,7 @@ from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import Picture, from_pictures
 from smoothswap_jax.evaluation.methods import MethodError, baselines, from_checkpoint, from_folder
-from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.pairs import Pairs, manifest
 from tests import tiny_runs
 from tests.evaluation.made_faces import astronaut, moved, stranger, write_video
 from tests.evaluation.stand_ins import SIZE, make_pairs
@@ -176,6 +176,18 @@ def test_a_video_that_ends_early_or_is_none_is_refused_by_name(pairs, swaps):
         method.read(ALL)
 
 
+def test_swaps_of_other_pairs_are_refused_by_the_list_beside_them(tmp_path):
+    """The names fit, but the pictures that they were made of were others."""
+    made_of, judged = make_pairs(seed=1), make_pairs()
+    for name, crop in zip(made_of.names, made_of.gallery.read(made_of.truth), strict=True):
+        save_photo(tmp_path / f"{name}.png", crop)
+    from_folder("unlisted", tmp_path, judged)
+    (tmp_path / "pairs.csv").write_bytes(manifest(made_of))
+    with pytest.raises(MethodError, match=r"pairs\.csv: 60 of 60 pairs are not in it, .* the first is 000,p0/v0"):
+        from_folder("listed", tmp_path, judged)
+    from_folder("listed", tmp_path, made_of)
+
+
 # --- baselines ----------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +275,7 @@ def test_the_folder_of_another_checkpoint_or_other_pairs_is_refused(swapper, mes
     for other, judged in (
         (make_swapper(1), pairs),
         (swapper, dataclasses.replace(pairs, source=np.roll(pairs.source, 1))),
+        (swapper, make_pairs(seed=1)),
     ):
         with pytest.raises(MethodError, match="holds the swaps of another checkpoint or other pairs; wanted a new"):
             from_checkpoint("ours", other, judged, folder, mesh)

@@ -171,34 +171,43 @@ def test_embeddings_that_do_not_pair_are_refused(measure) -> None:
         measure(_embeddings(0, 3), _embeddings(1, 1))  # would broadcast
 
 
-def test_identity_rank_equals_brute_force() -> None:
+def rank_among(swaps, gallery, true, **how):
+    """The rank where the gallery's own rows are the sources."""
+    return metrics.source_rank(swaps, gallery[true], gallery, true, **how)
+
+
+def retrieval(swaps, gallery, true, k=1):
+    return float(np.mean(metrics.retrieved(rank_among(swaps, gallery, true), k)))
+
+
+def test_source_rank_equals_brute_force() -> None:
     swaps, gallery = _embeddings(0, 40), _embeddings(1, 30)
     true = np.random.default_rng(2).integers(0, 30, size=40)
     expected = []
     for swap, index in zip(swaps.astype(np.float64), true, strict=True):
         similarity = [swap @ g / np.linalg.norm(swap) / np.linalg.norm(g) for g in gallery.astype(np.float64)]
         expected.append(sorted(similarity, reverse=True).index(similarity[index]) + 1)
-    assert metrics.identity_rank(swaps, gallery, true).tolist() == expected
+    assert rank_among(swaps, gallery, true).tolist() == expected
     assert len(set(expected)) > 5
 
 
-def test_identity_rank_is_the_same_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_rank_is_the_same_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     swaps, gallery, true = _embeddings(0, 40), _embeddings(1, 30), np.arange(40) % 30
-    whole = metrics.identity_rank(swaps, gallery, true)
+    whole = rank_among(swaps, gallery, true)
     monkeypatch.setattr(metrics, "_CHUNK", 7)
-    assert metrics.identity_rank(swaps, gallery, true).tolist() == whole.tolist()
+    assert rank_among(swaps, gallery, true).tolist() == whole.tolist()
 
 
 def test_retrieval_is_perfect_for_the_sources_themselves_and_chance_when_shuffled() -> None:
     gallery = _embeddings(0, 50)
     true = np.arange(50)
-    assert metrics.retrieval_accuracy(gallery, gallery, true) == 1.0
+    assert retrieval(gallery, gallery, true) == 1.0
     swaps = np.tile(gallery, (40, 1))
     shuffled = np.random.default_rng(1).integers(0, 50, size=2000)
     # Standard deviations of a share of 2000: 0.003 at chance 1/50, 0.007 at 5/50.
-    assert metrics.retrieval_accuracy(swaps, gallery, shuffled) == pytest.approx(1 / 50, abs=0.013)
-    assert metrics.retrieval_accuracy(swaps, gallery, shuffled, k=5) == pytest.approx(5 / 50, abs=0.028)
-    assert metrics.retrieval_accuracy(swaps, gallery, shuffled, k=50) == 1.0
+    assert retrieval(swaps, gallery, shuffled) == pytest.approx(1 / 50, abs=0.013)
+    assert retrieval(swaps, gallery, shuffled, k=5) == pytest.approx(5 / 50, abs=0.028)
+    assert retrieval(swaps, gallery, shuffled, k=50) == 1.0
 
 
 def test_retrieved_serves_every_k_from_one_search() -> None:
@@ -217,22 +226,38 @@ def test_retrieval_equals_scikit_learns_top_k() -> None:
     scores = sklearn.metrics.pairwise.cosine_similarity(swaps, gallery)
     for k in (1, 5):
         expected = sklearn.metrics.top_k_accuracy_score(true, scores, k=k, labels=np.arange(30))
-        assert metrics.retrieval_accuracy(swaps, gallery, true, k) == pytest.approx(expected)
+        assert retrieval(swaps, gallery, true, k) == pytest.approx(expected)
 
 
 def test_a_collapsed_embedder_scores_zero_not_one() -> None:
     collapsed = np.tile(_embeddings(0, 1), (37, 1))
-    assert np.all(metrics.identity_rank(collapsed, collapsed, np.arange(37)) == 37)
+    assert np.all(rank_among(collapsed, collapsed, np.arange(37)) == 37)
     assert metrics.rank1(collapsed, np.arange(37) // 2) == 0.0
 
 
-def test_identity_rank_refuses_an_index_outside_the_gallery() -> None:
-    with pytest.raises(ValueError, match=r"\[0, 4\)"):
-        metrics.identity_rank(_embeddings(0, 2), _embeddings(1, 4), np.array([0, 4]))
+def test_source_rank_is_of_the_very_picture_that_was_swapped_in_beside_other_people() -> None:
+    gallery = np.array([[1.0, 0.0], [0.0, 1.0]])
+    swap, source = np.array([[1.0, 0.6]]), np.array([[0.6, 1.0]])
+    # Its person's own row, which is nearer still, does not count; without a row of its own it would.
+    assert metrics.source_rank(swap, source, gallery, np.array([0])).tolist() == [1]
+    assert metrics.source_rank(swap, source, gallery, np.array([1])).tolist() == [1]
+    assert metrics.source_rank(np.array([[1.0, 0.1]]), source, gallery, np.array([-1])).tolist() == [2]
+
+
+def test_source_rank_by_the_dot_product_goes_by_length() -> None:
+    gallery, swaps = np.array([[1.0, 0.0], [10.0, 10.0]]), np.array([[1.0, 0.1]])
+    assert rank_among(swaps, gallery, np.array([0])).tolist() == [1]
+    assert rank_among(swaps, gallery, np.array([0]), normalised=False).tolist() == [2]
+
+
+def test_source_rank_refuses_an_index_outside_the_gallery() -> None:
+    swaps, gallery = _embeddings(0, 2), _embeddings(1, 4)
+    with pytest.raises(ValueError, match=r"\[-1, 4\)"):
+        metrics.source_rank(swaps, swaps, gallery, np.array([0, 4]))
     with pytest.raises(ValueError, match="2 integers"):
-        metrics.identity_rank(_embeddings(0, 2), _embeddings(1, 4), np.array([0.0, 1.0]))
+        metrics.source_rank(swaps, swaps, gallery, np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match="at least 1"):
-        metrics.retrieval_accuracy(_embeddings(0, 2), _embeddings(1, 4), np.array([0, 1]), k=0)
+        retrieval(swaps, gallery, np.array([0, 1]), k=0)
 
 
 def test_rank1_by_hand() -> None:

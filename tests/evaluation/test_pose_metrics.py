@@ -9,23 +9,27 @@ from skimage.transform import SimilarityTransform
 from smoothswap_jax.evaluation import metrics
 
 
-def test_euler_rotations_are_the_product_of_three_turns() -> None:
-    yaw, pitch, roll = np.radians([30.0, -20.0, 10.0])
-    about_y = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
-    about_x = [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
-    about_z = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
-    found = metrics.euler_rotations(np.array([[30.0, -20.0, 10.0], [0.0, 0.0, 0.0]]))
-    np.testing.assert_allclose(found[0], np.array(about_y) @ about_x @ about_z, rtol=0, atol=4e-15)
-    np.testing.assert_allclose(found[1], np.eye(3))
+def test_hopenet_rotations_are_the_axes_that_draw_axis_draws() -> None:
+    """Its formulas for where the head's x and y axis and its nose point in the picture, y down."""
+    degrees = np.array([[30.0, -20.0, 10.0], [-70.0, 35.0, -25.0], [0.0, 0.0, 0.0]])
+    pitch, yaw, roll = np.radians(degrees[:, 1]), -np.radians(degrees[:, 0]), np.radians(degrees[:, 2])
+    cos, sin = np.cos, np.sin
+    x = cos(yaw) * cos(roll), cos(pitch) * sin(roll) + cos(roll) * sin(pitch) * sin(yaw)
+    y = -cos(yaw) * sin(roll), cos(pitch) * cos(roll) - sin(pitch) * sin(yaw) * sin(roll)
+    z = sin(yaw), -cos(yaw) * sin(pitch)
+    found = metrics.hopenet_rotations(degrees)
+    drawn = np.stack([np.stack(axis, axis=1) for axis in (x, y, z)], axis=2)
+    np.testing.assert_allclose(found[:, :2], drawn, atol=1e-15)
+    np.testing.assert_allclose(np.linalg.det(found), 1)
 
 
-def test_euler_rotations_refuse_another_number_of_angles() -> None:
+def test_hopenet_rotations_refuse_another_number_of_angles() -> None:
     with pytest.raises(ValueError, match=r"yaw, pitch, roll\), found shape \(2, 4\)"):
-        metrics.euler_rotations(np.zeros((2, 4)))
+        metrics.hopenet_rotations(np.zeros((2, 4)))
     with pytest.raises(ValueError, match=r"angles \[n, 3\].* found \(3,\)"):
-        metrics.euler_rotations(np.zeros(3))
+        metrics.hopenet_rotations(np.zeros(3))
     with pytest.raises(ValueError, match="degrees must be finite; row 0"):
-        metrics.euler_rotations(np.array([[0.0, np.nan, 0.0]]))
+        metrics.hopenet_rotations(np.array([[0.0, np.nan, 0.0]]))
 
 
 def test_geodesic_equals_scipys_magnitude() -> None:
@@ -47,12 +51,12 @@ def test_geodesic_is_exact_near_both_ends(degrees: float) -> None:
 
 def test_geodesic_of_single_turns_by_hand() -> None:
     angles = np.array([[25.0, 0.0, 0.0], [0.0, 25.0, 0.0], [0.0, 0.0, -25.0], [370.0, 0.0, 0.0]])
-    still = metrics.euler_rotations(np.zeros((4, 3)))
-    np.testing.assert_allclose(metrics.geodesic_degrees(metrics.euler_rotations(angles), still), [25, 25, 25, 10])
+    still = metrics.hopenet_rotations(np.zeros((4, 3)))
+    np.testing.assert_allclose(metrics.geodesic_degrees(metrics.hopenet_rotations(angles), still), [25, 25, 25, 10])
 
 
 def test_geodesic_takes_float32_and_refuses_what_is_no_rotation() -> None:
-    turns = metrics.euler_rotations(np.random.default_rng(0).uniform(-90, 90, size=(20, 3)))
+    turns = metrics.hopenet_rotations(np.random.default_rng(0).uniform(-90, 90, size=(20, 3)))
     assert metrics.geodesic_degrees(turns.astype(np.float32), turns).max() < 1e-4
     with pytest.raises(ValueError, match="b must be rotations; row 1"):
         metrics.geodesic_degrees(turns[:2], turns[:2] * np.array([1.0, 1.01])[:, None, None])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def ends(pairs: Pairs) -> list[tuple[str, str]]:
 
 def test_protocols_are_found_by_name_and_version():
     assert find_protocol("held-out").title == "held-out@1"
-    assert find_protocol("ffhq@1") is find_protocol("ffhq")
+    assert find_protocol("ffhq@2") is find_protocol("ffhq")
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,9 @@ def test_protocols_are_found_by_name_and_version():
     [
         ("london", "protocol 'london': wanted one of synthetic-truth@1, london-truth@1, "),
         ("", "protocol '': wanted one of"),
-        ("ffhq@2", "protocol 'ffhq@2': this package has version 1 of ffhq only"),
-        ("ffhq@", "protocol 'ffhq@': this package has version 1 of ffhq only"),
+        ("smooth", "or smoothness of embedders"),
+        ("ffhq@1", "protocol 'ffhq@1': this package has version 2 of ffhq only"),
+        ("ffhq@", "protocol 'ffhq@': this package has version 2 of ffhq only"),
     ],
 )
 def test_other_names_and_versions_are_refused(title, message):
@@ -116,12 +118,17 @@ def test_the_synthetic_world_is_the_same_every_time_and_that_of_the_config(rende
     other = find_protocol("synthetic-truth").pairs(request(None, tmp_path, world=WORLD | {"seed": 8}))
     assert np.any(other.gallery.read(rows[:4]) != rendered.gallery.read(rows[:4]))
     assert rendered.gallery.facts["seed"] == "7" and other.gallery.facts["seed"] == "8"
+    # Other pictures have other names and another digest, so swaps and scores of the two cannot be mixed up.
+    assert not set(other.names) & set(rendered.names) and manifest_digest(other) != manifest_digest(rendered)
     with pytest.raises(ProtocolError, match="1 held-out people; wanted at least 2"):
         find_protocol("synthetic-truth").pairs(request(None, tmp_path, world=WORLD | {"held_out_people": 1}))
 
 
 def test_without_a_config_there_are_256_pairs(tmp_path, monkeypatch):
-    monkeypatch.setattr(faces_lib, "render_many", lambda factors, size: np.zeros((len(factors[0]), 8, 8, 3)))
+    noise = np.random.default_rng(0)
+    monkeypatch.setattr(
+        faces_lib, "render_many", lambda factors, size: noise.uniform(-1, 1, (len(factors[0]), 8, 8, 3))
+    )
     pairs = find_protocol("synthetic-truth").pairs(request(None, tmp_path))
     assert len(pairs) == 256 and pairs.notes == () and len(set(pairs.gallery.people)) == 64
     assert len(set(pairs.gallery.names)) == len(pairs.gallery) == 3 * 256
@@ -174,7 +181,7 @@ def test_the_truth_is_the_sources_own_photo_of_the_targets_view(photos, photo_ca
 def test_people_the_method_was_trained_on_are_left_out_and_told(photos, photo_cache):
     pairs = find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on={"b", "elsewhere"}))
     assert set(pairs.gallery.people) == {"a", "c"} and len(pairs) == 2
-    assert pairs.notes[0].startswith("1 of 3 people are left out because the method was trained on them")
+    assert pairs.notes[0].startswith("1 of 3 people are left out because the method was trained on people of")
     with pytest.raises(ProtocolError, match="trained on all but 1 of 3 people; wanted 2 it never saw"):
         find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on={"a", "b"}))
 
@@ -228,7 +235,7 @@ def people(tmp_path_factory) -> Path:
 
 def test_held_out_pairs_are_of_different_people_and_never_twice(people, tmp_path):
     pairs = find_protocol("held-out").pairs(request(people, tmp_path))
-    assert pairs.names == tuple(f"{i:04d}" for i in range(len(pairs)))
+    assert len(set(pairs.names)) == len(pairs) and all(len(name) == 12 for name in pairs.names)
     assert len(set(ends(pairs))) == len(pairs) == 256 and pairs.notes == ()
     assert all(source.split("/")[0] != target.split("/")[0] for source, target in ends(pairs))
     assert pairs.truth is None and len(pairs.gallery) == 36
@@ -237,9 +244,32 @@ def test_held_out_pairs_are_of_different_people_and_never_twice(people, tmp_path
     assert ends(find_protocol("held-out").pairs(request(people, tmp_path))) == ends(pairs)
 
 
+def test_a_replaced_photo_changes_the_names_of_its_pairs_and_the_digest(people, tmp_path):
+    pairs = find_protocol("held-out").pairs(request(people, tmp_path))
+    copy = shutil.copytree(people, tmp_path / "renamed folder")
+    same = find_protocol("held-out").pairs(request(copy, tmp_path))
+    assert same.names == pairs.names and manifest_digest(same) == manifest_digest(pairs)
+    file = pairs.gallery.names[5]
+    save_photo(copy / file, 255 - load_photo(copy / file))
+    other = find_protocol("held-out").pairs(request(copy, tmp_path))
+    assert manifest_digest(other) != manifest_digest(pairs) and ends(other) == ends(pairs)
+    touched = [file in end for end in ends(pairs)]
+    assert any(touched) and touched == [a != b for a, b in zip(pairs.names, other.names, strict=True)]
+
+
+def test_copies_of_a_photo_are_not_judged_twice(tmp_path):
+    root = make_people(tmp_path / "people")
+    for person in ("person1", "person2"):
+        for path in (root / person).iterdir():
+            shutil.copy(next((root / "person0").iterdir()), path)
+    pairs = find_protocol("held-out").pairs(request(root, tmp_path))
+    assert len(set(pairs.names)) == len(pairs)
+
+
 def test_ffhq_draws_nobody_twice(people, tmp_path):
     pairs = find_protocol("ffhq").pairs(request(people, tmp_path))
-    assert len(set(pairs.source)) == len(set(pairs.target)) == len(pairs) > 25
+    people_of_pairs = [name for names in pairs.people for name in names]
+    assert len(set(people_of_pairs)) == 2 * len(pairs) and len(pairs) >= 5
     assert pairs.notes == (f"The data give {len(pairs)} pairs; the protocol asks for 1000.",)
 
 
@@ -309,7 +339,8 @@ def test_the_manifest_lists_every_pair_and_its_digest_tells_any_change():
     pairs = make_pairs()
     lines = manifest(pairs).decode().splitlines()
     assert lines[0] == ",".join(COLUMNS) and len(lines) == 1 + len(pairs)
-    assert lines[1] == "000,p0/v0,p1/v1,p0/v1,p0,p1"
+    contents = [pairs.gallery.content(row) for row in (0, 4, 1)]
+    assert lines[1] == ",".join(["000", "p0/v0", "p1/v1", "p0/v1", "p0", "p1", *contents])
     digest = manifest_digest(pairs)
     for name, row in (("source", 3), ("target", 3), ("truth", 3)):
         rows = getattr(pairs, name).copy()
@@ -317,4 +348,7 @@ def test_the_manifest_lists_every_pair_and_its_digest_tells_any_change():
         assert manifest_digest(dataclasses.replace(pairs, **{name: rows})) != digest
     assert manifest_digest(dataclasses.replace(pairs, truth=None)) != digest
     assert manifest_digest(dataclasses.replace(pairs, names=(*pairs.names[:-1], "last"))) != digest
-    assert manifest_digest(make_pairs(seed=1)) == digest  # pixels are the data's business
+    assert manifest_digest(make_pairs(seed=1)) != digest  # the same names, other pixels
+    for facts, equal in (({"data": "moved"}, True), ({"detector": "another"}, False)):
+        other = dataclasses.replace(pairs, gallery=dataclasses.replace(pairs.gallery, facts=facts))
+        assert (manifest_digest(other) == digest) is equal
