@@ -6,6 +6,7 @@ faces. A smooth embedder has a face near every such point (d_smooth is small), a
 """
 
 import csv
+import hashlib
 import io
 import sqlite3
 import time
@@ -79,8 +80,8 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
     train, test = _splits(settings)
     labels = np.unique(np.array(test.people), return_inverse=True)[1]
     a, b = drawn_pairs(labels, COUNT)
-    lines = ["a,b", *(f"{test.names[i]},{test.names[j]}" for i, j in zip(a, b, strict=True))]
-    write_atomically(settings.out / PAIRS, ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+    manifest = _manifest(test, a, b)
+    write_atomically(settings.out / PAIRS, manifest)
     cache = caching.open_cache(settings.out / CACHE)
     outcome = []
     for judge in embedders:
@@ -92,7 +93,7 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
     facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)
     extra = {
         "protocol": {"name": NAME, "version": VERSION, "about": ABOUT},
-        "pairs": {"count": len(a), "file": PAIRS, "sha256": caching.key_of("\n".join(lines)), "size": test.size},
+        "pairs": {"count": len(a), "file": PAIRS, "sha256": hashlib.sha256(manifest).hexdigest(), "size": test.size},
         "judges": [{"name": e.judge.name, "role": e.judge.role, "facts": dict(e.judge.facts)} for e in outcome],
     }
     return write_report(settings.out, Report(**report, facts=facts), extra)
@@ -127,6 +128,18 @@ def _embed(judge: Judge, gallery: Gallery, cache: sqlite3.Connection, progress: 
     show = progress(f"{judge.name}: embedding") if progress else None
     found = read_faces(gallery.read, len(gallery), [judge], cache, gallery.points, known=True, progress=show)
     return found.features[judge.name]
+
+
+def _manifest(test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
+    """The pairs of held-out faces with their contents, as CSV."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["a", "b", "a_sha256", "b_sha256"])
+    content = {int(row): test.content(int(row)) for row in np.unique([a, b])}
+    writer.writerows(
+        [test.names[i], test.names[j], content[int(i)], content[int(j)]] for i, j in zip(a, b, strict=True)
+    )
+    return file.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
