@@ -1,9 +1,9 @@
 """From readings to scores, one a pair: which numbers there are, what they mean, and what a failure costs.
 
 A failure is a swap in which no face is found, or in which a judge sees nothing, though its target shows one. It is
-never left out: in each measure it takes what the judge reads or, if that is worse, what the copy that is useless in it
-has in the mean over all pairs (the unchanged target in measures of identity, the unchanged source in the others). Pair
-by pair that copy may be good, a frontal source for a frontal target, and failing would pay.
+never left out: in each measure it takes the worst of what the judge reads and what the copy that is useless in it has,
+in this pair and in the mean (the unchanged target in measures of identity, the unchanged source in the others). In a
+single pair that copy may be good, a frontal source for a frontal target, and failing would pay.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,9 +85,9 @@ def score(
 
 FAILURE_NOTE = (
     "Share of swaps in which no face is found though the target shows one. They are not left out: in the measures of "
-    "identity, pose, expression and shape they count what the judge reads or, if that is worse, what the unchanged "
-    "target (in identity) or source (in the others) has in the mean. Pixels and perceptual distances are measured as "
-    "they are."
+    "identity, pose, expression and shape they count the worst of what the judge reads and what the unchanged target "
+    "(in identity) or source (in the others) has, in this pair and in the mean. Pixels and perceptual distances are "
+    "measured as they are."
 )
 
 
@@ -104,7 +104,7 @@ def _judged(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray, "
         _, useless = copies[measure.kind][i]
         if measure.better:
             worse = np.fmax if measure.better == "lower" else np.fmin
-            values = np.where(failed, worse(values, mean(useless)), values)
+            values = np.where(failed, worse(worse(values, useless), mean(useless)), values)
         ends = {"source": pairs.source, "target": pairs.target, "truth": pairs.truth}[measure.to]
         scored.append((measure, np.where(np.isfinite(known[ends]).all(axis=1), values, np.nan)))
     return scored
