@@ -17,6 +17,7 @@ def open_cache(path: str | Path) -> sqlite3.Connection:
     """The cache in the file `path`, made where there is none. Raises ValueError for a file that is no such thing."""
     connection = sqlite3.connect(path)
     try:
+        connection.execute("PRAGMA synchronous = NORMAL")  # a lost row is computed again
         connection.execute("CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY, value BLOB NOT NULL)")
     except sqlite3.DatabaseError as error:
         connection.close()

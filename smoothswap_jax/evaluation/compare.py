@@ -12,6 +12,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation.intervals import Interval, paired_difference_interval, verdict
 from smoothswap_jax.evaluation.report import Block, Cell, Report, Table, Text, write_report
+from smoothswap_jax.evaluation.scores import mean
 
 PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")
 
@@ -59,7 +60,7 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
                 raise CompareError(
                     f"{folder}: a second method is called {judged.name!r}; wanted NAME=DIR to tell them apart"
                 )
-            found.setdefault(judged.name, judged)
+            _agree(found.setdefault(judged.name, judged), judged, folder)
     chosen = [judged for judged in found.values() if baselines or judged.kind == "method"]
     if len(chosen) < 2:
         raise CompareError(f"{', '.join(map(str, folders))}: found {len(chosen)} methods; wanted two to compare")
@@ -110,10 +111,27 @@ def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -
             raise CompareError(f"{first} and {second} cannot be compared: {key} is {value} and {facts(b)[key]}")
 
 
+BASELINE = 1e-3
+"""Baselines are the same pictures in every evaluation of the same pairs: means that differ by more, relative to 1 or to
+themselves, say that something is measured in another way."""
+
+
+def _agree(first: Judged, second: Judged, folder: Any) -> None:
+    for measure, values in first.scores.items():
+        a, b = mean(values), mean(second.scores[measure])
+        if np.isfinite(a) != np.isfinite(b) or abs(a - b) > BASELINE * max(1.0, abs(a)):
+            raise CompareError(
+                f"{folder}: {first.name!r} has {b:.4g} in {measure!r}, and {a:.4g} in the evaluation before; the same "
+                "pictures were measured in different ways"
+            )
+
+
 def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
     kinds = {method["name"]: method["kind"] for method in report["methods"]}
     measures = [measure["name"] for measure in report["measures"]]
     path = folder / report["scores"]["file"]
+    if not path.is_file():
+        raise CompareError(f"{path}: found no such file; wanted the scores that `smoothswap evaluate` wrote")
     if hashlib.sha256(path.read_bytes()).hexdigest() != report["scores"]["sha256"]:
         raise CompareError(f"{path}: is not the file that report.json was made with; run `smoothswap evaluate` again")
     rows: dict[str, list[dict[str, str]]] = {name: [] for name in kinds}

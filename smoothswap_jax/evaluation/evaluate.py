@@ -18,6 +18,7 @@ from smoothswap_jax.evaluation import figures, methods, scores
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.distributions import frechet_distance, kernel_distance
+from smoothswap_jax.evaluation.galleries import recordings_of
 from smoothswap_jax.evaluation.judges import (
     FACTORS,
     Judge,
@@ -113,7 +114,8 @@ def write_pairs(settings: Settings, progress: Progress | None = None) -> Path:
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, find_protocol(settings.protocol), swappers, progress)
     if pairs.known_points:
-        for row, name in enumerate(pairs.gallery.names):
+        for row in np.unique([pairs.source, pairs.target]):
+            name = pairs.gallery.names[row]
             path = settings.out / "faces" / f"{name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             save_photo(path, pairs.gallery.read(np.array([row]))[0])
@@ -135,6 +137,11 @@ def make_pairs(
     settings: Settings, protocol: Protocol, swappers: Mapping[str, trained.Trained], progress: Progress | None
 ) -> Pairs:
     """The protocol's pairs; pairs.csv and the cache are made in `settings.out`."""
+    for name, folder in settings.swaps.items():
+        if not folder.is_dir():
+            raise MethodError(f"--swaps={name}={folder}: found no such folder")
+    if protocol.name != "faceforensics" and (settings.split, settings.compression) != ("all", "c23"):
+        raise MethodError(f"--split, --compression: are of faceforensics; found protocol {protocol.name}")
     settings.out.mkdir(parents=True, exist_ok=True)
     sizes = {name: swapper.size for name, swapper in swappers.items()}
     if len(set(sizes.values())) > 1:
@@ -195,12 +202,15 @@ def _factor_judge(spec: str, settings: Settings, pairs: Pairs, progress: Progres
 
 
 def _methods(settings: Settings, swappers, pairs: Pairs, mesh, progress: Progress | None) -> list[Method]:
+    # Those that may be faulty first: making swaps takes hours.
+    given = [methods.from_folder(name, path, pairs, settings.aligned) for name, path in settings.swaps.items()]
+    for method in given:
+        method.read(np.arange(1))
     made = []
     for name, swapper in swappers.items():
         show = progress(f"{name}: swapping") if progress else None
         made.append(methods.from_checkpoint(name, swapper, pairs, settings.out / SWAPS / name, mesh, show))
-    made += [methods.from_folder(name, path, pairs, settings.aligned) for name, path in settings.swaps.items()]
-    return made
+    return [*made, *given]
 
 
 def _grids(swappers: Mapping[str, trained.Trained], pairs: Pairs, mesh) -> list[Picture]:
@@ -231,6 +241,7 @@ def judge_methods(
     gallery = pairs.gallery
     show = lambda name: progress(name) if progress else None
     originals = _originals(pairs, judges, cache, show("originals"))
+    copies = scores.useless_copies(originals, pairs, judges)
     result_scores: dict[str, Scores] = {}
     checks: dict[str, list[Check]] = {}
     distributions: dict[str, dict[str, float]] = {}
@@ -239,12 +250,12 @@ def judge_methods(
         readings = _readings(method, originals, pairs, judges, cache, show(f"{method.name}: judging"))
         if not method.baseline:
             checks[method.name] = check_method(method, readings, originals, pairs)
-        result_scores[method.name], measures = scores.score(method, readings, originals, pairs, judges)
+        result_scores[method.name], measures = scores.score(method, readings, originals, pairs, judges, copies)
         distributions[method.name] = _distribution(readings, originals, pairs, judges)
     rows = np.unique(np.concatenate([pairs.source, pairs.target]))
-    people, takes = ([names[row] for row in rows] if names else [] for names in (gallery.people, gallery.takes))
+    people, recordings = [gallery.people[row] for row in rows], recordings_of(gallery, rows)
     found = {
-        judge.name: scores.verification(originals.features[judge.name][rows], people, takes)
+        judge.name: scores.verification(originals.features[judge.name][rows], people, recordings)
         for judge in judges
         if judge.role == "identity"
     }

@@ -45,7 +45,9 @@ def source_target_grid(name: str, sources, targets, swaps) -> Picture:
 
 def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) -> Picture:
     """The best, median and worst swaps of a method by a measure, with their source, target and truth."""
-    order = np.argsort(-scores[by.name] if by.better == "higher" else scores[by.name], kind="stable")
+    values = scores[by.name]
+    order = np.argsort(-values if by.better == "higher" else values, kind="stable")
+    order = order[np.isfinite(values[order])] if np.isfinite(values).any() else order
     first, last = ("best", "worst") if by.better else ("least", "most")
     n = len(order)
     shown = min(SHOWN, n // 3) or 1

@@ -4,6 +4,8 @@ A gallery holds no pixels: they are read when asked for, so that ten thousand fr
 once, by processes of their own, and kept in the evaluation's cache.
 """
 
+import dataclasses
+import hashlib
 import io
 import multiprocessing
 import os
@@ -40,8 +42,8 @@ class Gallery:
 
     names: of the photos, unique. people: whose face. points: the five points in pixels of the crop. quads: the crop's
     corners in the photo or frame of `shapes` (height, width); NaN and 0 where the faces are aligned already.
-    content: SHA-256 of what the face of a row was made from. takes: the recording that each face is from, whose frames
-    are no independent pictures of a person; empty where there are none. left_out: photos without a usable face, why.
+    content: SHA-256 of what the face of a row was made from, however it was aligned. takes: the video that each face is
+    from, '' for photos; empty where there is none. left_out: photos without a usable face, and why.
     """
 
     size: int
@@ -58,6 +60,11 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+def recordings_of(gallery: Gallery, rows: Int[np.ndarray, "m"]) -> list[str]:
+    """What each face is an independent picture by: frames of one video, and copies of one photo, have the same."""
+    return [(gallery.takes[int(row)] if gallery.takes else "") or gallery.content(int(row)) for row in rows]
 
 
 def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
@@ -127,7 +134,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
     from smoothswap_jax.data.prepared import records_of
 
     faces = prepared_faces(str(root), split, size)
-    records, points, names = records_of(str(root), split), [], []
+    records, points, names, takes = records_of(str(root), split), [], [], []
     for row in range(len(records)):  # one after the other: together their pictures need not fit into memory
         (example,) = records.examples([row])
         quad = np.array(example["quad"].float_list.value, np.float64).reshape(4, 2)
@@ -139,6 +146,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
         frame = example["frame"].int64_list.value[0]
         file = os.fsdecode(example["file"].bytes_list.value[0])
         names.append(file if frame < 0 else f"{file}#{frame}")
+        takes.append("" if frame < 0 else file)
     manifest = json.loads((Path(root) / "manifest.json").read_text(encoding="utf-8"))
     facts = {
         "data": Path(root).name,
@@ -146,7 +154,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
         "detector": json.dumps(manifest.get("detector", {})),
         "shards": caching.key_of(json.dumps(manifest.get("shards", {}), sort_keys=True)),
     }
-    return _of_faces(faces, facts, np.array(points), names)
+    return dataclasses.replace(_of_faces(faces, facts, np.array(points), names), takes=tuple(takes))
 
 
 # --- photos and frames --------------------------------------------------------------------------------------
@@ -177,7 +185,7 @@ def from_pictures(
     for one in wanted:
         by_file.setdefault(one.file, []).append(one)
     # A file is known by its content: one that was replaced is aligned again.
-    digest = {file: caching.key_of(_content(root / file)) for file in by_file}
+    digest = {file: _content(root / file) for file in by_file}
     detector = detector_facts("yunet")["sha256"]
     key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], str(one.frame), str(size))
     missing = {
@@ -213,16 +221,17 @@ def from_pictures(
         read,
         np.array(quads).reshape(-1, 4, 2),
         np.array(shapes, np.int64).reshape(-1, 2),
-        lambda row: keys[row],
-        {"data": root.name, "alignment": "FFHQ, by the largest face that YuNet finds", "size": str(size)},
-        tuple(one.file for one in kept),
+        lambda row: caching.key_of(digest[kept[row].file], str(kept[row].frame)),
+        {"data": root.name, "alignment": "FFHQ, by the largest face that YuNet finds", "YuNet sha256": detector},
+        tuple("" if one.frame < 0 else one.file for one in kept),
         left_out,
     )
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> str:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -67,8 +67,9 @@ class Judge:
     role: identity, coefficients, pose, distribution, mesh, factors or perceptual. distance: its scores are given as
     distances of unit embeddings too, as the field does for VGGFace2's networks. points: whose points it wants, each
     picture's own or the target's. compare: instead of features, a distance a pair of pictures (perceptual judges).
-    recipe: all that decides its features beside the network, for the cache. self_judged: what it has to do with a
-    method that it judges all the same; its name says so too. reader: what reads the synthetic world's factors.
+    self_judged: what it has to do with a method that it judges all the same; its name says so too. reader: what reads
+    the synthetic world's factors. All that decides its features is in `facts`: by them features are cached and
+    evaluations compared.
     """
 
     name: str
@@ -81,13 +82,12 @@ class Judge:
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
     reader: FactorReader | None = None
-    recipe: str = ""
     self_judged: str = ""
 
     @property
     def key(self) -> str:
         """Identifies all that decides its features; its name does not."""
-        return json.dumps({**self.facts, "role": self.role, "recipe": self.recipe}, sort_keys=True)
+        return json.dumps({**self.facts, "role": self.role}, sort_keys=True)
 
 
 def load_judge(spec: str, mesh, identity: str = "aligned", pose: str = "geodesic") -> Judge:
@@ -180,10 +180,11 @@ def network_judge(
             facts["preprocessing"] = _words(how)
     if role == "pose":
         facts["convention"] = f"{pose.name}: {pose.about}"
+    facts["recipe"] = f"{how}, crops {CROPS}, flip {identity.flip}, bgr {pose.bgr}"
     measure = _measurer(_features(network), network.variables, how, mesh, identity.flip, pose.bgr)
     return Judge(
         name, role, facts, measure, distance=kind.startswith("vggface2"), points=identity.points, identity=identity,
-        pose=pose, recipe=f"{how}, crops {CROPS}, flip {identity.flip}, bgr {pose.bgr}",
+        pose=pose,
     )  # fmt: skip
 
 
@@ -281,7 +282,7 @@ def _dlib(name: str, mesh, identity: IdentityConvention, pose: PoseConvention) -
         raise JudgeError(f"judge dlib: has its own alignment; found convention {identity.name!r}, wanted 'aligned'")
     describe = judge_dlib.make_descriptor()
     measure = lambda images, points: np.stack([describe(i, p) for i, p in zip(images, points, strict=True)])
-    return Judge(name, "identity", {"kind": "dlib", **judge_dlib.facts()}, measure, distance=True)
+    return Judge(name, "identity", {"kind": "dlib", **judge_dlib.facts(), "recipe": "1"}, measure, distance=True)
 
 
 def _mediapipe(name: str, model: str) -> Judge:
@@ -297,7 +298,7 @@ def _mediapipe(name: str, model: str) -> Judge:
             rows.append(np.concatenate([np.ravel(part) for part in parts]))
         return np.stack(rows).astype(np.float32)
 
-    return Judge(name, "mesh", {"kind": "mediapipe", **judge_mesh.facts(model)}, measure)
+    return Judge(name, "mesh", {"kind": "mediapipe", **judge_mesh.facts(model), "recipe": "1"}, measure)
 
 
 MESH_FEATURES = 478 * 3 + 52 + 9
@@ -377,7 +378,7 @@ def refuse_self_judges(
 
 def _known_as(judge: Judge) -> set[str]:
     """All that a judge can be called by: name, kind, files with and without suffix, and digests."""
-    files = [file for key in ("source", "model") for file in re.split(r"[,;]\s*", judge.facts.get(key, ""))]
+    files = [judge.facts.get("source", "").partition(", step ")[0], *judge.facts.get("model", "").split(", ")]
     digests = re.findall(r"\b[0-9a-fA-F]{64}\b", " ".join(judge.facts.values()))
     stems = [Path(file).stem for file in files]
     exact = [value for key in ("params sha256", "file sha256", "sha256") if (value := judge.facts.get(key))]

@@ -16,7 +16,7 @@ from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
 from smoothswap_jax.data.preparation.crops import resized
 from smoothswap_jax.data.preparation.videos import VideoError, frames_at, video_length
 from smoothswap_jax.evaluation.judges import params_digest
-from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, manifest, manifest_digest, only
+from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
 from smoothswap_jax.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
@@ -71,14 +71,19 @@ def from_checkpoint(
 ) -> Method:
     """Makes the swaps that are not in `folder` yet, as PNG files, and judges these files like anyone's.
 
-    Raises MethodError when the folder holds swaps of another checkpoint or other pairs.
+    Raises MethodError when the folder holds swaps of another checkpoint, or swaps of these names of other pictures.
     """
     made_by = {part: params_digest(swapper.variables[part]) for part in ("generator", "embedder")}
-    made_by["pairs"] = manifest_digest(pairs)
+    made_by["alignment"] = alignment_digest(pairs)
     folder.mkdir(parents=True, exist_ok=True)
-    note = folder / MADE_BY
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by:
+    note, listing = folder / MADE_BY, folder / PAIRS
+    ours = contents_by_pair(manifest(pairs))
+    theirs = _listed(listing) if listing.is_file() else {}
+    if (note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by) or any(
+        theirs.get(name, contents) != contents for name, contents in ours.items()
+    ):
         raise MethodError(f"{folder}: holds the swaps of another checkpoint or other pairs; wanted a new --out")
+    write_atomically(listing, manifest(pairs))
     write_atomically(note, json.dumps(made_by).encode())
     paths = [folder / f"{name}.png" for name in pairs.names]
     missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)
@@ -147,13 +152,19 @@ def _refuse_other_pairs(folder: Path, pairs: Pairs) -> None:
     path = folder / PAIRS
     if not path.is_file():
         return
-    theirs, ours = path.read_bytes().splitlines(), manifest(pairs).splitlines()
-    if missing := [line for line in ours if line not in set(theirs)]:
-        line = missing[0].decode("utf-8", "replace")
+    theirs, ours = _listed(path), contents_by_pair(manifest(pairs))
+    if missing := [name for name, contents in ours.items() if theirs.get(name) != contents]:
         raise MethodError(
-            f"{path}: {len(missing)} of {len(pairs)} pairs are not in it, so its swaps are of other pictures; the "
-            f"first is {line}"
+            f"{path}: {len(missing)} of {len(pairs)} pairs are not in it or are of other pictures, the first is "
+            f"{missing[0]}: these swaps are not of the pairs that are judged"
         )
+
+
+def _listed(path: Path) -> dict[str, tuple[str, ...]]:
+    try:
+        return contents_by_pair(path.read_bytes())
+    except ValueError as error:
+        raise MethodError(f"{path}: {error}") from error
 
 
 def in_all_videos(pairs: Pairs, data: Path | None, folders: Mapping[str, Path]) -> Pairs:

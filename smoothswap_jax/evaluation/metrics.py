@@ -164,7 +164,8 @@ def source_rank(
         similarity = swaps[part] @ gallery.T
         similarity[index[part, None] == np.arange(len(gallery))] = -np.inf
         true = np.sum(swaps[part] * sources[part], axis=1)
-        ranks.append(1 + np.sum(similarity >= true[:, None] - TIE, axis=1))
+        rounding = TIE * np.linalg.norm(swaps[part], axis=1) * np.linalg.norm(sources[part], axis=1)
+        ranks.append(1 + np.sum(similarity >= (true - rounding)[:, None], axis=1))
     return np.concatenate(ranks)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from smoothswap_jax.data.detect import detector_facts
 from smoothswap_jax.evaluation import figures, scores
 from smoothswap_jax.evaluation.checks import Check
 from smoothswap_jax.evaluation.intervals import ratio_of_means_interval
@@ -236,7 +237,7 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
             "sha256": manifest_digest(result.pairs),
             "file": PAIRS,
             "size": result.pairs.gallery.size,
-            "data": dict(result.pairs.gallery.facts),
+            "data": dict(result.pairs.gallery.facts) | _search(result.pairs),
             "left_out": dict(result.pairs.gallery.left_out),
         },
         "judges": [
@@ -267,6 +268,11 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
         "measures": [{"name": m.name, "kind": m.kind, "better": m.better, "about": m.about} for m in result.measures],
         "scores": {"file": SCORES, "sha256": hashlib.sha256((out / SCORES).read_bytes()).hexdigest()},
     }
+
+
+def _search(pairs: Pairs) -> dict[str, str]:
+    """What looked for the faces of swaps."""
+    return {} if pairs.known_points else {"swaps searched by YuNet": detector_facts("yunet")["sha256"]}
 
 
 def write_scores(out: Path, result: Result) -> None:

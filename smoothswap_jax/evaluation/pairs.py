@@ -13,8 +13,8 @@ from jaxtyping import Bool, Int
 from smoothswap_jax.evaluation.galleries import Gallery
 
 PAIRS, SCORES = "pairs.csv", "scores.csv"
-COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person",
-           "source_sha256", "target_sha256", "truth_sha256")  # fmt: skip
+CONTENTS = ("source_sha256", "target_sha256", "truth_sha256")
+COLUMNS = ("pair", "source", "target", "truth", "source_person", "target_person", *CONTENTS)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,22 @@ def _contents(gallery: Gallery, rows: Int[np.ndarray, "n"]) -> list[str]:
 def manifest_digest(pairs: Pairs) -> str:
     """SHA-256 of the manifest, with its contents, and of how the faces were made: two evaluations with the same one
     judged swaps of the same pictures. The name of the data's folder does not count."""
+    return hashlib.sha256(manifest(pairs) + alignment_digest(pairs).encode()).hexdigest()
+
+
+def alignment_digest(pairs: Pairs) -> str:
+    """SHA-256 of how the faces were made of the data: size, detector, world."""
     gallery = pairs.gallery
     facts = {key: value for key, value in gallery.facts.items() if key != "data"} | {"size": str(gallery.size)}
-    return hashlib.sha256(manifest(pairs) + json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def contents_by_pair(text: bytes) -> dict[str, tuple[str, ...]]:
+    """The contents of each pair of a manifest, by its name. Raises ValueError for a file that is none."""
+    rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
+    if rows and (missing := [column for column in ("pair", *CONTENTS) if column not in rows[0]]):
+        raise ValueError(f"found no column {missing[0]}; wanted a list that `smoothswap evaluate --pairs-only` wrote")
+    return {row["pair"]: tuple(row[column] for column in CONTENTS) for row in rows}
 
 
 def names_by_content(gallery: Gallery, source: Int[np.ndarray, "n"], target: Int[np.ndarray, "n"]) -> tuple[str, ...]:

@@ -44,7 +44,8 @@ class Measure:
 
 
 Scores = dict[str, Float[np.ndarray, "n"]]
-"""Of each pair, by measure; NaN where the pair's target cannot be measured, which is the same for all methods."""
+"""Of each pair, by measure; NaN where the pair's original cannot be measured, which is the same for all methods. In a
+measure with no better end also where the swap itself shows the judge nothing."""
 Scored = list[tuple[Measure, Float[np.ndarray, "n"]]]
 
 
@@ -64,12 +65,29 @@ def mean_interval(values: Float[np.ndarray, "n"], groups: Shaped[np.ndarray, "n"
     return bootstrap_interval(values[seen], groups=groups[seen]) if spread else mean(values)
 
 
+Copies = dict[str, Scored]
+"""Of each judge's measures, what the copy that is useless in it has: the price of failures."""
+
+
+def useless_copies(originals: Readings, pairs: Pairs, judges: Sequence[Judge]) -> Copies:
+    """What failures cost: the unchanged target's scores in measures of identity, the unchanged source's in the rest."""
+    copies: Copies = {}
+    for judge in judges:
+        if scorer := SCORERS.get(judge.role):
+            known = _blanked(originals.features[judge.name])
+            source, target = (scorer(judge, known[ends], known, pairs) for ends in (pairs.source, pairs.target))
+            ends = zip(source, target, strict=True)
+            copies[judge.name] = [two if one[0].kind == "identity" else one for one, two in ends]
+    return copies
+
+
 def score(
-    method: Method, readings: Readings, originals: Readings, pairs: Pairs, judges: Sequence[Judge]
+    method: Method, readings: Readings, originals: Readings, pairs: Pairs, judges: Sequence[Judge], copies: Copies
 ) -> tuple[Scores, list[Measure]]:
     """All scores of a method on the pairs, by measure.
 
-    readings: of the method's pictures, one a pair. originals: of all faces of the gallery, by row.
+    readings: of the method's pictures, one a pair. originals: of all faces of the gallery, by row. copies: of these
+    pairs, by `useless_copies`.
     """
     failed = ~readings.found & originals.found[pairs.target]
     measured = _pixels(method, pairs)
@@ -77,7 +95,8 @@ def score(
         if judge.role == "perceptual":
             measured += _perceptual(judge, readings, pairs)
         elif judge.role in SCORERS:
-            measured += _judged(judge, readings.features[judge.name], originals.features[judge.name], pairs, failed)
+            swaps, known = readings.features[judge.name], originals.features[judge.name]
+            measured += _judged(judge, swaps, known, pairs, failed, copies[judge.name])
     if not pairs.known_points:
         measured.append((Measure("no face found", "attributes", "lower", FAILURE_NOTE), failed.astype(np.float64)))
     return {measure.name: values for measure, values in measured}, [measure for measure, _ in measured]
@@ -91,22 +110,23 @@ FAILURE_NOTE = (
 )
 
 
-def _judged(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray, "n"]) -> Scored:
+def _blanked(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    return np.where(unseen(features)[:, None], np.nan, features)
+
+
+def _judged(judge: Judge, swaps, known, pairs: Pairs, failed: Bool[np.ndarray, "n"], copies: Scored) -> Scored:
     """A judge's measures, failures included. Pairs whose originals show it nothing have NaN, for every method."""
-    scorer = SCORERS[judge.role]
-    blank = lambda features: np.where(unseen(features)[:, None], np.nan, features)
-    failed = failed | unseen(swaps)
-    swaps, known = blank(swaps), blank(known)
-    copies = {"identity": scorer(judge, known[pairs.target], known, pairs),
-              "attributes": scorer(judge, known[pairs.source], known, pairs)}  # fmt: skip
+    failed, known = failed | unseen(swaps), _blanked(known)
     scored = []
-    for i, (measure, values) in enumerate(scorer(judge, swaps, known, pairs)):
-        _, useless = copies[measure.kind][i]
+    found = SCORERS[judge.role](judge, _blanked(swaps), known, pairs)
+    for (measure, values), (_, useless) in zip(found, copies, strict=True):
+        ends = {"source": pairs.source, "target": pairs.target, "truth": pairs.truth}[measure.to]
+        shown = np.isfinite(known[ends]).all(axis=1)
         if measure.better:
             worse = np.fmax if measure.better == "lower" else np.fmin
             values = np.where(failed, worse(worse(values, useless), mean(useless)), values)
-        ends = {"source": pairs.source, "target": pairs.target, "truth": pairs.truth}[measure.to]
-        scored.append((measure, np.where(np.isfinite(known[ends]).all(axis=1), values, np.nan)))
+            shown &= np.isfinite(useless).any()  # without a price for failures nothing can be compared
+        scored.append((measure, np.where(shown, values, np.nan)))
     return scored
 
 
@@ -133,14 +153,14 @@ def _identity(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     if judge.distance:
         about = "Euclidean distance of unit embeddings"
         scored.append(made("distance to source", "lower", about, _rows(metrics.distance, swaps, source)))
-    # Beside a pair's own source stands one picture of every other source person.
-    others, first = np.unique(pairs.people[0], return_index=True)
-    gallery = known[pairs.source[first]]
-    shown = np.isfinite(gallery).all(axis=1)
-    row_of = {person: row for row, person in enumerate(others[shown])}
+    # Beside a pair's own source stands one picture, the first that shows the judge something, of every other person.
+    shown = np.flatnonzero(np.isfinite(source).all(axis=1))
+    others, first = np.unique(pairs.people[0][shown], return_index=True)
+    gallery, m = source[shown[first]], len(others)
+    row_of = {person: row for row, person in enumerate(others)}
     own = np.array([row_of.get(person, -1) for person in pairs.people[0]])
-    rank = lambda swap, source, own: metrics.source_rank(swap, source, gallery[shown], own, judge.identity.normalised)
-    place, m = _rows(rank, swaps, source, own), len(others)
+    rank = lambda swap, source, own: metrics.source_rank(swap, source, gallery, own, judge.identity.normalised)
+    place = _rows(rank, swaps, source, own)
     for k in (1, 5):
         if m > k:
             near = "nearest" if k == 1 else f"among the {k} nearest"
@@ -308,31 +328,27 @@ def _perceptual(judge: Judge, readings: Readings, pairs: Pairs) -> Scored:
 # --- of a whole set ----------------------------------------------------------------------------------------------
 
 
-MOST_PAIRS, MOST_OF_A_PERSON = 1_000_000, 200
-"""Pairs of strangers, and pictures of one person, that verification looks at; of more, a random choice."""
+MOST_PAIRS = 1_000_000  # of people and of strangers that verification looks at; of more, a random choice
 
 
 def verification(
-    features: Float[np.ndarray, "n d"], people: Sequence[str], takes: Sequence[str] = (), seed: int = 0
+    features: Float[np.ndarray, "n d"], people: Sequence[str], recordings: Sequence[str], seed: int = 0
 ) -> dict[str, float]:
     """How well an identity judge tells the people of this very data apart: what its scores are worth here.
 
-    takes: the recording of each picture, if any: frames of one recording are no pair, for anything tells them from
-    strangers. Pairs of equal pictures are left out too. Without two pictures of one person there is only the strangers'
-    cosine; without strangers, nothing.
+    recordings: what each picture is independent by (`galleries.recordings_of`): frames of one video and copies of one
+    photo are no pair of a person, for anything tells them from strangers. Without two pictures of one person there is
+    only the strangers' cosine; without strangers, nothing.
     """
     seen = ~unseen(features)
     if not seen.any():
         return {}
-    unit, labels = (
-        metrics.unit_rows("features", features[seen]),
-        np.unique(np.array(people)[seen], return_inverse=True)[1],
-    )
-    recording = np.array(takes)[seen] if len(takes) else np.arange(len(unit))
+    unit = metrics.unit_rows("features", features[seen])
+    labels, takes = (np.unique(np.array(names)[seen], return_inverse=True)[1] for names in (people, recordings))
     rng = np.random.default_rng(seed)
     first, second = _pairs_of_people(labels, rng)
-    distinct = (recording[first] != recording[second]) & np.any(unit[first] != unit[second], axis=1)
-    genuine = _cosines(unit, first[distinct], second[distinct])
+    apart = takes[first] != takes[second]
+    genuine = _cosines(unit, first[apart], second[apart])
     impostor = _cosines(unit, *_pairs_of_strangers(labels, rng))
     result = {}
     if len(genuine):
@@ -347,11 +363,13 @@ def verification(
 
 
 def _pairs_of_people(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of two pictures of one person."""
+    """Rows of two pictures of one person: all of them, or of some pictures of each person if they are too many."""
     order = np.argsort(labels, kind="stable")
+    people = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    most = max(2, int((2 * MOST_PAIRS / len(people)) ** 0.5))  # so many make the pairs that one person may have
     couples = [np.zeros((2, 0), np.int64)]
-    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
-        rows = rows if len(rows) <= MOST_OF_A_PERSON else rng.choice(rows, MOST_OF_A_PERSON, replace=False)
+    for rows in people:
+        rows = rows if len(rows) <= most else rng.choice(rows, most, replace=False)
         couples.append(rows[np.stack(np.triu_indices(len(rows), 1))])
     first, second = np.concatenate(couples, axis=1)
     return first, second

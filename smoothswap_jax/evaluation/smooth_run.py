@@ -23,7 +23,7 @@ from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation import scores
 from smoothswap_jax.evaluation.evaluate import CACHE, Progress, Settings
 from smoothswap_jax.evaluation.figures import scale_of
-from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared
+from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared, recordings_of
 from smoothswap_jax.evaluation.grids import image_grid
 from smoothswap_jax.evaluation.intervals import bootstrap_interval, paired_difference_interval, verdict
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, load_judge
@@ -83,11 +83,14 @@ def evaluate_smoothness(settings: Settings, progress: Progress | None = None) ->
     manifest = _manifest(test, a, b)
     write_atomically(settings.out / PAIRS, manifest)
     cache = caching.open_cache(settings.out / CACHE)
-    outcome = []
+    outcome, recordings = [], recordings_of(test, np.arange(len(test)))
     for judge in embedders:
         z_train, z_test = (_embed(judge, faces, cache, progress) for faces in (train, test))
-        found = interpolation(z_test[a], z_test[b], z_train)
-        outcome.append(Embedder(judge, found, scores.verification(z_test, test.people, test.takes)))
+        try:
+            found = interpolation(z_test[a], z_test[b], z_train)
+        except ValueError as error:
+            raise JudgeError(f"{judge.name}: {error}; an embedder that has collapsed has no smoothness") from error
+        outcome.append(Embedder(judge, found, scores.verification(z_test, test.people, recordings)))
     write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
     report = _report(outcome, train, test, a, b)
     facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)
@@ -174,8 +177,13 @@ def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.nd
         f"{e.judge.name} hardly tells people apart (ROC AUC {e.verification['ROC AUC']:.2f}): that it is smooth means "
         "nothing, a constant is perfectly smooth."
         for e in outcome
-        if e.verification and e.verification["ROC AUC"] < WORTHLESS
+        if e.verification.get("ROC AUC", 1.0) < WORTHLESS
     ]
+    if not all("ROC AUC" in e.verification for e in outcome):
+        words.append(
+            "Whether the embedders tell people apart cannot be told: nobody held out is shown in two independent "
+            "pictures. A constant is perfectly smooth, so measure that elsewhere before comparing."
+        )
     for first, second in ((x, y) for i, x in enumerate(outcome) for y in outcome[i + 1 :]):
         difference = paired_difference_interval(first.found.d_smooth, second.found.d_smooth, people)
         told = SAID[verdict(difference, "lower")]

@@ -79,8 +79,8 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
         words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'"
         bought = ": its identity is bought with the target's expression and pose." if lost > 0.8 else "."
         sentences.append(words + bought)
-    if "error to the true swap" in own:
-        ratio = mean(own["error to the true swap"]) / mean(target["error to the true swap"])
+    if "error to the true swap" in own and (most := mean(target["error to the true swap"])) > 0:
+        ratio = mean(own["error to the true swap"]) / most
         tells = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
         sentences.append(f"{name} is {tells} its unchanged target: {ratio:.2f} of its error.")
     return sentences

@@ -193,8 +193,33 @@ def test_features_that_are_no_numbers_are_failures_of_the_swap_and_gaps_of_an_or
     found = score_of(
         searched, originals.take(searched.truth), dataclasses.replace(originals, features={"eye": known}), [judge]
     )
-    for name in ("eye: cosine to source", "eye: top-1", "eye: top-5"):
+    for name in ("eye: cosine to source", "eye: top-1"):
         np.testing.assert_array_equal(np.isnan(found[name]), searched.source == gone, err_msg=name)
+
+
+def test_a_person_whose_first_picture_shows_nothing_is_known_by_the_next(searched):
+    judge = identity_judge()
+    originals = read_all(searched, [judge])
+    several = dataclasses.replace(searched, source=searched.source + np.arange(len(searched)) % 2)
+    known = originals.features["eye"].copy()
+    known[[row for row in np.unique(several.source) if row % 3 == 0]] = np.nan  # everyone's first view
+    spoilt = dataclasses.replace(originals, features={"eye": known})
+    found = score_of(several, spoilt.take(several.truth), spoilt, [judge])
+    shown = several.source % 3 > 0
+    np.testing.assert_array_equal(np.isfinite(found["eye: top-1"]), shown)
+
+
+def test_a_measure_in_which_failures_have_no_price_is_of_nobody(searched):
+    """Where the judge sees no unchanged source, a failure would be left out, and who fails half would be perfect."""
+    judge = Judge("turn", "coefficients", {}, coefficients)
+    originals = read_all(searched, [judge])
+    known = originals.features["turn"].copy()
+    known[np.unique(searched.source)] = np.nan
+    spoilt = dataclasses.replace(originals, features={"turn": known})
+    shown = np.isfinite(known[searched.target]).all(axis=1)
+    assert shown.any()
+    found = score_of(searched, originals.take(searched.truth), spoilt, [judge])
+    assert np.isnan(found["turn: pose"]).all()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +235,8 @@ def coefficients(images, points):
 
 def score_of(pairs, readings, originals, judges):
     """Scores of the true swaps' pictures with these readings."""
-    return scores.score(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs, judges)[0]
+    copies = scores.useless_copies(originals, pairs, judges)
+    return scores.score(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs, judges, copies)[0]
 
 
 def read_all(pairs, judges) -> Readings:
@@ -459,6 +485,13 @@ def test_a_target_that_is_the_truth_itself_has_no_part_in_the_ratio(tmp_path, pa
     assert copy["error / copy target"] == pytest.approx({"value": 1, "low": 1, "high": 1})
 
 
+def test_targets_that_are_all_their_truth_leave_no_ratio(tmp_path, pairs):
+    same = dataclasses.replace(pairs, target=pairs.truth)
+    report = written(tmp_path, judged(tmp_path, same, [method_of(same, pictures(same, same.source))]))
+    (table,) = (t for t in report["tables"] if t["title"] == "Against the true swap")
+    assert "error / copy target" not in table["columns"]
+
+
 def test_without_judges_and_truth_pictures_are_ordered_by_change_and_nothing_is_called_best(tmp_path, pairs):
     plain = dataclasses.replace(pairs, truth=None)
     report = written(tmp_path, judged(tmp_path, plain, [method_of(plain, pictures(plain, plain.source))], []))
@@ -535,6 +568,18 @@ def test_compare_refuses_other_data_other_definitions_and_files_of_another_run(t
     digest = hashlib.sha256((b / "scores.csv").read_bytes()).hexdigest()
     edited(b, "scores", lambda found: found.update(sha256=digest))
     with pytest.raises(CompareError, match="in another order"):
+        compare([a, b])
+
+
+def test_compare_refuses_baselines_that_were_measured_otherwise(tmp_path, pairs):
+    """A judge whose name and facts are the same but that sees otherwise, by another version of some library."""
+    eye = identity_judge()
+    other = dataclasses.replace(eye, measure=lambda images, points: eye.measure(images, points) + 40)
+    a, b = two_evaluations(tmp_path, pairs, [other])
+    with pytest.raises(CompareError, match=r"'copy target' has .* the same pictures were measured in different ways"):
+        compare([a, b])
+    (b / "scores.csv").unlink()
+    with pytest.raises(CompareError, match="found no such file"):
         compare([a, b])
 
 

@@ -316,6 +316,10 @@ def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path)
     assert set(pairs.people[0]) == {"youtube/--b1Ua-kWJE", "youtube/R03Sko97IDE"}
     assert pairs.gallery.facts["people"] == "people are YouTube videos, by conversion_dict.json"
     assert len(set(pairs.gallery.takes)) == 3
+    # Whom the method knows from one sequence it knows in the other.
+    request = Request(data, 128, open_cache(aligned), split="test", trained_on={"youtube/003"})
+    with pytest.raises(ProtocolError, match="trained on people of all 4 pairs"):
+        find_protocol("faceforensics").pairs(request)
     (data / "conversion_dict.json").write_text('{"000": 1}')
     with pytest.raises(ProtocolError, match=r"conversion_dict\.json: found .*; wanted names such as"):
         find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), split="test"))

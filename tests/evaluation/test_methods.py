@@ -183,9 +183,14 @@ def test_swaps_of_other_pairs_are_refused_by_the_list_beside_them(tmp_path):
         save_photo(tmp_path / f"{name}.png", crop)
     from_folder("unlisted", tmp_path, judged)
     (tmp_path / "pairs.csv").write_bytes(manifest(made_of))
-    with pytest.raises(MethodError, match=r"pairs\.csv: 60 of 60 pairs are not in it, .* the first is 000,p0/v0"):
+    with pytest.raises(MethodError, match=r"pairs\.csv: 60 of 60 pairs are not in it or are of other .* first is 000:"):
         from_folder("listed", tmp_path, judged)
     from_folder("listed", tmp_path, made_of)
+    renamed = dataclasses.replace(made_of.gallery, people=tuple(f"video {name}" for name in made_of.gallery.people))
+    from_folder("of others by name", tmp_path, dataclasses.replace(made_of, gallery=renamed))
+    (tmp_path / "pairs.csv").write_text("pair,source,target\n000,a,b\n")
+    with pytest.raises(MethodError, match=r"pairs\.csv: found no column source_sha256; wanted a list"):
+        from_folder("old", tmp_path, made_of)
 
 
 # --- baselines ----------------------------------------------------------------------------------------------------

@@ -250,6 +250,12 @@ def test_source_rank_by_the_dot_product_goes_by_length() -> None:
     assert rank_among(swaps, gallery, np.array([0]), normalised=False).tolist() == [2]
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_all_faces_alike_come_last_by_the_dot_product_too(scale: float) -> None:
+    alike = np.tile(scale * np.random.default_rng(0).normal(size=512), (50, 1))
+    assert np.all(rank_among(alike, alike, np.arange(50), normalised=False) == 50)
+
+
 def test_source_rank_refuses_an_index_outside_the_gallery() -> None:
     swaps, gallery = _embeddings(0, 2), _embeddings(1, 4)
     with pytest.raises(ValueError, match=r"\[-1, 4\)"):

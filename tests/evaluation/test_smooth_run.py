@@ -62,6 +62,22 @@ def test_two_embedders_are_compared_on_the_same_pairs(runs, tmp_path, capsys):
     assert np.mean(scored) == pytest.approx(rows[1]["d_smooth"]["value"])
 
 
+def test_where_nobody_has_two_pictures_the_report_says_that_it_cannot_tell_more(runs, tmp_path):
+    """As in FFHQ."""
+    fields = {"data.kind": "synthetic", "data.people": 30, "data.held_out_people": 8, "data.photos": 1, "data.dir": ""}
+    save_embedder(tmp_path / "run", config("embedder", runs, **fields), 0)
+    smooth_run.evaluate_smoothness(Settings("smoothness", tmp_path / "out", checkpoints={"a": tmp_path / "run"}))
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "ROC AUC" not in report["tables"][0]["columns"]
+    assert any("cannot be told: nobody held out is shown in two" in words for words in report["verdicts"])
+
+
+def test_a_collapsed_embedder_is_named(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(smooth_run, "_embed", lambda judge, faces, *_: np.ones((len(faces), 4)))
+    with pytest.raises(JudgeError, match=r"a: there is nothing between equal embeddings.*has collapsed"):
+        smooth_run.evaluate_smoothness(Settings("smoothness", tmp_path, checkpoints={"a": runs / "one"}))
+
+
 def test_another_version_is_refused(runs, tmp_path):
     with pytest.raises(ProtocolError, match="smoothness@2"):
         smooth_run.evaluate_smoothness(Settings("smoothness@2", tmp_path, checkpoints={"a": runs / "one"}))
