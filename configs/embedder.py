@@ -77,6 +77,10 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.log_images_steps = 0  # no pictures in this stage
     c.checkpoint_steps = 500
     c.keep = 3  # newest checkpoints
+
+    c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
+    c.mesh.fsdp = 1  # over how many devices parameters, optimiser states and averages are split
+    c.mesh.rules = ((".*", "fsdp"),)  # (path regex, fsdp or replicate): the first that matches an array counts
     return c
 
 

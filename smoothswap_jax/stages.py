@@ -74,8 +74,11 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
         z, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
         return z, updated.get("batch_stats", variables["batch_stats"])
 
+    shapes = jax.eval_shape(init)
+    places = sharding.placement(shapes, mesh, config["mesh"]["rules"])
+    sharding.log_placement(shapes, places)
     step = functools.partial(steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer)
-    compiled = jax.jit(step, donate_argnums=0)
+    compiled = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
     embed = make_embed(network, mesh)
     count = min(config["eval_images"], len(test_faces))
     chosen = np.arange(count)
@@ -88,8 +91,8 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
         return {f"eval/{name}": value for name, value in verification(z, test_faces.labels[chosen]).items()}
 
     return Stage(
-        init=sharding.jit_init(init, mesh),
-        abstract=sharding.abstract_like(jax.eval_shape(init), mesh),
+        init=sharding.jit_init(init, places),
+        abstract=sharding.abstract_like(shapes, places),
         batches=make_batches(config, train_faces, mesh),
         step=lambda _, current, batch: compiled(current, batch),
         evaluate=evaluate,
@@ -129,7 +132,7 @@ def in_chunks(function: Callable, mesh) -> Callable[..., np.ndarray]:
         results = []
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
-            results.append(np.asarray(function(*(sharding.put_batch(x[rows], mesh) for x in arrays))))
+            results.append(sharding.to_host(function(*(sharding.put_rows(x[rows], mesh) for x in arrays))))
         return np.concatenate(results)[:count]
 
     return run
@@ -160,12 +163,16 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     embedder_config, embedder_variables = frozen_embedder(config, workdir)
     size = config["data"]["size"]
     networks, modules = swapper_networks(config, embedder_config)
-    frozen = sharding.put_replicated(embedder_variables, mesh)
+    rules = config["mesh"]["rules"]
+    frozen = sharding.put(embedder_variables, sharding.placement(embedder_variables, mesh, rules))
     generator_optimizer = build.optimizer(config["generator_optimizer"], config["steps"])
     discriminator_optimizer = build.optimizer(config["discriminator_optimizer"], config["steps"])
     objective = steps.SwapperObjective(**config["objective"])
     key, dim = jax.random.key(config["seed"]), embedder_config["dim"]
     init = lambda: state.init_swapper_state(key, *modules, generator_optimizer, discriminator_optimizer, size, dim)
+    shapes = jax.eval_shape(init)
+    places = sharding.placement(shapes, mesh, rules)
+    sharding.log_placement(shapes, places)
     step = functools.partial(
         steps.swapper_step,
         networks=networks,
@@ -173,14 +180,16 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
     )
+    out = (places, sharding.replicated(mesh))
     compiled = {
-        with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0) for with_r1 in (True, False)
+        with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
+        for with_r1 in (True, False)
     }
     pairs = eval_pairs(config)
     evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)
     return Stage(
-        init=lambda: _with_imported(sharding.jit_init(init, mesh)(), config["init"], modules, size, dim, mesh),
-        abstract=sharding.abstract_like(jax.eval_shape(init), mesh),
+        init=lambda: _with_imported(sharding.jit_init(init, places)(), config["init"], modules, size, dim, places),
+        abstract=sharding.abstract_like(shapes, places),
         batches=make_batches(config, build.faces(config["data"], "train"), mesh),
         step=lambda index, current, batch: compiled[index % objective.r1_interval == 0](current, frozen, batch),
         evaluate=lambda current: evaluate(current.generator_ema),
@@ -190,13 +199,13 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     )
 
 
-def _with_imported(current: state.SwapperState, folders: dict, modules: tuple, size: int, dim: int, mesh):
+def _with_imported(current: state.SwapperState, folders: dict, modules: tuple, size: int, dim: int, places):
     """The fresh state with the published weights that `config.init` names in place of its own."""
     image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
     inputs = {"generator": (image, jax.ShapeDtypeStruct((1, dim), np.float32)), "discriminator": (image,)}
     for (part, shapes), module in zip(inputs.items(), modules, strict=True):
         if folders[part]:
-            params = sharding.put_replicated(build.imported_params(folders[part], module, *shapes), mesh)
+            params = sharding.put(build.imported_params(folders[part], module, *shapes), getattr(places, part))
             own = lambda params=params: jax.tree.map(jnp.copy, params)  # donated later: no two may share memory
             current = dataclasses.replace(current, **{part: own()})
             if part == "generator":

@@ -42,7 +42,7 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     config = dict(json.loads(json.dumps(config)))  # as a checkpoint will give it back
-    mesh = sharding.make_mesh(devices)
+    mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
     sharding.check_batch(mesh, config["batch"])
     stage = stages.make_stage(config, mesh, workdir)
     with contextlib.closing(checkpoint.open_manager(workdir, config["keep"])) as manager:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from smoothswap_jax import checkpoint, runlog, trained
+from smoothswap_jax import checkpoint, runlog, sharding, trained
 from smoothswap_jax import train as train_lib
 from smoothswap_jax.build import ConfigError
 from smoothswap_jax.checkpoint import CheckpointError
@@ -37,14 +37,17 @@ def rows(run):
     return runlog.read_metrics(run / runlog.NAME)
 
 
+@pytest.mark.parametrize("fsdp", [1, 4])
 @pytest.mark.parametrize("stage", ["embedder", "swapper"])
-def test_one_and_eight_devices_agree_over_three_steps(stage, people, embedder, tmp_path):
+def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embedder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sharding, "SMALL", 64)  # the networks are small
     # Small SGD steps, since Adam's first steps turn the rounding of a near-zero gradient into a full step.
     names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]
     sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))}
     config = tiny_runs.config(stage, people, embedder, steps=3, eval_steps=3, **sgd)
-    for devices in (1, 8):
-        train_lib.train(config, tmp_path / str(devices), devices=devices)
+    train_lib.train(config, tmp_path / "1", devices=1)
+    config["mesh"]["fsdp"] = fsdp
+    train_lib.train(config, tmp_path / "8", devices=8)
     one, eight = rows(tmp_path / "1"), rows(tmp_path / "8")
     assert [r.keys() for r in one] == [r.keys() for r in eight]
     for a, b in zip(one, eight, strict=True):
