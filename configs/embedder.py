@@ -77,6 +77,8 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.log_images_steps = 0  # no pictures in this stage
     c.checkpoint_steps = 500
     c.keep = 3  # newest checkpoints
+    c.keep_every_steps = 0  # and those of steps that this divides; 0: none
+    c.keep_best = "eval/auc"  # and the best by this metric; "-name" where lower is better, "" for none
 
     c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
     c.mesh.fsdp = 1  # over how many devices parameters, optimiser states and averages are split

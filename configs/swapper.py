@@ -115,6 +115,10 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.log_images_steps = 500 if laptop else 5000  # grid of swaps under WORKDIR/images
     c.checkpoint_steps = 500 if laptop else 5000
     c.keep = 3  # newest checkpoints
+    c.keep_every_steps = 0  # and those of steps that this divides; 0: none
+    # and the best by this metric, "-name" where lower is better; "": none. Synthetic faces know the true swap; of other
+    # faces there is only the training embedder's own cosine, which is no measure.
+    c.keep_best = "-eval/mse_over_copy_target" if laptop else ""
 
     c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
     c.mesh.fsdp = 1  # over how many devices parameters, optimiser states and averages are split

@@ -2,39 +2,133 @@
 
 `state` is a pytree of arrays, `meta` a JSON object that carries the config, so that a checkpoint can be used without
 the command that made it. Orbax writes under a temporary name and renames, so a killed save leaves the previous step.
+When a step is finished its files' checksums go to `checksums/<step>.json`; one that no longer agrees with them is moved
+to `broken/`, and the one before is used.
 """
 
+import contextlib
 import dataclasses
+import logging
 import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
 
+from smoothswap_jax import seals, sharding
+
+log = logging.getLogger(__name__)
 PyTree = Any
-FOLDER = "checkpoints"
+FOLDER, CHECKSUMS, BROKEN = "checkpoints", "checksums", "broken"
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, or is not what the caller asked for."""
 
 
-def open_manager(run: str | os.PathLike[str], keep: int | None = None) -> ocp.CheckpointManager:
-    """A manager of the run's checkpoints that saves asynchronously and keeps the newest `keep` (None: all)."""
+def open_manager(
+    run: str | os.PathLike[str], keep: int | None = None, keep_every: int = 0, best: str = ""
+) -> ocp.CheckpointManager:
+    """A manager of the run's checkpoints that saves asynchronously.
+
+    It keeps the newest `keep` (None: all), those of steps that `keep_every` divides (0: none), and the one with the
+    best metric: `best` is its name, with a minus before it where lower is better ('': none).
+    """
+    policies: list[Any] = [checkpoint_managers.LatestN(keep)]
+    if keep_every:
+        policies.append(checkpoint_managers.EveryNSteps(keep_every))
+    if best:
+        sign, name = (-1.0, best[1:]) if best.startswith("-") else (1.0, best)
+        worth = lambda metrics: sign * metrics.get(name, -sign * np.inf)
+        policies.append(checkpoint_managers.BestN(get_metric_fn=worth, n=1, keep_checkpoints_without_metrics=False))
+    folder = Path(run).resolve() / FOLDER
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=True
+        create=True,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        async_options=ocp.AsyncOptions(post_finalization_callback=lambda: _seal_finished(folder)),
     )
-    return ocp.CheckpointManager(Path(run).resolve() / FOLDER, options=options)
+    return ocp.CheckpointManager(folder, options=options)
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: PyTree, meta: dict[str, Any]) -> None:
-    """Starts saving `state` as `step`; arrays are copied before the call returns. Does nothing if it exists."""
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: PyTree,
+    meta: dict[str, Any],
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Starts saving `state` as `step`; arrays are copied before the call returns. Does nothing if it exists.
+
+    metrics: of the last evaluation, by which the best is kept. Raises CheckpointError when this or the save before
+    fails, for instance on a full disk.
+    """
     if step in manager.all_steps():
         return
     items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), meta=ocp.args.JsonSave(meta))
-    manager.save(step, args=items, force=True)
+    with _named_failure(manager, step):
+        manager.save(step, args=items, metrics=dict(metrics or {}), force=True)
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Returns when all is on the disk; raises as `save` does."""
+    with _named_failure(manager, manager.latest_step()):
+        manager.wait_until_finished()
+    _seal_finished(Path(manager.directory))
+
+
+@contextlib.contextmanager
+def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{manager.directory}: a checkpoint up to step {step} could not be written ({error}); those before are "
+            "intact"
+        ) from error
+
+
+def _seal_finished(folder: Path) -> None:
+    """Takes the checksums of finished steps, and forgets those of steps that are gone."""
+    if not sharding.is_main():
+        return
+    records = folder.parent / CHECKSUMS
+    steps = {path.name for path in folder.iterdir() if path.name.isdigit()}
+    for step in steps:
+        if not (records / f"{step}.json").exists():
+            seals.seal(folder / step, records / f"{step}.json")
+    for record in records.glob("*.json"):
+        if record.stem not in steps:
+            record.unlink()
+
+
+def newest_intact(manager: ocp.CheckpointManager) -> int | None:
+    """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`."""
+    folder, found = Path(manager.directory), -1
+    if sharding.is_main():
+        for step in sorted(manager.all_steps(), reverse=True):
+            record = folder.parent / CHECKSUMS / f"{step}.json"
+            # Without a record the run was killed between the end of the save and its checksums.
+            fault = seals.fault(folder / str(step), record) if record.exists() else ""
+            if not fault:
+                found = step
+                break
+            aside = folder.parent / BROKEN / str(step)
+            aside.parent.mkdir(exist_ok=True)
+            if aside.exists():
+                shutil.rmtree(aside)
+            (folder / str(step)).rename(aside)
+            record.unlink()
+            log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, aside)
+    found = int(sharding.agreed(np.int32(found)))
+    manager.reload()
+    return None if found < 0 else found
 
 
 def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:
@@ -49,6 +143,11 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{manager.directory}/{step} does not fit this config's networks: {error}") from error
     return found if isinstance(abstract, dict) else type(abstract)(**found)
+
+
+def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """The JSON object that was saved with `step`."""
+    return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
 
 def as_dict(state: PyTree) -> dict[str, Any]:
@@ -76,7 +175,7 @@ def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | 
         step = max(steps, default=None) if step is None else step
         if step is None or step not in steps:
             raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
-        meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        meta = read_meta(manager, step)
     if not names:
         return {}, meta, step
     path = root / FOLDER / str(step) / "state"

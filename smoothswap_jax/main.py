@@ -54,6 +54,11 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="e.g. configs/embedder.py:tiny32")
     train.add_argument("--workdir", required=True, metavar="DIR", help="run directory; resumed if it has checkpoints")
     train.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    several = train.add_argument_group("several processes", "The same command in each; WORKDIR is seen by all.")
+    several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where nothing is found")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
     train.set_defaults(run=_train)
 
     swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
@@ -235,6 +240,10 @@ def _add_evaluate(verbs) -> None:
 
 def _train(args) -> None:
     config = load_config(args.config, args.overrides)
+    if args.distributed or args.coordinator:
+        from smoothswap_jax.sharding import start_processes
+
+        start_processes(args.coordinator, args.processes, args.process)
     from smoothswap_jax.train import train
 
     train(config, args.workdir, args.devices)

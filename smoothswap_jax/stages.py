@@ -26,7 +26,8 @@ GRID = 6
 
 
 class Stage(NamedTuple):
-    """What the loop needs to know of a stage. Shapes of `abstract` carry their placement on the mesh."""
+    """What the loop needs to know of a stage. Shapes of `abstract` carry their placement on the mesh; `data` counts the
+    training examples and people."""
 
     init: Callable[[], Any]
     abstract: Any
@@ -34,6 +35,7 @@ class Stage(NamedTuple):
     step: Callable[[int, Any, pipeline.Batch], tuple[Any, steps.Metrics]]
     evaluate: Callable[[Any], dict[str, float]]
     picture: Callable[[Any], np.ndarray | None]
+    data: dict[str, int]
     images_per_step: int
     headline: tuple[str, ...]
 
@@ -54,6 +56,11 @@ def make_batches(config: dict, faces: Faces, mesh) -> Callable[[int], Iterator[p
         raise build.ConfigError(f"config.data.feed is {feed!r}, wanted one of {sorted(feeds)}")
     sampler = pipeline.Sampler(config["seed"], config["batch"], config.get("photos", 0))
     return functools.partial(feeds[feed], faces, sampler, Augmentation(**config["augment"]), mesh)
+
+
+def _counts(faces: Faces) -> dict[str, int]:
+    """By which a run knows its data again: which rows a step draws depends on them."""
+    return {"examples": len(faces), "people": len(faces.people)}
 
 
 # --- stage 1 -----------------------------------------------------------------------------------------------
@@ -97,6 +104,7 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
         step=lambda _, current, batch: compiled(current, batch),
         evaluate=evaluate,
         picture=lambda _: None,
+        data=_counts(train_faces),
         images_per_step=config["batch"],
         headline=("train/loss", "train/cosine_same", "train/cosine_other"),
     )
@@ -185,15 +193,16 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
         for with_r1 in (True, False)
     }
-    pairs = eval_pairs(config)
+    pairs, train_faces = eval_pairs(config), build.faces(config["data"], "train")
     evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)
     return Stage(
         init=lambda: _with_imported(sharding.jit_init(init, places)(), config["init"], modules, size, dim, places),
         abstract=sharding.abstract_like(shapes, places),
-        batches=make_batches(config, build.faces(config["data"], "train"), mesh),
+        batches=make_batches(config, train_faces, mesh),
         step=lambda index, current, batch: compiled[index % objective.r1_interval == 0](current, frozen, batch),
         evaluate=lambda current: evaluate(current.generator_ema),
         picture=lambda current: picture(current.generator_ema),
+        data=_counts(train_faces),
         images_per_step=config["batch"],
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
     )
@@ -216,7 +225,7 @@ def _with_imported(current: state.SwapperState, folders: dict, modules: tuple, s
 def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
     copy = workdir / "embedder"
-    if (copy / checkpoint.FOLDER).is_dir():
+    if sharding.agreed(np.bool_((copy / checkpoint.FOLDER).is_dir())):
         return load_embedder(copy)
     given = config["embedder"]["checkpoint"]
     if not given:
@@ -225,8 +234,9 @@ def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
     manager = checkpoint.open_manager(copy)
     checkpoint.save(manager, step, parts, meta)
-    manager.wait_until_finished()
+    checkpoint.finish(manager)
     manager.close()
+    sharding.wait_for_all("embedder is copied")
     return load_embedder(copy)
 
 

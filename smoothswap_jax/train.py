@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax import checkpoint, files, sharding, stages
+from smoothswap_jax import checkpoint, files, resuming, sharding, stages
 from smoothswap_jax.data.photos import save_photo
 from smoothswap_jax.runlog import Progress, RunLog
 
@@ -45,23 +45,28 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
     mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
     sharding.check_batch(mesh, config["batch"])
     stage = stages.make_stage(config, mesh, workdir)
-    with contextlib.closing(checkpoint.open_manager(workdir, config["keep"])) as manager:
-        current, first_step = _start(stage, manager)
-        files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
+    keep = (config["keep"], config["keep_every_steps"], config["keep_best"])
+    with contextlib.closing(checkpoint.open_manager(workdir, *keep)) as manager:
+        current, first_step = _start(stage, config, manager)
+        if sharding.is_main():
+            files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
         return _loop(stage, config, manager, workdir, current, first_step)
 
 
-def _start(stage: stages.Stage, manager) -> tuple[Any, int]:
-    newest = manager.latest_step()
+def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
+    """The state and step to go on from: the newest checkpoint that is intact, else a fresh one."""
+    newest = checkpoint.newest_intact(manager)
     if newest is None:
         return stage.init(), 0
+    meta = checkpoint.read_meta(manager, newest)
+    resuming.check_same_run(meta, config, stage.data, str(manager.directory))
     log.info("resuming %s at step %d", manager.directory, newest)
     return checkpoint.restore(manager, newest, stage.abstract), newest
 
 
 def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> dict[str, float]:
-    steps, main_process = config["steps"], jax.process_index() == 0
-    run_log = RunLog(workdir, first_step, writes=main_process)
+    steps, meta = config["steps"], {"config": config, "data": stage.data}
+    run_log = RunLog(workdir, first_step, writes=sharding.is_main())
     progress = Progress(config["stage"], first_step, steps, stage.images_per_step)
     pending: tuple[int, dict] | None = None
     evaluation: dict[str, float] = {}
@@ -83,24 +88,27 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> di
     with _stop_signal() as stop, contextlib.closing(stage.batches(first_step)) as batches:
         for step in range(first_step, steps + 1):
             last, due = step == steps, _due(config, step)
-            if due["eval"] or due["images"] or due["checkpoint"] or last or stop.is_set():
+            stopping = stop.is_set() or sharding.preempted(step)
+            if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
                 log_pending()
             if due["eval"] or last:
                 evaluation = stage.evaluate(current)
                 _check_finite(step, evaluation)
                 run_log.metrics(step, evaluation)
-            if (due["images"] or (last and config["log_images_steps"])) and main_process:
-                _write_picture(stage.picture(current), workdir, step, run_log)
-            if due["checkpoint"] or last or stop.is_set():
-                checkpoint.save(manager, step, current, {"config": config})
-            if last or stop.is_set():
+            if due["images"] or (last and config["log_images_steps"]):
+                picture = stage.picture(current)  # by all processes
+                if sharding.is_main():
+                    _write_picture(picture, workdir, step, run_log)
+            if due["checkpoint"] or last or stopping:
+                checkpoint.save(manager, step, current, meta, evaluation if due["eval"] or last else None)
+            if last or stopping:
                 break
             batch = next(batches)
             with sharding.no_transfers():
                 current, values = stage.step(step, current, batch)
             log_pending()
             pending = (step, values)
-    manager.wait_until_finished()
+    checkpoint.finish(manager)
     run_log.close()
     progress.close()
     if step < steps:
@@ -135,9 +143,10 @@ def _write_picture(image: np.ndarray | None, workdir: Path, step: int, run_log: 
 
 @contextlib.contextmanager
 def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM or SIGINT sets, so that the loop saves and ends; a second signal ends it at once."""
+    """An event that SIGTERM or SIGINT sets, so that the loop saves and ends; a second signal ends it at once. With
+    several processes JAX takes SIGTERM and tells all of them (`sharding.preempted`)."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

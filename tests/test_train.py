@@ -1,7 +1,11 @@
 """The loop: same numbers on any number of devices, exact resume after any kind of stop, clear aborts."""
 
+import contextlib
 import json
+import logging
+import shutil
 import signal
+import subprocess
 
 import jax
 import numpy as np
@@ -13,6 +17,8 @@ from smoothswap_jax.build import ConfigError
 from smoothswap_jax.checkpoint import CheckpointError
 from smoothswap_jax.data.photos import load_photo, save_photo
 from smoothswap_jax.main import main
+from smoothswap_jax.resuming import ResumeError
+from smoothswap_jax.stages import make_stage
 from smoothswap_jax.swapper import Swapper
 from smoothswap_jax.weights import folder
 from smoothswap_jax.weights.kinds import import_network
@@ -189,10 +195,77 @@ def test_a_swapper_needs_a_run_of_an_embedder(people, embedder, tmp_path):
         train_lib.train(tiny_runs.config("swapper", people, tmp_path / "no"), tmp_path / "a", devices=1)
 
 
-def test_a_checkpoint_of_other_networks_is_refused(people, tmp_path):
-    train_lib.train(tiny_runs.config("embedder", people, steps=2), tmp_path, devices=1)
+def test_a_run_is_not_resumed_as_another_run(people, tmp_path, caplog):
+    """Fields of model and data are refused, all of them listed; others are allowed, and said."""
+    first = tiny_runs.config("embedder", people, steps=1)
+    train_lib.train(first, tmp_path, devices=1)
+    other = tiny_runs.config("embedder", people, steps=2, seed=3, **{"embedder.dim": 12})
+    with pytest.raises(ResumeError, match=r"config.embedder.dim was 8 and is 12; config.seed was 0 and is 3; wanted"):
+        train_lib.train(other, tmp_path, devices=1)
+    fewer = shutil.copytree(people, tmp_path / "people")
+    shutil.rmtree(fewer / "person0")
+    with pytest.raises(ResumeError, match="the data have 21 examples and had 24; the data have 7 people and had 8"):
+        train_lib.train(tiny_runs.config("embedder", fewer, steps=2), tmp_path, devices=1)
+    caplog.clear()
+    moved = shutil.copytree(people, tmp_path / "moved")
+    train_lib.train(tiny_runs.config("embedder", moved, steps=2, **{"optimizer.b1": 0.8}), tmp_path, devices=2)
+    assert "resuming with another value: config.optimizer.b1 was" in caplog.text and "data.dir" not in caplog.text
+    assert rows(tmp_path)[-1]["step"] == 2
+
+
+def test_a_checkpoint_whose_networks_do_not_fit_is_refused(people, tmp_path):
+    config = tiny_runs.config("embedder", people, steps=1)
+    train_lib.train(config, tmp_path, devices=1)
+    stage = make_stage(tiny_runs.config("embedder", people, **{"embedder.dim": 12}), sharding.make_mesh(1), tmp_path)
+    manager = checkpoint.open_manager(tmp_path)
     with pytest.raises(CheckpointError, match="does not fit this config's networks"):
-        train_lib.train(tiny_runs.config("embedder", people, steps=4, **{"embedder.dim": 12}), tmp_path, devices=1)
+        checkpoint.restore(manager, 1, stage.abstract)
+    manager.close()
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "change", "remove"])
+def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, people, tmp_path, caplog):
+    config = tiny_runs.config("embedder", people)
+    train_lib.train(config, tmp_path / "calm", devices=1)
+    run = shutil.copytree(tmp_path / "calm", tmp_path / "run")
+    victim = max((run / "checkpoints" / "6" / "state").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
+    content = victim.read_bytes()
+    spoilt = {"truncate": content[:-7], "change": content[:-1] + bytes([content[-1] ^ 1])}
+    victim.write_bytes(spoilt[spoil]) if spoil in spoilt else victim.unlink()
+    with caplog.at_level(logging.INFO):
+        train_lib.train(config, run, devices=1)
+    said = {"truncate": "bytes, wanted", "change": "its SHA-256 is not", "remove": "found no such file"}[spoil]
+    assert "checkpoint 6 is broken" in caplog.text and said in caplog.text and "at step 4" in caplog.text
+    assert (run / "broken" / "6" / "state").is_dir()
+    assert (run / runlog.NAME).read_bytes() == (tmp_path / "calm" / runlog.NAME).read_bytes()
+    states = [checkpoint.load_parts(tmp_path / name, ("params", "optimizer"))[0] for name in ("calm", "run")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_the_best_and_every_so_many_are_kept_beside_the_newest(tmp_path):
+    with contextlib.closing(checkpoint.open_manager(tmp_path, 1, keep_every=4, best="-loss")) as manager:
+        for step, loss in enumerate([5.0, 1.0, 3.0, 4.0, 4.0, 4.0], start=1):
+            checkpoint.save(manager, step, {"x": np.arange(3)}, {}, {"loss": loss})
+        checkpoint.finish(manager)
+        assert sorted(manager.all_steps()) == [2, 4, 6]
+    assert sorted(int(path.stem) for path in (tmp_path / "checksums").iterdir()) == [2, 4, 6]
+
+
+def test_a_full_disk_is_said_and_earlier_checkpoints_stay(people, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        config = tiny_runs.config("embedder", people, checkpoint_steps=1, keep=100, **{"embedder.width": 8})
+        with pytest.raises(CheckpointError, match=r"could not be written .*; those before are intact"):
+            train_lib.train(config | {"steps": 40}, disk, devices=1)
+        steps = [int(path.name) for path in (disk / "checkpoints").iterdir() if path.name.isdigit()]
+        assert steps
+        parts, _, step = checkpoint.load_parts(disk, ("params",))
+        assert step == max(steps) and parts["params"]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False)
 
 
 @pytest.mark.parametrize("kind", ["arcface", "cosface", "softmax"])
