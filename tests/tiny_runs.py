@@ -1,5 +1,7 @@
 """Configs, data and processes for training runs of seconds."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,43 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
 
 def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> dict:
     return load_config(str(ROOT / "configs" / f"{stage}.py:tiny32"), overrides(stage, people, embedder, **fields))
+
+
+QUICK_TO_NOTICE = """
+import functools, jax
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=20)
+"""
+
+
+def run_processes(
+    stage: str, workdir: Path, arguments: list[str], devices: list[int], preludes: dict[int, str] | None = None
+) -> list[subprocess.CompletedProcess]:
+    """`smoothswap train` in as many processes as `devices` has entries, with so many devices each; by gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for number, count in enumerate(devices):
+        command = ["train", f"--config={ROOT}/configs/{stage}.py:tiny32", f"--workdir={workdir}", *arguments]
+        command += [f"--coordinator=127.0.0.1:{port}", f"--processes={len(devices)}", f"--process={number}"]
+        prelude = QUICK_TO_NOTICE + (preludes or {}).get(number, "")
+        code = f"{prelude}\nimport sys\nfrom smoothswap_jax.main import main\nsys.exit(main({command!r}))"
+        flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={count}")
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code],
+                cwd=ROOT,
+                env={**os.environ, "XLA_FLAGS": flags},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    ended = []
+    for process in started:
+        out, error = process.communicate(timeout=400)
+        ended.append(subprocess.CompletedProcess(process.args, process.returncode, out, error))
+    return ended
 
 
 def run_train(stage: str, workdir: Path, arguments: list[str], prelude: str = "") -> subprocess.CompletedProcess:
