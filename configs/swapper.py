@@ -120,6 +120,9 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     # faces there is only the training embedder's own cosine, which is no measure.
     c.keep_best = "-eval/mse_over_copy_target" if laptop else ""
 
+    c.debug_nans = False  # when a number is none, run that step again and name the operation
+    c.watchdog_seconds = 1800  # a step that takes longer has its stacks written to stderr; 0: never
+
     c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
     c.mesh.fsdp = 1  # over how many devices parameters, optimiser states and averages are split
     c.mesh.rules = ((".*", "fsdp"),)  # (path regex, fsdp or replicate): the first that matches an array counts

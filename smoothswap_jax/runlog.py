@@ -40,10 +40,10 @@ class RunLog:
         self._lines.flush()
         self._scalars(step, values)
 
-    def speed(self, step: int, images_per_second: float) -> None:
-        """TensorBoard only: it differs from run to run."""
+    def speed(self, step: int, images_per_second: float, input_wait: float) -> None:
+        """TensorBoard only: it differs from run to run. input_wait: the share of the time that went into it."""
         if self.writes:
-            self._scalars(step, {"perf/images_per_second": images_per_second})
+            self._scalars(step, {"perf/images_per_second": images_per_second, "perf/input_wait": input_wait})
 
     def picture(self, step: int, name: str, image) -> None:
         """A uint8 image [h, w, 3] in TensorBoard."""

@@ -6,7 +6,6 @@ In this order state, data position and step always agree, so a run that is stopp
 import contextlib
 import json
 import logging
-import math
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax import checkpoint, files, resuming, sharding, stages
+from smoothswap_jax import checkpoint, files, health, resuming, sharding, stages
 from smoothswap_jax.data.photos import save_photo
 from smoothswap_jax.runlog import Progress, RunLog
 
@@ -24,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 class NotFiniteError(FloatingPointError):
-    """A loss, gradient norm or evaluation became NaN or infinite."""
+    """A loss, gradient norm, evaluation or parameter became NaN or infinite at `step`."""
+
+    def __init__(self, step: int, text: str):
+        super().__init__(f"step {step}: {text}")
+        self.step = step
 
 
 def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = None) -> dict[str, float]:
@@ -36,7 +39,8 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
       devices: how many devices to use, all by default.
 
     Raises:
-      NotFiniteError: naming the step, when a metric is NaN or infinite. Earlier checkpoints stay.
+      NotFiniteError: when a metric or a number of the state is NaN or infinite, naming the step, the arrays and the
+        last good checkpoint. With `config.debug_nans` the step is run again and the operation named.
       ValueError: for a config, data or checkpoint that cannot be used.
     """
     workdir = Path(workdir)
@@ -50,7 +54,30 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
         current, first_step = _start(stage, config, manager)
         if sharding.is_main():
             files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
-        return _loop(stage, config, manager, workdir, current, first_step)
+        try:
+            return _loop(stage, config, manager, workdir, current, first_step)
+        except NotFiniteError as error:
+            checkpoint.finish(manager)
+            if config["debug_nans"]:
+                _rerun(stage, manager, error.step)
+            last = manager.latest_step()
+            good = (
+                f"the last good checkpoint is step {last}" if last is not None else "there is no checkpoint before it"
+            )
+            raise NotFiniteError(error.step, f"{str(error).partition(': ')[2]}; {good}") from error
+
+
+def _rerun(stage: stages.Stage, manager, bad_step: int) -> None:
+    """Goes on from the newest checkpoint to the step that failed and runs it operation by operation; raises
+    FloatingPointError that names the operation."""
+    newest = manager.latest_step()
+    current = stage.init() if newest is None else checkpoint.restore(manager, newest, stage.abstract)
+    for step, batch in enumerate(stage.batches(newest or 0), newest or 0):
+        bad = step == bad_step
+        with jax.debug_nans(bad), jax.debug_infs(bad), jax.disable_jit(bad):
+            current, _ = stage.step(step, current, batch)
+        if step == bad_step:
+            return
 
 
 def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
@@ -70,40 +97,50 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> di
     progress = Progress(config["stage"], first_step, steps, stage.images_per_step)
     pending: tuple[int, dict] | None = None
     evaluation: dict[str, float] = {}
+    alarms, meter = health.Alarms(), health.InputMeter()
 
     def log_pending() -> None:
         """Reads the metrics of the step before, which the device has finished while the next one was sent."""
         nonlocal pending
         if pending is not None:
             step, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
-            _check_finite(step, values)
+            _check_finite(step, values, current)
+            alarms.look(step, values)
             if step % config["log_steps"] == 0:
                 run_log.metrics(step, values)
-                run_log.speed(step, progress.rate * stage.images_per_step)
+                run_log.speed(step, progress.rate * stage.images_per_step, meter.share())
             progress.update(step + 1, {k: values[k] for k in stage.headline}, force=step == first_step)
             if step == first_step:
                 progress.restart_clock(step + 1)
             pending = None
 
-    with _stop_signal() as stop, contextlib.closing(stage.batches(first_step)) as batches:
+    with (
+        _stop_signal() as stop,
+        health.watchdog(config["watchdog_seconds"]) as alive,
+        contextlib.closing(stage.batches(first_step)) as batches,
+    ):
         for step in range(first_step, steps + 1):
+            alive()
             last, due = step == steps, _due(config, step)
             stopping = stop.is_set() or sharding.preempted(step)
             if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
                 log_pending()
             if due["eval"] or last:
                 evaluation = stage.evaluate(current)
-                _check_finite(step, evaluation)
+                _check_finite(step, evaluation, current)
+                alarms.look(step, evaluation)
                 run_log.metrics(step, evaluation)
             if due["images"] or (last and config["log_images_steps"]):
                 picture = stage.picture(current)  # by all processes
                 if sharding.is_main():
                     _write_picture(picture, workdir, step, run_log)
             if due["checkpoint"] or last or stopping:
+                _check_state(step, current)
                 checkpoint.save(manager, step, current, meta, evaluation if due["eval"] or last else None)
             if last or stopping:
                 break
-            batch = next(batches)
+            with meter.waiting():
+                batch = next(batches)
             with sharding.no_transfers():
                 current, values = stage.step(step, current, batch)
             log_pending()
@@ -127,10 +164,21 @@ def _due(config: dict, step: int) -> dict[str, bool]:
     return due | {"checkpoint": due["checkpoint"] and step > 0}
 
 
-def _check_finite(step: int, values: Mapping[str, float]) -> None:
-    bad = {name: value for name, value in values.items() if not math.isfinite(value)}
-    if bad:
-        raise NotFiniteError(f"step {step}: {bad}; the checkpoints before this step are intact")
+def _check_finite(step: int, values: Mapping[str, float], current) -> None:
+    if bad := health.nonfinite_values(values):
+        raise NotFiniteError(step, f"{bad}{_named_arrays(current)}")
+
+
+def _check_state(step: int, current) -> None:
+    """What is saved has to be worth going on from: parameters, optimiser states and averages too."""
+    if words := _named_arrays(current):
+        raise NotFiniteError(step, words.removeprefix("; "))
+
+
+def _named_arrays(current) -> str:
+    paths = health.nonfinite_paths(current)
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"; not finite: {', '.join(paths[:5])}{more}" if paths else ""
 
 
 def _write_picture(image: np.ndarray | None, workdir: Path, step: int, run_log: RunLog) -> None:

@@ -38,6 +38,7 @@ ROOMS = (
     "trained",
     "stages",
     "resuming",
+    "health",
     "train",
     "export",
     "swapper",

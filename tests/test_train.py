@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import shutil
 import signal
 import subprocess
@@ -160,9 +161,16 @@ def test_the_command_line_swaps_a_face_in_a_photo(people, embedder, tmp_path, ca
 
 def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people, tmp_path):
     config = tiny_runs.config("embedder", people, **{"optimizer.learning_rate": 1e30, "optimizer.warmup_steps": 0})
-    with pytest.raises(train_lib.NotFiniteError, match=r"step \d: .*train/"):
+    with pytest.raises(train_lib.NotFiniteError) as caught:
         train_lib.train(config | {"checkpoint_steps": 1}, tmp_path, devices=1)
-    assert any(p.name.isdigit() for p in (tmp_path / "checkpoints").iterdir())
+    saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    said = str(caught.value)
+    assert saved and f"the last good checkpoint is step {max(saved)}" in said
+    assert re.match(r"step \d: .*not finite: .*(params|optimizer)/.* more", said)
+    parts, *_ = checkpoint.load_parts(tmp_path, ("params",))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(parts))  # what is not finite is never saved
+    with pytest.raises(FloatingPointError, match=r"(?i)nan|inf"):
+        train_lib.train(config | {"debug_nans": True}, tmp_path, devices=1)
 
 
 @pytest.mark.parametrize(
