@@ -80,6 +80,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.keep_every_steps = 0  # and those of steps that this divides; 0: none
     c.keep_best = "eval/auc"  # and the best by this metric; "-name" where lower is better, "" for none
 
+    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # of compiled programs, for the next start; "": none
     c.debug_nans = False  # when a number is none, run that step again and name the operation
     c.watchdog_seconds = 1800  # a step that takes longer has its stacks written to stderr; 0: never
 

@@ -120,6 +120,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     # faces there is only the training embedder's own cosine, which is no measure.
     c.keep_best = "-eval/mse_over_copy_target" if laptop else ""
 
+    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # of compiled programs, for the next start; "": none
     c.debug_nans = False  # when a number is none, run that step again and name the operation
     c.watchdog_seconds = 1800  # a step that takes longer has its stacks written to stderr; 0: never
 

@@ -27,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     if rest and args.verb != "train":
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("smoothswap_jax").setLevel(logging.INFO)
     logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells each file it touches
     args.overrides = rest
     try:
@@ -54,6 +55,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="e.g. configs/embedder.py:tiny32")
     train.add_argument("--workdir", required=True, metavar="DIR", help="run directory; resumed if it has checkpoints")
     train.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    train.add_argument(
+        "--profile", type=_steps, metavar="START:COUNT", help="steps to write a trace of, WORKDIR/profile"
+    )
     several = train.add_argument_group("several processes", "The same command in each; WORKDIR is seen by all.")
     several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where nothing is found")
@@ -246,7 +250,14 @@ def _train(args) -> None:
         start_processes(args.coordinator, args.processes, args.process)
     from smoothswap_jax.train import train
 
-    train(config, args.workdir, args.devices)
+    train(config, args.workdir, args.devices, args.profile)
+
+
+def _steps(text: str) -> tuple[int, int]:
+    start, colon, count = text.partition(":")
+    if not (colon and start.isdigit() and count.isdigit() and int(count)):
+        raise argparse.ArgumentTypeError(f"found {text!r}; wanted START:COUNT, two whole numbers")
+    return int(start), int(count)
 
 
 def load_config(path: str, overrides: list[str]) -> dict:

@@ -31,7 +31,8 @@ def start_processes(coordinator: str | None = None, processes: int | None = None
     """Joins this process to the others of the run; before anything touches a device.
 
     Without arguments the cluster is recognised by its environment (TPU pod, Slurm, Kubernetes, MPI). Raises ValueError
-    for arguments that are not all given, and RuntimeError where no cluster is recognised or the others do not come.
+    for arguments that are not all given, and where no cluster is recognised. JAX ends a process whose others do not
+    come.
     """
     given = (coordinator, processes, process)
     if any(value is not None for value in given) and any(value is None for value in given):
@@ -39,7 +40,7 @@ def start_processes(coordinator: str | None = None, processes: int | None = None
     try:
         jax.distributed.initialize(coordinator, processes, process)
     except ValueError as error:
-        raise RuntimeError(
+        raise ValueError(
             f"no cluster is recognised ({error}); wanted a TPU pod, Slurm, Kubernetes or MPI, or "
             "--coordinator=HOST:PORT --processes=N --process=I"
         ) from error

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from smoothswap_jax import build, checkpoint, sharding, state, steps
+from smoothswap_jax.compiling import ahead_of_time
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data import pipeline, sampling
 from smoothswap_jax.data.augment import Augmentation
@@ -85,7 +86,8 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
     places = sharding.placement(shapes, mesh, config["mesh"]["rules"])
     sharding.log_placement(shapes, places)
     step = functools.partial(steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer)
-    compiled = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
+    program = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
+    compiled = ahead_of_time("embedder step", program)
     embed = make_embed(network, mesh)
     count = min(config["eval_images"], len(test_faces))
     chosen = np.arange(count)
@@ -189,9 +191,10 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         discriminator_optimizer=discriminator_optimizer,
     )
     out = (places, sharding.replicated(mesh))
+    program = lambda with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
     compiled = {
-        with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
-        for with_r1 in (True, False)
+        True: ahead_of_time("swapper step with R1", program(True)),
+        False: ahead_of_time("swapper step", program(False)),
     }
     pairs, train_faces = eval_pairs(config), build.faces(config["data"], "train")
     evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)

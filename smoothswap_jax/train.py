@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax import checkpoint, files, health, resuming, sharding, stages
+from smoothswap_jax.compiling import keep_programs
 from smoothswap_jax.data.photos import save_photo
 from smoothswap_jax.runlog import Progress, RunLog
 
@@ -30,13 +31,16 @@ class NotFiniteError(FloatingPointError):
         self.step = step
 
 
-def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = None) -> dict[str, float]:
+def train(
+    config: Mapping[str, Any], workdir: str | Path, devices: int | None = None, profile: tuple[int, int] | None = None
+) -> dict[str, float]:
     """Trains, or resumes, the run in `workdir`; returns the last evaluation.
 
     Args:
       config: a config as plain nested dicts (see configs/).
       workdir: run directory; if it holds checkpoints, the run continues from the newest.
       devices: how many devices to use, all by default.
+      profile: (first step, number of steps) to write a trace of, for TensorBoard or Perfetto, to `workdir`/profile.
 
     Raises:
       NotFiniteError: when a metric or a number of the state is NaN or infinite, naming the step, the arrays and the
@@ -46,6 +50,7 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     config = dict(json.loads(json.dumps(config)))  # as a checkpoint will give it back
+    keep_programs(config["compilation_cache"])
     mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
     sharding.check_batch(mesh, config["batch"])
     stage = stages.make_stage(config, mesh, workdir)
@@ -55,7 +60,7 @@ def train(config: Mapping[str, Any], workdir: str | Path, devices: int | None = 
         if sharding.is_main():
             files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
         try:
-            return _loop(stage, config, manager, workdir, current, first_step)
+            return _loop(stage, config, manager, workdir, current, first_step, profile)
         except NotFiniteError as error:
             checkpoint.finish(manager)
             if config["debug_nans"]:
@@ -91,7 +96,7 @@ def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
     return checkpoint.restore(manager, newest, stage.abstract), newest
 
 
-def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> dict[str, float]:
+def _loop(stage, config, manager, workdir: Path, current, first_step: int, profile=None) -> dict[str, float]:
     steps, meta = config["steps"], {"config": config, "data": stage.data}
     run_log = RunLog(workdir, first_step, writes=sharding.is_main())
     progress = Progress(config["stage"], first_step, steps, stage.images_per_step)
@@ -118,9 +123,11 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> di
         _stop_signal() as stop,
         health.watchdog(config["watchdog_seconds"]) as alive,
         contextlib.closing(stage.batches(first_step)) as batches,
+        _tracing(profile, workdir / "profile") as trace,
     ):
         for step in range(first_step, steps + 1):
             alive()
+            trace(step)
             last, due = step == steps, _due(config, step)
             stopping = stop.is_set() or sharding.preempted(step)
             if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
@@ -151,6 +158,29 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int) -> di
     if step < steps:
         log.warning("stopped by a signal at step %d of %d; the same command resumes it", step, steps)
     return evaluation
+
+
+@contextlib.contextmanager
+def _tracing(profile: tuple[int, int] | None, folder: Path) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call before each step: it starts and ends the trace."""
+    running = False
+
+    def trace(step: int) -> None:
+        nonlocal running
+        if profile is None or running == (profile[0] <= step < sum(profile)):
+            return
+        if running:
+            jax.profiler.stop_trace()
+            log.info("wrote the trace of steps %d to %d to %s", profile[0], step - 1, folder)
+        else:
+            jax.profiler.start_trace(str(folder))
+        running = not running
+
+    try:
+        yield trace
+    finally:
+        if running:
+            jax.profiler.stop_trace()
 
 
 def _due(config: dict, step: int) -> dict[str, bool]:

@@ -35,6 +35,7 @@ ROOMS = (
     "data",
     "build",
     "runlog",
+    "compiling",
     "trained",
     "stages",
     "resuming",

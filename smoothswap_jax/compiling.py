@@ -1,0 +1,56 @@
+"""Compiling programs once: kept on disk for the next start, and with their memory told before they run."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+log = logging.getLogger(__name__)
+
+
+def keep_programs(folder: str) -> None:
+    """Keeps compiled programs in `folder` ('': nowhere), where JAX_COMPILATION_CACHE_DIR does not name another."""
+    if folder and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
+
+
+def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:
+    """A jitted function that is compiled at its first call, when its memory and the seconds it took are logged."""
+    programs: list[Any] = []
+
+    def call(*arguments):
+        if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+            return function(*arguments)
+        if not programs:
+            start = time.monotonic()
+            programs.append(function.lower(*arguments).compile())
+            log.info("%s: compiled in %.1f s; %s", name, time.monotonic() - start, memory_in_words(programs[0]))
+        return programs[0](*arguments)
+
+    return call
+
+
+def memory_in_words(program: Any) -> str:
+    """What a compiled program needs of each device."""
+    found = memory(program)
+    if not found:
+        return "this backend does not tell its memory"
+    held, more = found["arguments"] / 1e9, (found["outputs"] + found["temporary"]) / 1e9
+    return f"a device holds {held:.2f} GB of arguments and {more:.2f} GB more while it runs"
+
+
+def memory(program: Any) -> dict[str, int]:
+    """Bytes on each device by XLA's own account: arguments, outputs (beside those that reuse arguments), temporary, and
+    their sum as the peak. Empty where the backend does not tell."""
+    stats = program.memory_analysis()
+    if stats is None:
+        return {}
+    found = {
+        "arguments": stats.argument_size_in_bytes,
+        "outputs": stats.output_size_in_bytes - stats.alias_size_in_bytes,
+        "temporary": stats.temp_size_in_bytes,
+    }
+    return {**found, "peak": sum(found.values())}
