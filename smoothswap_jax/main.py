@@ -136,10 +136,23 @@ def make_parser() -> argparse.ArgumentParser:
         "bench",
         help="measure speed on this machine",
         description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
-        "images. Prints a table, and all of it as one line of JSON.",
+        "images. steps: the swapper's training step, its operations, memory and phases. Prints a table, and all of it "
+        "as one line of JSON.",
         allow_abbrev=False,
     )
-    bench.add_argument("--what", required=True, choices=("data",))
+    bench.add_argument("--what", required=True, choices=("data", "steps"))
+    bench.add_argument(
+        "--config", default="configs/swapper.py:tiny32", metavar="FILE[:VARIANT]", help="steps: of the swapper"
+    )
+    bench.add_argument(
+        "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="steps: of the embedder"
+    )
+    bench.add_argument(
+        "--batch", type=int, nargs="+", metavar="N", help="steps: global batch sizes (default: the config's)"
+    )
+    bench.add_argument("--dtype", nargs="+", default=["float32"], help="steps: of convolutions, float32 bfloat16")
+    bench.add_argument("--fsdp", type=int, default=1, help="steps: devices that share the state (default 1)")
+    bench.add_argument("--devices", type=int, metavar="N", help="steps: use the first N devices (default: all)")
     bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
     bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
     bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
@@ -413,7 +426,14 @@ def _known(text: str) -> tuple[str, Any]:
 def _bench(args) -> None:
     from smoothswap_jax.bench.data import bench_data, table
 
-    result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
+    if args.what == "steps":
+        from smoothswap_jax.bench.steps import bench_steps
+
+        config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
+        batches = args.batch or [config["batch"]]
+        result = bench_steps(config, embedder, batches, args.dtype, args.fsdp, args.devices, args.seconds)
+    else:
+        result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
     print(table(result))
     print(json.dumps(result))
 

@@ -71,7 +71,7 @@ def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> 
 
 QUICK_TO_NOTICE = """
 import functools, jax
-jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=20)
+jax.distributed.initialize = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
 """
 
 

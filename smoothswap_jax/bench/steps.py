@@ -1,0 +1,260 @@
+"""`smoothswap bench --what=steps`: how fast the swapper trains here, where the time goes, and how near that is to what
+the device can do.
+
+Everything that is compared runs turn by turn in one process; medians are reported. Weights and images are random: what
+they are does not change the time.
+"""
+
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from smoothswap_jax import build, compiling, sharding, state, steps
+from smoothswap_jax.bench.flops import count_flops
+from smoothswap_jax.trained import swapper_networks
+
+ROUNDS = 5
+MATMUL = {"cpu": 1024}
+MATMUL_SIDE = 8192
+COPIED = {"cpu": 2**24}
+COPIED_NUMBERS = 2**28
+
+
+def bench_steps(
+    config: dict, embedder: dict, batches: list[int], dtypes: list[str], fsdp: int, devices: int | None, seconds: float
+) -> dict:
+    """Speed, operations, memory and phases of the swapper's training step, as nested plain values.
+
+    Args:
+      config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
+      batches, dtypes: what to measure, each with each; global batch sizes, dtypes of the convolutions.
+      fsdp, devices: of the mesh, as for training.
+      seconds: of each measurement in each round.
+    """
+    mesh = sharding.make_mesh(devices, fsdp)
+    device = mesh.devices.flat[0]
+    result: dict[str, Any] = {
+        "hardware": f"{mesh.size} x {device.device_kind}, {os.cpu_count()} CPU cores; jax {jax.__version__}",
+        "mesh": f"data {mesh.shape['data']}, fsdp {mesh.shape['fsdp']}",
+        "peaks of a device": {dtype: peaks(dtype, seconds) for dtype in dtypes},
+    }
+    for dtype in dtypes:
+        for batch in batches:
+            peak = result["peaks of a device"][dtype]
+            result[f"batch {batch}, {dtype}"] = one_setting(config, embedder, batch, dtype, mesh, peak, seconds)
+    return result
+
+
+def peaks(dtype: str, seconds: float) -> dict[str, float]:
+    """What one device reaches in a large matrix product (FLOP/s) and in copying memory (bytes/s)."""
+    platform = jax.default_backend()
+    side, numbers = MATMUL.get(platform, MATMUL_SIDE), COPIED.get(platform, COPIED_NUMBERS)
+    a = jnp.ones((side, side), dtype)
+    product = jax.jit(lambda a: a @ a)
+    b = jnp.ones((numbers,), jnp.float32)
+    copy = jax.jit(lambda b: b + 1.0)
+    return {
+        "matmul FLOP/s": 2 * side**3 / timed({"x": lambda: product(a)}, seconds)["x"],
+        "bytes/s": 8 * numbers / timed({"x": lambda: copy(b)}, seconds)["x"],
+    }
+
+
+def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, float], seconds: float) -> dict:
+    """The measurements of one batch size and dtype."""
+    sharding.check_batch(mesh, batch)
+    parts = _Parts(config, embedder, batch, dtype, mesh)
+    programs, seconds_cold, seconds_kept = compiled_twice(parts.programs)
+    interval = parts.objective.r1_interval
+    current = {"state": parts.fresh()}
+
+    def step(with_r1: bool):
+        current["state"], values = programs[with_r1](current["state"], parts.frozen, parts.batch)
+        return values
+
+    times = timed({"step": lambda: step(False), "step with R1": lambda: step(True)}, seconds)
+    mean = (times["step with R1"] + (interval - 1) * times["step"]) / interval
+    analytic = {flag: count_flops(parts.step(flag), parts.shapes, parts.frozen, parts.batch) for flag in (False, True)}
+    flops = (analytic[True] + (interval - 1) * analytic[False]) / interval
+    found: dict[str, Any] = {
+        "steps/s": 1 / mean,
+        "images/s/device": batch / mean / mesh.size,
+        "seconds": {**times, f"mean, R1 every {interval}": mean},
+        "TFLOP a step": {
+            "counted": analytic[False] / 1e12,
+            "counted, with R1": analytic[True] / 1e12,
+            "by XLA": _xla_flops(programs[False]) * mesh.size / 1e12,
+        },
+        "fraction of matmul peak": flops / mean / mesh.size / peak["matmul FLOP/s"],
+        "MB a device": {
+            name: {key: value / 1e6 for key, value in compiling.memory(program).items()}
+            for name, program in (("step", programs[False]), ("step with R1", programs[True]))
+        },
+        "compile s": {"cold": seconds_cold, "from the cache": seconds_kept},
+    }
+    found["phases"] = phases(parts, peak, seconds)
+    return found
+
+
+def _xla_flops(program: Any) -> float:
+    cost = program.cost_analysis()
+    cost = cost[0] if isinstance(cost, list) else cost
+    return float((cost or {}).get("flops", 0.0))
+
+
+class _Parts:
+    """The swapper at one setting: shapes, placement, random weights and images, and its functions."""
+
+    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh) -> None:
+        config = {**config, **{part: {**config[part], "dtype": dtype} for part in ("generator", "discriminator")}}
+        size, dim = config["data"]["size"], embedder["dim"]
+        self.networks, modules = swapper_networks(config, {**embedder, "dtype": dtype})
+        self.objective = steps.SwapperObjective(**config["objective"])
+        optimizer = lambda part: build.optimizer(config[f"{part}_optimizer"], config["steps"])
+        self.optimizers = optimizer("generator"), optimizer("discriminator")
+        key = jax.random.key(0)
+        self._init = lambda: state.init_swapper_state(key, *modules, *self.optimizers, size, dim)
+        self.shapes = jax.eval_shape(self._init)
+        rules = config["mesh"]["rules"]
+        self.places = sharding.placement(self.shapes, mesh, rules)
+        self.mesh = mesh
+        rng = np.random.default_rng(0)
+        image = rng.uniform(-1, 1, (batch, size, size, 3)).astype(np.float32)
+        self.batch = {name: sharding.put_rows(image, mesh) for name in ("source", "target", "real")}
+        self.z = sharding.put_rows(rng.normal(size=(batch, dim)).astype(np.float32), mesh)
+        frozen = jax.eval_shape(
+            lambda: build.embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
+        )
+        values = jax.tree.map(lambda x: 0.05 * rng.standard_normal(x.shape, np.float32), frozen)
+        if "batch_stats" in values:  # variances are positive
+            values["batch_stats"] = jax.tree.map(np.abs, values["batch_stats"])
+        self.frozen = sharding.put(values, sharding.placement(frozen, mesh, rules))
+
+    def fresh(self) -> state.SwapperState:
+        return sharding.jit_init(self._init, self.places)()
+
+    def step(self, with_r1: bool) -> Callable[..., Any]:
+        return functools.partial(
+            steps.swapper_step,
+            networks=self.networks,
+            objective=self.objective,
+            generator_optimizer=self.optimizers[0],
+            discriminator_optimizer=self.optimizers[1],
+            with_r1=with_r1,
+        )
+
+    def programs(self) -> dict[bool, Any]:
+        """The lowered steps, without and with R1."""
+        out = (self.places, sharding.replicated(self.mesh))
+        abstract = sharding.abstract_like(self.shapes, self.places)
+        return {
+            flag: jax.jit(self.step(flag), donate_argnums=0, out_shardings=out).lower(abstract, self.frozen, self.batch)
+            for flag in (False, True)
+        }
+
+
+def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, Any], float, float]:
+    """The compiled programs, the seconds that tracing and compiling take, and those with programs kept from before."""
+    cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            jax.config.update("jax_compilation_cache_dir", folder)
+            jax.experimental.compilation_cache.compilation_cache.reset_cache()
+            for _ in range(2):
+                jax.clear_caches()
+                start = time.perf_counter()
+                programs = {flag: one.compile() for flag, one in lowered().items()}
+                seconds.append(time.perf_counter() - start)
+        finally:
+            jax.config.update("jax_compilation_cache_dir", cache)
+            jax.experimental.compilation_cache.compilation_cache.reset_cache()
+    return programs, seconds[0], seconds[1]
+
+
+def phases(parts: _Parts, peak: dict[str, float], seconds: float) -> dict[str, dict[str, float]]:
+    """The seconds of each part of the step by itself, its operations and its fraction of the matmul peak.
+
+    Parts are compiled apart, so their sum is a little more than the step, in which some of it overlaps. R1 and the
+    backward pass are differences of two programs.
+    """
+    current, networks, objective = parts.fresh(), parts.networks, parts.objective
+    target, z = parts.batch["target"], parts.z
+    discriminator = lambda with_r1: functools.partial(
+        steps.discriminator_update, discriminate=networks.discriminate, objective=objective,
+        optimizer=parts.optimizers[1], with_r1=with_r1,
+    )  # fmt: skip
+
+    def generator_loss(params, frozen, discriminator_params, target, z):
+        swap = networks.generate(params, target, z)
+        loss, _ = steps.generator_loss(
+            swap, target, z, discriminate=lambda x: networks.discriminate(discriminator_params, x),
+            embed=lambda x: networks.embed(frozen, x), objective=objective, identity_weight=objective.identity,
+        )  # fmt: skip
+        return loss
+
+    def update(params, average, moments):
+        gradient = params
+        updates, moments = parts.optimizers[0].update(gradient, moments, params)
+        params = optax.apply_updates(params, updates)
+        return params, optax.incremental_update(params, average, 1 - objective.ema_decay), moments
+
+    given: dict[str, tuple[Callable[..., Any], tuple]] = {
+        "embed the source": (networks.embed, (parts.frozen, parts.batch["source"])),
+        "generator forward": (networks.generate, (current.generator, target, z)),
+        "discriminator": (discriminator(False), (current, target, parts.batch["real"])),
+        "discriminator with R1": (discriminator(True), (current, target, parts.batch["real"])),
+        "generator, losses and backward": (
+            jax.grad(generator_loss), (current.generator, parts.frozen, current.discriminator, target, z),
+        ),
+        "generator's optimiser and average": (
+            update, (current.generator, current.generator_ema, current.generator_optimizer),
+        ),
+    }  # fmt: skip
+    programs = {name: jax.jit(function).lower(*arguments).compile() for name, (function, arguments) in given.items()}
+    calls = {name: functools.partial(programs[name], *arguments) for name, (_, arguments) in given.items()}
+    times = timed(calls, seconds)
+    flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in given.items()}
+    for numbers in (times, flops):
+        numbers["R1"] = numbers.pop("discriminator with R1") - numbers["discriminator"]
+        numbers["generator backward through the losses"] = (
+            numbers.pop("generator, losses and backward") - numbers["generator forward"]
+        )
+    return {
+        name: {
+            "s": times[name],
+            "TFLOP": flops[name] / 1e12,
+            "fraction of matmul peak": flops[name] / max(times[name], 1e-9) / parts.mesh.size / peak["matmul FLOP/s"],
+        }
+        for name in times
+    }
+
+
+def timed(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+    """Median seconds of each call, measured turn by turn for `seconds` each in `ROUNDS` rounds."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        jax.block_until_ready(call())
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            found[name] += _durations(call, seconds / ROUNDS)
+    return {name: median(values) for name, values in found.items()}
+
+
+def _durations(call: Callable[[], Any], seconds: float) -> Iterator[float]:
+    end = time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        now = time.perf_counter()
+        yield now - start
+        if now > end:
+            return
