@@ -111,12 +111,11 @@ def _seal_finished(folder: Path) -> None:
 def newest_intact(manager: ocp.CheckpointManager) -> int | None:
     """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`."""
     folder, found = Path(manager.directory), -1
+    _seal_finished(folder)  # also forgets records of steps that somebody has removed: they may be written again
     if sharding.is_main():
         for step in sorted(manager.all_steps(), reverse=True):
             record = folder.parent / CHECKSUMS / f"{step}.json"
-            # Without a record the run was killed between the end of the save and its checksums.
-            fault = seals.fault(folder / str(step), record) if record.exists() else ""
-            if not fault:
+            if not (fault := seals.fault(folder / str(step), record)):
                 found = step
                 break
             aside = folder.parent / BROKEN / str(step)

@@ -250,6 +250,16 @@ def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, pe
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
+def test_a_checkpoint_that_was_removed_by_hand_may_be_written_again(people, tmp_path, caplog):
+    config = tiny_runs.config("embedder", people, steps=4, **{"optimizer.learning_rate": 0.01})
+    train_lib.train(config, tmp_path, devices=1)
+    shutil.rmtree(tmp_path / "checkpoints" / "4")
+    config["optimizer"]["learning_rate"] = 0.02  # other contents under the same name
+    train_lib.train(config, tmp_path, devices=1)
+    train_lib.train(config, tmp_path, devices=1)
+    assert "broken" not in caplog.text and not (tmp_path / "broken").exists()
+
+
 def test_the_best_and_every_so_many_are_kept_beside_the_newest(tmp_path):
     with contextlib.closing(checkpoint.open_manager(tmp_path, 1, keep_every=4, best="-loss")) as manager:
         for step, loss in enumerate([5.0, 1.0, 3.0, 4.0, 4.0, 4.0], start=1):
