@@ -43,6 +43,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.seed = 0
     c.steps = preset["steps"]
     c.batch = preset["batch"]  # images a step, over all devices
+    c.accumulate = 1  # parts in which a batch is embedded, one after the other: less memory, more time
     c.photos = 2  # of each person in a batch; batch // photos people
 
     c.embedder = ConfigDict(preset["embedder"])  # fields of models.resnet.IdentityEmbedder

@@ -63,6 +63,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.seed = 0
     c.steps = preset["steps"]
     c.batch = preset["batch"]  # pairs a step, over all devices; max(1, batch // 8) have source == target
+    c.accumulate = 1  # parts in which a batch is computed, one after the other: less memory, more time
 
     c.embedder = ConfigDict()
     c.embedder.checkpoint = placeholder(str)  # run directory of stage 1

@@ -59,6 +59,17 @@ def make_batches(config: dict, faces: Faces, mesh) -> Callable[[int], Iterator[p
     return functools.partial(feeds[feed], faces, sampler, Augmentation(**config["augment"]), mesh)
 
 
+def _accumulate(config: dict, mesh) -> int:
+    """In how many parts a batch is computed; every device has rows of its own in each."""
+    count = config["accumulate"]
+    if count < 1 or config["batch"] % (count * mesh.size):
+        raise build.ConfigError(
+            f"config.accumulate is {count}; wanted a divisor of the {config['batch'] // mesh.size} rows of each of the "
+            f"mesh's {mesh.size} devices"
+        )
+    return count
+
+
 def _counts(faces: Faces) -> dict[str, int]:
     """By which a run knows its data again: which rows a step draws depends on them."""
     return {"examples": len(faces), "people": len(faces.people)}
@@ -85,7 +96,10 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
     shapes = jax.eval_shape(init)
     places = sharding.placement(shapes, mesh, config["mesh"]["rules"])
     sharding.log_placement(shapes, places)
-    step = functools.partial(steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer)
+    accumulate = _accumulate(config, mesh)
+    step = functools.partial(
+        steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer, accumulate=accumulate
+    )
     program = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
     compiled = ahead_of_time("embedder step", program)
     embed = make_embed(network, mesh)
@@ -189,6 +203,7 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         objective=objective,
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
+        accumulate=_accumulate(config, mesh),
     )
     out = (places, sharding.replicated(mesh))
     program = lambda with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)

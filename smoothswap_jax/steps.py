@@ -18,6 +18,28 @@ Batch = Mapping[str, Array]
 Metrics = dict[str, Float[Array, ""]]
 
 
+# --- parts of a batch ---------------------------------------------------------------------------------------
+
+
+def parts_of(batch: PyTree, count: int) -> PyTree:
+    """[n, ...] as [count, n / count, ...], every `count`-th row: so each device has rows of its own in each part."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
+
+
+def whole(parts: Array) -> Array:
+    """The inverse of `parts_of`, of one array."""
+    return jnp.swapaxes(parts, 0, 1).reshape(-1, *parts.shape[2:])
+
+
+def mean_over_parts(function: Callable[..., PyTree], *parts: PyTree) -> PyTree:
+    """The mean of `function`'s results over the parts, one after the other: the memory of one part at a time."""
+    count = len(jax.tree.leaves(parts)[0])
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    add = lambda total, part: (jax.tree.map(lambda t, x: t + x / count, total, function(*part)), None)
+    return jax.lax.scan(add, zeros, parts)[0]
+
+
 # --- stage 1: embedder -------------------------------------------------------------------------------------
 
 
@@ -63,20 +85,43 @@ def embedder_step(
     apply: Callable[[PyTree, Array], tuple[Array, PyTree]],
     objective: EmbedderObjective,
     optimizer: optax.GradientTransformation,
+    accumulate: int = 1,
 ) -> tuple[EmbedderState, Metrics]:
     """One update of the embedder on batch {"image": [n h w 3], "label": [n]}.
 
     Args:
       apply: (variables, images) -> (unit-norm embeddings, new batch statistics), in training mode.
+      accumulate: in how many parts, one after the other, the images are embedded. The loss is of the whole batch all
+        the same, negatives included (GradCache, Gao et al. 2021, at the price of a second forward pass). BatchNorm
+        alone sees the parts.
     """
 
-    def loss_fn(params):
-        variables = {"params": params["embedder"], "batch_stats": state.batch_stats}
-        z, batch_stats = apply(variables, batch["image"])
-        loss = jnp.mean(embedder_loss(objective, z, batch["label"], params.get("classifier")))
-        return loss, (batch_stats, z)
+    def loss_of(z, classifier):
+        return jnp.mean(embedder_loss(objective, z, batch["label"], classifier))
 
-    (loss, (batch_stats, z)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    def embed(embedder, batch_stats, images):
+        return apply({"params": embedder, "batch_stats": batch_stats}, images)
+
+    embedder, classifier = state.params["embedder"], state.params.get("classifier")
+    if accumulate == 1:
+        z, pull_back, batch_stats = jax.vjp(
+            lambda p: embed(p, state.batch_stats, batch["image"]), embedder, has_aux=True
+        )
+        loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
+        (d_embedder,) = pull_back(d_z)
+    else:
+        images = parts_of(batch["image"], accumulate)
+        z = whole(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], images))
+        loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
+
+        def add(carry, part):
+            total, batch_stats = carry
+            _, pull_back, batch_stats = jax.vjp(lambda p: embed(p, batch_stats, part[0]), embedder, has_aux=True)
+            return (jax.tree.map(jnp.add, total, pull_back(part[1])[0]), batch_stats), None
+
+        start = jax.tree.map(jnp.zeros_like, embedder), state.batch_stats
+        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (images, parts_of(d_z, accumulate)))
+    gradient = {"embedder": d_embedder} | ({} if classifier is None else {"classifier": d_classifier})
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     new_state = EmbedderState(
         step=state.step + 1,
@@ -129,17 +174,16 @@ class SwapperObjective:
     ema_decay: float = 0.999
 
 
-def discriminator_update(
-    state: SwapperState,
+def discriminator_gradient(
+    params: PyTree,
     fake: Float[Array, "b h w 3"],
     real: Float[Array, "b h w 3"],
     *,
     discriminate: Callable[[PyTree, Array], Array],
     objective: SwapperObjective,
-    optimizer: optax.GradientTransformation,
     with_r1: bool,
-) -> tuple[SwapperState, Metrics]:
-    """One update of the discriminator. With lazy regularisation R1 counts `r1_interval` times when it is computed."""
+) -> tuple[PyTree, Metrics]:
+    """Gradient of the discriminator's loss; with lazy regularisation R1 counts `r1_interval` times."""
 
     def loss_fn(params):
         fake_logits = discriminate(params, fake)
@@ -158,7 +202,28 @@ def discriminator_update(
         }
         return adversarial + penalty, metrics
 
-    gradient, metrics = jax.grad(loss_fn, has_aux=True)(state.discriminator)
+    return jax.grad(loss_fn, has_aux=True)(params)
+
+
+def discriminator_update(
+    state: SwapperState,
+    fake: Float[Array, "b h w 3"],
+    real: Float[Array, "b h w 3"],
+    *,
+    discriminate: Callable[[PyTree, Array], Array],
+    objective: SwapperObjective,
+    optimizer: optax.GradientTransformation,
+    with_r1: bool,
+    accumulate: int = 1,
+) -> tuple[SwapperState, Metrics]:
+    """One update of the discriminator, whose gradient is the mean over `accumulate` parts of the batch."""
+    gradient_of = lambda fake, real: discriminator_gradient(
+        state.discriminator, fake, real, discriminate=discriminate, objective=objective, with_r1=with_r1
+    )
+    if accumulate == 1:
+        gradient, metrics = gradient_of(fake, real)
+    else:
+        gradient, metrics = mean_over_parts(gradient_of, *parts_of((fake, real), accumulate))
     updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
     metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
     new_state = dataclasses.replace(
@@ -202,6 +267,7 @@ def swapper_step(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     with_r1: bool,
+    accumulate: int = 1,
 ) -> tuple[SwapperState, Metrics]:
     """Discriminator update, then generator update against the new discriminator, then EMA.
 
@@ -211,9 +277,17 @@ def swapper_step(
     Args:
       embedder: frozen variables of the identity embedder.
       batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1].
+      accumulate: in how many parts, one after the other, the batch is computed; the swaps are then computed twice. Only
+        the groups of minibatch-stddev are others: those of each part.
     """
-    z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
-    swap, pull_back = jax.vjp(lambda p: networks.generate(p, batch["target"], z_source), state.generator)
+    target = batch["target"]
+    if accumulate == 1:
+        z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
+        swap, pull_back = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
+    else:
+        source_parts, target_parts = parts_of((batch["source"], target), accumulate)
+        z_parts = jax.lax.map(lambda part: networks.embed(embedder, part), source_parts)
+        swap = whole(jax.lax.map(lambda part: networks.generate(state.generator, *part), (target_parts, z_parts)))
     state, metrics = discriminator_update(
         state,
         jax.lax.stop_gradient(swap),
@@ -222,18 +296,27 @@ def swapper_step(
         objective=objective,
         optimizer=discriminator_optimizer,
         with_r1=with_r1,
+        accumulate=accumulate,
     )
-    loss_of_swap = lambda x: generator_loss(
-        x,
-        batch["target"],
-        z_source,
-        discriminate=lambda image: networks.discriminate(state.discriminator, image),
-        embed=lambda image: networks.embed(embedder, image),
-        objective=objective,
-        identity_weight=identity_weight(objective, state.step),
-    )
-    cotangent, generator_metrics = jax.grad(loss_of_swap, has_aux=True)(swap)
-    (gradient,) = pull_back(cotangent)
+
+    def loss_of(swap, target, z_source):
+        return generator_loss(
+            swap,
+            target,
+            z_source,
+            discriminate=lambda image: networks.discriminate(state.discriminator, image),
+            embed=lambda image: networks.embed(embedder, image),
+            objective=objective,
+            identity_weight=identity_weight(objective, state.step),
+        )
+
+    if accumulate == 1:
+        cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source)
+        (gradient,) = pull_back(cotangent)
+    else:
+        part_loss = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
+        part_gradient = lambda target, z: jax.grad(part_loss, has_aux=True)(state.generator, target, z)
+        gradient, generator_metrics = mean_over_parts(part_gradient, target_parts, z_parts)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}

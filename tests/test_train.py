@@ -184,11 +184,28 @@ def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people,
         ({"data.kind": "lmdb"}, ConfigError, "config.data.kind is 'lmdb'"),
         ({"data.feed": "disk"}, ConfigError, "config.data.feed is 'disk'"),
         ({"batch": 6}, ValueError, "batch size 6 is not a multiple of the mesh's 4 devices"),
+        ({"accumulate": 4}, ConfigError, "config.accumulate is 4; wanted a divisor of the 2 rows"),
     ],
 )
 def test_unusable_config_values_are_named(fields, error, message, people, tmp_path):
     with pytest.raises(error, match=message):
         train_lib.train(tiny_runs.config("embedder", people, **fields), tmp_path, devices=4)
+
+
+@pytest.mark.parametrize("stage", ["embedder", "swapper"])
+def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path):
+    """With GroupNorm and without minibatch-stddev nothing differs but rounding."""
+    names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]
+    fields = {
+        f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))
+    }
+    fields |= {"embedder.norm": "group"} if stage == "embedder" else {"discriminator.mbstd_group": 1}
+    for accumulate in (1, 2):
+        config = tiny_runs.config(stage, people, embedder, steps=3, accumulate=accumulate, **fields)
+        train_lib.train(config, tmp_path / str(accumulate), devices=2)
+    for a, b in zip(rows(tmp_path / "1"), rows(tmp_path / "2"), strict=True):
+        for key in a:
+            assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-6), f"step {a['step']}: {key}"
 
 
 def test_an_unknown_stage_is_named(people, tmp_path):
