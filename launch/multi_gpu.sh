@@ -3,49 +3,63 @@
 #   bash launch/multi_gpu.sh [--processes N] --config=configs/swapper.py:paper256 --workdir=runs/swapper [overrides]
 #
 # One process drives all GPUs by default. With --processes N each of N processes gets its share of them, which spreads
-# the work of reading images over more Python interpreters. MAX_RESTARTS (10) bounds the restarts.
+# the work of reading images over more Python interpreters. SIGTERM or SIGINT to this script makes the run save and end.
+# MAX_RESTARTS (10) bounds the restarts.
 set -uo pipefail
 processes=1
 if [ "${1:-}" = --processes ]; then
   processes="${2:?--processes wants a number}"
   shift 2
 fi
-gpus=0
+visible="${CUDA_VISIBLE_DEVICES:-}"
 if [ "$processes" -gt 1 ]; then
-  gpus="${GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"
-  if [ "$gpus" -eq 0 ] || [ $((gpus % processes)) -ne 0 ]; then
-    echo "multi_gpu.sh: found $gpus GPUs for $processes processes; wanted a multiple" >&2
+  [ -n "$visible" ] || visible="$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | paste -sd,)"
+  IFS=, read -ra gpus <<< "$visible"
+  if [ "${#gpus[@]}" -eq 0 ] || [ $((${#gpus[@]} % processes)) -ne 0 ]; then
+    echo "multi_gpu.sh: found ${#gpus[@]} GPUs for $processes processes; wanted a multiple" >&2
     exit 2
   fi
 fi
 
+pids=()
+stopped=
+trap 'stopped=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
+
+# Starts the processes and waits for all of them; `code` is 0, or that of a mistake (1, 2), or of another bad end.
 run_once() {
-  if [ "$processes" -eq 1 ]; then
-    smoothswap train "$@"
-    return
-  fi
-  local port share pids=() code=0 i pid
+  pids=()
+  local port i pid one share
   port="${PORT:-$((20000 + RANDOM % 20000))}"
-  share=$((gpus / processes))
   for ((i = 0; i < processes; i++)); do
-    CUDA_VISIBLE_DEVICES="$(seq -s, $((i * share)) $((i * share + share - 1)))" smoothswap train "$@" \
-      --coordinator="127.0.0.1:$port" --processes="$processes" --process="$i" &
+    if [ "$processes" -eq 1 ]; then
+      smoothswap train "$@" &
+    else
+      share=$((${#gpus[@]} / processes))
+      CUDA_VISIBLE_DEVICES="$(IFS=,; echo "${gpus[*]:i*share:share}")" smoothswap train "$@" \
+        --coordinator="127.0.0.1:$port" --processes="$processes" --process="$i" &
+    fi
     pids+=($!)
   done
-  trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
+  code=0
   for pid in "${pids[@]}"; do
-    wait "$pid" || code=$?
+    wait "$pid"
+    one=$?
+    while kill -0 "$pid" 2>/dev/null; do # a signal to this script ends `wait`, not the process
+      wait "$pid"
+      one=$?
+    done
+    case "$one" in
+      0) ;;
+      1 | 2) code=$one ;;
+      *) [ "$code" -eq 1 ] || [ "$code" -eq 2 ] || code=$one ;;
+    esac
   done
-  return "$code"
 }
 
-stopped=
-trap 'stopped=1' TERM INT
 for ((restart = 0; restart <= ${MAX_RESTARTS:-10}; restart++)); do
-  run_once "$@" && exit 0
-  code=$?
-  # 1: the command line, config or data are at fault; a signal to this script: the user's wish.
-  if [ "$code" -eq 1 ] || [ "$code" -eq 2 ] || [ -n "$stopped" ]; then
+  run_once "$@"
+  # 1, 2: the command line, config or data are at fault, and would be again.
+  if [ "$code" -le 2 ] || [ -n "$stopped" ]; then
     exit "$code"
   fi
   echo "multi_gpu.sh: ended with $code; starting again from the newest checkpoint" >&2

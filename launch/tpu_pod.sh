@@ -3,13 +3,14 @@
 #   bash launch/tpu_pod.sh create            queue a slice (it waits until there is one) and install the package on it
 #   bash launch/tpu_pod.sh run --config=configs/swapper.py:paper256 --workdir=/shared/runs/swapper [overrides]
 #   bash launch/tpu_pod.sh resume ...        the same as run: a run goes on from its newest checkpoint
+#   bash launch/tpu_pod.sh log               what the first host says
 #   bash launch/tpu_pod.sh status | delete
 #
 # Set NAME, ZONE, PROJECT, ACCELERATOR (v5litepod-64), VERSION (v2-alpha-tpuv5-lite), SPOT=1 for preemptible slices, and
 # BUCKET: it is mounted by gcsfuse as /shared on every host, and holds data and runs (give it a hierarchical namespace, in
 # which folders are renamed at once). REPOSITORY is what is installed.
 set -euo pipefail
-verb="${1:?want create, run, resume, status or delete}"
+verb="${1:?want create, run, resume, log, status or delete}"
 shift
 : "${NAME:=smoothswap}" "${ACCELERATOR:=v5litepod-64}" "${VERSION:=v2-alpha-tpuv5-lite}"
 : "${ZONE:?set ZONE, for instance europe-west4-b}" "${PROJECT:?set PROJECT, the id of your Google Cloud project}"
@@ -26,16 +27,28 @@ case "$verb" in
     gcloud compute tpus queued-resources create "$NAME" "${where[@]}" --node-id="$NAME" \
       --accelerator-type="$ACCELERATOR" --runtime-version="$VERSION" ${SPOT:+--spot}
     echo "waiting for the slice"
-    until [ "$(gcloud compute tpus queued-resources describe "$NAME" "${where[@]}" --format='value(state.state)')" = ACTIVE ]; do
+    while true; do
+      state="$(gcloud compute tpus queued-resources describe "$NAME" "${where[@]}" --format='value(state.state)')"
+      case "$state" in
+        ACTIVE) break ;;
+        FAILED | SUSPENDED)
+          echo "tpu_pod.sh: the slice is $state" >&2
+          exit 1
+          ;;
+      esac
       sleep 30
     done
-    everywhere "set -e; git clone --quiet '$REPOSITORY' smoothswap; cd smoothswap; python3 -m venv .venv
-      .venv/bin/pip install --quiet --editable '.[faces,eval]' 'jax[tpu]'
+    everywhere "set -e; git clone --quiet '$REPOSITORY' smoothswap; cd smoothswap
+      source launch/setup.sh; setup_environment faces,eval; pip install --quiet 'jax[tpu]'
       sudo mkdir -p /shared; sudo chown \$USER /shared; gcsfuse --implicit-dirs '$BUCKET' /shared"
     ;;
   run | resume)
     quoted="$(printf ' %q' "$@")"
-    everywhere "cd smoothswap && .venv/bin/smoothswap train$quoted --distributed"
+    # The run outlives this connection.
+    everywhere "cd smoothswap && nohup .venv/bin/smoothswap train$quoted --distributed >> train.log 2>&1 < /dev/null &"
+    ;;
+  log)
+    gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=0 --command='tail -n 50 -f smoothswap/train.log'
     ;;
   status)
     gcloud compute tpus queued-resources describe "$NAME" "${where[@]}"
@@ -45,7 +58,7 @@ case "$verb" in
     gcloud compute tpus queued-resources delete "$NAME" "${where[@]}" --quiet
     ;;
   *)
-    echo "tpu_pod.sh: found $verb; want create, run, resume, status or delete" >&2
+    echo "tpu_pod.sh: found $verb; want create, run, resume, log, status or delete" >&2
     exit 2
     ;;
 esac

@@ -2,15 +2,15 @@
 
 `state` is a pytree of arrays, `meta` a JSON object that carries the config, so that a checkpoint can be used without
 the command that made it. Orbax writes under a temporary name and renames, so a killed save leaves the previous step.
-When a step is finished its files' checksums go to `checksums/<step>.json`; one that no longer agrees with them is moved
-to `broken/`, and the one before is used.
+Before a step gets its name, its files' checksums go to `checksums/<step>.json`; one that no longer agrees with them is
+moved to `broken/`, and the one before is used.
 """
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,15 @@ def open_manager(
     """A manager of the run's checkpoints that saves asynchronously.
 
     It keeps the newest `keep` (None: all), those of steps that `keep_every` divides (0: none), and the one with the
-    best metric: `best` is its name, with a minus before it where lower is better ('': none).
+    best metric: `best` is its name, with a minus before it where lower is better ('': none). Raises CheckpointError
+    for `keep` below 1.
     """
+    if keep is not None and keep < 1:
+        raise CheckpointError(f"config.keep is {keep}; wanted at least 1, the newest checkpoint")
     policies: list[Any] = [checkpoint_managers.LatestN(keep)]
     if keep_every:
         policies.append(checkpoint_managers.EveryNSteps(keep_every))
+    worth = None
     if best:
         sign, name = (-1.0, best[1:]) if best.startswith("-") else (1.0, best)
         worth = lambda metrics: sign * metrics.get(name, -sign * np.inf)
@@ -52,7 +56,9 @@ def open_manager(
         cleanup_tmp_directories=True,
         enable_async_checkpointing=True,
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-        async_options=ocp.AsyncOptions(post_finalization_callback=lambda: _seal_finished(folder)),
+        best_fn=worth,  # without it Orbax does not write metrics, and the best is forgotten at the next start
+        best_mode="max",
+        async_options=ocp.AsyncOptions(post_finalization_callback=lambda: _seal_coming(folder)),
     )
     return ocp.CheckpointManager(folder, options=options)
 
@@ -69,7 +75,7 @@ def save(
     metrics: of the last evaluation, by which the best is kept. Raises CheckpointError when this or the save before
     fails, for instance on a full disk.
     """
-    if step in manager.all_steps():
+    if sharding.agreed(np.bool_(step in manager.all_steps())):
         return
     items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), meta=ocp.args.JsonSave(meta))
     with _named_failure(manager, step):
@@ -80,7 +86,6 @@ def finish(manager: ocp.CheckpointManager) -> None:
     """Returns when all is on the disk; raises as `save` does."""
     with _named_failure(manager, manager.latest_step()):
         manager.wait_until_finished()
-    _seal_finished(Path(manager.directory))
 
 
 @contextlib.contextmanager
@@ -94,40 +99,57 @@ def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator
         ) from error
 
 
-def _seal_finished(folder: Path) -> None:
-    """Takes the checksums of finished steps, and forgets those of steps that are gone."""
+def _seal_coming(folder: Path) -> None:
+    """Takes the checksums of what Orbax has written whole and is about to give its name; forgets those of steps that
+    are gone."""
     if not sharding.is_main():
         return
-    records = folder.parent / CHECKSUMS
-    steps = {path.name for path in folder.iterdir() if path.name.isdigit()}
-    for step in steps:
-        if not (records / f"{step}.json").exists():
-            seals.seal(folder / step, records / f"{step}.json")
+    records, steps = folder.parent / CHECKSUMS, set()
+    for path in folder.iterdir():
+        step, _, rest = path.name.partition(".")
+        if step.isdigit():
+            steps.add(step)
+            if rest:  # its temporary name
+                seals.seal(path, records / f"{step}.json")
     for record in records.glob("*.json"):
         if record.stem not in steps:
             record.unlink()
 
 
 def newest_intact(manager: ocp.CheckpointManager) -> int | None:
-    """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`."""
+    """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`.
+
+    Raises CheckpointError when there are checkpoints and all of them are broken.
+    """
     folder, found = Path(manager.directory), -1
-    _seal_finished(folder)  # also forgets records of steps that somebody has removed: they may be written again
     if sharding.is_main():
+        records, broken = folder.parent / CHECKSUMS, folder.parent / BROKEN
         for step in sorted(manager.all_steps(), reverse=True):
-            record = folder.parent / CHECKSUMS / f"{step}.json"
-            if not (fault := seals.fault(folder / str(step), record)):
+            fault = _fault(folder / str(step), records, step)
+            if not fault:
                 found = step
                 break
-            aside = folder.parent / BROKEN / str(step)
-            aside.parent.mkdir(exist_ok=True)
-            if aside.exists():
-                shutil.rmtree(aside)
+            broken.mkdir(exist_ok=True)
+            aside = next(p for p in (broken / f"{step}.{i}" for i in itertools.count()) if not p.exists())
             (folder / str(step)).rename(aside)
-            record.unlink()
             log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, aside)
+            found = -2
     found = int(sharding.agreed(np.int32(found)))
     manager.reload()
+    if found == -2:
+        raise CheckpointError(
+            f"{folder}: all checkpoints are broken, and now in {folder.parent / BROKEN}; the same command would begin "
+            "anew"
+        )
     return None if found < 0 else found
+
+
+def _fault(step_folder: Path, records: Path, step: int) -> str:
+    record = records / f"{step}.json"
+    if record.exists():
+        return seals.fault(step_folder, record)
+    # Runs that were begun before there were checksums have none at all.
+    return "it has no checksums" if any(records.glob("*.json")) else ""
 
 
 def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:

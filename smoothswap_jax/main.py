@@ -5,8 +5,10 @@ import ast
 import dataclasses
 import json
 import logging
+import os
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,18 @@ def main(argv: list[str] | None = None) -> int:
         if args.verbose:
             raise
         print(f"smoothswap {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        code = MISTAKE
+    except Exception:
+        traceback.print_exc()
+        code = CRASH
+    if args.verb == "train" and _several(args):
+        sys.stderr.flush()
+        os._exit(code)  # JAX would wait minutes for the others, who wait for this one
+    return code
+
+
+MISTAKE, CRASH = 1, 70
+"""Exit codes: what has to be mended first (2 of argparse is that too), and what a launcher may try again."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,6 +75,13 @@ def make_parser() -> argparse.ArgumentParser:
     several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where nothing is found")
     several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    train.add_argument(
+        "--stopped-code",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exit code of a run that a signal stopped before its last step (default 0)",
+    )
     several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
     train.set_defaults(run=_train)
 
@@ -255,15 +275,23 @@ def _add_evaluate(verbs) -> None:
     compare.set_defaults(run=_compare)
 
 
-def _train(args) -> None:
+def _train(args) -> int:
     config = load_config(args.config, args.overrides)
-    if args.distributed or args.coordinator:
+    if _several(args):
         from smoothswap_jax.sharding import start_processes
 
         start_processes(args.coordinator, args.processes, args.process)
     from smoothswap_jax.train import train
 
     train(config, args.workdir, args.devices, args.profile)
+    saved = [int(path.name) for path in (Path(args.workdir) / "checkpoints").iterdir() if path.name.isdigit()]
+    return 0 if max(saved, default=0) >= config["steps"] else args.stopped_code
+
+
+def _several(args) -> bool:
+    """Whether this process is told to train with others."""
+    given = (args.coordinator, args.processes, args.process)
+    return args.distributed or any(value is not None for value in given)
 
 
 def _steps(text: str) -> tuple[int, int]:

@@ -10,6 +10,8 @@ log = logging.getLogger(__name__)
 
 FIXED = ("stage", "seed", "batch", "photos", "accumulate", "embedder", "generator", "discriminator", "data", "augment")
 """Fields by which the model and the examples of each step are decided."""
+KINDS = ("objective/kind", "optimizer/name", "generator_optimizer/name", "discriminator_optimizer/name")
+"""Fields that decide what a state holds."""
 FREE = ("embedder/checkpoint", "data/feed", "data/dir", "generator/remat", "discriminator/remat")
 """Fields below them that change neither: where things lie, and how the same is computed."""
 
@@ -26,7 +28,8 @@ def check_same_run(meta: Mapping[str, Any], config: Mapping[str, Any], data: Map
     before, now = (flatten_dict(dict(c), keep_empty_nodes=True, sep="/") for c in (meta["config"], config))
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     told = lambda key: f"config.{key.replace('/', '.')} was {before.get(key)!r} and is {now.get(key)!r}"
-    refused = [told(key) for key in changed if key.split("/")[0] in FIXED and key not in FREE]
+    fixed = lambda key: (key.split("/")[0] in FIXED and key not in FREE) or key in KINDS
+    refused = [told(key) for key in changed if fixed(key)]
     counted = meta.get("data", data)
     refused += [f"the data have {data[key]} {key} and had {counted[key]}" for key in data if data[key] != counted[key]]
     if refused:

@@ -8,8 +8,9 @@ from smoothswap_jax.files import write_atomically
 
 
 def seal(folder: Path, record: Path) -> None:
-    """Writes sizes and SHA-256 of all files below `folder` to `record`."""
-    found = {str(path.relative_to(folder)): _facts(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Writes sizes and SHA-256 of all files in the folders of `folder` to `record`. Files of `folder` itself do not
+    count: Orbax writes notes there when it gives the folder its name."""
+    found = {str(path.relative_to(folder)): _facts(path) for path in sorted(folder.glob("*/**/*")) if path.is_file()}
     record.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(record, json.dumps(found, indent=1).encode())
 
@@ -19,7 +20,7 @@ def fault(folder: Path, record: Path) -> str:
     try:
         wanted = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
-        return f"{record}: {error}"
+        return f"its checksums in {record} cannot be read: {error}"
     for name, facts in wanted.items():
         path = folder / name
         if not path.is_file():

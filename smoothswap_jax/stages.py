@@ -243,7 +243,7 @@ def _with_imported(current: state.SwapperState, folders: dict, modules: tuple, s
 def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
     copy = workdir / "embedder"
-    if sharding.agreed(np.bool_((copy / checkpoint.FOLDER).is_dir())):
+    if sharding.agreed(np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))):
         return load_embedder(copy)
     given = config["embedder"]["checkpoint"]
     if not given:

@@ -8,6 +8,7 @@ import json
 import logging
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class NotFiniteError(FloatingPointError):
-    """A loss, gradient norm, evaluation or parameter became NaN or infinite at `step`."""
+    """A loss, gradient norm, evaluation or parameter is NaN or infinite; `made_by` is the step that made it so."""
 
-    def __init__(self, step: int, text: str):
+    def __init__(self, step: int, text: str, made_by: int | None = None):
         super().__init__(f"step {step}: {text}")
-        self.step = step
+        self.step, self.text, self.made_by = step, text, step if made_by is None else made_by
 
 
 def train(
@@ -63,26 +64,31 @@ def train(
             return _loop(stage, config, manager, workdir, current, first_step, profile)
         except NotFiniteError as error:
             checkpoint.finish(manager)
-            if config["debug_nans"]:
-                _rerun(stage, manager, error.step)
+            operation = _rerun(stage, manager, error.made_by) if config["debug_nans"] else ""
             last = manager.latest_step()
             good = (
                 f"the last good checkpoint is step {last}" if last is not None else "there is no checkpoint before it"
             )
-            raise NotFiniteError(error.step, f"{str(error).partition(': ')[2]}; {good}") from error
+            raise NotFiniteError(error.step, f"{error.text}{operation}; {good}", error.made_by) from error
 
 
-def _rerun(stage: stages.Stage, manager, bad_step: int) -> None:
-    """Goes on from the newest checkpoint to the step that failed and runs it operation by operation; raises
-    FloatingPointError that names the operation."""
+def _rerun(stage: stages.Stage, manager, bad_step: int) -> str:
+    """Goes on from the newest checkpoint to the step that failed and runs it operation by operation; names the first
+    operation that gives NaN or infinity, and where it is called."""
     newest = manager.latest_step()
     current = stage.init() if newest is None else checkpoint.restore(manager, newest, stage.abstract)
     for step, batch in enumerate(stage.batches(newest or 0), newest or 0):
         bad = step == bad_step
-        with jax.debug_nans(bad), jax.debug_infs(bad), jax.disable_jit(bad):
-            current, _ = stage.step(step, current, batch)
-        if step == bad_step:
-            return
+        try:
+            with jax.debug_nans(bad), jax.debug_infs(bad), jax.disable_jit(bad):
+                current, _ = stage.step(step, current, batch)
+        except FloatingPointError as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if f"{Path(__file__).parent}/" in frame.filename] or frames
+            return f"; run again, step {step} fails in {own[-1].filename}:{own[-1].lineno} ({own[-1].line}): {error}"
+        if bad:
+            break
+    return f"; run again, step {bad_step} has no operation that gives NaN or infinity"
 
 
 def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
@@ -133,6 +139,7 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int, profi
             if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
                 log_pending()
             if due["eval"] or last:
+                _check_state(step, current)
                 evaluation = stage.evaluate(current)
                 _check_finite(step, evaluation, current)
                 alarms.look(step, evaluation)
@@ -152,7 +159,7 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int, profi
                 current, values = stage.step(step, current, batch)
             log_pending()
             pending = (step, values)
-    checkpoint.finish(manager)
+        checkpoint.finish(manager)  # while a signal does not end the process
     run_log.close()
     progress.close()
     if step < steps:
@@ -202,7 +209,7 @@ def _check_finite(step: int, values: Mapping[str, float], current) -> None:
 def _check_state(step: int, current) -> None:
     """What is saved has to be worth going on from: parameters, optimiser states and averages too."""
     if words := _named_arrays(current):
-        raise NotFiniteError(step, words.removeprefix("; "))
+        raise NotFiniteError(step, words.removeprefix("; "), made_by=step - 1)
 
 
 def _named_arrays(current) -> str:

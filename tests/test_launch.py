@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def calls(tmp_path):
     for name in ("smoothswap", "gcloud", "nvidia-smi", "srun", "scontrol"):
         (bin_ / name).write_text(
             f'#!/usr/bin/env bash\necho "{name} $CUDA_VISIBLE_DEVICES $*" >> {log}\n'
-            f"[ {name} = nvidia-smi ] && printf 'a\\nb\\nc\\nd\\n'\n"
+            f"[ {name} = nvidia-smi ] && printf '0\\n1\\n2\\n3\\n'\n"
             f"[ {name} = gcloud ] && echo ACTIVE\n"
             f"[ {name} = smoothswap ] || [ {name} = srun ] || exit 0\n"
             f'code=$(head -1 {codes}); sed -i 1d {codes}; exit "${{code:-0}}"\n'
@@ -64,14 +65,35 @@ def test_processes_of_a_host_share_its_gpus_and_know_each_other(calls):
     assert done.returncode == 2 and "found 4 GPUs for 3 processes; wanted a multiple" in done.stderr
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_to_the_script_ends_the_run_well_and_starts_nothing_again(processes, tmp_path):
+    stand_in = tmp_path / "smoothswap"
+    stand_in.write_text(
+        "#!/usr/bin/env bash\n"
+        f"trap 'sleep 0.3; echo saved >> {tmp_path}/log; exit 0' TERM\necho started >> {tmp_path}/log\n"
+        "for i in $(seq 100); do sleep 0.1; done\n"
+    )
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": "0,1"}
+    command = ["bash", str(LAUNCH / "multi_gpu.sh"), "--processes", str(processes), "--config=c"]
+    with subprocess.Popen(command, env=environment) as script:
+        while not (tmp_path / "log").exists() or (tmp_path / "log").read_text().count("started") < processes:
+            time.sleep(0.05)
+        script.terminate()
+        assert script.wait(timeout=20) == 0
+    assert sorted((tmp_path / "log").read_text().split()) == ["saved"] * processes + ["started"] * processes
+
+
 def test_a_slurm_job_is_queued_again_after_a_failed_host_only(calls, tmp_path):
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").touch()
     env = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "7"}
     done, lines = calls("slurm.sbatch", "--config=c", ends="0\n", **env)
-    assert done.returncode == 0 and lines == ["srun  --kill-on-bad-exit=1 smoothswap train --config=c --distributed"]
-    done, lines = calls("slurm.sbatch", "--config=c", ends="137\n", **env)
-    assert done.returncode == 137 and lines[-1] == "scontrol  requeue 7"
+    command = "srun  --kill-on-bad-exit=1 smoothswap train --config=c --distributed --stopped-code=75"
+    assert done.returncode == 0 and lines == [command]
+    for code in (75, 137):  # out of time, after saving; a host that failed
+        done, lines = calls("slurm.sbatch", "--config=c", ends=f"{code}\n", **env)
+        assert done.returncode == code and lines[-1] == "scontrol  requeue 7"
     done, lines = calls("slurm.sbatch", "--config=c", ends="1\n", **env)
     assert done.returncode == 1 and len(lines) == 1
 
@@ -83,11 +105,11 @@ def test_a_tpu_slice_is_made_run_on_and_deleted(calls):
     assert "queued-resources create smoothswap --zone=z --project=p" in lines[0] and lines[0].endswith("--spot")
     assert "--worker=all" in lines[2] and "gcsfuse" in "\n".join(lines)
     done, lines = calls("tpu_pod.sh", "resume", "--config=c", "--workdir=/shared/a b", **env)
-    assert "smoothswap train --config=c --workdir=/shared/a\\ b --distributed" in lines[0]
+    assert "smoothswap train --config=c --workdir=/shared/a\\ b --distributed >> train.log" in lines[0]
     done, lines = calls("tpu_pod.sh", "delete", **env)
     assert len(lines) == 2
     done, _ = calls("tpu_pod.sh", "explode", **env)
-    assert done.returncode == 2 and "want create, run, resume, status or delete" in done.stderr
+    assert done.returncode == 2 and "want create, run, resume, log, status or delete" in done.stderr
     done, _ = calls("tpu_pod.sh", "create", ZONE="z")
     assert done.returncode != 0 and "set PROJECT" in done.stderr
 

@@ -95,8 +95,9 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
              ("calm", "again", "alone", "eight")}  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, parts["calm"], parts["again"])
     for name in ("alone", "eight"):
-        agree(tmp_path / name, calm, rel=1e-3, abs=1e-4)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), parts["calm"], parts[name])
+        # Rounding of sums over other numbers of devices, grown over some thirty steps.
+        agree(tmp_path / name, calm, rel=5e-3, abs=1e-3)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=5e-3, atol=2e-4), parts["calm"], parts[name])
 
 
 def test_sigkill_of_one_ends_all_and_the_run_goes_on(people, embedder, tmp_path):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.compilation_cache import compilation_cache
 
 from smoothswap_jax import build, compiling, sharding, state, steps
 from smoothswap_jax.bench.flops import count_flops
@@ -168,7 +169,7 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
     with tempfile.TemporaryDirectory() as folder:
         try:
             jax.config.update("jax_compilation_cache_dir", folder)
-            jax.experimental.compilation_cache.compilation_cache.reset_cache()
+            compilation_cache.reset_cache()
             for _ in range(2):
                 jax.clear_caches()
                 start = time.perf_counter()
@@ -176,7 +177,7 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
                 seconds.append(time.perf_counter() - start)
         finally:
             jax.config.update("jax_compilation_cache_dir", cache)
-            jax.experimental.compilation_cache.compilation_cache.reset_cache()
+            compilation_cache.reset_cache()
     return programs, seconds[0], seconds[1]
 
 
