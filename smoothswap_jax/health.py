@@ -26,7 +26,7 @@ SATURATED = 1e-3
 STARVED = 0.2
 """Share of the time that the loop may wait for input."""
 QUIET_STEPS = 500
-"""An alarm is not repeated for so many steps."""
+"""An alarm is not repeated for so many steps; nor is a generator that still copies told before."""
 
 
 # --- numbers --------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class Alarms:
                     self._say(step, name, f"{name} is {value:.3g}, {value / usual:.0f} times its recent median")
                 recent.append(value)
         copying = values.get("eval/cosine_to_target", 0.0)
-        if step > 0 and copying > COPYING:
+        if step >= QUIET_STEPS and copying > COPYING:
             self._say(
                 step, "copying", f"swaps are their targets (cosine {copying:.3f}): the generator does nothing, or has "
                 "collapsed; the identity loss may be too weak for the change loss",
@@ -97,7 +97,7 @@ class InputMeter:
     """How long the loop waits for its input."""
 
     def __init__(self) -> None:
-        self._waited, self._since, self._warned = 0.0, time.monotonic(), False
+        self._waited, self._since, self._looks, self._told = 0.0, time.monotonic(), 0, False
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
@@ -111,8 +111,9 @@ class InputMeter:
         now = time.monotonic()
         share = self._waited / max(now - self._since, 1e-9)
         self._waited, self._since = 0.0, now
-        if share > STARVED and not self._warned:
-            self._warned = True
+        self._looks += 1
+        if share > STARVED and self._looks > 1 and not self._told:  # the first batch takes long
+            self._told = True
             log.warning(
                 "the loop waits for its input %.0f%% of the time: see `smoothswap bench --what=data`", 100 * share
             )
