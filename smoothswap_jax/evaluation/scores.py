@@ -75,9 +75,9 @@ def useless_copies(originals: Readings, pairs: Pairs, judges: Sequence[Judge]) -
     for judge in judges:
         if scorer := SCORERS.get(judge.role):
             known = _blanked(originals.features[judge.name])
-            source, target = (scorer(judge, known[ends], known, pairs) for ends in (pairs.source, pairs.target))
-            ends = zip(source, target, strict=True)
-            copies[judge.name] = [two if one[0].kind == "identity" else one for one, two in ends]
+            sources, targets = (scorer(judge, known[rows], known, pairs) for rows in (pairs.source, pairs.target))
+            both = zip(sources, targets, strict=True)
+            copies[judge.name] = [target if target[0].kind == "identity" else source for source, target in both]
     return copies
 
 
