@@ -77,13 +77,14 @@ def from_checkpoint(
     made_by["alignment"] = alignment_digest(pairs)
     folder.mkdir(parents=True, exist_ok=True)
     note, listing = folder / MADE_BY, folder / PAIRS
-    ours = contents_by_pair(manifest(pairs))
+    listed = manifest(pairs)
+    ours = contents_by_pair(listed)
     theirs = _listed(listing) if listing.is_file() else {}
     if (note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by) or any(
         theirs.get(name, contents) != contents for name, contents in ours.items()
     ):
         raise MethodError(f"{folder}: holds the swaps of another checkpoint or other pairs; wanted a new --out")
-    write_atomically(listing, manifest(pairs))
+    write_atomically(listing, listed)
     write_atomically(note, json.dumps(made_by).encode())
     paths = [folder / f"{name}.png" for name in pairs.names]
     missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)

@@ -1,13 +1,17 @@
 """Faces, judges and methods of a few pixels, for tests of what is made of them."""
 
 import itertools
+import json
 
 import numpy as np
 
-from smoothswap_jax.evaluation import galleries
+from smoothswap_jax.evaluation import evaluate as ev
+from smoothswap_jax.evaluation import galleries, methods, outcome
 from smoothswap_jax.evaluation.judges import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.protocols import PROTOCOLS
+from smoothswap_jax.evaluation.report import write_report
 
 SIZE, PEOPLE, VIEWS = 16, 6, 3
 
@@ -44,3 +48,20 @@ def method_of(pairs: Pairs, images: np.ndarray, name: str = "fake") -> Method:
 def pictures(pairs: Pairs, rows: np.ndarray) -> np.ndarray:
     """The gallery's pictures of these rows."""
     return pairs.gallery.read(rows)
+
+
+def judged(tmp_path, pairs, extra=(), judges=None):
+    """The result of judging some methods beside the baselines."""
+    settings = ev.Settings("synthetic-truth", tmp_path)
+    tmp_path.mkdir(exist_ok=True)
+    everyone = [*extra, *methods.baselines(pairs)]
+    judges = [identity_judge()] if judges is None else judges
+    return ev.judge_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges)
+
+
+def written(tmp_path, result):
+    """The report of a result, as programs read it."""
+    outcome.write_scores(tmp_path, result)
+    facts = outcome.how_it_was_made(result, ["eye"], 1.0)
+    write_report(tmp_path, outcome.make_report(result, facts), outcome.machine_facts(result, tmp_path))
+    return json.loads((tmp_path / "report.json").read_text())

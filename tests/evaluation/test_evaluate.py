@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import hashlib
 import json
 import re
 
@@ -13,44 +12,26 @@ from scipy.spatial.transform import Rotation
 
 from smoothswap_jax import sharding
 from smoothswap_jax.evaluation import evaluate as ev
-from smoothswap_jax.evaluation import methods, outcome, scores
+from smoothswap_jax.evaluation import methods, scores
 from smoothswap_jax.evaluation import readings as readings_lib
 from smoothswap_jax.evaluation.cache import open_cache
-from smoothswap_jax.evaluation.compare import CompareError, as_text, compare, write_comparison
+from smoothswap_jax.evaluation.compare import compare
 from smoothswap_jax.evaluation.judges import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
 from smoothswap_jax.evaluation.protocols import PROTOCOLS
 from smoothswap_jax.evaluation.readings import Readings, read_faces
-from smoothswap_jax.evaluation.report import write_report
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from tests.evaluation.browser import browser, needs_browser
 from tests.evaluation.schema import documented_keys, keys_of
-from tests.evaluation.stand_ins import SIZE, identity_judge, make_pairs, method_of, pictures
+from tests.evaluation.stand_ins import SIZE, identity_judge, judged, make_pairs, method_of, pictures, written
 
 
 @pytest.fixture(scope="module")
 def pairs():
     return make_pairs()
-
-
-def judged(tmp_path, pairs, extra=(), judges=None):
-    """The result of judging some methods beside the baselines."""
-    settings = ev.Settings("synthetic-truth", tmp_path)
-    tmp_path.mkdir(exist_ok=True)
-    everyone = [*extra, *methods.baselines(pairs)]
-    judges = [identity_judge()] if judges is None else judges
-    return ev.judge_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges)
-
-
-def written(tmp_path, result):
-    """The report of a result, as programs read it."""
-    outcome.write_scores(tmp_path, result)
-    facts = outcome.how_it_was_made(result, ["eye"], 1.0)
-    write_report(tmp_path, outcome.make_report(result, facts), outcome.machine_facts(result, tmp_path))
-    return json.loads((tmp_path / "report.json").read_text())
 
 
 def test_the_truth_as_the_swap_scores_perfectly(tmp_path, pairs):
@@ -502,103 +483,3 @@ def test_without_judges_and_truth_pictures_are_ordered_by_change_and_nothing_is_
 def test_names_that_are_taken_are_refused(names):
     with pytest.raises(MethodError, match="wanted different names"):
         ev._check_names(names)
-
-
-# --- compare ----------------------------------------------------------------------------------------------------
-
-
-def two_evaluations(tmp_path, pairs, other=None):
-    good = method_of(pairs, pictures(pairs, pairs.truth), "good")
-    poor = method_of(pairs, pictures(pairs, pairs.source), "poor")
-    for name, method, judges in (("a", good, None), ("b", poor, other)):
-        written(tmp_path / name, judged(tmp_path / name, pairs, [method], judges))
-    return tmp_path / "a", tmp_path / "b"
-
-
-def test_compare_tells_better_worse_and_cannot_tell(tmp_path, pairs):
-    differences, facts = compare(two_evaluations(tmp_path, pairs))
-    said = {d.measure: d.verdict for d in differences}
-    assert said["error to the true swap"] == "better" and said["SSIM"] == "better"
-    assert said["eye: top-1"] == "cannot tell"  # both are perfect
-    assert "change" not in said  # neither end is better
-    page = write_comparison(tmp_path / "out", differences, facts)
-    assert "good is better than poor in" in page.read_text()
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert {d["verdict"] for d in report["differences"]} == {"better", "cannot tell"}
-
-
-def test_compare_swaps_sides_with_the_order(tmp_path, pairs):
-    a, b = two_evaluations(tmp_path, pairs)
-    said = {d.measure: d.verdict for d in compare([b, a])[0]}
-    assert said["error to the true swap"] == "worse"
-
-
-def test_compare_refuses_other_judges_and_other_pairs(tmp_path, pairs):
-    a, b = two_evaluations(tmp_path, pairs, [identity_judge("another")])
-    with pytest.raises(CompareError, match="judges"):
-        compare([a, b])
-    other = make_pairs(seed=1)  # the same names, other pictures
-    c = tmp_path / "c"
-    written(c, judged(c, other, [method_of(other, pictures(other, other.truth), "third")]))
-    with pytest.raises(CompareError, match="pairs is"):
-        compare([a, c])
-
-
-def edited(folder, key, change):
-    path = folder / "report.json"
-    report = json.loads(path.read_text())
-    change(report[key])
-    path.write_text(json.dumps(report))
-
-
-def test_compare_refuses_other_data_other_definitions_and_files_of_another_run(tmp_path, pairs):
-    a, b = two_evaluations(tmp_path, pairs)
-    edited(b, "pairs", lambda found: found["data"].update(detector="another"))
-    with pytest.raises(CompareError, match="data is"):
-        compare([a, b])
-    a, b = two_evaluations(tmp_path, pairs)
-    edited(b, "measures", lambda found: found[0].update(about="another way"))
-    with pytest.raises(CompareError, match="measures is"):
-        compare([a, b])
-    a, b = two_evaluations(tmp_path, pairs)
-    lines = (b / "scores.csv").read_text().splitlines()
-    (b / "scores.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    with pytest.raises(CompareError, match=r"scores\.csv: is not the file that report\.json was made with"):
-        compare([a, b])
-    digest = hashlib.sha256((b / "scores.csv").read_bytes()).hexdigest()
-    edited(b, "scores", lambda found: found.update(sha256=digest))
-    with pytest.raises(CompareError, match="in another order"):
-        compare([a, b])
-
-
-def test_compare_refuses_baselines_that_were_measured_otherwise(tmp_path, pairs):
-    """A judge whose name and facts are the same but that sees otherwise, by another version of some library."""
-    eye = identity_judge()
-    other = dataclasses.replace(eye, measure=lambda images, points: eye.measure(images, points) + 40)
-    a, b = two_evaluations(tmp_path, pairs, [other])
-    with pytest.raises(CompareError, match=r"'copy target' has .* the same pictures were measured in different ways"):
-        compare([a, b])
-    (b / "scores.csv").unlink()
-    with pytest.raises(CompareError, match="found no such file"):
-        compare([a, b])
-
-
-def test_compare_of_one_source_person_says_that_it_cannot_tell(tmp_path, pairs):
-    alone = only(pairs, pairs.people[0] == "p0", "one person")
-    differences, facts = compare(two_evaluations(tmp_path, alone))
-    assert {d.verdict for d in differences} == {"cannot tell"}
-    assert all(isinstance(d.difference, float) for d in differences)
-    page = write_comparison(tmp_path / "out", differences, facts)
-    assert "cannot tell" in page.read_text()
-    assert "error to the true swap: -" in as_text(differences)
-    told = json.loads((tmp_path / "out" / "report.json").read_text())["differences"]
-    assert all(d["difference"]["low"] is None for d in told)
-
-
-def test_compare_refuses_what_is_no_evaluation_and_a_single_method(tmp_path, pairs):
-    with pytest.raises(CompareError, match="no finished evaluation"):
-        compare([tmp_path])
-    a, _ = two_evaluations(tmp_path, pairs)
-    with pytest.raises(CompareError, match="found 1 methods; wanted two"):
-        compare([a])
-    assert compare([a], baselines=True)[0]
