@@ -72,7 +72,7 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
 def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, float], seconds: float) -> dict:
     """The measurements of one batch size and dtype."""
     sharding.check_batch(mesh, batch)
-    parts = _Parts(config, embedder, batch, dtype, mesh)
+    parts = Setting(config, embedder, batch, dtype, mesh)
     programs, seconds_cold, seconds_kept = compiled_twice(parts.programs)
     interval = parts.objective.r1_interval
     current = {"state": parts.fresh()}
@@ -111,7 +111,7 @@ def _xla_flops(program: Any) -> float:
     return float((cost or {}).get("flops", 0.0))
 
 
-class _Parts:
+class Setting:
     """The swapper at one setting: shapes, placement, random weights and images, and its functions."""
 
     def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh) -> None:
@@ -181,7 +181,7 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
     return programs, seconds[0], seconds[1]
 
 
-def phases(parts: _Parts, peak: dict[str, float], seconds: float) -> dict[str, dict[str, float]]:
+def phases(parts: Setting, peak: dict[str, float], seconds: float) -> dict[str, dict[str, float]]:
     """The seconds of each part of the step by itself, its operations and its fraction of the matmul peak.
 
     Parts are compiled apart, so their sum is a little more than the step, in which some of it overlaps. R1 and the

@@ -19,10 +19,12 @@ from smoothswap_jax.models.layers import (
     FIR_1331,
     GroupNorm,
     conv_downsample_2d,
+    convolution,
     default_init,
     downsample_2d,
     naive_downsample_2d,
     naive_upsample_2d,
+    pixelwise,
     upsample_2d,
     upsample_conv_2d,
 )
@@ -33,7 +35,14 @@ COMBINE = ("sum", "cat")
 
 
 def _conv(features: int, size: int, dtype: Any, name: str, scale: float = 1.0) -> nn.Conv:
-    return nn.Conv(features, (size, size), dtype=dtype, kernel_init=default_init(scale), name=name)
+    return nn.Conv(
+        features,
+        (size, size),
+        dtype=dtype,
+        kernel_init=default_init(scale),
+        conv_general_dilated=convolution,
+        name=name,
+    )
 
 
 def _residual(x: Array, h: Array, rescale: bool) -> Array:
@@ -109,14 +118,14 @@ class AttnBlockpp(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, height, width, c = x.shape
 
-        def dense(name: str, scale: float = 0.1) -> nn.Dense:
-            return nn.Dense(c, dtype=self.dtype, kernel_init=default_init(scale), name=name)
+        def dense(name: str, h: Array, scale: float = 0.1) -> Array:
+            return pixelwise(nn.Dense(c, dtype=self.dtype, kernel_init=default_init(scale), name=name), h)
 
         h = GroupNorm(name="norm")(x).reshape(b, height * width, c)
-        q, k, v = dense("query")(h), dense("key")(h), dense("value")(h)
+        q, k, v = dense("query", h), dense("key", h), dense("value", h)
         logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) * c**-0.5
         h = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits).astype(v.dtype), v)
-        h = dense("out", self.init_scale)(h).reshape(x.shape)
+        h = dense("out", h, self.init_scale).reshape(x.shape)
         return _residual(x, h, self.skip_rescale)
 
 

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smoothswap_jax.models.layers import BatchNorm, GroupNorm, at_least_float32, l2_normalize
+from smoothswap_jax.models.layers import BatchNorm, GroupNorm, at_least_float32, convolution, l2_normalize
 
 # name: (convolution size, its stride, pool after it). The number in a name is the total downsampling.
 STEMS = {
@@ -46,6 +46,7 @@ def _conv(features: int, size: int, stride: int, dtype: Any, name: str) -> nn.Co
         use_bias=False,
         dtype=dtype,
         kernel_init=_he_init,
+        conv_general_dilated=convolution,
         name=name,
     )
 

@@ -1,0 +1,212 @@
+"""The three networks of the swapper in plain PyTorch, of the same shapes as ours, for a comparison of speed.
+
+NCHW, no pyramids. FIR filters are depthwise convolutions: with `upfirdn2d_native` of the published code, which makes
+an image of each channel, the whole step takes 1.6 times as long. Weights are random: what they are does not change the
+time.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+
+
+def fir(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> torch.Tensor:
+    """Zeros between the pixels, padding, the filter, decimation."""
+    b, c, h, w = x.shape
+    if up > 1:
+        x = F.pad(x.reshape(b, c, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1))
+    x = F.pad(x.reshape(b, c, h * up, w * up), (*pad, *pad))
+    return F.conv2d(x, (torch.outer(TAPS, TAPS) * gain).expand(c, 1, 4, 4), stride=down, groups=c)
+
+
+def upsample(x):
+    return fir(x, 2, 1, (2, 1), 4.0)
+
+
+def downsample(x):
+    return fir(x, 1, 2, (1, 1), 1.0)
+
+
+def _norm(c: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, min(c // 4, 32)), c, eps=1e-6)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, c, d, emb, resample=None):
+        super().__init__()
+        self.resample = {None: nn.Identity(), "up": upsample, "down": downsample}[resample]
+        self.norm0, self.conv0 = _norm(c), nn.Conv2d(c, d, 3, padding=1)
+        self.embed, self.norm1 = nn.Linear(emb, d), _norm(d)
+        self.conv1 = nn.Conv2d(d, d, 3, padding=1)
+        self.shortcut = nn.Conv2d(c, d, 1) if c != d or resample else nn.Identity()
+
+    def forward(self, x, emb):
+        h = self.conv0(self.resample(F.silu(self.norm0(x))))
+        h = F.silu(self.norm1(h + self.embed(F.silu(emb))[:, :, None, None]))
+        return (self.shortcut(self.resample(x)) + self.conv1(h)) / math.sqrt(2)
+
+
+class Attention(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.norm = _norm(c)
+        self.query, self.key, self.value, self.out = (nn.Linear(c, c) for _ in range(4))
+
+    def forward(self, x):
+        h = self.norm(x).flatten(2).transpose(1, 2)
+        q, k, v = self.query(h), self.key(h), self.value(h)
+        weights = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, dim=-1)
+        return (x + self.out(weights @ v).transpose(1, 2).reshape(x.shape)) / math.sqrt(2)
+
+
+class Generator(nn.Module):
+    """NCSN++ as `models.ncsnpp.NCSNpp`, without input and output pyramids."""
+
+    def __init__(self, size, dim, nf, ch_mult, num_res_blocks, attn_resolutions):
+        super().__init__()
+        emb, self.dim = 4 * nf, dim
+        self.embed0, self.embed1 = nn.Linear(dim, emb), nn.Linear(emb, emb)
+        self.stem = nn.Conv2d(3, nf, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        block = lambda c, d, how=None: ResidualBlock(c, d, emb, how)
+        c, skips = nf, [nf]
+        for level, mult in enumerate(ch_mult):
+            for _ in range(num_res_blocks):
+                self.down.append(nn.ModuleList([block(c, nf * mult)]))
+                c = nf * mult
+                if size in attn_resolutions:
+                    self.down[-1].append(Attention(c))
+                skips.append(c)
+            if level < len(ch_mult) - 1:
+                self.down.append(nn.ModuleList([block(c, c, "down")]))
+                skips.append(c)
+                size //= 2
+        self.middle = nn.ModuleList([block(c, c), Attention(c), block(c, c)])
+        for level, mult in reversed(list(enumerate(ch_mult))):
+            for _ in range(num_res_blocks + 1):
+                self.up.append(nn.ModuleList([block(c + skips.pop(), nf * mult)]))
+                c = nf * mult
+            if size in attn_resolutions:
+                self.up[-1].append(Attention(c))
+            if level:
+                self.up.append(nn.ModuleList([block(c, c, "up")]))
+                size *= 2
+        self.out_norm, self.out_conv = _norm(c), nn.Conv2d(c, 3, 3, padding=1)
+
+    def forward(self, x, z):
+        emb = self.embed1(F.silu(self.embed0(z * math.sqrt(self.dim))))
+
+        def run(h, parts):
+            h = parts[0](h, emb)
+            return parts[1](h) if len(parts) > 1 else h
+
+        h = self.stem(x)
+        skips = [h]
+        for parts in self.down:
+            h = run(h, parts)
+            skips.append(h)
+        h = self.middle[2](self.middle[1](self.middle[0](h, emb)), emb)
+        for parts in self.up:
+            if not isinstance(parts[0].resample, nn.Identity):
+                h = run(h, parts)
+            else:
+                h = run(torch.cat([h, skips.pop()], dim=1), parts)
+        return x + self.out_conv(F.silu(self.out_norm(h)))
+
+
+class EqualConv(nn.Module):
+    def __init__(self, c, d, size=3, down=False, bias=True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(d, c, size, size))
+        self.bias = nn.Parameter(torch.zeros(d)) if bias else None
+        self.scale, self.down, self.size = 1 / math.sqrt(c * size * size), down, size
+
+    def forward(self, x):
+        w = self.weight * self.scale
+        if not self.down:
+            return F.conv2d(x, w, self.bias, padding=self.size // 2)
+        p = len(TAPS) - 2 + self.size - 1
+        return F.conv2d(fir(x, 1, 1, ((p + 1) // 2, p // 2), 1.0), w, self.bias, stride=2)
+
+
+class EqualLinear(nn.Module):
+    def __init__(self, c, d):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(d, c)), nn.Parameter(torch.zeros(d))
+
+    def forward(self, x):
+        return F.linear(x, self.weight / math.sqrt(x.shape[1]), self.bias)
+
+
+def _activate(x):
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+class DiscriminatorBlock(nn.Module):
+    def __init__(self, c, d):
+        super().__init__()
+        self.conv1, self.conv2 = EqualConv(c, c), EqualConv(c, d, down=True)
+        self.skip = EqualConv(c, d, 1, down=True, bias=False)
+
+    def forward(self, x):
+        return (_activate(self.conv2(_activate(self.conv1(x)))) + self.skip(x)) / math.sqrt(2)
+
+
+class Discriminator(nn.Module):
+    """StyleGAN2's, as `models.stylegan2.Discriminator`."""
+
+    def __init__(self, size, channel_base, channel_max, mbstd_group):
+        super().__init__()
+        width = lambda size: min(channel_base // size, channel_max)
+        self.group, self.from_rgb, self.blocks = mbstd_group, EqualConv(3, width(size), 1), nn.Sequential()
+        while size > 4:
+            self.blocks.append(DiscriminatorBlock(width(size), width(size // 2)))
+            size //= 2
+        self.final_conv = EqualConv(width(4) + 1, width(4))
+        self.final_dense, self.logit = EqualLinear(16 * width(4), width(4)), EqualLinear(width(4), 1)
+
+    def forward(self, x):
+        h = self.blocks(_activate(self.from_rgb(x)))
+        b, c, height, width = h.shape
+        y = h.reshape(min(b, self.group), -1, c, height, width)
+        y = (y.var(0, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3)).repeat(len(y))
+        h = torch.cat([h, y[:, None, None, None].expand(b, 1, height, width)], dim=1)
+        h = _activate(self.final_conv(h)).flatten(1)
+        return self.logit(_activate(self.final_dense(h)))
+
+
+class Bottleneck(nn.Module):
+    def __init__(self, c, width, stride, norm):
+        super().__init__()
+        conv = lambda c, d, size, stride=1: nn.Sequential(nn.Conv2d(c, d, size, stride, size // 2, bias=False), norm(d))
+        self.conv1, self.conv2, self.conv3 = conv(c, width, 1), conv(width, width, 3, stride), conv(width, 4 * width, 1)
+        self.downsample = conv(c, 4 * width, 1, stride) if stride > 1 or c != 4 * width else nn.Identity()
+
+    def forward(self, x):
+        h = self.conv3(F.relu(self.conv2(F.relu(self.conv1(x)))))
+        return F.relu(h + self.downsample(x))
+
+
+class Embedder(nn.Module):
+    """`models.resnet.IdentityEmbedder` with batch norm and the stem `small2`."""
+
+    def __init__(self, stage_sizes, width, hidden, dim):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width))
+        self.blocks, c = nn.Sequential(), width
+        for stage, count in enumerate(stage_sizes):
+            for i in range(count):
+                stride = 2 if stage and not i else 1
+                self.blocks.append(Bottleneck(c, width * 2**stage, stride, nn.BatchNorm2d))
+                c = 4 * width * 2**stage
+        self.dense0, self.norm0 = nn.Linear(c, hidden), nn.BatchNorm1d(hidden)
+        self.dense1, self.norm1 = nn.Linear(hidden, dim), nn.BatchNorm1d(dim)
+
+    def forward(self, x):
+        h = self.blocks(F.relu(self.stem(x))).mean((2, 3))
+        h = F.leaky_relu(self.norm0(self.dense0(h)), 0.2)
+        return F.normalize(self.norm1(self.dense1(h)), dim=1)
