@@ -42,6 +42,15 @@ def memory_in_words(program: Any) -> str:
     return f"a device holds {held:.2f} GB of arguments and {more:.2f} GB more while it runs"
 
 
+def cost(program: Any) -> dict[str, float]:
+    """By XLA's own count, on each device: operations, and bytes read and written where each is counted at every use."""
+    found = program.cost_analysis()
+    found = found[0] if isinstance(found, list) else found
+    return {
+        name: float((found or {}).get(key, 0.0)) for name, key in (("operations", "flops"), ("bytes", "bytes accessed"))
+    }
+
+
 def memory(program: Any) -> dict[str, int]:
     """Bytes on each device by XLA's own account: arguments, outputs (beside those that reuse arguments), temporary, and
     their sum as the peak. Empty where the backend does not tell."""

@@ -156,23 +156,27 @@ def make_parser() -> argparse.ArgumentParser:
         "bench",
         help="measure speed on this machine",
         description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
-        "images. steps: the swapper's training step, its operations, memory and phases. Prints a table, and all of it "
-        "as one line of JSON.",
+        "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
+        "a device, by the compiler, also for devices that are not here. scaling: 1 to 8 virtual devices, 1 and 2 "
+        "processes. Prints a table, and all of it as one line of JSON.",
         allow_abbrev=False,
     )
-    bench.add_argument("--what", required=True, choices=("data", "steps"))
+    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
+    bench.add_argument("--config", default="configs/swapper.py:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
     bench.add_argument(
-        "--config", default="configs/swapper.py:tiny32", metavar="FILE[:VARIANT]", help="steps: of the swapper"
+        "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="of the embedder"
     )
+    bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
+    bench.add_argument("--dtype", nargs="+", default=["float32"], help="of convolutions, float32 bfloat16")
     bench.add_argument(
-        "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="steps: of the embedder"
+        "--fsdp", type=int, nargs="+", default=[1], metavar="N", help="devices that share the state (default 1)"
     )
+    bench.add_argument("--remat", nargs="+", default=["off"], choices=("off", "on"), help="memory: recompute blocks")
+    bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
+    bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
     bench.add_argument(
-        "--batch", type=int, nargs="+", metavar="N", help="steps: global batch sizes (default: the config's)"
+        "--topology", metavar="NAME", help="memory: of devices that are not here, e.g. v5e:8x8, h200:8x8 (8 hosts)"
     )
-    bench.add_argument("--dtype", nargs="+", default=["float32"], help="steps: of convolutions, float32 bfloat16")
-    bench.add_argument("--fsdp", type=int, default=1, help="steps: devices that share the state (default 1)")
-    bench.add_argument("--devices", type=int, metavar="N", help="steps: use the first N devices (default: all)")
     bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
     bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
     bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
@@ -452,18 +456,39 @@ def _known(text: str) -> tuple[str, Any]:
 
 
 def _bench(args) -> None:
-    from smoothswap_jax.bench.data import bench_data, table
+    from smoothswap_jax.bench.table import table
 
+    if args.what == "data":
+        from smoothswap_jax.bench.data import bench_data
+
+        result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
+    else:
+        result = _bench_programs(args)
+    print(table(result))
+    print(json.dumps(result))
+
+
+def _bench_programs(args) -> dict:
+    import jax
+
+    if args.topology or args.virtual:
+        jax.config.update("jax_platforms", "cpu")
+    if args.virtual:
+        jax.config.update("jax_num_cpu_devices", args.virtual)
+    config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
+    batches = args.batch or [config["batch"]]
     if args.what == "steps":
         from smoothswap_jax.bench.steps import bench_steps
 
-        config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
-        batches = args.batch or [config["batch"]]
-        result = bench_steps(config, embedder, batches, args.dtype, args.fsdp, args.devices, args.seconds)
-    else:
-        result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
-    print(table(result))
-    print(json.dumps(result))
+        return bench_steps(config, embedder, batches, args.dtype, args.fsdp[0], args.devices, args.seconds)
+    if args.what == "scaling":
+        from smoothswap_jax.bench.scaling import bench_scaling
+
+        return bench_scaling(config, embedder, batches[0], args.dtype[0], args.seconds)
+    from smoothswap_jax.bench.memory import bench_memory
+
+    remats = [word == "on" for word in args.remat]
+    return bench_memory(config, embedder, batches, args.dtype, args.fsdp, remats, args.devices, args.topology)
 
 
 def _demo(args) -> None:

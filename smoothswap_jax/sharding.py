@@ -17,8 +17,8 @@ PyTree = Any
 BATCH_AXES = ("data", "fsdp")
 
 Rules = Sequence[tuple[str, str]]
-"""(path regex, rule), the first that matches counts. 'fsdp': the largest axis that the mesh's fsdp axis divides is
-split over it. 'replicate': every device holds the whole array."""
+"""(path regex, rule), the first that matches counts. 'fsdp': the last axis that the mesh's fsdp axis divides is split
+over it. 'replicate': every device holds the whole array."""
 RULES: Rules = ((r".*", "fsdp"),)
 SMALL = 1024
 """Arrays of fewer numbers stay whole: fetching their parts would take longer than what is saved is worth."""
@@ -70,15 +70,15 @@ def preempted(step: int) -> bool:
 # --- mesh ---------------------------------------------------------------------------------------------------
 
 
-def make_mesh(devices: int | None = None, fsdp: int = 1) -> Mesh:
-    """A (data, fsdp) mesh over the first `devices` devices, all of all processes by default.
+def make_mesh(devices: int | None = None, fsdp: int = 1, found: Sequence[Any] = ()) -> Mesh:
+    """A (data, fsdp) mesh over the first `devices` devices, all of all processes by default; or of those `found`.
 
     Devices are in the order of their processes, so that a process' rows of a batch lie together, as `data.pipeline`
     reads them, and parameters are fetched from neighbours. Axes are Auto: under the Explicit default of jax >= 0.9
     minibatch-stddev's reshape and z @ z.T raise. Raises ValueError for devices that are not there, or not a multiple
     of `fsdp`.
     """
-    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    found = sorted(found or jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(found) if devices is None else devices
     if jax.process_count() > 1 and count != len(found):
         raise ValueError(f"mesh wants {count} devices; with several processes it has to take all {len(found)}")
@@ -129,11 +129,12 @@ def placement(shapes: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree:
 
 
 def _split(shape: tuple[int, ...], parts: int) -> P:
-    """The largest axis that can be split, the last of equal ones; nothing of a small array or an odd shape."""
+    """The last axis that can be split, which of a kernel is that of its results: to split what it sums over makes XLA
+    split images in space. Nothing of a small array or an odd shape."""
     axes = [axis for axis, size in enumerate(shape) if size % parts == 0]
     if parts == 1 or int(np.prod(shape)) < SMALL or not axes:
         return P()
-    axis = max(axes, key=lambda axis: (shape[axis], axis))
+    axis = axes[-1]
     return P(*(["fsdp" if i == axis else None for i in range(axis + 1)]))
 
 

@@ -14,6 +14,7 @@ SHAPES = {
     "generator": {"conv": {"kernel": (3, 3, 64, 128), "bias": (128,)}, "dense": {"kernel": (512, 512)}},
     "odd": {"kernel": (3, 3, 5, 7 * 13)},
     "tall": {"kernel": (4096, 2)},
+    "wide_input": {"kernel": (512, 64)},
 }
 
 
@@ -26,11 +27,12 @@ def specs(rules=sharding.RULES, fsdp=4):
     return jax.tree.map(lambda place: place.spec, places)
 
 
-def test_the_largest_axis_is_split_and_small_or_odd_arrays_stay_whole():
+def test_the_last_axis_that_divides_is_split_and_small_or_odd_arrays_stay_whole():
     found = specs()
     assert found["generator"]["conv"]["kernel"] == P(None, None, None, "fsdp")
-    assert found["generator"]["dense"]["kernel"] == P(None, "fsdp")  # the last of equal ones
-    assert found["tall"]["kernel"] == P("fsdp")
+    assert found["generator"]["dense"]["kernel"] == P(None, "fsdp")
+    assert found["wide_input"]["kernel"] == P(None, "fsdp")  # not the larger axis, which it sums over
+    assert found["tall"]["kernel"] == P("fsdp")  # 2 results cannot be split
     assert found["generator"]["conv"]["bias"] == found["odd"]["kernel"] == P()
     assert all(spec == P() for spec in jax.tree.leaves(specs(fsdp=1), is_leaf=lambda x: isinstance(x, P)))
 
@@ -48,7 +50,7 @@ def test_what_stays_whole_is_logged(caplog):
     mesh = sharding.make_mesh(8, 8)
     with caplog.at_level(logging.INFO):
         sharding.log_placement(shapes(), sharding.placement(shapes(), mesh))
-    assert "mesh data=1 fsdp=8: 1.4 MB of state split, 0.0 MB on every device (the largest: odd/kernel)" in caplog.text
+    assert "mesh data=1 fsdp=8: 1.5 MB of state split, 0.0 MB on every device (the largest: odd/kernel)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -260,15 +260,3 @@ def _write_shard(path: Path, images: Sequence[bytes]) -> None:
 
 
 # --- the table -----------------------------------------------------------------------------------------------
-
-
-def table(result: dict, indent: int = 0) -> str:
-    """The measurements as indented lines."""
-    lines = []
-    for name, value in result.items():
-        if isinstance(value, dict):
-            lines += ["  " * indent + name, table(value, indent + 1)]
-        else:
-            text = f"{value:,.4g}" if isinstance(value, float) else str(value)
-            lines.append("  " * indent + f"{name:<24} {text}")
-    return "\n".join(lines)

@@ -23,6 +23,8 @@ def count_flops(function, *arguments) -> int:
 def _of_jaxpr(jaxpr: Any) -> int:
     total = 0
     for equation in jaxpr.eqns:
+        if not equation.outvars:  # a check, such as that of donated arguments
+            continue
         name, out = equation.primitive.name, equation.outvars[0].aval
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]

@@ -6,6 +6,7 @@ they are does not change the time.
 """
 
 import functools
+import math
 import os
 import tempfile
 import time
@@ -71,14 +72,14 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
 
 def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, float], seconds: float) -> dict:
     """The measurements of one batch size and dtype."""
-    sharding.check_batch(mesh, batch)
     parts = Setting(config, embedder, batch, dtype, mesh)
+    frozen, images, z = parts.drawn()
     programs, seconds_cold, seconds_kept = compiled_twice(parts.programs)
     interval = parts.objective.r1_interval
     current = {"state": parts.fresh()}
 
     def step(with_r1: bool):
-        current["state"], values = programs[with_r1](current["state"], parts.frozen, parts.batch)
+        current["state"], values = programs[with_r1](current["state"], frozen, images)
         return values
 
     times = timed({"step": lambda: step(False), "step with R1": lambda: step(True)}, seconds)
@@ -92,7 +93,7 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
         "TFLOP a step": {
             "counted": analytic[False] / 1e12,
             "counted, with R1": analytic[True] / 1e12,
-            "by XLA": _xla_flops(programs[False]) * mesh.size / 1e12,
+            "by XLA": compiling.cost(programs[False])["operations"] * mesh.size / 1e12,
         },
         "fraction of matmul peak": flops / mean / mesh.size / peak["matmul FLOP/s"],
         "MB a device": {
@@ -101,22 +102,18 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
         },
         "compile s": {"cold": seconds_cold, "from the cache": seconds_kept},
     }
-    found["phases"] = phases(parts, peak, seconds)
+    found["phases"] = phases(parts, frozen, images, z, peak, seconds)
     return found
 
 
-def _xla_flops(program: Any) -> float:
-    cost = program.cost_analysis()
-    cost = cost[0] if isinstance(cost, list) else cost
-    return float((cost or {}).get("flops", 0.0))
-
-
 class Setting:
-    """The swapper at one setting: shapes, placement, random weights and images, and its functions."""
+    """The swapper at one setting: its functions, and the shapes and placement of what they take. No arrays."""
 
-    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh) -> None:
-        config = {**config, **{part: {**config[part], "dtype": dtype} for part in ("generator", "discriminator")}}
+    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh, remat: bool | None = None) -> None:
+        given = {"dtype": dtype} | ({} if remat is None else {"remat": remat})
+        config = {**config, **{part: {**config[part], **given} for part in ("generator", "discriminator")}}
         size, dim = config["data"]["size"], embedder["dim"]
+        sharding.check_batch(mesh, batch)
         self.networks, modules = swapper_networks(config, {**embedder, "dtype": dtype})
         self.objective = steps.SwapperObjective(**config["objective"])
         optimizer = lambda part: build.optimizer(config[f"{part}_optimizer"], config["steps"])
@@ -126,21 +123,34 @@ class Setting:
         self.shapes = jax.eval_shape(self._init)
         rules = config["mesh"]["rules"]
         self.places = sharding.placement(self.shapes, mesh, rules)
-        self.mesh = mesh
-        rng = np.random.default_rng(0)
-        image = rng.uniform(-1, 1, (batch, size, size, 3)).astype(np.float32)
-        self.batch = {name: sharding.put_rows(image, mesh) for name in ("source", "target", "real")}
-        self.z = sharding.put_rows(rng.normal(size=(batch, dim)).astype(np.float32), mesh)
+        self.mesh, self.accumulate = mesh, config["accumulate"]
         frozen = jax.eval_shape(
             lambda: build.embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
         )
-        values = jax.tree.map(lambda x: 0.05 * rng.standard_normal(x.shape, np.float32), frozen)
-        if "batch_stats" in values:  # variances are positive
-            values["batch_stats"] = jax.tree.map(np.abs, values["batch_stats"])
-        self.frozen = sharding.put(values, sharding.placement(frozen, mesh, rules))
+        self.frozen = sharding.abstract_like(frozen, sharding.placement(frozen, mesh, rules))
+        rows = lambda *shape: jax.ShapeDtypeStruct((batch, *shape), np.float32, sharding=sharding.batched(mesh))
+        self.batch = dict.fromkeys(("source", "target", "real"), rows(size, size, 3))
+        self.z = rows(dim)
+
+    def state_bytes(self) -> int:
+        """Bytes on each device of parameters, averages, optimiser states and the frozen embedder."""
+        arrays = jax.tree.leaves((sharding.abstract_like(self.shapes, self.places), self.frozen))
+        return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in arrays)
 
     def fresh(self) -> state.SwapperState:
         return sharding.jit_init(self._init, self.places)()
+
+    def drawn(self) -> tuple[Any, steps.Batch, jax.Array]:
+        """Random weights of the embedder, images and identities."""
+        rng = np.random.default_rng(0)
+        values = jax.tree.map(lambda x: 0.05 * rng.standard_normal(x.shape, np.float32), self.frozen)
+        if "batch_stats" in values:  # variances are positive
+            values["batch_stats"] = jax.tree.map(np.abs, values["batch_stats"])
+        image = rng.uniform(-1, 1, self.batch["source"].shape).astype(np.float32)
+        z = rng.normal(size=self.z.shape).astype(np.float32)
+        frozen = sharding.put(values, jax.tree.map(lambda x: x.sharding, self.frozen))
+        batch = {name: sharding.put_rows(image, self.mesh) for name in self.batch}
+        return frozen, batch, sharding.put_rows(z, self.mesh)
 
     def step(self, with_r1: bool) -> Callable[..., Any]:
         return functools.partial(
@@ -150,6 +160,7 @@ class Setting:
             generator_optimizer=self.optimizers[0],
             discriminator_optimizer=self.optimizers[1],
             with_r1=with_r1,
+            accumulate=self.accumulate,
         )
 
     def programs(self) -> dict[bool, Any]:
@@ -181,14 +192,16 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
     return programs, seconds[0], seconds[1]
 
 
-def phases(parts: Setting, peak: dict[str, float], seconds: float) -> dict[str, dict[str, float]]:
+def phases(
+    parts: Setting, frozen, images: steps.Batch, z: jax.Array, peak: dict[str, float], seconds: float
+) -> dict[str, dict[str, float]]:
     """The seconds of each part of the step by itself, its operations and its fraction of the matmul peak.
 
     Parts are compiled apart, so their sum is a little more than the step, in which some of it overlaps. R1 and the
     backward pass are differences of two programs.
     """
     current, networks, objective = parts.fresh(), parts.networks, parts.objective
-    target, z = parts.batch["target"], parts.z
+    target = images["target"]
     discriminator = lambda with_r1: functools.partial(
         steps.discriminator_update, discriminate=networks.discriminate, objective=objective,
         optimizer=parts.optimizers[1], with_r1=with_r1,
@@ -209,12 +222,12 @@ def phases(parts: Setting, peak: dict[str, float], seconds: float) -> dict[str, 
         return params, optax.incremental_update(params, average, 1 - objective.ema_decay), moments
 
     given: dict[str, tuple[Callable[..., Any], tuple]] = {
-        "embed the source": (networks.embed, (parts.frozen, parts.batch["source"])),
+        "embed the source": (networks.embed, (frozen, images["source"])),
         "generator forward": (networks.generate, (current.generator, target, z)),
-        "discriminator": (discriminator(False), (current, target, parts.batch["real"])),
-        "discriminator with R1": (discriminator(True), (current, target, parts.batch["real"])),
+        "discriminator": (discriminator(False), (current, target, images["real"])),
+        "discriminator with R1": (discriminator(True), (current, target, images["real"])),
         "generator, losses and backward": (
-            jax.grad(generator_loss), (current.generator, parts.frozen, current.discriminator, target, z),
+            jax.grad(generator_loss), (current.generator, frozen, current.discriminator, target, z),
         ),
         "generator's optimiser and average": (
             update, (current.generator, current.generator_ema, current.generator_optimizer),

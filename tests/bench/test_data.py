@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.bench import data as bench
+from smoothswap_jax.bench.table import table
 from smoothswap_jax.data.preparation.crops import encoded
 from smoothswap_jax.data.reading import in_memory
 
@@ -19,7 +20,7 @@ def test_stages_and_table(tmp_path):
     assert found["photos"] == found["with a face"] == 1
     stages = ("decode", "detect", "align", "gates", "encode")
     assert 1 / found["all on one core"] == pytest.approx(sum(1 / found[stage] for stage in stages))
-    text = bench.table({"prepare": found, "what": "data"})
+    text = table({"prepare": found, "what": "data"})
     assert "  detect " in text and "what " in text
 
 

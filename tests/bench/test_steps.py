@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smoothswap_jax import compiling
 from smoothswap_jax.bench import steps as bench
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.main import main
@@ -14,7 +15,7 @@ from tests import tiny_runs
 
 
 def xla_flops(function, *arguments) -> float:
-    return bench._xla_flops(jax.jit(function).lower(*arguments).compile())
+    return compiling.cost(jax.jit(function).lower(*arguments).compile())["operations"]
 
 
 def test_operations_of_products_and_convolutions_by_hand():

@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 
 from smoothswap_jax import sharding
-from smoothswap_jax.bench.data import table
 from smoothswap_jax.bench.steps import Setting, timed
+from smoothswap_jax.bench.table import table
 from smoothswap_jax.main import load_config
 from smoothswap_jax.models.layers import convolution
 from tests.bench import torch_networks
@@ -89,11 +89,11 @@ def compare_steps(config: dict, embedder: dict, batch: int, seconds: float) -> d
         a, b = count(jax.tree.leaves(getattr(ours.shapes, part))), count(getattr(theirs, part).parameters())
         assert a == b, f"{part}: {a} parameters in JAX, {b} in PyTorch"
     assert count(jax.tree.leaves(ours.frozen["params"])) == count(theirs.embedder.parameters())
-    program = ours.programs()[True].compile()
+    program, (frozen, images, _) = ours.programs()[True].compile(), ours.drawn()
     current = {"state": ours.fresh()}
 
     def step():
-        current["state"], values = program(current["state"], ours.frozen, ours.batch)
+        current["state"], values = program(current["state"], frozen, images)
         return values
 
     times = timed({"jax": step, "torch": theirs}, seconds)

@@ -1,0 +1,50 @@
+"""Devices that are not here, to compile for: what a program needs there is then known before anybody pays for it.
+
+The compilers come with `pip install "jax[tpu]"` and `pip install "jax[cuda12]"`, and need no such device.
+"""
+
+import os
+from typing import Any
+
+from jax.experimental import topologies
+
+HOPPER = """
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 }
+gpu_device_info {
+  cuda_compute_capability { major: 9 minor: 0 }
+  core_count: 132  fpus_per_core: 128  clock_rate_ghz: 1.98  l2_cache_size: 52428800
+  threads_per_warp: 32  threads_per_block_limit: 1024  threads_per_core_limit: 2048
+  registers_per_core_limit: 65536  registers_per_block_limit: 65536
+  shared_memory_per_core: 233472  shared_memory_per_block: 49152  shared_memory_per_block_optin: 232448
+  block_dim_limit_x: 2147483647  block_dim_limit_y: 65535  block_dim_limit_z: 65535
+"""
+GPUS = {
+    "h100": HOPPER + "device_memory_size: 85899345920  memory_bandwidth: 3350000000000 }",
+    "h200": HOPPER + "device_memory_size: 151397597184  memory_bandwidth: 4800000000000 }",
+}
+"""XLA's target descriptions, from NVIDIA's data sheets (SXM)."""
+
+
+def described_devices(name: str) -> list[Any]:
+    """The devices of 'v5e:8x8', a TPU slice by its chips, or of 'h200:8x8', hosts by GPUs of each.
+
+    Raises ValueError for a name that is none, and ImportError where the compiler for it is not installed.
+    """
+    kind, _, shape = name.partition(":")
+    try:
+        if kind in GPUS:
+            import jax_plugins.xla_cuda12  # noqa: F401
+
+            how = {"topology": f"1x{shape}", "target_config": GPUS[kind]}
+            return list(topologies.get_topology_desc("", "cuda", **how).devices)
+        import libtpu  # noqa: F401
+
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it waits minutes for the cloud's answer
+        return list(topologies.get_topology_desc(name, "tpu").devices)
+    except ImportError as error:
+        raise ImportError(
+            f'--topology={name}: {error}; wanted pip install "jax[tpu]", or "jax[cuda12]" for {[*GPUS]}'
+        ) from error
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"--topology={name}: {error}; wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8") from error
