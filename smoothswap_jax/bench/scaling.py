@@ -1,7 +1,7 @@
 """`smoothswap bench --what=scaling`: what splitting a step over devices and processes costs, on this machine's CPU.
 
-Virtual devices share the CPU, so a step of the same global batch should take as long on 8 as on 1: what it takes more is
-the price of splitting it. Real devices are measured by `--what=steps --devices=N`.
+Virtual devices share the CPU, so a step of the same global batch should take as long on 8 as on 1: what it takes more
+is the price of splitting it. Real devices are measured by `--what=steps --devices=N`.
 """
 
 import json

@@ -29,6 +29,10 @@ class SizeError(DataError):
     """Faces are of another size than the config says: a mistake of the config, not of one file."""
 
 
+class ShardError(DataError):
+    """A file of many examples is gone or broken as a whole: no others stand in for so many."""
+
+
 @dataclass(frozen=True)
 class Faces:
     """Aligned faces, sorted by identity, with identity i owning examples starts[i] ... starts[i + 1] - 1.

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from smoothswap_jax.data.faces import Chain, DataError, Faces, Rows, SizeError, check_split
+from smoothswap_jax.data.faces import Chain, DataError, Faces, Rows, ShardError, SizeError, check_split
+
+PROBES = 100
+"""Records, spread over a shard, by which is judged whether it is lost: where more than one in twenty are unreadable."""
+REMEDY = "put back what was prepared, and the same command goes on"
 
 
 def from_prepared(folder: str, split: str, size: int | None) -> Faces:
@@ -78,7 +82,10 @@ def from_builder(builder, split: str, size: int) -> Faces:
 
 
 class Records:
-    """The records of ArrayRecord shards, by number. `instructions` are tfds's: file names and numbers of records."""
+    """The records of ArrayRecord shards, by number. `instructions` are tfds's: file names and numbers of records.
+
+    A shard is opened when a record of it is first read, and stays open. Raises ShardError for missing shards.
+    """
 
     def __init__(self, instructions: Sequence):
         from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -86,7 +93,10 @@ class Records:
         self.paths = [os.fspath(one.filename) for one in instructions]
         missing = [path for path in self.paths if "://" not in path and not Path(path).is_file()]
         if missing:
-            raise DataError(f"{missing[0]}: found no such shard ({len(missing)} of {len(self.paths)} are missing)")
+            raise ShardError(
+                f"{missing[0]}: found no such shard ({len(missing)} of {len(self.paths)} are missing); {REMEDY}"
+            )
+        self.instructions = instructions
         self.source = ArrayRecordDataSource(instructions)
         # Its own way of reading many starts a thread a shard: worth it for a bucket, three times slower on a disk.
         self.remote = "://" in self.paths[0]
@@ -95,12 +105,38 @@ class Records:
         return len(self.source)
 
     def examples(self, rows: Rows) -> list:
-        """Parsed protocol buffers: {feature: values}."""
+        """Parsed protocol buffers: {feature: values}. Raises ShardError where a shard is lost, by PROBES."""
         from tensorflow_datasets.proto import tf_example_pb2
 
         numbers = [int(row) for row in rows]
-        data = self.source.__getitems__(numbers) if self.remote else [self.source[number] for number in numbers]
+        together = self.remote and len(numbers) > 1
+        data = self.source.__getitems__(numbers) if together else [self._record(number) for number in numbers]
         return [tf_example_pb2.Example.FromString(one).features.feature for one in data]
+
+    def _record(self, number: int) -> bytes:
+        try:
+            return _read(self.source, number)
+        except Exception:
+            return self._afresh(number)
+
+    def _afresh(self, number: int) -> bytes:
+        """The record from its shard opened again, as the next start will find it: a file that was cut is lost, though
+        what lies before the cut can be read as long as it is open. Raises ShardError for a lost shard, by PROBES."""
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        ends = np.cumsum([one.take for one in self.instructions])
+        shard = int(np.searchsorted(ends, number, side="right"))
+        source = ArrayRecordDataSource([self.instructions[shard]])
+        try:
+            return _read(source, number - int(ends[shard]) + len(source))
+        except Exception as error:
+            probes = np.unique(np.linspace(0, len(source) - 1, PROBES, dtype=int)).tolist()
+            bad = sum(not _readable(source, probe) for probe in probes)
+            if bad <= min(len(probes) - 1, max(1, len(probes) // 20)):
+                raise
+            raise ShardError(
+                f"{self.paths[shard]}: {bad} of {len(probes)} records tried cannot be read ({error}); {REMEDY}"
+            ) from error
 
     def images(self, rows: Rows) -> list[bytes]:
         """The encoded images."""
@@ -114,6 +150,20 @@ class Records:
             return os.fsdecode(example["file"].bytes_list.value[0]) if "file" in example else f"{split}/{row}"
 
         return Chain([len(self)], name)
+
+
+def _read(source, number: int) -> bytes:
+    """Raises ValueError for an empty record: array_record gives these for what lies beyond the end of a shard."""
+    if data := source[number]:
+        return data
+    raise ValueError("found an empty record")
+
+
+def _readable(source, number: int) -> bool:
+    try:
+        return bool(_read(source, number))
+    except Exception:
+        return False
 
 
 def _people_by_looking(builder, records: Records) -> tuple[list[str], list[int]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from smoothswap_jax.data.faces import DataError, Faces, Rows, SizeError, decode
+from smoothswap_jax.data.faces import DataError, Faces, Rows, ShardError, SizeError, decode
 from smoothswap_jax.data.sampling import labels_of
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Reader:
     def read(self, rows: Rows) -> tuple[list[bytes], Int[np.ndarray, "m"]]:
         """The encoded images, and the rows they are really from.
 
-        Raises DataError where LIMIT examples in a row are unreadable.
+        Raises DataError where LIMIT examples in a row are unreadable, and ShardError where a shard is lost.
         """
         wanted = np.asarray(rows)
         if not any(row in self.unreadable for row in wanted.tolist()):
@@ -65,7 +65,7 @@ class Reader:
                 continue
             try:
                 return use(self.faces.read([row])[0], row), row
-            except SizeError:
+            except (SizeError, ShardError):
                 raise
             except Exception as error:
                 self.skip(row, str(error) if isinstance(error, DataError) else f"{self.name(row)}: {error}")
