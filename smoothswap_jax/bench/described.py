@@ -40,7 +40,9 @@ def described_devices(name: str) -> list[Any]:
             return list(topologies.get_topology_desc("", "cuda", **how).devices)
         import libtpu  # noqa: F401
 
-        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it waits minutes for the cloud's answer
+        # Else it waits minutes for the cloud's answer, and lets one process compile at a time.
+        for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
+            os.environ.setdefault(variable, "1")
         return list(topologies.get_topology_desc(name, "tpu").devices)
     except ImportError as error:
         raise ImportError(
