@@ -4,7 +4,7 @@ The compilers come with `pip install "jax[tpu]"` and `pip install "jax[cuda12]"`
 """
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.experimental import topologies
 
@@ -24,6 +24,25 @@ GPUS = {
     "h200": HOPPER + "device_memory_size: 151397597184  memory_bandwidth: 4800000000000 }",
 }
 """XLA's target descriptions, from NVIDIA's data sheets (SXM)."""
+
+
+class Sheet(NamedTuple):
+    """What a data sheet says of a device: dense bfloat16 operations/s, bytes/s of its memory, bytes/s one way to the
+    device beside it and to one in another host."""
+
+    operations: float
+    memory: float
+    beside: float
+    beyond: float
+
+
+SHEETS = {
+    "v5e": Sheet(197e12, 819e9, 100e9, 100e9),
+    "v5p": Sheet(459e12, 2765e9, 300e9, 300e9),
+    "h100": Sheet(989e12, 3350e9, 450e9, 50e9),
+    "h200": Sheet(989e12, 4800e9, 450e9, 50e9),
+}
+"""Google Cloud's pages (half of the bytes/s of all links) and NVIDIA's, with 400 Gbit/s a GPU between hosts."""
 
 
 def described_devices(name: str) -> list[Any]:

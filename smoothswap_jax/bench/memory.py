@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from smoothswap_jax import compiling, sharding
-from smoothswap_jax.bench.described import described_devices
+from smoothswap_jax.bench.described import SHEETS, Sheet, described_devices
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.steps import Setting
 
@@ -35,11 +35,14 @@ def bench_memory(
     """
     found = described_devices(topology) if topology else jax.devices()
     count = devices or len(found)
-    result: dict[str, Any] = {"devices": f"{count} x {found[0].device_kind}; jax {jax.__version__}"}
+    sheet = SHEETS.get(topology.partition(":")[0]) if topology else None
+    result: dict[str, Any] = {"devices": f"{count} x {topology or found[0].device_kind}; jax {jax.__version__}"}
     for dtype, batch, fsdp, remat in itertools.product(dtypes, batches, fsdps, remats):
         name = f"batch {batch}, {dtype}, fsdp {fsdp}" + (", remat" if remat else "")
         setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(count, fsdp, found), remat)
         result[name] = one_program(setting)
+        if sheet and "MB" in result[name]:
+            result[name]["s at the least"] = roofline(result[name], sheet, count, fsdp)
     return result
 
 
@@ -56,9 +59,25 @@ def one_program(setting: Setting) -> dict[str, Any]:
         return found | {"does not fit": next((line for line in str(error).splitlines() if "Used" in line), str(error))}
     found["compile s"] = time.perf_counter() - start
     found["MB"] = {key: value / 1e6 for key, value in compiling.memory(program).items()}
-    found["GB read and written"] = compiling.cost(program)["bytes"] / 1e9
+    found["GB read and written"] = compiling.cost(program)["bytes"] / 1e9  # 0: the compiler does not tell
     found["MB exchanged"] = {kind: size / 1e6 for kind, size in exchanged(program.as_text()).items()}
     return found
+
+
+def roofline(found: dict[str, Any], sheet: Sheet, devices: int, fsdp: int) -> dict[str, float]:
+    """Seconds that the step's operations, its memory and its exchanges take by themselves at the data sheet's rates.
+
+    Parameters are gathered from neighbours; gradients are summed over all devices, which passes them on about
+    twice. Where work and exchange do not overlap at all, a step takes the larger of the first two and the third.
+    """
+    beyond = sheet.beyond if devices > fsdp else sheet.beside
+    exchanged = {kind: size * 1e6 for kind, size in found["MB exchanged"].items()}
+    summed = 2 * exchanged.pop("all-reduce", 0.0) + fsdp * exchanged.pop("reduce-scatter", 0.0)
+    return {
+        "operations": found["TFLOP of all devices"] * 1e12 / devices / sheet.operations,
+        "memory": found["GB read and written"] * 1e9 / sheet.memory,
+        "exchange": summed / beyond + sum(exchanged.values()) / sheet.beside,
+    }
 
 
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}

@@ -34,6 +34,8 @@ def bench_scaling(config: dict, embedder: dict, batch: int, dtype: str, seconds:
       config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
       batch: global, a multiple of 8. dtype: of the convolutions. seconds: of each measurement.
     """
+    if batch % 8:
+        raise ValueError(f"--batch={batch}; wanted a multiple of the 8 devices")
     given = json.dumps([config, embedder, batch, dtype, seconds])
     found: dict[tuple[int, int, int], list[dict]] = {setting: [] for setting in SETTINGS}
     with tempfile.TemporaryDirectory() as programs:
@@ -71,7 +73,7 @@ def _run(processes: int, devices: int, fsdp: int, given: str, programs: str) -> 
     for one, (_, errors) in zip(started, results, strict=True):
         if one.returncode:
             what = f"a process of {processes} x {devices} devices"
-            raise RuntimeError(f"{what} ended with {one.returncode}: {errors[-2000:]}")
+            raise RuntimeError(f"{what} ended with {one.returncode}: {errors.strip().splitlines()[-1:]}")
     return json.loads(results[0][0].splitlines()[-1])
 
 

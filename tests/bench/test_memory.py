@@ -1,0 +1,102 @@
+"""What the compiler says of a step is read rightly, and what cannot be compiled or measured is told."""
+
+import pytest
+
+from smoothswap_jax.bench import described, memory, scaling
+from smoothswap_jax.bench.described import Sheet
+from tests import tiny_runs
+
+PROGRAM = """
+  %all-gather.1 = f32[8,16]{1,0} all-gather(%p), dimensions={0}
+  %ag = (bf16[4,16]{1,0:T(8,128)(2,1)}, bf16[32,16]{1,0:T(8,128)(2,1)}) all-gather-start(%q), dimensions={0}
+  %agd = bf16[32,16]{1,0} all-gather-done(%ag)
+  ROOT %ar = (f32[10]{0}, f32[2,3]{1,0}) all-reduce(%a, %b), to_apply=%add
+  %ars = f32[5]{0} all-reduce-start(%c), to_apply=%add
+  %cp = f32[] collective-permute(%d), source_target_pairs={{0,1}}
+  %fusion = f32[100]{0} fusion(%all-gather.1), calls=%x
+"""
+
+
+@pytest.fixture(scope="module")
+def configs(tmp_path_factory):
+    people = tmp_path_factory.mktemp("people")
+    return tiny_runs.config("swapper", people, people), tiny_runs.config("embedder", people)["embedder"]
+
+
+def test_exchanged_bytes_are_those_of_the_results():
+    assert memory.exchanged(PROGRAM) == {
+        "all-gather": 8 * 16 * 4 + 32 * 16 * 2,
+        "all-reduce": (10 + 6 + 5) * 4,
+        "collective-permute": 4,
+    }
+
+
+def test_roofline_by_hand():
+    found = {
+        "TFLOP of all devices": 8.0,
+        "GB read and written": 3.0,
+        "MB exchanged": {"all-gather": 40, "all-reduce": 5},
+    }
+    sheet = Sheet(operations=2e12, memory=6e9, beside=20e6, beyond=10e6)
+    assert memory.roofline(found, sheet, devices=4, fsdp=4) == {"operations": 1.0, "memory": 0.5, "exchange": 2.5}
+    assert memory.roofline(found, sheet, devices=4, fsdp=2)["exchange"] == pytest.approx(3.0)  # sums leave the host
+    found["MB exchanged"] = {"reduce-scatter": 5}
+    assert memory.roofline(found, sheet, devices=4, fsdp=4)["exchange"] == pytest.approx(1.0)
+
+
+def test_devices_that_cannot_be_described_are_refused(monkeypatch):
+    def unknown(*_):
+        raise RuntimeError("no such slice")
+
+    monkeypatch.setitem(__import__("sys").modules, "libtpu", object())
+    monkeypatch.setattr(described.topologies, "get_topology_desc", unknown)
+    with pytest.raises(ValueError, match=r"--topology=v9:1: no such slice; wanted a TPU slice as v5e:8x8"):
+        described.described_devices("v9:1")
+    monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
+    with pytest.raises(ImportError, match=r'wanted pip install "jax\[tpu\]"'):
+        described.described_devices("v5e:8x8")
+
+
+def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monkeypatch):
+    import jax
+
+    text = "RESOURCE_EXHAUSTED: Ran out of memory.\nUsed 40.06G of 15.75G hbm.\nmore"
+
+    class Lowered:
+        def compile(self):
+            raise jax.errors.JaxRuntimeError(text)
+
+    monkeypatch.setattr(memory.Setting, "programs", lambda self: {True: Lowered()})
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [False])
+    assert [one["does not fit"] for one in list(found.values())[1:]] == ["Used 40.06G of 15.75G hbm."] * 2
+    text = "INTERNAL: something else"
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        memory.bench_memory(*configs, [8], ["float32"], [1], [False])
+
+
+@pytest.mark.slow
+def test_splitting_the_state_over_8_devices_is_seen_by_the_compiler(configs):
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [False])
+    whole, split = found["batch 8, float32, fsdp 1"], found["batch 8, float32, fsdp 8"]
+    assert split["MB of state"] < 0.5 * whole["MB of state"]
+    assert split["MB"]["arguments"] < 0.5 * whole["MB"]["arguments"]
+    assert "all-gather" in split["MB exchanged"] and "all-gather" not in whole["MB exchanged"]
+    assert whole["MB"]["arguments"] == pytest.approx(whole["MB of state"], rel=0.2)  # and the images
+
+
+@pytest.mark.slow
+def test_scaling_measures_devices_and_processes(configs, monkeypatch):
+    monkeypatch.setattr(scaling, "SETTINGS", ((1, 1, 1), (2, 2, 4)))
+    found = scaling.bench_scaling(*configs, 8, "float32", 0.1)
+    alone, two = found["1 process x 1, fsdp 1"], found["2 processes x 2, fsdp 4"]
+    assert alone["over one device's"] == 1 and two["over one device's"] > 0
+    assert alone["MB exchanged"] == 0 < two["MB exchanged"] and two["MB of state"] < alone["MB of state"]
+
+
+def test_what_cannot_be_split_is_refused_and_a_process_that_fails_is_told(configs):
+    with pytest.raises(ValueError, match="--batch=12; wanted a multiple of the 8 devices"):
+        scaling.bench_scaling(*configs, 12, "float32", 0.1)
+    with pytest.raises(
+        RuntimeError, match=r"a process of 1 x 3 devices ended with 1: .*not a multiple of the mesh's 3"
+    ):
+        scaling._run(1, 3, 1, scaling.json.dumps([*configs, 8, "float32", 0.1]), "")
