@@ -62,11 +62,16 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
     side, numbers = MATMUL.get(platform, MATMUL_SIDE), COPIED.get(platform, COPIED_NUMBERS)
     a = jnp.ones((side, side), dtype)
     product = jax.jit(lambda a: a @ a)
-    b = jnp.ones((numbers,), jnp.float32)
-    copy = jax.jit(lambda b: b + 1.0)
+    copy, b = jax.jit(lambda b: b + 1.0, donate_argnums=0), jnp.ones((numbers,), jnp.float32)
+
+    def copied():
+        nonlocal b
+        b = copy(b)  # in place: on CPU new memory costs more than the copy
+        return b
+
     return {
         "matmul FLOP/s": 2 * side**3 / timed({"x": lambda: product(a)}, seconds)["x"],
-        "bytes/s": 8 * numbers / timed({"x": lambda: copy(b)}, seconds)["x"],
+        "bytes/s": 8 * numbers / timed({"x": copied}, seconds)["x"],
     }
 
 
@@ -96,6 +101,7 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
             "by XLA": compiling.cost(programs[False])["operations"] * mesh.size / 1e12,
         },
         "fraction of matmul peak": flops / mean / mesh.size / peak["matmul FLOP/s"],
+        "fraction of bandwidth peak": compiling.cost(programs[False])["bytes"] / times["step"] / peak["bytes/s"],
         "MB a device": {
             name: {key: value / 1e6 for key, value in compiling.memory(program).items()}
             for name, program in (("step", programs[False]), ("step with R1", programs[True]))
@@ -195,7 +201,9 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
 def phases(
     parts: Setting, frozen, images: steps.Batch, z: jax.Array, peak: dict[str, float], seconds: float
 ) -> dict[str, dict[str, float]]:
-    """The seconds of each part of the step by itself, its operations and its fraction of the matmul peak.
+    """The seconds of each part of the step by itself, its operations, and its fractions of the measured peaks.
+
+    Bytes are XLA's count of what its operations read and write, some of which a cache may serve.
 
     Parts are compiled apart, so their sum is a little more than the step, in which some of it overlaps. R1 and the
     backward pass are differences of two programs.
@@ -237,7 +245,8 @@ def phases(
     calls = {name: functools.partial(programs[name], *arguments) for name, (_, arguments) in given.items()}
     times = timed(calls, seconds)
     flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in given.items()}
-    for numbers in (times, flops):
+    moved = {name: compiling.cost(program)["bytes"] for name, program in programs.items()}
+    for numbers in (times, flops, moved):
         numbers["R1"] = numbers.pop("discriminator with R1") - numbers["discriminator"]
         numbers["generator backward through the losses"] = (
             numbers.pop("generator, losses and backward") - numbers["generator forward"]
@@ -247,6 +256,7 @@ def phases(
             "s": times[name],
             "TFLOP": flops[name] / 1e12,
             "fraction of matmul peak": flops[name] / max(times[name], 1e-9) / parts.mesh.size / peak["matmul FLOP/s"],
+            "fraction of bandwidth peak": moved[name] / max(times[name], 1e-9) / peak["bytes/s"],
         }
         for name in times
     }
