@@ -167,11 +167,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="of the embedder"
     )
     bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
-    bench.add_argument("--dtype", nargs="+", default=["float32"], help="of convolutions, float32 bfloat16")
+    bench.add_argument("--dtype", nargs="+", help="of convolutions: float32 (default), bfloat16")
     bench.add_argument(
-        "--fsdp", type=int, nargs="+", default=[1], metavar="N", help="devices that share the state (default 1)"
+        "--fsdp", type=int, nargs="+", metavar="N", help="steps, memory: devices that share the state (default 1)"
     )
-    bench.add_argument("--remat", nargs="+", default=["off"], choices=("off", "on"), help="memory: recompute blocks")
+    bench.add_argument(
+        "--remat", nargs="+", choices=("off", "on"), help="memory: recompute blocks (default: the config's)"
+    )
     bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
     bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
     bench.add_argument(
@@ -471,24 +473,38 @@ def _bench(args) -> None:
 def _bench_programs(args) -> dict:
     import jax
 
+    known = {
+        "steps": ("batch", "dtype", "fsdp", "devices", "virtual"),
+        "memory": ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"),
+        "scaling": ("batch", "dtype"),
+    }[args.what]
+    one = {"steps": ("fsdp",), "memory": (), "scaling": ("batch", "dtype")}[args.what]
+    for name in ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"):
+        value = getattr(args, name)
+        if value is not None and name not in known:
+            raise ValueError(f"--{name} is not for --what={args.what}, which takes --{', --'.join(known)}")
+        if name in one and value is not None and len(value) > 1:
+            raise ValueError(f"--{name} has {len(value)} values; wanted one with --what={args.what}")
+    if args.topology and args.virtual:
+        raise ValueError("--virtual and --topology: wanted one of them")
     if args.topology or args.virtual:
         jax.config.update("jax_platforms", "cpu")
     if args.virtual:
         jax.config.update("jax_num_cpu_devices", args.virtual)
     config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
-    batches = args.batch or [config["batch"]]
+    batches, dtypes, fsdps = args.batch or [config["batch"]], args.dtype or ["float32"], args.fsdp or [1]
     if args.what == "steps":
         from smoothswap_jax.bench.steps import bench_steps
 
-        return bench_steps(config, embedder, batches, args.dtype, args.fsdp[0], args.devices, args.seconds)
+        return bench_steps(config, embedder, batches, dtypes, fsdps[0], args.devices, args.seconds)
     if args.what == "scaling":
         from smoothswap_jax.bench.scaling import bench_scaling
 
-        return bench_scaling(config, embedder, batches[0], args.dtype[0], args.seconds)
+        return bench_scaling(config, embedder, batches[0], dtypes[0], args.seconds)
     from smoothswap_jax.bench.memory import bench_memory
 
-    remats = [word == "on" for word in args.remat]
-    return bench_memory(config, embedder, batches, args.dtype, args.fsdp, remats, args.devices, args.topology)
+    remats = [word == "on" for word in args.remat] if args.remat else [None]
+    return bench_memory(config, embedder, batches, dtypes, fsdps, remats, args.devices, args.topology)
 
 
 def _demo(args) -> None:

@@ -10,7 +10,7 @@ from smoothswap_jax import checkpoint, runlog
 from tests import tiny_runs
 from tests.test_train import KILL
 
-KILLS, STEPS, EVERY = 20, 200, 8
+KILLS, STEPS, EVERY = 20, 200, 5
 LATER = """
 import os, signal, threading
 from smoothswap_jax import checkpoint
@@ -32,7 +32,7 @@ def accident(rng: np.random.Generator, newest: int) -> str:
         return KILL.format(module="runlog", function="RunLog.metrics", step=step, signal="SIGKILL")
     if kind == 1:  # in a save, whose files a thread is writing
         return KILL.format(module="checkpoint", function="save", step=next_save, signal="SIGKILL")
-    return LATER.format(step=next_save, delay=float(rng.uniform(0, 0.2)))  # in it, or shortly after
+    return LATER.format(step=next_save, delay=float(rng.uniform(0, 0.1)))  # in it, or shortly after
 
 
 def newest_of(run) -> int:

@@ -257,6 +257,3 @@ def _write_shard(path: Path, images: Sequence[bytes]) -> None:
         example.features.feature["image"].bytes_list.value.append(image)
         writer.write(example.SerializeToString())
     writer.close()
-
-
-# --- the table -----------------------------------------------------------------------------------------------

@@ -27,22 +27,23 @@ GPUS = {
 
 
 class Sheet(NamedTuple):
-    """What a data sheet says of a device: dense bfloat16 operations/s, bytes/s of its memory, bytes/s one way to the
-    device beside it and to one in another host."""
+    """What a data sheet says of a device: dense bfloat16 operations/s, its memory in bytes and their bytes/s, and the
+    bytes/s that all its links to its neighbours pass one way."""
 
     operations: float
+    capacity: float
     memory: float
-    beside: float
-    beyond: float
+    links: float
 
 
 SHEETS = {
-    "v5e": Sheet(197e12, 819e9, 100e9, 100e9),
-    "v5p": Sheet(459e12, 2765e9, 300e9, 300e9),
-    "h100": Sheet(989e12, 3350e9, 450e9, 50e9),
-    "h200": Sheet(989e12, 4800e9, 450e9, 50e9),
+    "v5e": Sheet(197e12, 16e9, 819e9, 200e9),
+    "v5p": Sheet(459e12, 95e9, 2765e9, 600e9),
+    "h100": Sheet(989e12, 80e9, 3350e9, 450e9),
+    "h200": Sheet(989e12, 141e9, 4800e9, 450e9),
 }
-"""Google Cloud's pages (half of the bytes/s of all links) and NVIDIA's, with 400 Gbit/s a GPU between hosts."""
+"""Google Cloud's pages and NVIDIA's. Between hosts of GPUs there is less than `links`: 50e9 with a card of 400 Gbit/s a
+GPU."""
 
 
 def described_devices(name: str) -> list[Any]:
@@ -51,6 +52,8 @@ def described_devices(name: str) -> list[Any]:
     Raises ValueError for a name that is none, and ImportError where the compiler for it is not installed.
     """
     kind, _, shape = name.partition(":")
+    if kind not in SHEETS or not shape:
+        raise ValueError(f"--topology={name}: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of {sorted(SHEETS)}")
     try:
         if kind in GPUS:
             import jax_plugins.xla_cuda12  # noqa: F401

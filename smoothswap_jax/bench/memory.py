@@ -22,7 +22,7 @@ def bench_memory(
     batches: list[int],
     dtypes: list[str],
     fsdps: list[int],
-    remats: list[bool],
+    remats: list[bool | None],
     devices: int | None = None,
     topology: str | None = None,
 ) -> dict:
@@ -30,19 +30,25 @@ def bench_memory(
 
     Args:
       config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
-      batches, dtypes, fsdps, remats: what to compile, each with each; global batch sizes.
+      batches, dtypes, fsdps, remats: what to compile, each with each; global batch sizes. None is the
+        config's remat.
       devices: how many, all by default. topology: of devices that are not here, as `described_devices` takes it.
     """
     found = described_devices(topology) if topology else jax.devices()
-    count = devices or len(found)
-    sheet = SHEETS.get(topology.partition(":")[0]) if topology else None
-    result: dict[str, Any] = {"devices": f"{count} x {topology or found[0].device_kind}; jax {jax.__version__}"}
-    for dtype, batch, fsdp, remat in itertools.product(dtypes, batches, fsdps, remats):
-        name = f"batch {batch}, {dtype}, fsdp {fsdp}" + (", remat" if remat else "")
-        setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(count, fsdp, found), remat)
+    meshes = {fsdp: sharding.make_mesh(devices, fsdp, found) for fsdp in fsdps}
+    count = next(iter(meshes.values())).size
+    settings = {  # all are checked before the first is compiled, which may take minutes
+        f"batch {batch}, {dtype}, fsdp {fsdp}" + {None: "", False: ", no remat", True: ", remat"}[remat]: Setting(
+            config, embedder, batch, dtype, meshes[fsdp], remat
+        )
+        for dtype, batch, fsdp, remat in itertools.product(dtypes, batches, fsdps, remats)
+    }
+    kind = f"{topology}, {count} devices" if topology else f"{count} x {found[0].device_kind}"
+    result: dict[str, Any] = {"devices": f"{kind}; jax {jax.__version__}"}
+    for name, setting in settings.items():
         result[name] = one_program(setting)
-        if sheet and "MB" in result[name]:
-            result[name]["s at the least"] = roofline(result[name], sheet, count, fsdp)
+        if topology and "MB" in result[name]:
+            result[name] |= beside_sheet(result[name], SHEETS[topology.partition(":")[0]], setting)
     return result
 
 
@@ -52,7 +58,7 @@ def one_program(setting: Setting) -> dict[str, Any]:
     found: dict[str, Any] = {"TFLOP of all devices": counted / 1e12, "MB of state": setting.state_bytes() / 1e6}
     start = time.perf_counter()
     try:
-        program = setting.programs()[True].compile()
+        program = setting.lowered(True).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -64,23 +70,43 @@ def one_program(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def roofline(found: dict[str, Any], sheet: Sheet, devices: int, fsdp: int) -> dict[str, float]:
-    """Seconds that the step's operations, its memory and its exchanges take by themselves at the data sheet's rates.
-
-    Parameters are gathered from neighbours; gradients are summed over all devices, which passes them on about
-    twice. Where work and exchange do not overlap at all, a step takes the larger of the first two and the third.
+def beside_sheet(found: dict[str, Any], sheet: Sheet, setting: Setting) -> dict[str, Any]:
+    """Whether the peak is more than the device has, and the seconds that operations, memory and exchanges would each
+    take at the rates of the data sheet. Where nothing overlaps, a step takes the larger of the first two and the third.
     """
-    beyond = sheet.beyond if devices > fsdp else sheet.beside
-    exchanged = {kind: size * 1e6 for kind, size in found["MB exchanged"].items()}
-    summed = 2 * exchanged.pop("all-reduce", 0.0) + fsdp * exchanged.pop("reduce-scatter", 0.0)
-    return {
-        "operations": found["TFLOP of all devices"] * 1e12 / devices / sheet.operations,
-        "memory": found["GB read and written"] * 1e9 / sheet.memory,
-        "exchange": summed / beyond + sum(exchanged.values()) / sheet.beside,
-    }
+    more = {}
+    if found["MB"]["peak"] * 1e6 > sheet.capacity:
+        more["does not fit"] = f"{found['MB']['peak'] / 1e3:.1f} of {sheet.capacity / 1e9:.0f} GB"
+    seconds = {"exchange": passed_on(found["MB exchanged"], setting.mesh.shape["fsdp"]) * 1e6 / sheet.links}
+    if found["GB read and written"]:
+        seconds["memory"] = found["GB read and written"] * 1e9 / sheet.memory
+    if setting.dtype == "bfloat16":
+        seconds["operations"] = found["TFLOP of all devices"] * 1e12 / setting.mesh.size / sheet.operations
+    return more | {"s by the data sheet": seconds}
 
 
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8, "s64": 8, "u64": 8}
+def passed_on(exchanged: dict[str, float], fsdp: int) -> float:
+    """What one of many devices sends: a sum passes about twice in a ring; of a scattered sum the result is a part."""
+    times = {"all-reduce": 2, "reduce-scatter": fsdp}
+    return sum(size * times.get(kind, 1) for kind, size in exchanged.items())
+
+
+BYTES = {
+    "pred": 1,
+    "s8": 1,
+    "u8": 1,
+    "f8e4m3fn": 1,
+    "f8e5m2": 1,
+    "bf16": 2,
+    "f16": 2,
+    "f32": 4,
+    "s32": 4,
+    "u32": 4,
+    "f64": 8,
+    "s64": 8,
+    "u64": 8,
+}
+OWN = ("u32", "s32")
 COLLECTIVE = re.compile(
     r"= (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(-start)?\(", re.MULTILINE
 )
@@ -90,11 +116,13 @@ ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 def exchanged(program: str) -> dict[str, int]:
     """Bytes of the results of each kind of collective in a program's text, on one device. Loops count once.
 
-    A started operation names its operands before its results: half of its arrays are results, but for all-reduce.
+    A started operation names its operands before its results, and numbers of its own after them: half of its arrays are
+    results, but for all-reduce.
     """
     total: dict[str, int] = {}
     for shapes, kind, started in COLLECTIVE.findall(program):
-        arrays = [BYTES.get(dtype, 4) * _product(sizes) for dtype, sizes in ARRAY.findall(shapes)]
+        found = [(dtype, sizes) for dtype, sizes in ARRAY.findall(shapes) if not started or sizes or dtype not in OWN]
+        arrays = [BYTES.get(dtype, 4) * _product(sizes) for dtype, sizes in found]
         if started and kind != "all-reduce":
             arrays = arrays[len(arrays) // 2 :]
         total[kind] = total.get(kind, 0) + sum(arrays)

@@ -83,7 +83,7 @@ def worker(address: str, processes: int, process: int, fsdp: int, given: list) -
         sharding.start_processes(address, processes, process)
     config, embedder, batch, dtype, seconds = given
     setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
-    program, (frozen, images, _), current = setting.programs()[False].compile(), setting.drawn(), setting.fresh()
+    program, (frozen, images, _), current = setting.lowered(False).compile(), setting.drawn(), setting.fresh()
 
     def step() -> float:
         nonlocal current

@@ -79,7 +79,7 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
     """The measurements of one batch size and dtype."""
     parts = Setting(config, embedder, batch, dtype, mesh)
     frozen, images, z = parts.drawn()
-    programs, seconds_cold, seconds_kept = compiled_twice(parts.programs)
+    programs, seconds_cold, seconds_kept = compiled_twice(parts.lowered)
     interval = parts.objective.r1_interval
     current = {"state": parts.fresh()}
 
@@ -129,7 +129,7 @@ class Setting:
         self.shapes = jax.eval_shape(self._init)
         rules = config["mesh"]["rules"]
         self.places = sharding.placement(self.shapes, mesh, rules)
-        self.mesh, self.accumulate = mesh, config["accumulate"]
+        self.mesh, self.dtype, self.accumulate = mesh, dtype, config["accumulate"]
         frozen = jax.eval_shape(
             lambda: build.embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
         )
@@ -169,18 +169,17 @@ class Setting:
             accumulate=self.accumulate,
         )
 
-    def programs(self) -> dict[bool, Any]:
-        """The lowered steps, without and with R1."""
+    def lowered(self, with_r1: bool) -> Any:
+        """The step, to be compiled."""
         out = (self.places, sharding.replicated(self.mesh))
         abstract = sharding.abstract_like(self.shapes, self.places)
-        return {
-            flag: jax.jit(self.step(flag), donate_argnums=0, out_shardings=out).lower(abstract, self.frozen, self.batch)
-            for flag in (False, True)
-        }
+        program = jax.jit(self.step(with_r1), donate_argnums=0, out_shardings=out)
+        return program.lower(abstract, self.frozen, self.batch)
 
 
-def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, Any], float, float]:
-    """The compiled programs, the seconds that tracing and compiling take, and those with programs kept from before."""
+def compiled_twice(lowered: Callable[[bool], Any]) -> tuple[dict[bool, Any], float, float]:
+    """The compiled steps without and with R1, the seconds that tracing and compiling take, and those with programs kept
+    from before."""
     cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +189,7 @@ def compiled_twice(lowered: Callable[[], dict[bool, Any]]) -> tuple[dict[bool, A
             for _ in range(2):
                 jax.clear_caches()
                 start = time.perf_counter()
-                programs = {flag: one.compile() for flag, one in lowered().items()}
+                programs = {flag: lowered(flag).compile() for flag in (False, True)}
                 seconds.append(time.perf_counter() - start)
         finally:
             jax.config.update("jax_compilation_cache_dir", cache)

@@ -132,13 +132,16 @@ def conv2d(
 def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how: Any) -> Float[Array, "b h2 w2 d"]:
     """`jax.lax.conv_general_dilated` of NHWC images and an HWIO weight; for `conv_general_dilated` of `nn.Conv`.
 
-    A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight's gradient is then about
-    seven times faster.
+    A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight's gradient is then 5 to 10
+    times faster.
     """
     padded = not isinstance(padding, str) and any(side for sides in padding for side in sides)
-    if w.shape[:2] != (1, 1) or padded or how.get("feature_group_count", 1) != 1:
+    spread = any(factor != 1 for factor in how.get("lhs_dilation") or ())
+    grouped = how.get("feature_group_count", 1) != 1 or how.get("batch_group_count", 1) != 1
+    if w.shape[:2] != (1, 1) or padded or spread or grouped:
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
-    return pixelwise(lambda rows: rows @ w[0, 0], x[:, :: strides[0], :: strides[1]])
+    options = {name: how[name] for name in ("precision", "preferred_element_type") if name in how}
+    return pixelwise(lambda rows: jnp.matmul(rows, w[0, 0], **options), x[:, :: strides[0], :: strides[1]])
 
 
 def pixelwise(function: Callable[[Array], Array], x: Float[Array, "b *space c"]) -> Float[Array, "b *space d"]:

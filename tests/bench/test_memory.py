@@ -1,9 +1,12 @@
 """What the compiler says of a step is read rightly, and what cannot be compiled or measured is told."""
 
+import sys
+
 import pytest
 
 from smoothswap_jax.bench import described, memory, scaling
 from smoothswap_jax.bench.described import Sheet
+from smoothswap_jax.main import main
 from tests import tiny_runs
 
 PROGRAM = """
@@ -13,6 +16,8 @@ PROGRAM = """
   ROOT %ar = (f32[10]{0}, f32[2,3]{1,0}) all-reduce(%a, %b), to_apply=%add
   %ars = f32[5]{0} all-reduce-start(%c), to_apply=%add
   %cp = f32[] collective-permute(%d), source_target_pairs={{0,1}}
+  %cps = (f32[8,2]{1,0}, f32[8,2]{1,0}, u32[], u32[]) collective-permute-start(%d), source_target_pairs={{0,1}}
+  %rs = ((f32[64]{0}), f32[64]{0}, u32[]) all-to-all-start(%d), dimensions={0}
   %fusion = f32[100]{0} fusion(%all-gather.1), calls=%x
 """
 
@@ -23,36 +28,59 @@ def configs(tmp_path_factory):
     return tiny_runs.config("swapper", people, people), tiny_runs.config("embedder", people)["embedder"]
 
 
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["--what=steps", "--topology=v5e:8x8"], "--topology is not for --what=steps"),
+        (["--what=scaling", "--fsdp=2"], "--fsdp is not for --what=scaling"),
+        (["--what=steps", "--fsdp", "1", "8"], "--fsdp has 2 values; wanted one with --what=steps"),
+        (["--what=memory", "--virtual=8", "--topology=v5e:8x8"], "--virtual and --topology: wanted one of them"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(given, said, capsys):
+    assert main(["bench", *given]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_exchanged_bytes_are_those_of_the_results():
     assert memory.exchanged(PROGRAM) == {
         "all-gather": 8 * 16 * 4 + 32 * 16 * 2,
         "all-reduce": (10 + 6 + 5) * 4,
-        "collective-permute": 4,
+        "collective-permute": 4 + 8 * 2 * 4,
+        "all-to-all": 64 * 4,
     }
 
 
-def test_roofline_by_hand():
+def test_seconds_by_the_data_sheet_by_hand(configs):
     found = {
         "TFLOP of all devices": 8.0,
         "GB read and written": 3.0,
-        "MB exchanged": {"all-gather": 40, "all-reduce": 5},
+        "MB": {"peak": 5000.0},
+        "MB exchanged": {"all-gather": 40, "all-reduce": 5, "reduce-scatter": 1.25},
     }
-    sheet = Sheet(operations=2e12, memory=6e9, beside=20e6, beyond=10e6)
-    assert memory.roofline(found, sheet, devices=4, fsdp=4) == {"operations": 1.0, "memory": 0.5, "exchange": 2.5}
-    assert memory.roofline(found, sheet, devices=4, fsdp=2)["exchange"] == pytest.approx(3.0)  # sums leave the host
-    found["MB exchanged"] = {"reduce-scatter": 5}
-    assert memory.roofline(found, sheet, devices=4, fsdp=4)["exchange"] == pytest.approx(1.0)
+    sheet = Sheet(operations=2e12, capacity=6e9, memory=6e9, links=20e6)
+    setting = memory.Setting(*configs, 8, "bfloat16", memory.sharding.make_mesh(4, 4))
+    assert memory.beside_sheet(found, sheet, setting) == {
+        "s by the data sheet": {"operations": 1.0, "memory": 0.5, "exchange": (40 + 2 * 5 + 4 * 1.25) / 20}
+    }
+    found |= {"GB read and written": 0.0, "MB": {"peak": 6500.0}}  # XLA:GPU does not tell bytes, nor refuses
+    setting = memory.Setting(*configs, 8, "float32", memory.sharding.make_mesh(4, 4))
+    found = memory.beside_sheet(found, sheet, setting)
+    assert found["does not fit"] == "6.5 of 6 GB" and set(found["s by the data sheet"]) == {"exchange"}
 
 
 def test_devices_that_cannot_be_described_are_refused(monkeypatch):
     def unknown(*_):
         raise RuntimeError("no such slice")
 
-    monkeypatch.setitem(__import__("sys").modules, "libtpu", object())
+    monkeypatch.setattr(described.os, "environ", {})
+    monkeypatch.setitem(sys.modules, "libtpu", object())
     monkeypatch.setattr(described.topologies, "get_topology_desc", unknown)
-    with pytest.raises(ValueError, match=r"--topology=v9:1: no such slice; wanted a TPU slice as v5e:8x8"):
+    with pytest.raises(ValueError, match=r"--topology=v5e:9: no such slice; wanted a TPU slice as v5e:8x8"):
+        described.described_devices("v5e:9")
+    with pytest.raises(ValueError, match=r"--topology=v9:1: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of"):
         described.described_devices("v9:1")
-    monkeypatch.setitem(__import__("sys").modules, "libtpu", None)
+    monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(ImportError, match=r'wanted pip install "jax\[tpu\]"'):
         described.described_devices("v5e:8x8")
 
@@ -66,17 +94,19 @@ def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monk
         def compile(self):
             raise jax.errors.JaxRuntimeError(text)
 
-    monkeypatch.setattr(memory.Setting, "programs", lambda self: {True: Lowered()})
-    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [False])
+    monkeypatch.setattr(memory.Setting, "lowered", lambda self, with_r1: Lowered())
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [None])
     assert [one["does not fit"] for one in list(found.values())[1:]] == ["Used 40.06G of 15.75G hbm."] * 2
     text = "INTERNAL: something else"
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        memory.bench_memory(*configs, [8], ["float32"], [1], [False])
+        memory.bench_memory(*configs, [8], ["float32"], [1], [None])
+    with pytest.raises(ValueError, match="fsdp is 3"):  # before anything is compiled
+        memory.bench_memory(*configs, [8], ["float32"], [1, 3], [None])
 
 
 @pytest.mark.slow
 def test_splitting_the_state_over_8_devices_is_seen_by_the_compiler(configs):
-    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [False])
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [None])
     whole, split = found["batch 8, float32, fsdp 1"], found["batch 8, float32, fsdp 8"]
     assert split["MB of state"] < 0.5 * whole["MB of state"]
     assert split["MB"]["arguments"] < 0.5 * whole["MB"]["arguments"]

@@ -129,6 +129,8 @@ class EqualConv(nn.Module):
         w = self.weight * self.scale
         if not self.down:
             return F.conv2d(x, w, self.bias, padding=self.size // 2)
+        if self.size == 1:  # it reads only the pixels that decimation keeps
+            return F.conv2d(downsample(x), w, self.bias)
         p = len(TAPS) - 2 + self.size - 1
         return F.conv2d(fir(x, 1, 1, ((p + 1) // 2, p // 2), 1.0), w, self.bias, stride=2)
 

@@ -89,7 +89,7 @@ def compare_steps(config: dict, embedder: dict, batch: int, seconds: float) -> d
         a, b = count(jax.tree.leaves(getattr(ours.shapes, part))), count(getattr(theirs, part).parameters())
         assert a == b, f"{part}: {a} parameters in JAX, {b} in PyTorch"
     assert count(jax.tree.leaves(ours.frozen["params"])) == count(theirs.embedder.parameters())
-    program, (frozen, images, _) = ours.programs()[True].compile(), ours.drawn()
+    program, (frozen, images, _) = ours.lowered(True).compile(), ours.drawn()
     current = {"state": ours.fresh()}
 
     def step():
