@@ -1,5 +1,7 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and folders by one process at a time."""
 
+import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -8,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from etils import epath
+
+log = logging.getLogger(__name__)
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -60,3 +64,19 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps `folder` for this process while the block runs; the system lets go of it when the process dies.
+
+    Raises ValueError where another process has it. File systems that know no locks are not locked.
+    """
+    with open(folder / "lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another process is at work in it; wait for it, or name another") from error
+        except OSError as error:
+            log.warning("%s: cannot be locked (%s); see that no two runs share it", folder, error)
+        yield

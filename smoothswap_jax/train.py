@@ -56,7 +56,8 @@ def train(
     sharding.check_batch(mesh, config["batch"])
     stage = stages.make_stage(config, mesh, workdir)
     keep = (config["keep"], config["keep_every_steps"], config["keep_best"])
-    with contextlib.closing(checkpoint.open_manager(workdir, *keep)) as manager:
+    alone = files.held(workdir) if sharding.is_main() else contextlib.nullcontext()
+    with alone, contextlib.closing(checkpoint.open_manager(workdir, *keep)) as manager:
         current, first_step = _start(stage, config, manager)
         if sharding.is_main():
             files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())

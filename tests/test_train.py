@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from smoothswap_jax import checkpoint, runlog, sharding, trained
+from smoothswap_jax import checkpoint, files, runlog, sharding, trained
 from smoothswap_jax import train as train_lib
 from smoothswap_jax.build import ConfigError
 from smoothswap_jax.checkpoint import CheckpointError
@@ -168,6 +168,14 @@ def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people,
 def test_unusable_config_values_are_named(fields, error, message, people, tmp_path):
     with pytest.raises(error, match=message):
         train_lib.train(tiny_runs.config("embedder", people, **fields), tmp_path, devices=4)
+
+
+def test_two_runs_in_one_folder_are_refused(people, tmp_path):
+    config = tiny_runs.config("embedder", people, steps=0)
+    with files.held(tmp_path), pytest.raises(ValueError, match="another process is at work in it"):
+        train_lib.train(config, tmp_path)
+    train_lib.train(config, tmp_path)
+    train_lib.train(config, tmp_path)  # the first let go of it
 
 
 def test_an_unknown_stage_is_named(people, tmp_path):
