@@ -152,39 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("--evaluation", metavar="FILE", help="a JSON report to put beside the model card")
     export.set_defaults(run=_export)
 
-    bench = verbs.add_parser(
-        "bench",
-        help="measure speed on this machine",
-        description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
-        "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
-        "a device, by the compiler, also for devices that are not here. scaling: 1 to 8 virtual devices, 1 and 2 "
-        "processes. Prints a table, and all of it as one line of JSON.",
-        allow_abbrev=False,
-    )
-    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
-    bench.add_argument("--config", default="configs/swapper.py:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
-    bench.add_argument(
-        "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="of the embedder"
-    )
-    bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
-    bench.add_argument("--dtype", nargs="+", help="of convolutions: float32 (default), bfloat16")
-    bench.add_argument(
-        "--fsdp", type=int, nargs="+", metavar="N", help="steps, memory: devices that share the state (default 1)"
-    )
-    bench.add_argument(
-        "--remat", nargs="+", choices=("off", "on"), help="memory: recompute blocks (default: the config's)"
-    )
-    bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
-    bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
-    bench.add_argument(
-        "--topology", metavar="NAME", help="memory: of devices that are not here, e.g. v5e:8x8, h200:8x8 (8 hosts)"
-    )
-    bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
-    bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
-    bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
-    bench.add_argument("--detector-model", metavar="FILE", help="as for prepare")
-    bench.add_argument("--seconds", type=float, default=4.0, help="of each measurement in each round (default 4)")
-    bench.set_defaults(run=_bench)
+    _add_bench(verbs)
 
     demo = verbs.add_parser("demo", help="train and measure a small swapper end to end", allow_abbrev=False)
     demo.add_argument("--out", default="runs/demo", metavar="DIR", help="default runs/demo")
@@ -230,6 +198,42 @@ def _add_prepare(verbs) -> None:
     add("--workers", type=int, metavar="N", help="local processes (default: one a core)")
     add("--beam_options", default="", metavar="OPTIONS", help="Apache Beam's options, in one argument")
     prepare.set_defaults(run=_prepare)
+
+
+def _add_bench(verbs) -> None:
+    bench = verbs.add_parser(
+        "bench",
+        help="measure speed on this machine",
+        description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
+        "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
+        "a device, by the compiler, also for devices that are not here. scaling: 1 to 8 virtual devices, 1 and 2 "
+        "processes. Prints a table, and all of it as one line of JSON.",
+        allow_abbrev=False,
+    )
+    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
+    bench.add_argument("--config", default="configs/swapper.py:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
+    bench.add_argument(
+        "--embedder", default="configs/embedder.py:tiny32", metavar="FILE[:VARIANT]", help="of the embedder"
+    )
+    bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
+    bench.add_argument("--dtype", nargs="+", help="of convolutions: float32 (default), bfloat16")
+    bench.add_argument(
+        "--fsdp", type=int, nargs="+", metavar="N", help="steps, memory: devices that share the state (default 1)"
+    )
+    bench.add_argument(
+        "--remat", nargs="+", choices=("off", "on"), help="memory: recompute blocks (default: the config's)"
+    )
+    bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
+    bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
+    bench.add_argument(
+        "--topology", metavar="NAME", help="memory: of devices that are not here, e.g. v5e:8x8, h200:8x8 (8 hosts)"
+    )
+    bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
+    bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
+    bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
+    bench.add_argument("--detector-model", metavar="FILE", help="as for prepare")
+    bench.add_argument("--seconds", type=float, default=4.0, help="of each measurement in each round (default 4)")
+    bench.set_defaults(run=_bench)
 
 
 def _add_evaluate(verbs) -> None:
@@ -473,20 +477,7 @@ def _bench(args) -> None:
 def _bench_programs(args) -> dict:
     import jax
 
-    known = {
-        "steps": ("batch", "dtype", "fsdp", "devices", "virtual"),
-        "memory": ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"),
-        "scaling": ("batch", "dtype"),
-    }[args.what]
-    one = {"steps": ("fsdp",), "memory": (), "scaling": ("batch", "dtype")}[args.what]
-    for name in ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"):
-        value = getattr(args, name)
-        if value is not None and name not in known:
-            raise ValueError(f"--{name} is not for --what={args.what}, which takes --{', --'.join(known)}")
-        if name in one and value is not None and len(value) > 1:
-            raise ValueError(f"--{name} has {len(value)} values; wanted one with --what={args.what}")
-    if args.topology and args.virtual:
-        raise ValueError("--virtual and --topology: wanted one of them")
+    _refuse_ignored(args)
     if args.topology or args.virtual:
         jax.config.update("jax_platforms", "cpu")
     if args.virtual:
@@ -505,6 +496,24 @@ def _bench_programs(args) -> dict:
 
     remats = [word == "on" for word in args.remat] if args.remat else [None]
     return bench_memory(config, embedder, batches, dtypes, fsdps, remats, args.devices, args.topology)
+
+
+def _refuse_ignored(args) -> None:
+    """Raises ValueError for options, or second values of them, that the bench would not look at."""
+    known = {
+        "steps": ("batch", "dtype", "fsdp", "devices", "virtual"),
+        "memory": ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"),
+        "scaling": ("batch", "dtype"),
+    }[args.what]
+    one = {"steps": ("fsdp",), "memory": (), "scaling": ("batch", "dtype")}[args.what]
+    for name in ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"):
+        value = getattr(args, name)
+        if value is not None and name not in known:
+            raise ValueError(f"--{name} is not for --what={args.what}, which takes --{', --'.join(known)}")
+        if name in one and value is not None and len(value) > 1:
+            raise ValueError(f"--{name} has {len(value)} values; wanted one with --what={args.what}")
+    if args.topology and args.virtual:
+        raise ValueError("--virtual and --topology: wanted one of them")
 
 
 def _demo(args) -> None:

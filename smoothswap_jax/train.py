@@ -54,10 +54,12 @@ def train(
     keep_programs(config["compilation_cache"])
     mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
     sharding.check_batch(mesh, config["batch"])
-    stage = stages.make_stage(config, mesh, workdir)
     keep = (config["keep"], config["keep_every_steps"], config["keep_best"])
-    alone = files.held(workdir) if sharding.is_main() else contextlib.nullcontext()
-    with alone, contextlib.closing(checkpoint.open_manager(workdir, *keep)) as manager:
+    with contextlib.ExitStack() as stack:
+        if sharding.is_main():
+            stack.enter_context(files.held(workdir))
+        stage = stages.make_stage(config, mesh, workdir)
+        manager = stack.enter_context(contextlib.closing(checkpoint.open_manager(workdir, *keep)))
         current, first_step = _start(stage, config, manager)
         if sharding.is_main():
             files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())

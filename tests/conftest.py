@@ -4,6 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
 # Half the compile time, which is most of the suite; numbers differ by rounding only.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 # Eight devices on two busy cores may wait for each other longer than the default, after which XLA aborts the process.
@@ -14,3 +16,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Compiled programs are kept from run to run, and shared with the processes of test_train.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "smoothswap-tests-xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """Faces as DIR/<person>/<photo>, to train tiny runs on; not to be changed."""
+    from tests import tiny_runs
+
+    return tiny_runs.make_people(tmp_path_factory.mktemp("data") / "people")
+
+
+@pytest.fixture(scope="session")
+def embedder(people, tmp_path_factory):
+    """A trained run of stage 1, on two devices; not to be changed."""
+    from smoothswap_jax import train
+    from tests import tiny_runs
+
+    run = tmp_path_factory.mktemp("runs") / "embedder"
+    train.train(tiny_runs.config("embedder", people), run, devices=2)
+    return run

@@ -35,23 +35,15 @@ def accident(rng: np.random.Generator, newest: int) -> str:
     return LATER.format(step=next_save, delay=float(rng.uniform(0, 0.1)))  # in it, or shortly after
 
 
-def newest_of(run) -> int:
-    folder = run / "checkpoints"
-    return (
-        max((int(path.name) for path in folder.iterdir() if path.name.isdigit()), default=0) if folder.is_dir() else 0
-    )
-
-
 @pytest.mark.slow
-def test_twenty_random_kills_end_with_the_metrics_and_state_of_a_calm_run(tmp_path):
-    people = tiny_runs.make_people(tmp_path / "people")
+def test_twenty_random_kills_end_with_the_metrics_and_state_of_a_calm_run(people, tmp_path):
     fields = {"steps": STEPS, "checkpoint_steps": EVERY, "eval_steps": 40, "log_images_steps": 0, "keep": 3}
     arguments = [a for a in tiny_runs.overrides("embedder", people, **fields) if "log_images" not in a]
     calm, chaos = tmp_path / "calm", tmp_path / "chaos"
     assert tiny_runs.run_train("embedder", calm, arguments).returncode == 0
     rng = np.random.default_rng(0)
     for _ in range(KILLS):
-        done = tiny_runs.run_train("embedder", chaos, arguments, prelude=accident(rng, newest_of(chaos)))
+        done = tiny_runs.run_train("embedder", chaos, arguments, prelude=accident(rng, tiny_runs.newest_step(chaos)))
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     done = tiny_runs.run_train("embedder", chaos, arguments)
     assert done.returncode == 0, done.stderr[-2000:]

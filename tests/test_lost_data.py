@@ -38,10 +38,6 @@ def data(tmp_path_factory):
     return folder / "set"
 
 
-def newest_of(run) -> int:
-    return max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
-
-
 @pytest.mark.slow
 def test_a_shard_that_goes_in_the_middle_of_a_run_is_told_and_the_run_goes_on_once_it_is_back(data, tmp_path):
     fields = {"steps": STEPS, "eval_steps": 20, "checkpoint_steps": EVERY}
@@ -64,14 +60,14 @@ def test_a_shard_that_goes_in_the_middle_of_a_run_is_told_and_the_run_goes_on_on
     last = cut.stderr.splitlines()[-1]
     assert last.startswith(f"smoothswap train: {shard}: 40 of 40 records") and "put back what was prepared" in last
     assert "stood in" not in cut.stderr
-    newest = newest_of(tmp_path / "run")
+    newest = tiny_runs.newest_step(tmp_path / "run")
     assert AT - EVERY < newest < STEPS
 
     shard.unlink()
     missing = train("run")
     assert missing.returncode == 1 and missing.stderr.count("\n") == 1, missing.stderr
     assert f"{shard}: found no such shard (1 of 5 are missing); put back what was prepared" in missing.stderr
-    assert newest_of(tmp_path / "run") == newest
+    assert tiny_runs.newest_step(tmp_path / "run") == newest
 
     shutil.copy(backup, shard)
     resumed = train("run")

@@ -26,18 +26,6 @@ SGD = {
 PARTS = {"embedder": ("params", "batch_stats"), "swapper": ("generator", "generator_ema")}
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return tiny_runs.make_people(tmp_path_factory.mktemp("data") / "people")
-
-
-@pytest.fixture(scope="module")
-def embedder(people, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "embedder"
-    train_lib.train(tiny_runs.config("embedder", people, steps=2), run, devices=2)
-    return run
-
-
 def ended_well(processes):
     for process in processes:
         assert process.returncode == 0, process.stderr[-3000:]

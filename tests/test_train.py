@@ -27,19 +27,6 @@ from smoothswap_jax.weights.source import WeightMismatch
 from tests import tiny_runs
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return tiny_runs.make_people(tmp_path_factory.mktemp("data") / "people")
-
-
-@pytest.fixture(scope="module")
-def embedder(people, tmp_path_factory):
-    """A trained run of stage 1."""
-    run = tmp_path_factory.mktemp("runs") / "embedder"
-    train_lib.train(tiny_runs.config("embedder", people), run, devices=2)
-    return run
-
-
 def rows(run):
     return runlog.read_metrics(run / runlog.NAME)
 

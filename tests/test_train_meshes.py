@@ -9,19 +9,6 @@ from smoothswap_jax import train as train_lib
 from tests import tiny_runs
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return tiny_runs.make_people(tmp_path_factory.mktemp("data") / "people")
-
-
-@pytest.fixture(scope="module")
-def embedder(people, tmp_path_factory):
-    """A run of stage 1 with random weights."""
-    run = tmp_path_factory.mktemp("runs") / "embedder"
-    train_lib.train(tiny_runs.config("embedder", people, steps=0), run, devices=2)
-    return run
-
-
 @pytest.mark.parametrize(
     "stage, fsdp",
     [("embedder", 1), ("embedder", 4), pytest.param("swapper", 1, marks=pytest.mark.slow), ("swapper", 4)],

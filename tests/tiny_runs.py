@@ -119,3 +119,8 @@ def run_train(stage: str, workdir: Path, arguments: list[str], prelude: str = ""
         timeout=400,
         check=False,
     )
+
+
+def newest_step(run: Path) -> int:
+    """Of the checkpoints by name, whole or not; 0 where there is none."""
+    return max((int(path.name) for path in run.glob("checkpoints/*") if path.name.isdigit()), default=0)

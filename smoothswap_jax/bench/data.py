@@ -179,7 +179,7 @@ def _rendered_faces(folder: Path, count: int = 256) -> Faces:
     factors = faces_lib.synthetic_factors("train", count // 4, 4, 0)
     images = [encoded(image, "jpeg") for image in _grainy(faces_lib.render_many(factors, SIZE))]
     (folder / "small").mkdir()
-    _write_shard(folder / "small" / "shard", images)
+    write_shard(folder / "small" / "shard", images)
     return linked_index(folder / "small" / "shard", folder / "small", count, 1, count // 4)
 
 
@@ -192,7 +192,7 @@ def index_rates(folder: Path, images: list[bytes], seconds: float) -> dict:
     Each is measured in a process of its own, so that its memory is its own.
     """
     folder.mkdir()
-    _write_shard(folder / "shard", images)
+    write_shard(folder / "shard", images)
     found = {}
     for name, shards, people in (("small", 1, 9), ("large", PHOTOS // SHARD, IDENTITIES)):
         task = json.dumps([str(folder), shards, people, seconds])
@@ -247,7 +247,8 @@ def linked_index(shard: Path, folder: Path, records: int, shards: int, people: i
     return Faces(SIZE, starts, [str(i) for i in range(people)], source.names("train"), read=source.images)
 
 
-def _write_shard(path: Path, images: Sequence[bytes]) -> None:
+def write_shard(path: Path, images: Sequence[bytes]) -> None:
+    """An ArrayRecord shard of encoded images, as `smoothswap prepare` writes them."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 

@@ -46,12 +46,17 @@ SHEETS = {
 GPU."""
 
 
+def kind_of(topology: str) -> str:
+    """'v5e' of 'v5e:8x8'."""
+    return topology.partition(":")[0]
+
+
 def described_devices(name: str) -> list[Any]:
     """The devices of 'v5e:8x8', a TPU slice by its chips, or of 'h200:8x8', hosts by GPUs of each.
 
     Raises ValueError for a name that is none, and ImportError where the compiler for it is not installed.
     """
-    kind, _, shape = name.partition(":")
+    kind, shape = kind_of(name), name.partition(":")[2]
     if kind not in SHEETS or not shape:
         raise ValueError(f"--topology={name}: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of {sorted(SHEETS)}")
     try:

@@ -4,6 +4,7 @@ Nothing is computed, so it works for devices that are not here (`described`), an
 """
 
 import itertools
+import math
 import re
 import time
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 
 from smoothswap_jax import compiling, sharding
-from smoothswap_jax.bench.described import SHEETS, Sheet, described_devices
+from smoothswap_jax.bench.described import SHEETS, Sheet, described_devices, kind_of
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.steps import Setting
 
@@ -48,7 +49,7 @@ def bench_memory(
     for name, setting in settings.items():
         result[name] = one_program(setting)
         if topology and "MB" in result[name]:
-            result[name] |= beside_sheet(result[name], SHEETS[topology.partition(":")[0]], setting)
+            result[name] |= beside_sheet(result[name], SHEETS[kind_of(topology)], setting)
     return result
 
 
@@ -91,25 +92,9 @@ def passed_on(exchanged: dict[str, float], fsdp: int) -> float:
     return sum(size * times.get(kind, 1) for kind, size in exchanged.items())
 
 
-BYTES = {
-    "pred": 1,
-    "s8": 1,
-    "u8": 1,
-    "f8e4m3fn": 1,
-    "f8e5m2": 1,
-    "bf16": 2,
-    "f16": 2,
-    "f32": 4,
-    "s32": 4,
-    "u32": 4,
-    "f64": 8,
-    "s64": 8,
-    "u64": 8,
-}
 OWN = ("u32", "s32")
-COLLECTIVE = re.compile(
-    r"= (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(-start)?\(", re.MULTILINE
-)
+"""Types of the numbers that a started operation keeps for itself, each a scalar."""
+COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(-start)?\(")
 ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
@@ -122,15 +107,14 @@ def exchanged(program: str) -> dict[str, int]:
     total: dict[str, int] = {}
     for shapes, kind, started in COLLECTIVE.findall(program):
         found = [(dtype, sizes) for dtype, sizes in ARRAY.findall(shapes) if not started or sizes or dtype not in OWN]
-        arrays = [BYTES.get(dtype, 4) * _product(sizes) for dtype, sizes in found]
+        arrays = [_width(dtype) * math.prod(int(size) for size in sizes.split(",") if size) for dtype, sizes in found]
         if started and kind != "all-reduce":
             arrays = arrays[len(arrays) // 2 :]
         total[kind] = total.get(kind, 0) + sum(arrays)
     return total
 
 
-def _product(sizes: str) -> int:
-    product = 1
-    for size in filter(None, sizes.split(",")):
-        product *= int(size)
-    return product
+def _width(dtype: str) -> int:
+    """Bytes of a number, by XLA's name of its type: bf16, s32, f8e4m3fn, pred."""
+    bits = re.search(r"\d+", dtype)
+    return max(1, int(bits[0]) // 8) if bits else 1

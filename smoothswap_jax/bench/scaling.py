@@ -81,9 +81,12 @@ def worker(address: str, processes: int, process: int, fsdp: int, given: list) -
     """One of several processes; all take the same number of steps, which the first decides."""
     if processes > 1:
         sharding.start_processes(address, processes, process)
+        sharding.wait_for_all("processes are there")
     config, embedder, batch, dtype, seconds = given
     setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
-    program, (frozen, images, _), current = setting.lowered(False).compile(), setting.drawn(), setting.fresh()
+    program = setting.lowered(False).compile()
+    sharding.wait_for_all("step is compiled")  # their connections are made at the first exchange, within 30 s
+    (frozen, images, _), current = setting.drawn(), setting.fresh()
 
     def step() -> float:
         nonlocal current

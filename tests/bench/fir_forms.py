@@ -23,6 +23,7 @@ from smoothswap_jax.models import layers
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 HOW = ("NHWC", "HWIO", "NHWC")
 SHAPES = ((8, 256, 64, 128), (8, 64, 128, 256), (8, 16, 256, 256))
+SHAPES_ON_CPU = ((8, 64, 32, 64), (8, 32, 64, 128))
 """Images, size, channels, features."""
 
 
@@ -60,7 +61,8 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--topology")
     args = parser.parse_args()
-    for n, size, c, d in SHAPES:
+    on_cpu = not args.topology and jax.default_backend() == "cpu"
+    for n, size, c, d in SHAPES_ON_CPU if on_cpu else SHAPES:
         shapes = (n, size, size, c), (3, 3, c, d)
         if args.topology:
             mesh = sharding.make_mesh(1, 1, described_devices(args.topology))

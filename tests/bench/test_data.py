@@ -26,7 +26,7 @@ def test_stages_and_table(tmp_path):
 
 def test_a_linked_index_reads_the_shard_behind_every_link(tmp_path):
     images = [encoded(np.full((256, 256, 3), 40 * i, np.uint8), "png") for i in range(5)]
-    bench._write_shard(tmp_path / "shard", images)
+    bench.write_shard(tmp_path / "shard", images)
     faces = bench.linked_index(tmp_path / "shard", tmp_path / "links", 5, 3, people=5)
     assert len(faces) == 15 and list(faces.starts) == [0, 3, 6, 9, 12, 15]
     pixels = in_memory(faces)[0].images

@@ -73,7 +73,8 @@ def test_devices_that_cannot_be_described_are_refused(monkeypatch):
     def unknown(*_):
         raise RuntimeError("no such slice")
 
-    monkeypatch.setattr(described.os, "environ", {})
+    for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
+        monkeypatch.setenv(variable, "1")
     monkeypatch.setitem(sys.modules, "libtpu", object())
     monkeypatch.setattr(described.topologies, "get_topology_desc", unknown)
     with pytest.raises(ValueError, match=r"--topology=v5e:9: no such slice; wanted a TPU slice as v5e:8x8"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smoothswap_jax.bench.data import _write_shard
+from smoothswap_jax.bench.data import write_shard
 from smoothswap_jax.data.preparation.crops import encoded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ def bucket(tmp_path):
 def test_records_of_a_bucket_are_read_by_their_places(bucket):
     folder, address, log = bucket
     images = [encoded(np.full((16, 16, 3), 20 * i, np.uint8), "png") for i in range(9)]
-    _write_shard(folder / "shard", images)
+    write_shard(folder / "shard", images)
     done = subprocess.run(
         [sys.executable, "-c", CODE, "gs://faces/shard"],
         cwd=ROOT,

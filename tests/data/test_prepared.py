@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 
+from smoothswap_jax.bench.data import write_shard
 from smoothswap_jax.data.faces import Faces, ShardError, mixture
 from smoothswap_jax.data.prepared import Records
 from smoothswap_jax.data.reading import Reader
@@ -23,17 +24,9 @@ def images():
 @pytest.fixture
 def shards(images, tmp_path):
     """Two shards, of the halves of `images`."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-    from tensorflow_datasets.proto import tf_example_pb2
-
     paths = [tmp_path / "a", tmp_path / "b"]
     for path, part in zip(paths, (images[:COUNT], images[COUNT:]), strict=True):
-        writer = ArrayRecordWriter(str(path), "group_size:1")
-        for image in part:
-            example = tf_example_pb2.Example()
-            example.features.feature["image"].bytes_list.value.append(image)
-            writer.write(example.SerializeToString())
-        writer.close()
+        write_shard(path, part)
     return paths
 
 

@@ -96,7 +96,7 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
             raise ValueError(f"{job.source}: none of {self.table.pictures} pictures is left to train on ({left})")
         self.shards = [shard for split in self.splits for shard in _shards(self, split)]
         missing = [shard for shard in self.shards if not (job.out / shard.name).exists()]
-        run(functools.partial(_write_shard, job=job), missing)
+        run(functools.partial(write_shard, job=job), missing)
         self.info.set_splits(tfds.core.splits.SplitDict([self._split_info(split) for split in self.splits]))
         self.info.metadata["people"] = {split.name: split.people for split in self.splits}
         self.info.metadata["faces"] = {split.name: split.counts for split in self.splits}
@@ -146,7 +146,7 @@ def _shards(builder: AlignedFaces, split: Split) -> list[Shard]:
     return shards
 
 
-def _write_shard(shard: Shard, job: Job) -> None:
+def write_shard(shard: Shard, job: Job) -> None:
     """Writes a shard under a temporary name, then renames or, to a bucket, uploads it."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2

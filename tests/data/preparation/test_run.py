@@ -186,7 +186,7 @@ def test_a_failed_worker_is_told_and_what_is_finished_stays(people, tmp_path, mo
 
     from smoothswap_jax.data.preparation import builder
 
-    monkeypatch.setattr(builder, "_write_shard", broken)
+    monkeypatch.setattr(builder, "write_shard", broken)
     with pytest.raises((run.PrepareError, OSError), match="No space left on device"):
         run.prepare(people, tmp_path / "out", LOOSE, workers=1)
     monkeypatch.undo()
