@@ -88,6 +88,12 @@ def finish(manager: ocp.CheckpointManager) -> None:
         manager.wait_until_finished()
 
 
+def close(manager: ocp.CheckpointManager) -> None:
+    """Ends the manager's threads once all is on the disk; raises as `save` does."""
+    with _named_failure(manager, manager.latest_step()):
+        manager.close()
+
+
 @contextlib.contextmanager
 def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator[None]:
     try:
@@ -186,7 +192,7 @@ def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | 
       step: which checkpoint, the newest by default.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, or it lacks one of the parts.
+      CheckpointError: if there is no such checkpoint, its files are not what was written, or it lacks one of the parts.
     """
     root = Path(run).resolve()
     if not (root / FOLDER).is_dir():
@@ -196,6 +202,9 @@ def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | 
         step = max(steps, default=None) if step is None else step
         if step is None or step not in steps:
             raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
+        if names and (fault := _fault(root / FOLDER / str(step), root / CHECKSUMS, step)):
+            others = [known for known in sorted(steps) if known != step]
+            raise CheckpointError(f"{root}: checkpoint {step} is broken ({fault}); others here: {others}")
         meta = read_meta(manager, step)
     if not names:
         return {}, meta, step

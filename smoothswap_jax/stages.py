@@ -252,8 +252,7 @@ def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
     manager = checkpoint.open_manager(copy)
     checkpoint.save(manager, step, parts, meta)
-    checkpoint.finish(manager)
-    manager.close()
+    checkpoint.close(manager)
     sharding.wait_for_all("embedder is copied")
     return load_embedder(copy)
 

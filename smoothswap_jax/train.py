@@ -59,7 +59,8 @@ def train(
         if sharding.is_main():
             stack.enter_context(files.held(workdir))
         stage = stages.make_stage(config, mesh, workdir)
-        manager = stack.enter_context(contextlib.closing(checkpoint.open_manager(workdir, *keep)))
+        manager = checkpoint.open_manager(workdir, *keep)
+        stack.callback(checkpoint.close, manager)
         current, first_step = _start(stage, config, manager)
         if sharding.is_main():
             files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())

@@ -12,15 +12,16 @@ from smoothswap_jax import train as train_lib
 from tests import tiny_runs
 from tests.test_train import KILL, rows
 
-SGD = {
-    "embedder": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.002},
+CALM = {
+    "embedder": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.002, "objective.temperature": 1.0},
     "swapper": {
         f"{part}_optimizer.{field}": value
         for part in ("generator", "discriminator")
         for field, value in (("name", "sgd"), ("learning_rate", 0.002))
     },
 }
-"""Adam's first steps turn the rounding of a near-zero gradient into a full step."""
+"""Problems whose training does not enlarge rounding. Adam's first steps turn that of a near-zero gradient into a full
+step; the contrastive loss at temperature 0.07, with eight faces a batch, makes a hundredth of it in ten steps."""
 
 
 PARTS = {"embedder": ("params", "batch_stats"), "swapper": ("generator", "generator_ema")}
@@ -50,7 +51,7 @@ def agree(run, other, **tolerance):
     ],
 )
 def test_several_processes_train_as_one_does(stage, devices, people, embedder, tmp_path):
-    fields = {"data.feed": "tf", "mesh.fsdp": 2, **SGD[stage]}
+    fields = {"data.feed": "tf", "mesh.fsdp": 2, **CALM[stage]}
     arguments = tiny_runs.overrides(stage, people, embedder, steps=4, **fields)
     ended_well([tiny_runs.run_train(stage, tmp_path / "one", arguments)])
     ended_well(tiny_runs.run_processes(stage, tmp_path / "several", arguments, devices))
@@ -60,7 +61,7 @@ def test_several_processes_train_as_one_does(stage, devices, people, embedder, t
 
 @pytest.mark.parametrize("stage", ["embedder", pytest.param("swapper", marks=pytest.mark.slow)])
 def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_other(stage, people, embedder, tmp_path):
-    fields = {"checkpoint_steps": 0, "steps": 40, "eval_steps": 0, **SGD[stage]}
+    fields = {"checkpoint_steps": 0, "steps": 40, "eval_steps": 0, **CALM[stage]}
     arguments = tiny_runs.overrides(stage, people, embedder, **fields)
     calm = tmp_path / "calm"
     ended_well(tiny_runs.run_processes(stage, calm, arguments, [1, 1]))
@@ -83,13 +84,13 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
              ("calm", "again", "alone", "eight")}  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, parts["calm"], parts["again"])
     for name in ("alone", "eight"):
-        # Rounding of sums over other numbers of devices, grown over some thirty steps.
-        agree(tmp_path / name, calm, rel=5e-3, abs=1e-3)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=5e-3, atol=2e-4), parts["calm"], parts[name])
+        # Rounding of sums over other numbers of devices, over some thirty steps.
+        agree(tmp_path / name, calm, rel=2e-4, abs=1e-4)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), parts["calm"], parts[name])
 
 
 def test_sigkill_of_one_ends_all_and_the_run_goes_on(people, embedder, tmp_path):
-    arguments = tiny_runs.overrides("embedder", people, checkpoint_steps=2, **SGD["embedder"])
+    arguments = tiny_runs.overrides("embedder", people, checkpoint_steps=2, **CALM["embedder"])
     calm, run = tmp_path / "calm", tmp_path / "run"
     ended_well(tiny_runs.run_processes("embedder", calm, arguments, [1, 1]))
     killed = KILL.format(module="train", function="_check_finite", step=4, signal="SIGKILL").replace(

@@ -1,6 +1,7 @@
 """The loop: exact resume after any kind of stop, clear aborts. (test_train_meshes.py: the same on any devices.)"""
 
 import contextlib
+import errno
 import json
 import logging
 import re
@@ -214,9 +215,11 @@ def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, pe
     content = victim.read_bytes()
     spoilt = {"truncate": content[:-7], "change": content[:-1] + bytes([content[-1] ^ 1])}
     victim.write_bytes(spoilt[spoil]) if spoil in spoilt else victim.unlink()
+    said = {"truncate": "bytes, wanted", "change": "its SHA-256 is not", "remove": "found no such file"}[spoil]
+    with pytest.raises(CheckpointError, match=rf"checkpoint 6 is broken .*{said}.*; others here: \[2, 4\]"):
+        checkpoint.load_parts(run, ("params",))
     with caplog.at_level(logging.INFO):
         train_lib.train(config, run, devices=1)
-    said = {"truncate": "bytes, wanted", "change": "its SHA-256 is not", "remove": "found no such file"}[spoil]
     assert "checkpoint 6 is broken" in caplog.text and said in caplog.text and "at step 4" in caplog.text
     assert (run / "broken" / "6.0" / "state").is_dir()
     assert (run / runlog.NAME).read_bytes() == (tmp_path / "calm" / runlog.NAME).read_bytes()
@@ -279,6 +282,17 @@ def test_a_full_disk_is_said_and_earlier_checkpoints_stay(people, tmp_path):
         assert step == max(steps) and parts["params"]
     finally:
         subprocess.run(["umount", "-l", disk], check=False)
+
+
+def test_a_save_that_fails_is_said_when_the_manager_is_closed(tmp_path, monkeypatch):
+    def full_disk(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_seal_coming", full_disk)
+    manager = checkpoint.open_manager(tmp_path)
+    checkpoint.save(manager, 1, {"x": np.arange(3)}, {})
+    with pytest.raises(CheckpointError, match=r"could not be written .*No space left.*; those before are intact"):
+        checkpoint.close(manager)
 
 
 @pytest.mark.parametrize("kind", ["arcface", "cosface", "softmax"])
