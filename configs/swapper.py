@@ -82,14 +82,16 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
             combine="sum",
             init_scale=0.0,
             dropout=0.0,
-            remat=False,  # recompute residual blocks in the backward pass: less memory, more time
+            # What of the residual blocks is computed again in the backward pass, for less memory and more time: off,
+            # dots_saveable (all but convolutions and matrix products) or nothing_saveable (all).
+            remat="off",
             dtype="float32",
         )
         | preset["generator"]
     )
     c.discriminator = ConfigDict(preset["discriminator"])  # fields of models.stylegan2.Discriminator
     c.discriminator.mbstd_group = 4
-    c.discriminator.remat = False
+    c.discriminator.remat = "off"
     c.discriminator.dtype = "float32"
 
     c.objective = ConfigDict()  # fields of steps.SwapperObjective

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.data import faces as faces_lib
 from smoothswap_jax.data.faces import Faces
+from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.models.stylegan2 import Discriminator
@@ -61,6 +62,8 @@ def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
             if value not in DTYPES:
                 raise ConfigError(f"config.{name}.dtype is {value!r}, wanted one of {DTYPES}")
             value = jnp.dtype(value)
+        if key == "remat" and value not in REMAT and not isinstance(value, bool):
+            raise ConfigError(f"config.{name}.remat is {value!r}, wanted one of {tuple(REMAT)}")
         values[key] = tuple(value) if isinstance(value, list) else value
     return values
 

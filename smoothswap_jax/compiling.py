@@ -12,9 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def keep_programs(folder: str) -> None:
-    """Keeps compiled programs in `folder` ('': nowhere), where JAX_COMPILATION_CACHE_DIR does not name another."""
+    """Keeps compiled programs, small ones too, in `folder` ('': nowhere), where JAX_COMPILATION_CACHE_DIR does not name
+    another."""
     if folder and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:

@@ -221,7 +221,10 @@ def _add_bench(verbs) -> None:
         "--fsdp", type=int, nargs="+", metavar="N", help="steps, memory: devices that share the state (default 1)"
     )
     bench.add_argument(
-        "--remat", nargs="+", choices=("off", "on"), help="memory: recompute blocks (default: the config's)"
+        "--remat",
+        nargs="+",
+        metavar="POLICY",
+        help="memory: off, nothing_saveable, dots_saveable, as generator.remat (default: the config's)",
     )
     bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
     bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
@@ -494,8 +497,7 @@ def _bench_programs(args) -> dict:
         return bench_scaling(config, embedder, batches[0], dtypes[0], args.seconds)
     from smoothswap_jax.bench.memory import bench_memory
 
-    remats = [word == "on" for word in args.remat] if args.remat else [None]
-    return bench_memory(config, embedder, batches, dtypes, fsdps, remats, args.devices, args.topology)
+    return bench_memory(config, embedder, batches, dtypes, fsdps, args.remat or [""], args.devices, args.topology)
 
 
 def _refuse_ignored(args) -> None:

@@ -67,7 +67,7 @@ def test_a_trace_of_some_steps_is_written(tmp_path):
 
 
 def test_programs_are_kept_where_nothing_else_is_said(monkeypatch, tmp_path):
-    before = jax.config.jax_compilation_cache_dir
+    before, least = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
     try:
         jax.config.update("jax_compilation_cache_dir", None)
         compiling.keep_programs("")
@@ -78,3 +78,4 @@ def test_programs_are_kept_where_nothing_else_is_said(monkeypatch, tmp_path):
         assert jax.config.jax_compilation_cache_dir == str(tmp_path)
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)

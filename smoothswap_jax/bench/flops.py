@@ -1,26 +1,32 @@
 """Floating-point operations of a function, counted from what it was traced to: a check on the compiler's own count."""
 
+import itertools
 from collections.abc import Iterator
 from math import prod
 from typing import Any
 
 import jax
+from jax.interpreters.partial_eval import dce_jaxpr
 
 ELEMENTWISE = {"add", "add_any", "sub", "mul", "div", "max", "min", "neg", "abs", "select_n", "integer_pow", "square",
                "gt", "ge", "lt", "le", "eq", "ne", "and", "or"}  # fmt: skip
 
 
-def count_flops(function, *arguments) -> int:
+def count_flops(function, *arguments, platform: str | None = None) -> int:
     """Operations of `function`: a multiplication and addition of a convolution or matrix product as two, each number
     that elementwise arithmetic gives or a sum takes as one, as XLA counts.
 
-    Arguments may be ShapeDtypeStructs. A loop counts as often as it runs; of branches the most expensive;
-    recomputation (remat) in the backward pass counts again.
+    Arguments may be ShapeDtypeStructs. A loop counts as often as it runs; of branches the most expensive, of forms
+    for one platform or another that of `platform` (None: the default backend's); recomputation (remat) in the backward
+    pass counts again, and what no result needs not at all. Where a matrix product computes a convolution's gradient (on
+    CPU) it multiplies the border's zeros too, and these count.
     """
-    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    needed, _ = dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _of_jaxpr(needed, platform or jax.default_backend())
 
 
-def _of_jaxpr(jaxpr: Any) -> int:
+def _of_jaxpr(jaxpr: Any, platform: str) -> int:
     total = 0
     for equation in jaxpr.eqns:
         if not equation.outvars:  # a check, such as that of donated arguments
@@ -36,11 +42,16 @@ def _of_jaxpr(jaxpr: Any) -> int:
         elif name in ("reduce_sum", "reduce_max", "reduce_min"):
             total += prod(equation.invars[0].aval.shape)
         elif name == "scan":
-            total += equation.params["length"] * _of_jaxpr(equation.params["jaxpr"].jaxpr)
+            total += equation.params["length"] * _of_jaxpr(equation.params["jaxpr"].jaxpr, platform)
         elif name == "cond":
-            total += max(_of_jaxpr(branch.jaxpr) for branch in equation.params["branches"])
+            branches, platforms = equation.params["branches"], equation.params.get("branches_platforms")
+            if platforms:
+                own = {"cuda", "rocm"} if platform == "gpu" else {platform}
+                meant = [names is None or not own.isdisjoint(names) for names in platforms]
+                branches = list(itertools.compress(branches, meant))[:1]
+            total += max(_of_jaxpr(branch.jaxpr, platform) for branch in branches)
         else:
-            total += sum(_of_jaxpr(inner) for inner in _inner(equation.params))
+            total += sum(_of_jaxpr(inner, platform) for inner in _inner(equation.params))
     return total
 
 

@@ -23,7 +23,7 @@ def bench_memory(
     batches: list[int],
     dtypes: list[str],
     fsdps: list[int],
-    remats: list[bool | None],
+    remats: list[str],
     devices: int | None = None,
     topology: str | None = None,
 ) -> dict:
@@ -31,7 +31,7 @@ def bench_memory(
 
     Args:
       config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
-      batches, dtypes, fsdps, remats: what to compile, each with each; global batch sizes. None is the
+      batches, dtypes, fsdps, remats: what to compile, each with each; global batch sizes. '' is the
         config's remat.
       devices: how many, all by default. topology: of devices that are not here, as `described_devices` takes it.
     """
@@ -39,7 +39,7 @@ def bench_memory(
     meshes = {fsdp: sharding.make_mesh(devices, fsdp, found) for fsdp in fsdps}
     count = next(iter(meshes.values())).size
     settings = {  # all are checked before the first is compiled, which may take minutes
-        f"batch {batch}, {dtype}, fsdp {fsdp}" + {None: "", False: ", no remat", True: ", remat"}[remat]: Setting(
+        f"batch {batch}, {dtype}, fsdp {fsdp}" + (f", remat {remat}" if remat else ""): Setting(
             config, embedder, batch, dtype, meshes[fsdp], remat
         )
         for dtype, batch, fsdp, remat in itertools.product(dtypes, batches, fsdps, remats)
@@ -55,7 +55,8 @@ def bench_memory(
 
 def one_program(setting: Setting) -> dict[str, Any]:
     """What the compiler says of one setting, or why the program does not fit."""
-    counted = count_flops(setting.step(True), setting.shapes, setting.frozen, setting.batch)
+    platform = setting.mesh.devices.flat[0].platform
+    counted = count_flops(setting.step(True), setting.shapes, setting.frozen, setting.batch, platform=platform)
     found: dict[str, Any] = {"TFLOP of all devices": counted / 1e12, "MB of state": setting.state_bytes() / 1e6}
     start = time.perf_counter()
     try:

@@ -115,8 +115,8 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
 class Setting:
     """The swapper at one setting: its functions, and the shapes and placement of what they take. No arrays."""
 
-    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh, remat: bool | None = None) -> None:
-        given = {"dtype": dtype} | ({} if remat is None else {"remat": remat})
+    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh, remat: str = "") -> None:
+        given = {"dtype": dtype} | ({"remat": remat} if remat else {})
         config = {**config, **{part: {**config[part], **given} for part in ("generator", "discriminator")}}
         size, dim = config["data"]["size"], embedder["dim"]
         sharding.check_batch(mesh, batch)

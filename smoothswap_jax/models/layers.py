@@ -9,7 +9,7 @@ Sources: StyleGAN2 (Karras et al. 2020) `upfirdn_2d` and its port in score_sde `
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,29 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from smoothswap_jax.models.convolution import NAME as CONVOLUTION
+from smoothswap_jax.models.convolution import conv2d
+
 FIR_1331 = (1.0, 3.0, 3.0, 1.0)
+Block = TypeVar("Block", bound=nn.Module)
+REMAT = {
+    "off": None,
+    "nothing_saveable": jax.checkpoint_policies.nothing_saveable,
+    "dots_saveable": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_saveable, jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
+    ),
+}
+"""What the backward pass saves of a block, by JAX's names."""
+
+
+def with_remat(block: type[Block], policy: str | bool, **how: Any) -> type[Block]:
+    """The block, recomputed in the backward pass: 'nothing_saveable' all of it, 'dots_saveable' all but convolutions
+    and matrix products (norms, activations, FIR filters), 'off' nothing. Raises ValueError for another policy."""
+    if isinstance(policy, bool):  # of networks kept before there were names
+        policy = "nothing_saveable" if policy else "off"
+    if policy not in REMAT:
+        raise ValueError(f"{block.__name__}: remat is {policy!r}, wanted one of {tuple(REMAT)}")
+    return block if policy == "off" else nn.remat(block, policy=REMAT[policy], **how)
 
 
 # --------------------------------------------------------------------------------------------- FIR resampling
@@ -120,34 +142,6 @@ def naive_downsample_2d(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Ar
     """Mean over factor x factor cells."""
     b, h, w, c = x.shape
     return x.reshape(b, h // factor, factor, w // factor, factor, c).mean(axis=(2, 4))
-
-
-def conv2d(
-    x: Float[Array, "b h w c"], w: Float[Array, "kh kw c d"], stride: int = 1, padding: str = "SAME"
-) -> Float[Array, "b h2 w2 d"]:
-    """Plain convolution (cross-correlation) with an HWIO weight."""
-    return convolution(x, w, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how: Any) -> Float[Array, "b h2 w2 d"]:
-    """`jax.lax.conv_general_dilated` of NHWC images and an HWIO weight; for `conv_general_dilated` of `nn.Conv`.
-
-    A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight's gradient is then 5 to 10
-    times faster.
-    """
-    padded = not isinstance(padding, str) and any(side for sides in padding for side in sides)
-    spread = any(factor != 1 for factor in how.get("lhs_dilation") or ())
-    grouped = how.get("feature_group_count", 1) != 1 or how.get("batch_group_count", 1) != 1
-    if w.shape[:2] != (1, 1) or padded or spread or grouped:
-        return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
-    options = {name: how[name] for name in ("precision", "preferred_element_type") if name in how}
-    return pixelwise(lambda rows: jnp.matmul(rows, w[0, 0], **options), x[:, :: strides[0], :: strides[1]])
-
-
-def pixelwise(function: Callable[[Array], Array], x: Float[Array, "b *space c"]) -> Float[Array, "b *space d"]:
-    """`function` of rows [n, c], applied to all pixels as one batch."""
-    y = function(x.reshape(-1, x.shape[-1]))
-    return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
 def conv_downsample_2d(

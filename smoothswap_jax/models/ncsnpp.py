@@ -15,18 +15,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from smoothswap_jax.models.convolution import convolution, pixelwise
 from smoothswap_jax.models.layers import (
     FIR_1331,
     GroupNorm,
     conv_downsample_2d,
-    convolution,
     default_init,
     downsample_2d,
     naive_downsample_2d,
     naive_upsample_2d,
-    pixelwise,
     upsample_2d,
     upsample_conv_2d,
+    with_remat,
 )
 
 PROGRESSIVE = ("none", "output_skip", "residual")
@@ -182,7 +182,7 @@ class NCSNpp(nn.Module):
     merges the latter. `emb_scale` multiplies z; None is sqrt(d), since the entries of a unit vector are near
     1 / sqrt(d). `input_residual` False gives the bare network. With init_scale 0 the network starts at
     (almost) zero, so that the output is x. Parameters, norms, softmax and the output are float32,
-    convolutions and dense layers run in `dtype`. `remat` recomputes each residual block in the backward pass.
+    convolutions and dense layers run in `dtype`. `remat` says what the backward pass recomputes (`layers.with_remat`).
     The defaults are the `paper256` preset.
     """
 
@@ -201,7 +201,7 @@ class NCSNpp(nn.Module):
     dropout: float = 0.0
     emb_scale: float | None = None
     input_residual: bool = True
-    remat: bool = False
+    remat: str = "off"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -239,7 +239,7 @@ class NCSNpp(nn.Module):
     @nn.nowrap
     def _block(self, features: int, name: str, resample: str | None = None) -> ResnetBlockBigGANpp:
         # `train` is argument 3 of the block's call (self is 0) and must stay a Python bool under remat.
-        cls = nn.remat(ResnetBlockBigGANpp, static_argnums=(3,)) if self.remat else ResnetBlockBigGANpp
+        cls = with_remat(ResnetBlockBigGANpp, self.remat, static_argnums=(3,))
         return cls(
             features, resample, self.fir, tuple(self.fir_kernel), self.skip_rescale, self.init_scale,
             self.dropout, self.dtype, name=name,

@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smoothswap_jax.models.layers import BatchNorm, GroupNorm, at_least_float32, convolution, l2_normalize
+from smoothswap_jax.models.convolution import convolution
+from smoothswap_jax.models.layers import BatchNorm, GroupNorm, at_least_float32, l2_normalize
 
 # name: (convolution size, its stride, pool after it). The number in a name is the total downsampling.
 STEMS = {

@@ -13,7 +13,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smoothswap_jax.models.layers import FIR_1331, EqualConv, EqualDense, minibatch_stddev, scaled_leaky_relu
+from smoothswap_jax.models.layers import (
+    FIR_1331,
+    EqualConv,
+    EqualDense,
+    minibatch_stddev,
+    scaled_leaky_relu,
+    with_remat,
+)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -38,7 +45,7 @@ class Discriminator(nn.Module):
     `resolution` is a power of two from 8 up. The channel count at resolution r is min(channel_base // r,
     channel_max), the rule of NVIDIA and rosinality (28,864,129 parameters at 256 px); `channels` = {r: count}
     overrides it resolution by resolution. Convolutions run in `dtype`; the minibatch statistics and the logit
-    are float32, and so are the parameters. `remat` recomputes each block in the backward pass.
+    are float32, and so are the parameters. `remat` says what the backward pass recomputes (`layers.with_remat`).
     """
 
     resolution: int = 256
@@ -48,7 +55,7 @@ class Discriminator(nn.Module):
     fir_kernel: Sequence[float] = FIR_1331
     mbstd_group: int | None = 4
     mbstd_features: int = 1
-    remat: bool = False
+    remat: str = "off"
     dtype: Any = jnp.float32
 
     def width(self, resolution: int) -> int:
@@ -65,7 +72,7 @@ class Discriminator(nn.Module):
             raise ValueError(f"Discriminator: resolution {size} is not a power of two from 8 up")
         if x.shape[1:3] != (size, size):
             raise ValueError(f"Discriminator: images are {x.shape[1:3]}, resolution is {size}")
-        block = nn.remat(DiscriminatorBlock) if self.remat else DiscriminatorBlock
+        block = with_remat(DiscriminatorBlock, self.remat)
         h = scaled_leaky_relu(EqualConv(self.width(size), 1, dtype=self.dtype, name="from_rgb")(x))
         while size > 4:
             h = block(self.width(size // 2), tuple(self.fir_kernel), self.dtype, name=f"block{size}")(h)

@@ -96,18 +96,18 @@ def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monk
             raise jax.errors.JaxRuntimeError(text)
 
     monkeypatch.setattr(memory.Setting, "lowered", lambda self, with_r1: Lowered())
-    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [None])
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [""])
     assert [one["does not fit"] for one in list(found.values())[1:]] == ["Used 40.06G of 15.75G hbm."] * 2
     text = "INTERNAL: something else"
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        memory.bench_memory(*configs, [8], ["float32"], [1], [None])
+        memory.bench_memory(*configs, [8], ["float32"], [1], [""])
     with pytest.raises(ValueError, match="fsdp is 3"):  # before anything is compiled
-        memory.bench_memory(*configs, [8], ["float32"], [1, 3], [None])
+        memory.bench_memory(*configs, [8], ["float32"], [1, 3], [""])
 
 
 @pytest.mark.slow
 def test_splitting_the_state_over_8_devices_is_seen_by_the_compiler(configs):
-    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [None])
+    found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [""])
     whole, split = found["batch 8, float32, fsdp 1"], found["batch 8, float32, fsdp 8"]
     assert split["MB of state"] < 0.5 * whole["MB of state"]
     assert split["MB"]["arguments"] < 0.5 * whole["MB"]["arguments"]

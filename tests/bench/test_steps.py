@@ -1,5 +1,6 @@
 """The bench of steps gives every number it promises and counts operations rightly; how fast it is, is for it to say."""
 
+import functools
 import json
 
 import jax
@@ -7,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smoothswap_jax import compiling
+from smoothswap_jax import build, compiling
 from smoothswap_jax.bench import steps as bench
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.main import main
+from smoothswap_jax.models.layers import REMAT
+from smoothswap_jax.models.stylegan2 import Discriminator
 from tests import tiny_runs
 
 
@@ -32,6 +35,15 @@ def test_operations_of_products_and_convolutions_by_hand():
     assert count_flops(lambda x: jnp.sum(2 * x), x) == 2 * x.size
 
 
+def test_operations_of_a_platforms_form_and_of_what_is_needed():
+    a = jnp.ones((4, 4))
+    once = count_flops(lambda a: a @ a, a)
+    form = lambda a: jax.lax.platform_dependent(a, cpu=lambda a: a @ a, cuda=lambda a: a, default=lambda a: a @ a @ a)
+    assert [count_flops(form, a, platform=name) for name in ("cpu", "gpu", "tpu")] == [once, 0, 2 * once]
+    assert count_flops(form, a) == once
+    assert count_flops(lambda a: (a @ a, a)[1], a) == 0
+
+
 def test_operations_in_loops_branches_and_recomputation():
     a = jnp.ones((4, 4))
     once = count_flops(lambda a: a @ a, a)
@@ -40,6 +52,29 @@ def test_operations_in_loops_branches_and_recomputation():
     assert count_flops(branch, a) == pytest.approx(2 * once, abs=2)
     value = lambda a: jnp.sum(jax.checkpoint(lambda a: (a @ a) @ a)(a))
     assert count_flops(jax.grad(value), a) > 2 * 2 * once  # forward, again in the backward pass, and its products
+
+
+def test_remat_recomputes_as_much_as_its_policy_says():
+    def value(v, x, net):
+        return jnp.sum(net.apply(v, x))
+
+    def penalty(v, x, net):  # R1
+        return jnp.sum(jax.grad(value, 1)(v, x, net) ** 2)
+
+    x = jnp.ones((4, 16, 16, 3))
+    for function in (value, penalty):
+        counted = {}
+        for remat in REMAT:
+            net = Discriminator(16, channel_base=128, remat=remat)
+            variables = jax.eval_shape(net.init, jax.random.key(0), x)
+            gradient = functools.partial(jax.grad(function), net=net)
+            counted[remat] = count_flops(gradient, variables, x)
+        off, dots = counted["off"], counted["dots_saveable"]
+        assert off < dots < 1.03 * off < 1.2 * off < counted["nothing_saveable"]
+    with pytest.raises(ValueError, match=r"DiscriminatorBlock: remat is 'some', wanted one of \('off', "):
+        net.clone(remat="some").apply(variables, x)
+    with pytest.raises(build.ConfigError, match=r"config.discriminator.remat is 'True', wanted one of \('off', "):
+        build.discriminator({"remat": "True"}, 16)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -26,7 +26,7 @@ from smoothswap_jax import sharding
 from smoothswap_jax.bench.steps import Setting, timed
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.main import load_config
-from smoothswap_jax.models.layers import convolution
+from smoothswap_jax.models.convolution import convolution
 from tests.bench import torch_networks
 
 KINDS = ("forward", "input gradient", "weight gradient")

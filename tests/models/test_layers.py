@@ -91,36 +91,6 @@ def test_upsample_conv_is_a_transposed_convolution_then_fir(k):
     assert relative_error(ours, np.asarray(wanted)) < 2e-6
 
 
-@pytest.mark.parametrize(
-    "size, strides, padding, how",
-    [
-        (1, (1, 1), "SAME", {}),
-        (1, (2, 2), "SAME", {}),
-        (1, (2, 1), [(0, 0), (0, 0)], {"precision": lax.Precision.HIGHEST}),
-        (1, (1, 1), [(1, 0), (2, 0)], {}),
-        (1, (1, 1), [(0, 0), (0, 0)], {"lhs_dilation": (2, 2)}),
-        (1, (1, 1), "VALID", {"feature_group_count": 2}),
-        (3, (2, 2), "SAME", {}),
-    ],
-)
-def test_convolution_is_laxs_with_its_gradients(size, strides, padding, how):
-    rng = np.random.default_rng(0)
-    groups = how.get("feature_group_count", 1)
-    x = jnp.asarray(rng.standard_normal((2, 7, 5, 4)), jnp.float32)
-    w = jnp.asarray(rng.standard_normal((size, size, 4 // groups, 6)), jnp.float32)
-    how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), **how}
-
-    def value(function):
-        return lambda x, w: jnp.sum(jnp.sin(function(x, w, strides, padding, **how)))
-
-    found, wanted = (
-        (function(x, w, strides, padding, **how), *jax.grad(value(function), (0, 1))(x, w))
-        for function in (layers.convolution, lax.conv_general_dilated)
-    )
-    for a, b in zip(found, wanted, strict=True):
-        assert a.shape == b.shape and relative_error(a, b) < 1e-5
-
-
 def test_upfirdn2d_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match=r"2 samples .* are shorter than 4 taps"):
         layers.upfirdn2d(jnp.ones((1, 2, 2, 1)), (1, 3, 3, 1))

@@ -140,7 +140,8 @@ def test_residual_pyramids_condition_and_differentiate(faces_and_z):
         assert np.isfinite(g).all() and np.abs(g).max() > 0, path
 
 
-def test_remat_changes_nothing_even_with_dropout(faces_and_z):
+@pytest.mark.parametrize("remat", ["nothing_saveable", "dots_saveable"])
+def test_remat_changes_nothing_even_with_dropout(remat, faces_and_z):
     x, z = faces_and_z
     net = NCSNpp(**{**TINY, "ch_mult": (1,)}, dropout=0.5)
     variables = random_variables(net, x, z)
@@ -150,7 +151,7 @@ def test_remat_changes_nothing_even_with_dropout(faces_and_z):
         loss = lambda v: jnp.sum(module.apply(v, x, z, True, rngs=rngs) ** 2)
         return quick_jit(jax.value_and_grad(loss))(variables)
 
-    plain, again = run(net), run(net.clone(remat=True))
+    plain, again = run(net), run(net.clone(remat=remat))
     assert jax.tree.structure(plain) == jax.tree.structure(again)
     largest = max(np.abs(a).max() for a in jax.tree.leaves(plain[1]))
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):

@@ -131,7 +131,8 @@ def test_what_a_distance_is(net):
     module, variables = from_torch("lpips", whole(net))
     x, y = pairs(64, 64)
     found = distances(module, variables, x, y)
-    np.testing.assert_array_equal(distances(module, variables, x, x), 0)
+    # Not quite 0: some CPUs round a convolution by its place in the batch.
+    np.testing.assert_allclose(distances(module, variables, x, x), 0, atol=1e-12)
     np.testing.assert_allclose(distances(module, variables, y, x), found, rtol=1e-5)
     np.testing.assert_allclose(distances(module, variables, x[1:2], y[1:2]), found[1:2], rtol=1e-5)
     noisy = [distances(module, variables, x, x + amount * (y - x)) for amount in (0.01, 0.03, 0.1, 0.3)]
