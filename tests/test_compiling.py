@@ -72,8 +72,10 @@ def test_programs_are_kept_where_nothing_else_is_said(monkeypatch, tmp_path):
         jax.config.update("jax_compilation_cache_dir", None)
         compiling.keep_programs("")
         assert jax.config.jax_compilation_cache_dir is None
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
         compiling.keep_programs(str(tmp_path))
         assert jax.config.jax_compilation_cache_dir == str(tmp_path)
+        assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
         compiling.keep_programs("/elsewhere")
         assert jax.config.jax_compilation_cache_dir == str(tmp_path)
     finally:

@@ -89,7 +89,7 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
              ("calm", "again", "short", "alone", "eight")}  # fmt: skip
     jax.tree.map(np.testing.assert_array_equal, parts["calm"], parts["again"])
     for name in ("alone", "eight"):
-        agree(tmp_path / name, tmp_path / "short", rel=1e-3, abs=1e-4)
+        agree(tmp_path / name, tmp_path / "short", rel=2e-4, abs=1e-4)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), parts["short"], parts[name])
 
 

@@ -19,9 +19,9 @@ from smoothswap_jax import compiling, sharding
 from smoothswap_jax.bench.described import described_devices
 from smoothswap_jax.bench.steps import timed
 from smoothswap_jax.models import layers
+from smoothswap_jax.models.convolution import LAYOUT
 
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
-HOW = ("NHWC", "HWIO", "NHWC")
 SHAPES = ((8, 256, 64, 128), (8, 64, 128, 256), (8, 16, 256, 256))
 SHAPES_ON_CPU = ((8, 64, 32, 64), (8, 32, 64, 128))
 """Images, size, channels, features."""
@@ -30,7 +30,7 @@ SHAPES_ON_CPU = ((8, 64, 32, 64), (8, 32, 64, 128))
 def depthwise(x: jax.Array, gain: float, **how) -> jax.Array:
     c = x.shape[-1]
     kernel = jnp.broadcast_to(jnp.asarray(TAPS * gain, x.dtype)[:, :, None, None], (4, 4, 1, c))
-    return jax.lax.conv_general_dilated(x, kernel, dimension_numbers=HOW, feature_group_count=c, **how)
+    return jax.lax.conv_general_dilated(x, kernel, dimension_numbers=LAYOUT, feature_group_count=c, **how)
 
 
 def folded(x: jax.Array, w: jax.Array) -> jax.Array:
@@ -39,7 +39,7 @@ def folded(x: jax.Array, w: jax.Array) -> jax.Array:
         jnp.pad(w * tap, ((i, 3 - i), (j, 3 - j), (0, 0), (0, 0)))
         for (i, j), tap in np.ndenumerate(TAPS.astype(w.dtype))
     )
-    return jax.lax.conv_general_dilated(x, kernel, (2, 2), [(2, 2), (2, 2)], dimension_numbers=HOW)
+    return jax.lax.conv_general_dilated(x, kernel, (2, 2), [(2, 2), (2, 2)], dimension_numbers=LAYOUT)
 
 
 FORMS: dict[str, Callable] = {

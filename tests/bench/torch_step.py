@@ -26,7 +26,7 @@ from smoothswap_jax import sharding
 from smoothswap_jax.bench.steps import Setting, timed
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.main import load_config
-from smoothswap_jax.models.convolution import convolution
+from smoothswap_jax.models.convolution import LAYOUT, convolution
 from tests.bench import torch_networks
 
 KINDS = ("forward", "input gradient", "weight gradient")
@@ -140,9 +140,7 @@ def compare_convolution(shape: Shape, seconds: float) -> dict[str, float]:
     rng = np.random.default_rng(0)
     draw = lambda *s: rng.standard_normal(s, np.float32)
     x, w, g = draw(n, size, size, c), draw(k, k, c, d), draw(n, out, out, d)
-    conv = lambda x, w: convolution(
-        x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    conv = lambda x, w: convolution(x, w, (stride, stride), [(pad, pad)] * 2, dimension_numbers=LAYOUT)
     ours: dict[str, Callable] = {
         "forward": jax.jit(conv),
         "input gradient": jax.jit(lambda x, w, g: jax.vjp(lambda x: conv(x, w), x)[1](g)[0]),
