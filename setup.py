@@ -41,7 +41,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
-    package_data={"smoothswap_jax.evaluation": ["*.jinja"], "smoothswap_jax.data.preparation": ["*.jinja"]},
+    package_data={"smoothswap_jax.evaluation.report": ["*.jinja"], "smoothswap_jax.prepare": ["*.jinja"]},
     install_requires=[
         "absl-py>=2.1,<3",
         "array_record>=0.8,<0.9",
@@ -73,5 +73,5 @@ setup(
         "web": WEB,
         "dev": DEV + FACES + DLIB + MEDIAPIPE + EVAL,
     },
-    entry_points={"console_scripts": ["smoothswap=smoothswap_jax.main:main"]},
+    entry_points={"console_scripts": ["smoothswap=smoothswap_jax.cli.main:main"]},
 )

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax import runlog
-from smoothswap_jax.data.preparation.crops import Settings as CropSettings
-from smoothswap_jax.data.preparation.run import Summary, prepare
 from smoothswap_jax.evaluation.evaluate import Settings, run
-from smoothswap_jax.evaluation.outcome import Result, how_it_was_made, machine_facts, make_report, write_scores
-from smoothswap_jax.evaluation.report import Curve, write_report
-from smoothswap_jax.train import train
+from smoothswap_jax.evaluation.report.document import Curve, write_report
+from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
+from smoothswap_jax.prepare.crops import Settings as CropSettings
+from smoothswap_jax.prepare.run import Summary, prepare
+from smoothswap_jax.runtime import metric_log
+from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
 JUDGE_SEED = 1000  # added to the run's seed
@@ -94,7 +94,7 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
         faces,
         CropSettings(size=SIZE, test_share=TEST_SHARE),
         layout="people",
-        progress=runlog.files_progress("demo: photos"),
+        progress=metric_log.files_progress("demo: photos"),
     )
     _say(f"{summary.pictures - summary.rejected} faces aligned, {summary.rejected} photos left out; see {faces}")
     _check_people(photos, summary)
@@ -123,15 +123,15 @@ def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
     # On photographs a judge from outside as well: one trained on the same few people shares the swapper's view of them.
     judges = [f"judge={out / 'judge'}", *(["sface"] if photos else [])]
     settings = Settings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
-    result = run(settings, lambda name: runlog.files_progress(f"demo: {name}"))
+    result = run(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
     write_scores(out, result)
     return result
 
 
 def _curves(out: Path) -> list[Curve]:
     """What the runs logged."""
-    swapper = runlog.read_metrics(out / "swapper" / runlog.NAME)
-    embedder = runlog.read_metrics(out / "embedder" / runlog.NAME)
+    swapper = metric_log.read_metrics(out / "swapper" / metric_log.NAME)
+    embedder = metric_log.read_metrics(out / "embedder" / metric_log.NAME)
 
     def series(rows: list[dict], **names: str) -> dict:
         picked = {label: [(r["step"], r[key]) for r in rows if key in r] for label, key in names.items()}

@@ -29,9 +29,9 @@ def people(tmp_path_factory):
 @pytest.fixture(scope="session")
 def embedder(people, tmp_path_factory):
     """A trained run of stage 1, on two devices; not to be changed."""
-    from smoothswap_jax import train
+    from smoothswap_jax.training import loop
     from tests import tiny_runs
 
     run = tmp_path_factory.mktemp("runs") / "embedder"
-    train.train(tiny_runs.config("embedder", people), run, devices=2)
+    loop.train(tiny_runs.config("embedder", people), run, devices=2)
     return run

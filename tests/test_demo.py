@@ -5,7 +5,7 @@ import json
 import pytest
 
 from smoothswap_jax import demo as demo_lib
-from smoothswap_jax.data.preparation.run import Summary
+from smoothswap_jax.prepare.run import Summary
 
 
 @pytest.mark.slow

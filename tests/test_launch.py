@@ -3,11 +3,12 @@
 import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+from tests.places import ROOT
+
+LAUNCH = ROOT / "launch"
 
 
 @pytest.fixture

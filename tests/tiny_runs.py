@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax.main import load_config
+from smoothswap_jax.cli.main import load_config
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[1]
 SIZE = 16
 
 
@@ -87,7 +87,7 @@ def run_processes(
         command = ["train", f"--config={ROOT}/configs/{stage}.py:tiny32", f"--workdir={workdir}", *arguments]
         command += [f"--coordinator=127.0.0.1:{port}", f"--processes={len(devices)}", f"--process={number}"]
         prelude = QUICK_TO_NOTICE + (preludes or {}).get(number, "")
-        code = f"{prelude}\nimport sys\nfrom smoothswap_jax.main import main\nsys.exit(main({command!r}))"
+        code = f"{prelude}\nimport sys\nfrom smoothswap_jax.cli.main import main\nsys.exit(main({command!r}))"
         flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={count}")
         started.append(
             subprocess.Popen(
@@ -110,7 +110,7 @@ def run_train(stage: str, workdir: Path, arguments: list[str], prelude: str = ""
     """`smoothswap train` in a process of its own; `prelude` is Python that runs first, to stage an accident."""
     config = f"--config={ROOT}/configs/{stage}.py:tiny32"
     command = ["train", config, f"--workdir={workdir}", "--devices=2", *arguments]
-    code = f"{prelude}\nimport sys\nfrom smoothswap_jax.main import main\nsys.exit(main({command!r}))"
+    code = f"{prelude}\nimport sys\nfrom smoothswap_jax.cli.main import main\nsys.exit(main({command!r}))"
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -20,19 +20,20 @@ import jax
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax import sharding
-from smoothswap_jax.data import faces as faces_lib
-from smoothswap_jax.data import pipeline, prepared
-from smoothswap_jax.data.align import align_face, ffhq_quad
+from smoothswap_jax.data import pipeline, rendered
+from smoothswap_jax.data import records as prepared
 from smoothswap_jax.data.augment import Augmentation
-from smoothswap_jax.data.detect import make_detector
-from smoothswap_jax.data.faces import Faces
-from smoothswap_jax.data.photos import load_photo
+from smoothswap_jax.data.dataset import Faces
 from smoothswap_jax.data.pipeline import Sampler
-from smoothswap_jax.data.preparation.crops import encoded
-from smoothswap_jax.data.preparation.duplicates import perceptual_hash
-from smoothswap_jax.data.preparation.layouts import list_source
-from smoothswap_jax.data.preparation.sharpness import sharpness
+from smoothswap_jax.faces.align import align_face, ffhq_quad
+from smoothswap_jax.faces.detection.registry import make_detector
+from smoothswap_jax.faces.photos import load_photo
+from smoothswap_jax.prepare.crops import encoded
+from smoothswap_jax.prepare.duplicates import perceptual_hash
+from smoothswap_jax.prepare.layouts import list_source
+from smoothswap_jax.prepare.sharpness import sharpness
+from smoothswap_jax.runtime import sharding
+from smoothswap_jax.synthetic import world
 
 SIZE, BATCH, ROUNDS = 256, 64, 5
 IDENTITIES, PHOTOS, SHARD = 9000, 3_300_000, 3300
@@ -105,8 +106,8 @@ def prepare_stages(source: str | Path, detector: str, model: str | None, count: 
 
 def _rendered_photos(folder: Path, count: int = 40) -> Path:
     folder.mkdir(parents=True)
-    factors = faces_lib.synthetic_factors("train", count, 1, 0)
-    for i, image in enumerate(_grainy(faces_lib.render_many(factors, 512))):
+    factors = rendered.synthetic_factors("train", count, 1, 0)
+    for i, image in enumerate(_grainy(world.render_many(factors, 512))):
         Image.fromarray(image).save(folder / f"{i:03d}.jpg", quality=92)
     return folder
 
@@ -176,8 +177,8 @@ def _encoded(faces: Faces, count: int) -> list[bytes]:
 
 def _rendered_faces(folder: Path, count: int = 256) -> Faces:
     """A set of one shard, read as a prepared one is."""
-    factors = faces_lib.synthetic_factors("train", count // 4, 4, 0)
-    images = [encoded(image, "jpeg") for image in _grainy(faces_lib.render_many(factors, SIZE))]
+    factors = rendered.synthetic_factors("train", count // 4, 4, 0)
+    images = [encoded(image, "jpeg") for image in _grainy(world.render_many(factors, SIZE))]
     (folder / "small").mkdir()
     write_shard(folder / "small" / "shard", images)
     return linked_index(folder / "small" / "shard", folder / "small", count, 1, count // 4)

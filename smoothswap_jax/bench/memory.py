@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 
-from smoothswap_jax import compiling, sharding
-from smoothswap_jax.bench.described import SHEETS, Sheet, described_devices, kind_of
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.steps import Setting
+from smoothswap_jax.bench.topologies import SHEETS, Sheet, described_devices, kind_of
+from smoothswap_jax.runtime import compilation, sharding
 
 
 def bench_memory(
@@ -66,8 +66,8 @@ def one_program(setting: Setting) -> dict[str, Any]:
             raise
         return found | {"does not fit": next((line for line in str(error).splitlines() if "Used" in line), str(error))}
     found["compile s"] = time.perf_counter() - start
-    found["MB"] = {key: value / 1e6 for key, value in compiling.memory(program).items()}
-    found["GB read and written"] = compiling.cost(program)["bytes"] / 1e9  # 0: the compiler does not tell
+    found["MB"] = {key: value / 1e6 for key, value in compilation.memory(program).items()}
+    found["GB read and written"] = compilation.cost(program)["bytes"] / 1e9  # 0: the compiler does not tell
     found["MB exchanged"] = {kind: size / 1e6 for kind, size in exchanged(program.as_text()).items()}
     return found
 

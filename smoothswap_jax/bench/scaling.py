@@ -18,9 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax import sharding
 from smoothswap_jax.bench.memory import exchanged
 from smoothswap_jax.bench.steps import Setting
+from smoothswap_jax.runtime import sharding
 
 SETTINGS = ((1, 1, 1), (1, 2, 1), (1, 4, 1), (1, 8, 1), (1, 8, 8), (2, 1, 1), (2, 4, 4))
 """(processes, devices of each, fsdp)"""

@@ -20,9 +20,11 @@ import numpy as np
 import optax
 from jax.experimental.compilation_cache import compilation_cache
 
-from smoothswap_jax import build, compiling, sharding, state, steps
 from smoothswap_jax.bench.flops import count_flops
-from smoothswap_jax.trained import swapper_networks
+from smoothswap_jax.runtime import compilation, sharding
+from smoothswap_jax.training import networks as build
+from smoothswap_jax.training import optimizers, steps, train_state
+from smoothswap_jax.training.networks import swapper_networks
 
 ROUNDS = 5
 MATMUL = {"cpu": 1024}
@@ -98,12 +100,12 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
         "TFLOP a step": {
             "counted": analytic[False] / 1e12,
             "counted, with R1": analytic[True] / 1e12,
-            "by XLA": compiling.cost(programs[False])["operations"] * mesh.size / 1e12,
+            "by XLA": compilation.cost(programs[False])["operations"] * mesh.size / 1e12,
         },
         "fraction of matmul peak": flops / mean / mesh.size / peak["matmul FLOP/s"],
-        "fraction of bandwidth peak": compiling.cost(programs[False])["bytes"] / times["step"] / peak["bytes/s"],
+        "fraction of bandwidth peak": compilation.cost(programs[False])["bytes"] / times["step"] / peak["bytes/s"],
         "MB a device": {
-            name: {key: value / 1e6 for key, value in compiling.memory(program).items()}
+            name: {key: value / 1e6 for key, value in compilation.memory(program).items()}
             for name, program in (("step", programs[False]), ("step with R1", programs[True]))
         },
         "compile s": {"cold": seconds_cold, "from the cache": seconds_kept},
@@ -122,16 +124,16 @@ class Setting:
         sharding.check_batch(mesh, batch)
         self.networks, modules = swapper_networks(config, {**embedder, "dtype": dtype})
         self.objective = steps.SwapperObjective(**config["objective"])
-        optimizer = lambda part: build.optimizer(config[f"{part}_optimizer"], config["steps"])
+        optimizer = lambda part: optimizers.make_optimizer(config[f"{part}_optimizer"], config["steps"])
         self.optimizers = optimizer("generator"), optimizer("discriminator")
         key = jax.random.key(0)
-        self._init = lambda: state.init_swapper_state(key, *modules, *self.optimizers, size, dim)
+        self._init = lambda: train_state.init_swapper_state(key, *modules, *self.optimizers, size, dim)
         self.shapes = jax.eval_shape(self._init)
         rules = config["mesh"]["rules"]
         self.places = sharding.placement(self.shapes, mesh, rules)
         self.mesh, self.dtype, self.accumulate = mesh, dtype, config["accumulate"]
         frozen = jax.eval_shape(
-            lambda: build.embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
+            lambda: build.make_embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
         )
         self.frozen = sharding.abstract_like(frozen, sharding.placement(frozen, mesh, rules))
         rows = lambda *shape: jax.ShapeDtypeStruct((batch, *shape), np.float32, sharding=sharding.batched(mesh))
@@ -143,7 +145,7 @@ class Setting:
         arrays = jax.tree.leaves((sharding.abstract_like(self.shapes, self.places), self.frozen))
         return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in arrays)
 
-    def fresh(self) -> state.SwapperState:
+    def fresh(self) -> train_state.SwapperState:
         return sharding.jit_init(self._init, self.places)()
 
     def drawn(self) -> tuple[Any, steps.Batch, jax.Array]:
@@ -244,7 +246,7 @@ def phases(
     calls = {name: functools.partial(programs[name], *arguments) for name, (_, arguments) in given.items()}
     times = timed(calls, seconds)
     flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in given.items()}
-    moved = {name: compiling.cost(program)["bytes"] for name, program in programs.items()}
+    moved = {name: compilation.cost(program)["bytes"] for name, program in programs.items()}
     for numbers in (times, flops, moved):
         numbers["R1"] = numbers.pop("discriminator with R1") - numbers["discriminator"]
         numbers["generator backward through the losses"] = (

@@ -5,9 +5,11 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from smoothswap_jax.data import faces, synthetic
-from smoothswap_jax.data.faces import Faces
-from smoothswap_jax.data.prepared import from_builder
+from smoothswap_jax.data import dataset, rendered
+from smoothswap_jax.data.dataset import Faces
+from smoothswap_jax.data.records import from_builder
+from smoothswap_jax.faces import photos as photos_lib
+from smoothswap_jax.synthetic import world
 
 _DESCRIPTION = """\
 Faces rendered from a parametric 3-D world: identity labels and all factors (identity, expression, pose, light,
@@ -36,11 +38,11 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
             "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
             "identity": tfds.features.Scalar(np.int64),
             "factors": {
-                "identity": vector(synthetic.IDENTITY_DIM),
-                "expression": vector(synthetic.EXPRESSION_DIM),
-                "pose": vector(synthetic.POSE_DIM),
-                "light": vector(synthetic.LIGHT_DIM),
-                "background": vector(synthetic.BACKGROUND_DIM),
+                "identity": vector(world.IDENTITY_DIM),
+                "expression": vector(world.EXPRESSION_DIM),
+                "pose": vector(world.POSE_DIM),
+                "light": vector(world.LIGHT_DIM),
+                "background": vector(world.BACKGROUND_DIM),
             },
         }
         # Shuffling on disk would tear the photos of one person apart; the pipeline shuffles anyway.
@@ -55,7 +57,7 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
     def _people(self) -> dict:
         """Names and numbers of photos of the people of each split, by which the reader finds them."""
         first, people, counts = 0, {}, {}
-        for split, count in zip(faces.SPLITS, self.builder_config.people, strict=True):
+        for split, count in zip(dataset.SPLITS, self.builder_config.people, strict=True):
             # Labels count on over the splits: a test person is never called like a training person.
             people[split] = [str(first + i) for i in range(count)]
             counts[split] = [self.builder_config.photos] * count
@@ -64,15 +66,15 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager
-        return {split: self._generate_examples(split) for split in faces.SPLITS}
+        return {split: self._generate_examples(split) for split in dataset.SPLITS}
 
     def _generate_examples(self, split: str):
         config = self.builder_config
-        people = config.people[faces.SPLITS.index(split)]
-        factors = faces.synthetic_factors(split, people, config.photos, config.seed)
-        images = faces.to_uint8(faces.render_many(factors, config.size))
+        people = config.people[dataset.SPLITS.index(split)]
+        factors = rendered.synthetic_factors(split, people, config.photos, config.seed)
+        images = photos_lib.to_uint8(world.render_many(factors, config.size))
         first = 0 if split == "train" else config.people[0]
-        names = synthetic.Factors._fields
+        names = world.Factors._fields
         for i, image in enumerate(images):
             one = {name: np.asarray(values[i], np.float32) for name, values in zip(names, factors, strict=True)}
             yield i, {"image": image, "identity": first + i // config.photos, "factors": one}
@@ -95,5 +97,5 @@ def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
 
     Raises DataError for a missing split or scattered identities.
     """
-    faces.check_split(split)
+    dataset.check_split(split)
     return from_builder(load(name, data_dir), split, size)

@@ -21,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax import sharding
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.augment import UNIFORMS, Augmentation, augment
-from smoothswap_jax.data.faces import DataError, Faces, SizeError, decode, to_float
-from smoothswap_jax.data.reading import Reader, in_memory
+from smoothswap_jax.data.dataset import DataError, Faces, SizeError, decode
+from smoothswap_jax.data.reader import Reader, in_memory
 from smoothswap_jax.data.sampling import Index
+from smoothswap_jax.faces.photos import to_float
+from smoothswap_jax.runtime import sharding
 
 log = logging.getLogger(__name__)
 Batch = dict[str, jax.Array]

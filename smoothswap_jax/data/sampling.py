@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from smoothswap_jax.data import sampling
+
 Array = Any
 ROUNDS = 32
 
@@ -165,3 +167,16 @@ def identity_indices(seed: int, step: Array, people: int, photos: int, index: In
 def labels_of(rows: Array, starts: Array, xp: Any = np) -> Array:
     """The identity that owns each example."""
     return (xp.searchsorted(xp.asarray(starts), rows, side="right") - 1).astype(np.int32)
+
+
+EVAL_SEED = 2**31 - 1  # of the evaluation pairs: the same for every run on the same data
+
+
+def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` source and target rows of different identities, the same for every run on the same data."""
+    n = len(labels)
+    position = np.arange(4 * count)
+    source = sampling.epoch_order(EVAL_SEED, sampling.SOURCE, position, n)
+    target = sampling.epoch_order(EVAL_SEED, sampling.TARGET, position, n)
+    keep = np.flatnonzero(labels[source] != labels[target])[:count]
+    return source[keep], target[keep]

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from smoothswap_jax.evaluation.features import Readings, unseen
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.readings import Readings, unseen
 
 SAMPLE = 64
 MAX_SHIFT = 0.04

@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax import sharding, stages, trained
-from smoothswap_jax.data.faces import from_folder as people_folder
-from smoothswap_jax.data.faces import to_float
-from smoothswap_jax.data.photos import save_photo
-from smoothswap_jax.evaluation import figures, methods, scores
+from smoothswap_jax.data.sources import from_folder as people_folder
+from smoothswap_jax.evaluation import methods, scores
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
-from smoothswap_jax.evaluation.distributions import frechet_distance, kernel_distance
+from smoothswap_jax.evaluation.features import Readings, read_faces
 from smoothswap_jax.evaluation.galleries import recordings_of
-from smoothswap_jax.evaluation.judges import (
+from smoothswap_jax.evaluation.judges.registry import (
     FACTORS,
     Judge,
     check_judges,
@@ -30,13 +27,17 @@ from smoothswap_jax.evaluation.judges import (
     refuse_self_judges,
 )
 from smoothswap_jax.evaluation.methods import Method, MethodError
-from smoothswap_jax.evaluation.outcome import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, manifest
-from smoothswap_jax.evaluation.protocols import WORLD, Protocol, Request, find_protocol
-from smoothswap_jax.evaluation.readings import Readings, read_faces
-from smoothswap_jax.evaluation.report import Picture, write_report
+from smoothswap_jax.evaluation.protocols.registry import WORLD, Protocol, Request, find_protocol
+from smoothswap_jax.evaluation.report import figures
+from smoothswap_jax.evaluation.report.document import Picture, write_report
+from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.scores import Measure, Scores
-from smoothswap_jax.files import write_atomically
+from smoothswap_jax.faces.photos import save_photo, to_float
+from smoothswap_jax.inference import restore
+from smoothswap_jax.metrics.fid import frechet_distance, kernel_distance
+from smoothswap_jax.runtime import sharding
+from smoothswap_jax.runtime.files import write_atomically
 
 Progress = Callable[[str], Callable[[int, int], None]]
 """From the name of a piece of work to what shows how far it is."""
@@ -134,7 +135,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def make_pairs(
-    settings: Settings, protocol: Protocol, swappers: Mapping[str, trained.Trained], progress: Progress | None
+    settings: Settings, protocol: Protocol, swappers: Mapping[str, restore.Trained], progress: Progress | None
 ) -> Pairs:
     """The protocol's pairs; pairs.csv and the cache are made in `settings.out`."""
     for name, folder in settings.swaps.items():
@@ -165,7 +166,7 @@ def make_pairs(
     return pairs
 
 
-def _world(swappers: Mapping[str, trained.Trained]) -> Mapping[str, Any] | None:
+def _world(swappers: Mapping[str, restore.Trained]) -> Mapping[str, Any] | None:
     """The synthetic world that the checkpoints were trained in; they must agree, for only one can be judged."""
     configs = {name: swapper.config["data"] for name, swapper in swappers.items()}
     worlds = {
@@ -180,8 +181,8 @@ def _world(swappers: Mapping[str, trained.Trained]) -> Mapping[str, Any] | None:
 
 def _training_people(config: Mapping[str, Any]) -> list[str]:
     """The people a method was trained on, as far as its data can still be read."""
-    from smoothswap_jax.data.faces import DataError
-    from smoothswap_jax.data.prepared import people_of
+    from smoothswap_jax.data.dataset import DataError
+    from smoothswap_jax.data.records import people_of
 
     try:
         if config["kind"] == "prepared":
@@ -213,14 +214,14 @@ def _methods(settings: Settings, swappers, pairs: Pairs, mesh, progress: Progres
     return [*made, *given]
 
 
-def _grids(swappers: Mapping[str, trained.Trained], pairs: Pairs, mesh) -> list[Picture]:
+def _grids(swappers: Mapping[str, restore.Trained], pairs: Pairs, mesh) -> list[Picture]:
     """The source x target picture of each checkpoint; others' swaps are only known for their pairs."""
     pictures = []
     source, target = figures.ends(pairs)
     rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
     sources, targets = pairs.gallery.read(source), pairs.gallery.read(target)
     for name, swapper in swappers.items():
-        swap = stages.in_chunks(trained.swap_function(swapper), mesh)
+        swap = sharding.in_chunks(restore.swap_function(swapper), mesh)
         swaps = swap(to_float(sources)[rows], to_float(targets)[columns])
         grid = swaps.reshape(len(source), len(target), *swaps.shape[1:])
         pictures.append(figures.source_target_grid(name, sources, targets, grid))
@@ -255,7 +256,7 @@ def judge_methods(
     rows = np.unique(np.concatenate([pairs.source, pairs.target]))
     people, recordings = [gallery.people[row] for row in rows], recordings_of(gallery, rows)
     found = {
-        judge.name: scores.verification(originals.features[judge.name][rows], people, recordings)
+        judge.name: scores.people_verification(originals.features[judge.name][rows], people, recordings)
         for judge in judges
         if judge.role == "identity"
     }

@@ -21,12 +21,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
-from smoothswap_jax.data.align import align_face, ffhq_quad, photo_to_crop
-from smoothswap_jax.data.detect import detect_faces, detector_facts
-from smoothswap_jax.data.faces import DataError, Faces, decode, from_folder
-from smoothswap_jax.data.photos import Photo, PhotoError, load_photo
-from smoothswap_jax.data.preparation.videos import VideoError, frames_at
+from smoothswap_jax.data.dataset import DataError, Faces, decode
+from smoothswap_jax.data.sources import from_folder
 from smoothswap_jax.evaluation import cache as caching
+from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.detection.registry import detector_facts
+from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
+from smoothswap_jax.faces.videos import VideoError, frames_at
 
 Images = UInt8[np.ndarray, "n s s 3"]
 Progress = Callable[[int, int], None]
@@ -130,8 +132,8 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
     """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.prepared` does."""
     import json
 
-    from smoothswap_jax.data.prepared import from_prepared as prepared_faces
-    from smoothswap_jax.data.prepared import records_of
+    from smoothswap_jax.data.records import from_prepared as prepared_faces
+    from smoothswap_jax.data.records import records_of
 
     faces = prepared_faces(str(root), split, size)
     records, points, names, takes = records_of(str(root), split), [], [], []

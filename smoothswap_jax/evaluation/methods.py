@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from smoothswap_jax import stages, trained
-from smoothswap_jax.data.align import align_face
-from smoothswap_jax.data.faces import to_float, to_uint8
-from smoothswap_jax.data.photos import Photo, PhotoError, load_photo, save_photo
-from smoothswap_jax.data.preparation.crops import resized
-from smoothswap_jax.data.preparation.videos import VideoError, frames_at, video_length
-from smoothswap_jax.evaluation.judges import params_digest
+from smoothswap_jax.evaluation.judges.registry import params_digest
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
-from smoothswap_jax.files import write_atomically
+from smoothswap_jax.faces.align import align_face
+from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
+from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
+from smoothswap_jax.inference import restore
+from smoothswap_jax.prepare.crops import resized
+from smoothswap_jax.runtime import sharding
+from smoothswap_jax.runtime.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
 Progress = Callable[[int, int], None]
@@ -59,15 +59,15 @@ def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarr
 # --- a checkpoint of ours -------------------------------------------------------------------------------------------
 
 
-def load_swapper(checkpoint: str | Path) -> trained.Trained:
+def load_swapper(checkpoint: str | Path) -> restore.Trained:
     """The swapper of a run directory or an export; raises as `trained.load_trained` and `load_export` do."""
-    from smoothswap_jax.export.folder import is_export, load_export
+    from smoothswap_jax.inference.export.export_folder import is_export, load_export
 
-    return load_export(checkpoint) if is_export(checkpoint) else trained.load_trained(checkpoint)
+    return load_export(checkpoint) if is_export(checkpoint) else restore.load_trained(checkpoint)
 
 
 def from_checkpoint(
-    name: str, swapper: trained.Trained, pairs: Pairs, folder: Path, mesh, progress: Progress | None = None
+    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: Progress | None = None
 ) -> Method:
     """Makes the swaps that are not in `folder` yet, as PNG files, and judges these files like anyone's.
 
@@ -88,7 +88,7 @@ def from_checkpoint(
     write_atomically(note, json.dumps(made_by).encode())
     paths = [folder / f"{name}.png" for name in pairs.names]
     missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)
-    swap = stages.in_chunks(trained.swap_function(swapper), mesh)
+    swap = sharding.in_chunks(restore.swap_function(swapper), mesh)
     for chunk in chunks(len(missing)):
         rows = missing[chunk]
         source, target = (to_float(pairs.gallery.read(ends[rows])) for ends in (pairs.source, pairs.target))

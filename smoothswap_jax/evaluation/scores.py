@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from smoothswap_jax.data.align import ffhq_quad, photo_to_crop
-from smoothswap_jax.data.faces import to_float
-from smoothswap_jax.evaluation import metrics
-from smoothswap_jax.evaluation.crops import BOX
-from smoothswap_jax.evaluation.intervals import Interval, bootstrap_interval
-from smoothswap_jax.evaluation.judge_factors import group_distance, label
-from smoothswap_jax.evaluation.judges import Judge, split_mesh
+from smoothswap_jax.evaluation.features import Readings, unseen
+from smoothswap_jax.evaluation.judges.crops import BOX
+from smoothswap_jax.evaluation.judges.factors import group_distance, label
+from smoothswap_jax.evaluation.judges.registry import Judge, split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.readings import Readings, unseen
-from smoothswap_jax.models.deep3d import split_coefficients
-from smoothswap_jax.models.hopenet import pose_degrees
+from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.photos import to_float
+from smoothswap_jax.metrics import per_pair, verification
+from smoothswap_jax.metrics.bootstrap import Interval, bootstrap_interval
+from smoothswap_jax.models.judges.deep3d import split_coefficients
+from smoothswap_jax.models.judges.hopenet import pose_degrees
 
 MAX_PSNR = 100.0
 """Equal pictures have an infinite ratio; a hundred decibels are far beyond what 8 bits can tell."""
@@ -146,20 +146,20 @@ def _identity(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     made = _maker(judge, "identity")
     source, target = known[pairs.source], known[pairs.target]
     scored = [
-        made("cosine to source", "higher", "cosine of embeddings", _rows(metrics.cosine, swaps, source)),
+        made("cosine to source", "higher", "cosine of embeddings", _rows(per_pair.cosine, swaps, source)),
         made("cosine to target", "", "cosine of embeddings; an unchanged target has 1",
-             _rows(metrics.cosine, swaps, target), to="target"),
+             _rows(per_pair.cosine, swaps, target), to="target"),
     ]  # fmt: skip
     if judge.distance:
         about = "Euclidean distance of unit embeddings"
-        scored.append(made("distance to source", "lower", about, _rows(metrics.distance, swaps, source)))
+        scored.append(made("distance to source", "lower", about, _rows(per_pair.distance, swaps, source)))
     # Beside a pair's own source stands one picture, the first that shows the judge something, of every other person.
     shown = np.flatnonzero(np.isfinite(source).all(axis=1))
     others, first = np.unique(pairs.people[0][shown], return_index=True)
     gallery, m = source[shown[first]], len(others)
     row_of = {person: row for row, person in enumerate(others)}
     own = np.array([row_of.get(person, -1) for person in pairs.people[0]])
-    rank = lambda swap, source, own: metrics.source_rank(swap, source, gallery, own, judge.identity.normalised)
+    rank = lambda swap, source, own: verification.source_rank(swap, source, gallery, own, judge.identity.normalised)
     place = _rows(rank, swaps, source, own)
     for k in (1, 5):
         if m > k:
@@ -168,7 +168,7 @@ def _identity(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
                 f"the source is {near}, beside a picture of each of the {m - 1} other source people; somebody else's "
                 f"face has {k / m:.3f} by chance, an unchanged target whose person is a source too about 0"
             )
-            scored.append(made(f"top-{k}", "higher", about, _rows(lambda x, k=k: metrics.retrieved(x, k), place)))
+            scored.append(made(f"top-{k}", "higher", about, _rows(lambda x, k=k: verification.retrieved(x, k), place)))
     return scored
 
 
@@ -196,7 +196,7 @@ def _coefficients(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
         kind, to, ends = (
             ("identity", "source", pairs.source) if part == "shape" else ("attributes", "target", pairs.target)
         )
-        values = _rows(metrics.parameter_distance, part_of(mine, part), part_of(theirs, part)[ends])
+        values = _rows(per_pair.parameter_distance, part_of(mine, part), part_of(theirs, part)[ends])
         scored.append(made(part, "lower", about, values, kind, to))
     return scored
 
@@ -211,7 +211,7 @@ def _pose(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
             return np.linalg.norm(a - b, axis=2).mean(axis=1) / 2
         a, b = (np.asarray(pose_degrees(x), np.float64) for x in (a, b))
         if convention.name == "geodesic":
-            return metrics.geodesic_degrees(metrics.hopenet_rotations(a), metrics.hopenet_rotations(b))
+            return per_pair.geodesic_degrees(per_pair.hopenet_rotations(a), per_pair.hopenet_rotations(b))
         return np.linalg.norm(a - b, axis=1)
 
     about = f"to the target, {convention.unit}; {convention.name}: {convention.about}"
@@ -221,14 +221,14 @@ def _pose(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
 
 def _mesh(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     """Of MediaPipe's mesh: pose, expression by points, expression by blendshapes, all to the target."""
-    from smoothswap_jax.evaluation.judge_mesh import LEFT_EYE, RIGHT_EYE
+    from smoothswap_jax.evaluation.judges.mesh import LEFT_EYE, RIGHT_EYE
 
     eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
     distances = {
         # Laying equal points on each other leaves 1e-16, which a table would show.
-        0: lambda a, b: np.round(metrics.landmark_distance(a, b, *eyes), 12),
-        1: metrics.parameter_distance,
-        2: metrics.geodesic_degrees,
+        0: lambda a, b: np.round(per_pair.landmark_distance(a, b, *eyes), 12),
+        1: per_pair.parameter_distance,
+        2: per_pair.geodesic_degrees,
     }
     values = {
         part: _rows(lambda a, b, i=part: distances[i](split_mesh(a)[i], split_mesh(b)[i]), swaps, known[pairs.target])
@@ -279,15 +279,15 @@ def _pixels(method: Method, pairs: Pairs) -> Scored:
         swaps = to_float(method.read(chunk))
         targets = to_float(pairs.gallery.read(pairs.target[chunk]))
         inside = face_masks(pairs.gallery.points[pairs.target[chunk]], size)
-        found = {"change": metrics.mse(swaps, targets), "outside": metrics.masked_mse(swaps, targets, 1 - inside)}
+        found = {"change": per_pair.mse(swaps, targets), "outside": per_pair.masked_mse(swaps, targets, 1 - inside)}
         if pairs.truth is not None:
             truth = to_float(pairs.gallery.read(pairs.truth[chunk]))
             found |= {
-                "error": metrics.mse(swaps, truth),
-                "error inside": metrics.masked_mse(swaps, truth, inside),
-                "error outside": metrics.masked_mse(swaps, truth, 1 - inside),
-                "PSNR": np.minimum(metrics.psnr(swaps, truth), MAX_PSNR),
-                "SSIM": metrics.ssim(swaps, truth),
+                "error": per_pair.mse(swaps, truth),
+                "error inside": per_pair.masked_mse(swaps, truth, inside),
+                "error outside": per_pair.masked_mse(swaps, truth, 1 - inside),
+                "PSNR": np.minimum(per_pair.psnr(swaps, truth), MAX_PSNR),
+                "SSIM": per_pair.ssim(swaps, truth),
             }
         for key, values in found.items():
             parts.setdefault(key, []).append(values)
@@ -331,7 +331,7 @@ def _perceptual(judge: Judge, readings: Readings, pairs: Pairs) -> Scored:
 MOST_PAIRS = 1_000_000  # of people and of strangers that verification looks at; of more, a random choice
 
 
-def verification(
+def people_verification(
     features: Float[np.ndarray, "n d"], people: Sequence[str], recordings: Sequence[str], seed: int = 0
 ) -> dict[str, float]:
     """How well an identity judge tells the people of this very data apart: what its scores are worth here.
@@ -343,7 +343,7 @@ def verification(
     seen = ~unseen(features)
     if not seen.any():
         return {}
-    unit = metrics.unit_rows("features", features[seen])
+    unit = per_pair.unit_rows("features", features[seen])
     labels, takes = (np.unique(np.array(names)[seen], return_inverse=True)[1] for names in (people, recordings))
     rng = np.random.default_rng(seed)
     first, second = _pairs_of_people(labels, rng)
@@ -356,9 +356,9 @@ def verification(
     if len(impostor):
         result["cosine, strangers"] = float(impostor.mean())
     if len(genuine) and len(impostor):
-        result["ROC AUC"] = metrics.roc_auc(genuine, impostor)
+        result["ROC AUC"] = verification.roc_auc(genuine, impostor)
         if len(impostor) >= 100:
-            result["TAR at FAR 1%"] = metrics.tar_at_far(genuine, impostor, 0.01)
+            result["TAR at FAR 1%"] = verification.tar_at_far(genuine, impostor, 0.01)
     return result
 
 

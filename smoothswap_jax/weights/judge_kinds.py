@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.models.deep3d import Deep3D
-from smoothswap_jax.models.hopenet import ANGLES, Hopenet
-from smoothswap_jax.models.inception_fid import InceptionFID
-from smoothswap_jax.models.lpips import LPIPS, SCALE, SHIFT, TRUNKS
-from smoothswap_jax.models.resnet import IResNet, ResNet
-from smoothswap_jax.models.sface import SFace
-from smoothswap_jax.models.sphereface import SphereFace
-from smoothswap_jax.weights.contents import (
+from smoothswap_jax.models.embedder import ResNet
+from smoothswap_jax.models.judges.deep3d import Deep3D
+from smoothswap_jax.models.judges.hopenet import ANGLES, Hopenet
+from smoothswap_jax.models.judges.inception_fid import InceptionFID
+from smoothswap_jax.models.judges.iresnet import IResNet
+from smoothswap_jax.models.judges.lpips import LPIPS, SCALE, SHIFT, TRUNKS
+from smoothswap_jax.models.judges.sface import SFace
+from smoothswap_jax.models.judges.sphereface import SphereFace
+from smoothswap_jax.weights.inspect import (
     Known,
     Plan,
     Shape,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from smoothswap_jax.models.lpips import TRUNKS
+from smoothswap_jax.models.judges.lpips import TRUNKS
 from smoothswap_jax.weights.source import Path, Shapes, Source, torch_leaf
 
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax.weights import judge_kinds, training_kinds
-from smoothswap_jax.weights.contents import Known, Plan, Shape
+from smoothswap_jax.weights.inspect import Known, Plan, Shape
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.source import WeightMismatch
 from smoothswap_jax.weights.torch_names import to_variables

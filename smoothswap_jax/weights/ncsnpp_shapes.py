@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.weights.contents import shape_of
+from smoothswap_jax.weights.inspect import shape_of
 from smoothswap_jax.weights.source import WeightMismatch
 
 State = Mapping[str, np.ndarray]

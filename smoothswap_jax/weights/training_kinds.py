@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.models.layers import FIR_1331, default_init
 from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.models.resnet import IdentityEmbedder
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.weights import ncsnpp_shapes
-from smoothswap_jax.weights.contents import (
+from smoothswap_jax.weights.inspect import (
     Known,
     Plan,
     State,

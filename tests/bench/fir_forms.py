@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from smoothswap_jax import compiling, sharding
-from smoothswap_jax.bench.described import described_devices
 from smoothswap_jax.bench.steps import timed
+from smoothswap_jax.bench.topologies import described_devices
 from smoothswap_jax.models import layers
 from smoothswap_jax.models.convolution import LAYOUT
+from smoothswap_jax.runtime import compilation, sharding
 
 TAPS = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 SHAPES = ((8, 256, 64, 128), (8, 64, 128, 256), (8, 16, 256, 256))
@@ -69,7 +69,7 @@ def main() -> None:
             place = sharding.replicated(mesh)
             given = [jax.ShapeDtypeStruct(shape, args.dtype, sharding=place) for shape in shapes]
             programs = {name: jax.jit(with_gradients(form)).lower(*given).compile() for name, form in FORMS.items()}
-            found = {name: compiling.cost(program)["bytes"] for name, program in programs.items()}
+            found = {name: compilation.cost(program)["bytes"] for name, program in programs.items()}
         else:
             rng = np.random.default_rng(0)
             x, w = (jnp.asarray(rng.standard_normal(shape) / 30, args.dtype) for shape in shapes)

@@ -7,12 +7,12 @@ from the repository's root; a minute on any machine, without an accelerator.
 
 import jax
 
-from smoothswap_jax import sharding
-from smoothswap_jax.bench.described import SHEETS
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.memory import passed_on
 from smoothswap_jax.bench.steps import Setting
-from smoothswap_jax.main import load_config
+from smoothswap_jax.bench.topologies import SHEETS
+from smoothswap_jax.cli.main import load_config
+from smoothswap_jax.runtime import sharding
 
 FRACTION = 0.45
 """Of the data sheet's operations/s that a step is to reach: an aim."""

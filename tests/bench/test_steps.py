@@ -8,17 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smoothswap_jax import build, compiling
 from smoothswap_jax.bench import steps as bench
 from smoothswap_jax.bench.flops import count_flops
-from smoothswap_jax.main import main
+from smoothswap_jax.cli.main import main
+from smoothswap_jax.config import ConfigError
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.runtime import compilation
+from smoothswap_jax.training import networks
 from tests import tiny_runs
 
 
 def xla_flops(function, *arguments) -> float:
-    return compiling.cost(jax.jit(function).lower(*arguments).compile())["operations"]
+    return compilation.cost(jax.jit(function).lower(*arguments).compile())["operations"]
 
 
 def test_operations_of_products_and_convolutions_by_hand():
@@ -73,8 +75,8 @@ def test_remat_recomputes_as_much_as_its_policy_says():
         assert off < dots < 1.03 * off < 1.2 * off < counted["nothing_saveable"]
     with pytest.raises(ValueError, match=r"DiscriminatorBlock: remat is 'some', wanted one of \('off', "):
         net.clone(remat="some").apply(variables, x)
-    with pytest.raises(build.ConfigError, match=r"config.discriminator.remat is 'True', wanted one of \('off', "):
-        build.discriminator({"remat": "True"}, 16)
+    with pytest.raises(ConfigError, match=r"config.discriminator.remat is 'True', wanted one of \('off', "):
+        networks.make_discriminator({"remat": "True"}, 16)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

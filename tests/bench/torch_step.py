@@ -22,11 +22,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from smoothswap_jax import sharding
 from smoothswap_jax.bench.steps import Setting, timed
 from smoothswap_jax.bench.table import table
-from smoothswap_jax.main import load_config
+from smoothswap_jax.cli.main import load_config
 from smoothswap_jax.models.convolution import LAYOUT, convolution
+from smoothswap_jax.runtime import sharding
 from tests.bench import torch_networks
 
 KINDS = ("forward", "input gradient", "weight gradient")

@@ -8,15 +8,14 @@ import subprocess
 import sys
 import threading
 import urllib.parse
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smoothswap_jax.bench.data import write_shard
-from smoothswap_jax.data.preparation.crops import encoded
+from smoothswap_jax.prepare.crops import encoded
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 import hashlib, json, sys
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction

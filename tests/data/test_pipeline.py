@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax import sharding
-from smoothswap_jax.data import faces as faces_lib
-from smoothswap_jax.data import pipeline, sampling
+from smoothswap_jax.data import dataset, pipeline, sampling, sources
+from smoothswap_jax.data import rendered as rendered_lib
 from smoothswap_jax.data.augment import Augmentation
-from smoothswap_jax.data.faces import DataError
+from smoothswap_jax.data.dataset import DataError
 from smoothswap_jax.data.pipeline import Sampler
-from smoothswap_jax.data.reading import in_memory
+from smoothswap_jax.data.reader import in_memory
+from smoothswap_jax.faces import photos as photos_lib
+from smoothswap_jax.runtime import sharding
 
 SIZE = 16
 HOW = Augmentation(flip=True, crop=0.8, colour=0.2)
@@ -35,7 +36,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def faces(photos):
-    return faces_lib.from_folder(photos, "train", SIZE, held_out_people=3)
+    return sources.from_folder(photos, "train", SIZE, held_out_people=3)
 
 
 def first(batches, count=3):
@@ -80,7 +81,7 @@ def test_pairs_hold_the_sampled_faces_and_self_pairs_are_identical(faces):
     sampler, still = Sampler(seed=0, batch=8), Augmentation(flip=False)
     (batch,) = first(pipeline.memory_batches(faces, sampler, still, sharding.make_mesh(1), 0), 1)
     rows = np.concatenate(list(sampler.rows(0, faces.index).values()))
-    wanted = faces_lib.to_float(in_memory(faces)[0].images[rows])
+    wanted = photos_lib.to_float(in_memory(faces)[0].images[rows])
     np.testing.assert_allclose(np.concatenate([batch["source"], batch["target"]]), wanted, atol=1e-6)
     (flipped,) = first(pipeline.memory_batches(faces, sampler, HOW, sharding.make_mesh(1), 0), 1)
     np.testing.assert_array_equal(flipped["source"][0], flipped["target"][0])
@@ -143,7 +144,7 @@ def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_co
             np.testing.assert_array_equal(ours[step][key], theirs[step][key])
         for part, rows in sampler.rows(step, faces.index).items():
             images = np.concatenate([share[step][part] for share in shares])
-            np.testing.assert_allclose(faces_lib.to_float(images), ours[step][part], atol=1e-6)
+            np.testing.assert_allclose(photos_lib.to_float(images), ours[step][part], atol=1e-6)
             for row, image in zip(rows, images, strict=True):
                 shown = pixels[image.tobytes()]
                 assert shown not in {0, 1, 12, *range(alone, int(faces.starts[3]))}
@@ -163,7 +164,7 @@ def test_a_data_set_without_readable_examples_is_refused(faces, feed):
 
 @pytest.mark.parametrize("feed", [pipeline.memory_batches, pipeline.tf_batches])
 def test_files_of_another_size_are_refused(photos, feed):
-    small = faces_lib.from_folder(photos, "train", 8, 3)
+    small = sources.from_folder(photos, "train", 8, 3)
     with pytest.raises(DataError, match=r"p\d/\d.png: found 16x16 pixels, wanted 8x8.*--aligned --size=8"):
         next(feed(small, SAMPLERS[0], HOW, sharding.make_mesh(1), 0))
 
@@ -185,8 +186,8 @@ def test_files_decode_alike_in_both_feeds(faces, form, options):
 
 
 def test_a_mixture_reads_each_set_and_keeps_its_people_apart(faces, photos):
-    held_out = faces_lib.from_folder(photos, "test", SIZE, held_out_people=3)
-    mixed = faces_lib.mixture([faces, held_out], (1.0, 3.0))
+    held_out = sources.from_folder(photos, "test", SIZE, held_out_people=3)
+    mixed = dataset.mixture([faces, held_out], (1.0, 3.0))
     assert len(mixed) == len(faces) + len(held_out) and len(mixed.people) == 10
     rows = [len(faces), 0, len(mixed) - 1, len(faces) - 1]
     last = [*held_out.read([len(held_out) - 1]), *faces.read([len(faces) - 1])]
@@ -198,11 +199,11 @@ def test_a_mixture_reads_each_set_and_keeps_its_people_apart(faces, photos):
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a["target"], b["target"])
     with pytest.raises(DataError, match=r"data.weights \(1.0,\): wanted a positive number for each of 2"):
-        faces_lib.mixture([faces, held_out], (1.0,))
+        dataset.mixture([faces, held_out], (1.0,))
 
 
 def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(photos, tmp_path):
-    splits = {s: set(faces_lib.from_folder(photos, s, SIZE, 3).people) for s in ("train", "test")}
+    splits = {s: set(sources.from_folder(photos, s, SIZE, 3).people) for s in ("train", "test")}
     assert len(splits["test"]) == 3 and not splits["train"] & splits["test"]
     assert splits["train"] | splits["test"] == {f"p{i}" for i in range(10)}
     for person in photos.iterdir():
@@ -210,7 +211,7 @@ def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(ph
     extra = tmp_path / "newcomer"
     extra.mkdir()
     Image.new("RGB", (SIZE, SIZE)).save(extra / "a.png")
-    moved = splits["test"] - set(faces_lib.from_folder(tmp_path, "test", SIZE, 3).people)
+    moved = splits["test"] - set(sources.from_folder(tmp_path, "test", SIZE, 3).people)
     assert len(moved) <= 1
 
 
@@ -221,7 +222,7 @@ def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(ph
 def test_unusable_folders_are_refused(photos, folder, held_out, message):
     split = "test" if held_out == 0 else "train"
     with pytest.raises(DataError, match=message):
-        faces_lib.from_folder(photos / folder, split, SIZE, held_out)
+        sources.from_folder(photos / folder, split, SIZE, held_out)
 
 
 def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path, monkeypatch):
@@ -232,13 +233,13 @@ def test_tfds_builder_gives_the_rendered_faces_with_labels_and_factors(tmp_path,
     monkeypatch.setattr(builders.SyntheticFaces, "builder_configs", {"tiny": config}, raising=False)
     read = {s: builders.from_tfds("synthetic_faces/tiny", str(tmp_path), s, 16) for s in ("train", "test")}
     for split, people in (("train", 5), ("test", 2)):
-        rendered = faces_lib.from_synthetic(split, 16, people, 2, 0)
+        rendered = rendered_lib.from_synthetic(split, 16, people, 2, 0)
         np.testing.assert_array_equal(in_memory(read[split])[0].images, rendered.images)
         np.testing.assert_array_equal(read[split].labels, rendered.labels)
     assert not set(read["train"].people) & set(read["test"].people)
     with pytest.raises(DataError, match="split 'val'"):
         builders.from_tfds("synthetic_faces/tiny", str(tmp_path), "val", 16)
     source = builders.load("synthetic_faces/tiny", str(tmp_path)).as_data_source(split="test")
-    factors = faces_lib.synthetic_factors("test", 2, 2, 0)
+    factors = rendered_lib.synthetic_factors("test", 2, 2, 0)
     np.testing.assert_array_equal(source[3]["factors"]["identity"], factors.identity[3])
     np.testing.assert_array_equal(source[3]["factors"]["pose"], factors.pose[3])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests import tiny_runs
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CODE = """
 import itertools, sys
 import jax
@@ -64,8 +64,8 @@ def batches(folder: Path, processes: int, out: Path) -> dict[str, np.ndarray]:
 
 def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
     pytest.importorskip("apache_beam")
-    from smoothswap_jax.data.preparation import run
-    from smoothswap_jax.data.preparation.crops import Settings
+    from smoothswap_jax.prepare import run
+    from smoothswap_jax.prepare.crops import Settings
 
     people = tiny_runs.make_people(tmp_path / "people")
     settings = Settings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")

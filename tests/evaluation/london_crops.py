@@ -1,16 +1,16 @@
 """Aligned faces of the London set for tests of what looks at faces; no tests here."""
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from smoothswap_jax.data.align import align_face, ffhq_quad, photo_to_crop
-from smoothswap_jax.data.detect import detect_faces
-from smoothswap_jax.data.photos import load_photo
+from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.photos import load_photo
+from tests.places import SHARED
 
-FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces"
+FACES = SHARED / "faces"
 PEOPLE = ("001", "063", "096")
 SIZE = 256
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.data.photos import Photo
+from smoothswap_jax.faces.photos import Photo
+from tests.places import SHARED
 
-FACES = Path(__file__).resolve().parents[2].parent / "shared" / "faces"
+FACES = SHARED / "faces"
 
 
 def astronaut(side: int = 256) -> Photo:

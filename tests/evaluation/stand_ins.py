@@ -6,12 +6,12 @@ import json
 import numpy as np
 
 from smoothswap_jax.evaluation import evaluate as ev
-from smoothswap_jax.evaluation import galleries, methods, outcome
-from smoothswap_jax.evaluation.judges import Judge
+from smoothswap_jax.evaluation import galleries, methods, results
+from smoothswap_jax.evaluation.judges.registry import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.protocols import PROTOCOLS
-from smoothswap_jax.evaluation.report import write_report
+from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
+from smoothswap_jax.evaluation.report.document import write_report
 
 SIZE, PEOPLE, VIEWS = 16, 6, 3
 
@@ -61,7 +61,7 @@ def judged(tmp_path, pairs, extra=(), judges=None):
 
 def written(tmp_path, result):
     """The report of a result, as programs read it."""
-    outcome.write_scores(tmp_path, result)
-    facts = outcome.how_it_was_made(result, ["eye"], 1.0)
-    write_report(tmp_path, outcome.make_report(result, facts), outcome.machine_facts(result, tmp_path))
+    results.write_scores(tmp_path, result)
+    facts = results.how_it_was_made(result, ["eye"], 1.0)
+    write_report(tmp_path, results.make_report(result, facts), results.machine_facts(result, tmp_path))
     return json.loads((tmp_path / "report.json").read_text())

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from smoothswap_jax.data.align import align_face
-from smoothswap_jax.data.photos import save_photo
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
+from smoothswap_jax.evaluation.features import read_faces
 from smoothswap_jax.evaluation.galleries import Picture, from_pictures
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.readings import read_faces
+from smoothswap_jax.faces.align import align_face
+from smoothswap_jax.faces.photos import save_photo
 from tests.evaluation.made_faces import astronaut, moved, stranger
 from tests.evaluation.stand_ins import identity_judge, make_pairs, method_of, pictures
 

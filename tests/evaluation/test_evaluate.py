@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from smoothswap_jax import sharding
 from smoothswap_jax.evaluation import evaluate as ev
+from smoothswap_jax.evaluation import features as readings_lib
 from smoothswap_jax.evaluation import methods, scores
-from smoothswap_jax.evaluation import readings as readings_lib
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.compare import compare
-from smoothswap_jax.evaluation.judges import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
+from smoothswap_jax.evaluation.features import Readings, read_faces
+from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
-from smoothswap_jax.evaluation.protocols import PROTOCOLS
-from smoothswap_jax.evaluation.readings import Readings, read_faces
-from smoothswap_jax.models.resnet import IdentityEmbedder
+from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
+from smoothswap_jax.models.embedder import IdentityEmbedder
+from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
-from tests.evaluation.browser import browser, needs_browser
-from tests.evaluation.schema import documented_keys, keys_of
+from tests.evaluation.report.browser import browser, needs_browser
+from tests.evaluation.report.schema import documented_keys, keys_of
 from tests.evaluation.stand_ins import SIZE, identity_judge, judged, make_pairs, method_of, pictures, written
 
 
@@ -248,7 +248,7 @@ def test_faces_that_are_not_searched_for_are_not_said_to_be_found(tmp_path, pair
 @pytest.mark.parametrize("kind", ["reliableswap", "casia", "reface", "geodesic"])
 def test_pose_conventions_by_hand(kind, pairs):
     """All logits in one bin: 3 degrees a bin, so the angles are known."""
-    from smoothswap_jax.evaluation.conventions import POSE
+    from smoothswap_jax.evaluation.judges.conventions import POSE
 
     logits = lambda bins: np.stack([np.eye(66)[np.full(3, b)].ravel() * 1000 for b in bins]).astype(np.float32)
     rows = len(pairs.gallery)

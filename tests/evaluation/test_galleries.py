@@ -11,12 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.data.align import align_face, crop_to_photo, ffhq_quad
-from smoothswap_jax.data.detect import detect_faces
-from smoothswap_jax.data.faces import DataError, SizeError
-from smoothswap_jax.data.photos import load_photo, save_photo
-from smoothswap_jax.data.preparation.crops import Settings
-from smoothswap_jax.data.preparation.videos import frames_at
+from smoothswap_jax.data.dataset import DataError, SizeError
 from smoothswap_jax.evaluation import galleries
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import (
@@ -28,6 +23,11 @@ from smoothswap_jax.evaluation.galleries import (
     from_prepared,
     mean_points,
 )
+from smoothswap_jax.faces.align import align_face, crop_to_photo, ffhq_quad
+from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.photos import load_photo, save_photo
+from smoothswap_jax.faces.videos import frames_at
+from smoothswap_jax.prepare.crops import Settings
 from tests.evaluation.made_faces import astronaut, moved, stranger, write_video
 from tests.tiny_runs import ROOT, make_people
 
@@ -259,7 +259,7 @@ def test_a_folder_of_aligned_faces_is_taken_as_it_is(tmp_path):
 
 def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path):
     pytest.importorskip("apache_beam", reason="preparing needs apache-beam")
-    from smoothswap_jax.data.preparation.run import prepare
+    from smoothswap_jax.prepare.run import prepare
 
     for person in ("a", "b", "c", "d"):
         (tmp_path / "photos" / person).mkdir(parents=True)

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax import build, sharding, trained
-from smoothswap_jax.checkpoint import CheckpointError
-from smoothswap_jax.data.align import align_face
-from smoothswap_jax.data.faces import to_float, to_uint8
-from smoothswap_jax.data.photos import load_photo, save_photo
 from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import Picture, from_pictures
 from smoothswap_jax.evaluation.methods import MethodError, baselines, from_checkpoint, from_folder
 from smoothswap_jax.evaluation.pairs import Pairs, manifest
+from smoothswap_jax.faces.align import align_face
+from smoothswap_jax.faces.photos import load_photo, save_photo, to_float, to_uint8
+from smoothswap_jax.inference import restore
+from smoothswap_jax.runtime import sharding
+from smoothswap_jax.runtime.checkpoint import CheckpointError
+from smoothswap_jax.training import networks
 from tests import tiny_runs
 from tests.evaluation.made_faces import astronaut, moved, stranger, write_video
 from tests.evaluation.stand_ins import SIZE, make_pairs
@@ -86,7 +87,7 @@ def test_a_changed_swap_is_cropped_by_its_targets_quad(pairs, swaps, photos):
 
 
 def test_frames_may_also_be_pictures(pairs, swaps):
-    from smoothswap_jax.data.preparation.videos import frames_at
+    from smoothswap_jax.faces.videos import frames_at
 
     (swaps / "c_b").mkdir()
     for number, frame in frames_at(str(swaps / "c_b.mp4"), [0, 2]):
@@ -209,12 +210,12 @@ def test_baselines_are_the_ends_of_the_pairs_and_the_truth_where_it_is_known():
 # --- checkpoints --------------------------------------------------------------------------------------------------
 
 
-def make_swapper(seed: int) -> trained.Trained:
+def make_swapper(seed: int) -> restore.Trained:
     """A tiny swapper of random weights, none of them 0."""
     config = tiny_runs.config("swapper", Path("people"))
     embedder_config = tiny_runs.config("embedder", Path("people"))["embedder"]
-    generator = build.generator(config["generator"])
-    embedder = build.embedder(embedder_config)
+    generator = networks.make_generator(config["generator"])
+    embedder = networks.make_embedder(embedder_config)
     image, key = jnp.zeros((1, SIZE, SIZE, 3)), jax.random.key(seed)
     variables = {
         "generator": quick_jit(generator.init)(key, image, jnp.zeros((1, embedder_config["dim"])))["params"],
@@ -222,11 +223,11 @@ def make_swapper(seed: int) -> trained.Trained:
     }
     rng = np.random.default_rng(seed)
     shaken = lambda x: np.asarray(x) + 0.03 * np.abs(rng.standard_normal(x.shape)).astype(np.float32)
-    return trained.make_trained(config, embedder_config, jax.tree.map(shaken, variables), 6)
+    return restore.make_trained(config, embedder_config, jax.tree.map(shaken, variables), 6)
 
 
 @pytest.fixture(scope="module")
-def swapper() -> trained.Trained:
+def swapper() -> restore.Trained:
     return make_swapper(0)
 
 
@@ -251,7 +252,7 @@ def test_swaps_of_a_checkpoint_are_what_it_makes_of_each_pair(swapper, mesh, fol
     pairs = make_pairs()
     method = from_checkpoint("ours", swapper, pairs, folder, mesh)
     found = method.read(np.arange(len(pairs)))
-    swap = trained.swap_function(swapper)
+    swap = restore.swap_function(swapper)
     for row in (0, 1, len(pairs) - 1):
         source, target = (to_float(pairs.gallery.read(end[[row]])) for end in (pairs.source, pairs.target))
         wanted = to_uint8(swap(source, target))[0].astype(int)

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from smoothswap_jax.models.deep3d import Deep3D
-from smoothswap_jax.models.hopenet import Hopenet
-from smoothswap_jax.models.inception_fid import InceptionFID
-from smoothswap_jax.models.resnet import ResNet
-from smoothswap_jax.models.sphereface import SphereFace
+from smoothswap_jax.models.embedder import ResNet
+from smoothswap_jax.models.judges.deep3d import Deep3D
+from smoothswap_jax.models.judges.hopenet import Hopenet
+from smoothswap_jax.models.judges.inception_fid import InceptionFID
+from smoothswap_jax.models.judges.sphereface import SphereFace
 
 
 def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

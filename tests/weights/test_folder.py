@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from smoothswap_jax import main
-from smoothswap_jax.files import new_folder
+from smoothswap_jax.cli import main
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights import folder as folder_lib
-from smoothswap_jax.weights.folder import (
+from smoothswap_jax.runtime.files import new_folder
+from smoothswap_jax.weights import network_folder as folder_lib
+from smoothswap_jax.weights.kinds import import_network
+from smoothswap_jax.weights.network_folder import (
     MODULES,
     FolderError,
     load_imported,
@@ -24,7 +25,6 @@ from smoothswap_jax.weights.folder import (
     module_fields,
     save_network,
 )
-from smoothswap_jax.weights.kinds import import_network
 from smoothswap_jax.weights.source import WeightMismatch
 from tests.golden_files import Golden
 
@@ -207,7 +207,7 @@ def test_values_of_keywords():
 
 def test_help_needs_no_heavy_library():
     code = (
-        "import sys, smoothswap_jax.main as m\n"
+        "import sys, smoothswap_jax.cli.main as m\n"
         "try: m.main(['import', '--help'])\n"
         "except SystemExit: print(sorted({'jax', 'flax', 'tensorflow', 'numpy'} & set(sys.modules)))"
     )

@@ -15,11 +15,11 @@ import flax.serialization
 import numpy as np
 import pytest
 
+from tests.places import ROOT
 from tests.weights import hostile_containers, hostile_pickles, weight_files
 from tests.weights.weight_files import pickled as p
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is measured in /proc")
-ROOT = Path(__file__).resolve().parents[2]
 GIB = 1 << 30
 CUTS, FLIPS, SPLICES = 12, 24, 8
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax import main
+from smoothswap_jax.cli import main
+from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.models.resnet import IdentityEmbedder, ResNet
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.weights import torch_names
 from smoothswap_jax.weights.kinds import KINDS, from_torch, import_network

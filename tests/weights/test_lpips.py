@@ -9,10 +9,10 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import correlate
 
-from smoothswap_jax.main import main
-from smoothswap_jax.models.lpips import LPIPS, TRUNKS
-from smoothswap_jax.weights.folder import import_file, load_imported
+from smoothswap_jax.cli.main import main
+from smoothswap_jax.models.judges.lpips import LPIPS, TRUNKS
 from smoothswap_jax.weights.kinds import from_torch, import_network
+from smoothswap_jax.weights.network_folder import import_file, load_imported
 from smoothswap_jax.weights.preprocessing import preprocess
 from smoothswap_jax.weights.source import WeightMismatch
 from tests.models.helpers import count, quick_jit

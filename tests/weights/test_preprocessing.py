@@ -6,9 +6,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from smoothswap_jax.models.resnet import ResNet
+from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.weights import judge_kinds
-from smoothswap_jax.weights.contents import Known
+from smoothswap_jax.weights.inspect import Known
 from smoothswap_jax.weights.kinds import import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
 from tests.golden_files import relative_error

@@ -5,17 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
+from smoothswap_jax.models.judges.iresnet import IResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.models.resnet import IdentityEmbedder, IResNet, ResNet
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.torch_names import (
-    KINDS,
-    Source,
-    WeightMismatch,
-    ncsnpp_order,
-    source_map,
-    to_variables,
-)
+from smoothswap_jax.weights.torch_names import KINDS, Source, WeightMismatch, ncsnpp_order, source_map, to_variables
 from tests.golden_files import Golden, gradient_errors, relative_error, value_and_grads
 
 X32, X64, X256 = (np.zeros((1, s, s, 3), "f") for s in (32, 64, 256))

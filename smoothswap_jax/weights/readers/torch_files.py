@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from smoothswap_jax.weights.readers import zip_files
-from smoothswap_jax.weights.readers.admitted import (
+from smoothswap_jax.weights.readers.arrays import finished
+from smoothswap_jax.weights.readers.pickle_allowlist import (
     STORAGE_TYPES,
     Global,
     LongText,
@@ -23,8 +24,7 @@ from smoothswap_jax.weights.readers.admitted import (
     Storage,
     Tensor,
 )
-from smoothswap_jax.weights.readers.arrays import finished
-from smoothswap_jax.weights.readers.pickle_machine import unpickle
+from smoothswap_jax.weights.readers.safe_unpickler import unpickle
 from smoothswap_jax.weights.readers.source import Source, Unfit, naming, shown
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 

@@ -1,0 +1,67 @@
+"""Where faces come from: rendered on the spot, a folder of photos, a prepared set or a tensorflow-datasets dataset."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from smoothswap_jax.config import ConfigError, Fields
+from smoothswap_jax.data import dataset
+from smoothswap_jax.data.dataset import DataError, Faces, check_split
+from smoothswap_jax.data.rendered import from_synthetic
+from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
+
+
+def load_faces(fields: Fields, split: str) -> Faces:
+    """The faces of a split, as the config's `data` fields say."""
+    kind, size = fields["kind"], fields["size"]
+    if kind == "synthetic":
+        people = fields["people"] if split == "train" else fields["held_out_people"]
+        return from_synthetic(split, size, people, fields["photos"], fields["seed"], fields["spread"])
+    if kind == "folder":
+        if not fields["dir"]:
+            raise ConfigError("config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces")
+        return from_folder(fields["dir"], split, size, fields["held_out_people"])
+    if kind == "prepared":
+        from smoothswap_jax.data.records import from_prepared
+
+        if not fields["dir"]:
+            raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
+        folders = [folder.strip() for folder in fields["dir"].split(",")]
+        weights = fields["weights"] or [1.0] * len(folders)
+        return dataset.mixture([from_prepared(folder, split, size) for folder in folders], weights)
+    if kind == "tfds":
+        from smoothswap_jax.data import builders
+
+        return builders.from_tfds(fields["name"], fields["dir"], split, size)
+    raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'prepared', 'folder' or 'tfds'")
+
+
+def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:
+    """Aligned photos DIR/<person>/<photo>. People, not photos, are split: the same person is never in both splits.
+
+    The test people are the `held_out_people` ones whose names have the smallest hash, so the choice does not depend on
+    the order of the disk, and adding people moves few.
+
+    Raises:
+      DataError: if the folder is missing or leaves a split without people.
+    """
+    check_split(split)
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise DataError(f"data.dir {str(root)!r}: no such folder (want DIR/<person>/<photo> of aligned faces)")
+    photos = {
+        person.name: sorted(p for p in person.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        for person in sorted(root.iterdir())
+        if person.is_dir() and not person.name.startswith(".")
+    }
+    photos = {person: paths for person, paths in photos.items() if paths}
+    by_hash = sorted(photos, key=lambda person: hashlib.sha256(person.encode()).digest())
+    chosen = set(by_hash[:held_out_people] if split == "test" else by_hash[held_out_people:])
+    if not chosen:
+        raise DataError(f"{root}: {len(photos)} people with photos, {held_out_people} held out: none for {split!r}")
+    paths = [path for person, paths in photos.items() if person in chosen for path in paths]
+    people = [person for person in photos if person in chosen]
+    starts = np.cumsum([0, *(len(photos[person]) for person in people)])
+    files = [f"{path.parent.name}/{path.name}" for path in paths]
+    return Faces(size, starts, people, files, read=lambda chosen: [paths[i].read_bytes() for i in chosen])

@@ -1,0 +1,110 @@
+"""What the judges see in a set of faces: points and features, computed in pieces and kept in the cache."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from smoothswap_jax.evaluation import cache as caching
+from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.methods import chunks
+from smoothswap_jax.faces.detection.registry import detector_facts
+from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.prepare.crops import resized
+
+Images = UInt8[np.ndarray, "m s s 3"]
+Points = Float[np.ndarray, "n 5 2"]
+Read = Callable[[Int[np.ndarray, "m"]], Images]
+
+DETECTION_SIDE = 256
+"""Crops are searched at this size or their own, if that is larger: YuNet misses faces of a few pixels."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Of n faces: their points, whether a face was found (points are known or detected), and each judge's features."""
+
+    points: Points
+    found: Bool[np.ndarray, "n"]
+    features: Mapping[str, Float[np.ndarray, "n d"]]
+
+    def take(self, rows: Int[np.ndarray, "m"]) -> "Readings":
+        """Those of some faces."""
+        return Readings(self.points[rows], self.found[rows], {k: v[rows] for k, v in self.features.items()})
+
+
+def unseen(features: Float[np.ndarray, "n d"]) -> Bool[np.ndarray, "n"]:
+    """Faces in which a judge sees nothing: its features are not finite, or all zero."""
+    return ~np.isfinite(features).all(axis=1) | ~features.any(axis=1)
+
+
+def read_faces(
+    read: Read,
+    count: int,
+    judges: Sequence[Judge],
+    cache: sqlite3.Connection,
+    expected: Points,
+    known: bool = False,
+    targets: Points | None = None,
+    against: Read | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Readings:
+    """The readings of `count` faces that `read` gives by position.
+
+    Every face is searched for in its own pixels, originals and swaps alike. Where none is found the judges see the
+    region around `expected`. known: `expected` are the faces' points and nothing is searched. targets: for swaps, their
+    targets' points, for judges whose convention is to align by them. against: the picture by position that perceptual
+    judges compare with, whose feature is the distance; without it they are not asked.
+    """
+    points, found = np.array(expected, np.float64), np.ones(count, bool)
+    asked = [judge for judge in judges if judge.measure or (judge.compare and against)]
+    rows: dict[str, list[np.ndarray]] = {judge.name: [] for judge in asked}
+    search = "" if known else f"five points by yunet/1 {detector_facts('yunet')['sha256']}"
+    for chunk in chunks(count):
+        images = read(chunk)
+        if not known:
+            seen = _cached(cache, search, images, [b""] * len(images), lambda m, i=images: _seen(i[m]))
+            found[chunk] = np.isfinite(seen).all(axis=(1, 2))
+            points[chunk] = np.where(found[chunk][:, None, None], seen, expected[chunk])
+        for judge in asked:
+            if judge.measure is not None:
+                beside = (targets if targets is not None and judge.points == "target" else points)[chunk]
+                compute = lambda m, i=images, b=beside, measure=judge.measure: measure(i[m], b[m])
+            else:
+                assert judge.compare is not None and against is not None
+                beside = against(chunk)
+                compute = lambda m, i=images, b=beside, compare=judge.compare: compare(i[m], b[m])[:, None]
+            rows[judge.name].append(_cached(cache, judge.key, images, list(beside), compute))
+        if progress:
+            progress(int(chunk[-1]) + 1, count)
+    return Readings(points, found, {name: np.concatenate(parts) for name, parts in rows.items()})
+
+
+def _cached(
+    cache: sqlite3.Connection, what: str, images: Images, beside: Sequence[np.ndarray | bytes], compute: Callable
+) -> np.ndarray:
+    """What `compute` gives for the rows that are not in the cache, and the cache for the others."""
+    keys = [caching.key_of(what, image, other) for image, other in zip(images, beside, strict=True)]
+    values = caching.get(cache, keys)
+    missing = np.array([i for i, value in enumerate(values) if value is None], np.int64)
+    if len(missing):
+        new = compute(missing)
+        caching.put(cache, zip([keys[i] for i in missing], new, strict=True))
+        for i, value in zip(missing, new, strict=True):
+            values[i] = value
+    return np.stack([value for value in values if value is not None])
+
+
+def _seen(images: Images) -> Points:
+    """The five points of the face nearest to the middle of each picture, as YuNet marks them; NaN for no face."""
+    result = np.full((len(images), 5, 2), np.nan)
+    for row, image in enumerate(images):
+        side = max(DETECTION_SIDE, image.shape[0])
+        faces = detect_faces(resized(image, side), refine=False)
+        if faces:
+            away = [np.linalg.norm(face.points.mean(0) - side / 2) for face in faces]
+            # Centres of pixels: (x + 1/2) scales, x does not.
+            result[row] = (faces[int(np.argmin(away))].points + 0.5) * image.shape[0] / side - 0.5
+    return result

@@ -1,0 +1,111 @@
+"""What each judge wants to see of a face, cut out of an FFHQ-aligned crop by its five points.
+
+Coordinates are those of `data/align.py`: pixels, the centre of the first one at (0, 0). A region is a *quad* of the
+aligned crop, so that every judge's picture is sampled once from the pixels that are judged. Outside of the crop
+regions are black, as in insightface's and CosFace's own preprocessing.
+"""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from smoothswap_jax.faces.align import Points, Quad, ffhq_quad, quick_crop
+
+Crop = UInt8[np.ndarray, "s s 3"]
+
+ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+"""insightface's five points in 112 x 112 pixels. SphereFace's 112 x 96 are the same points 8 pixels further left."""
+
+BFM_POINTS = np.array(
+    [
+        [-0.31148657, 0.29036078, 0.13377953],
+        [0.30979887, 0.28972036, 0.13179526],
+        [0.0032535, -0.04617932, 0.55244243],
+        [-0.25216928, -0.38133916, 0.22405732],
+        [0.2484662, -0.38128236, 0.22235769],
+    ]
+)
+"""Deep3DFaceRecon's five points on the mean Basel face (similarity_Lm3D_all.mat); y up, z to the camera."""
+BFM_RESCALE = 102.0
+
+BOX = (0.24, 0.18, 0.77, 0.92)
+"""x0, y0, x1, y1 of a detector's box in the face's FFHQ square, over its side: the mean of YuNet's boxes of 60 front
+views of the London set (spread .02). Networks that were fed crops by boxes get them through the points, which is
+steadier than a detector's box in a picture that is cropped already."""
+
+CROPS = "1"  # of this file's geometry: features that were computed with another are not taken from a cache
+
+WHOLE = ("whole", "ffhq", "hopenet", "imagenet")
+"""Crops that are the aligned picture as it is. Hopenet wants a loose box around the head, which an FFHQ crop is."""
+
+
+def judge_crop(image: Crop, points: Points, kind: str, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture that a judge sees.
+
+    Args:
+      image: an FFHQ-aligned face.
+      points: its five points in pixels of `image` (see `data.detect.Face`).
+      kind: `weights.preprocessing.Preprocessing.crop`.
+      size: (height, width) of the judge's input. A `WHOLE` crop is returned in its own size.
+
+    Raises ValueError for an unknown kind, and for points without extent.
+    """
+    if kind in WHOLE:
+        return image
+    height, width = size
+    if kind in ("arcface", "sphereface"):
+        # The template is square; SphereFace cuts its left and right edges off.
+        square = quick_crop(image, template_quad(points), height)
+        margin = (height - width) // 2
+        return square[:, margin : margin + width]
+    if kind == "vggface2":
+        return quick_crop(image, _box_quad(points), height)
+    if kind == "deep3d":
+        return quick_crop(image, deep3d_quad(points, image.shape[0], height), height)
+    raise ValueError(f"crop: found {kind!r}; wanted arcface, sphereface, vggface2, deep3d or one of {', '.join(WHOLE)}")
+
+
+def template_quad(points: Points) -> Quad:
+    """The region that ArcFace's 112 x 112 template covers, by the least-squares similarity (Umeyama 1991) of the
+    five points; ValueError for points without extent."""
+    p, q = _complex(points), _complex(ARCFACE)
+    p0, q0 = p.mean(), q.mean()
+    spread = float(np.sum(np.abs(p - p0) ** 2))
+    if not np.isfinite(spread) or spread < 1e-9:
+        raise ValueError(f"face points {np.asarray(points).tolist()}: wanted five points that are finite and distinct")
+    # In complex numbers a similarity without reflection is q = a p + b, and its least squares have this closed form.
+    a = np.sum(np.conj(p - p0) * (q - q0)) / spread
+    corners = _complex(np.array([[-0.5, -0.5], [-0.5, 111.5], [111.5, 111.5], [111.5, -0.5]]))
+    found = (corners - q0) / a + p0
+    return np.stack([found.real, found.imag], axis=1)
+
+
+def deep3d_quad(points: Points, image_size: int, size: int) -> Quad:
+    """The region that Deep3DFaceRecon's `align_img` cuts out: upright, scaled and centred by the scaled orthographic
+    projection that fits `BFM_POINTS` to the points. ValueError for points without extent."""
+    upward = np.column_stack([points[:, 0], image_size - 1 - points[:, 1]])
+    basis = np.column_stack([BFM_POINTS, np.ones(5)])
+    solution = np.linalg.lstsq(basis, upward, rcond=None)[0]
+    scale = float(np.linalg.norm(solution[:3], axis=0).mean())
+    if not np.isfinite(scale) or scale < 1e-6:
+        raise ValueError(f"face points {np.asarray(points).tolist()}: wanted five points that are finite and distinct")
+    centre = np.array([solution[3, 0], image_size - 1 - solution[3, 1]])
+    return _square(centre, size / (BFM_RESCALE / scale))
+
+
+def _box_quad(points: Points) -> Quad:
+    """VGGFace2's region: the detector's box grown by 0.3, made square by its longer side, then 224 of 256 pixels."""
+    quad = ffhq_quad(points)
+    right, down = quad[3] - quad[0], quad[1] - quad[0]
+    x0, y0, x1, y1 = BOX
+    # The box lies upright in the photo the network was trained on, so the head's tilt is not taken out.
+    centre = quad[0] + (x0 + x1) / 2 * right + (y0 + y1) / 2 * down
+    return _square(centre, float(np.hypot(*right)) * max(x1 - x0, y1 - y0) * 1.3 * 224 / 256)
+
+
+def _square(centre: Float[np.ndarray, "2"], side: float) -> Quad:
+    return centre + side / 2 * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+
+
+def _complex(points: Points) -> np.ndarray:
+    points = np.asarray(points, np.float64)
+    return points[:, 0] + 1j * points[:, 1]

@@ -1,0 +1,214 @@
+"""Reading and writing photographs: any common file in, `uint8 [h, w, 3]` sRGB out, and back.
+
+Every fault of a file is one exception, `PhotoError`, whose text names the file, what was found and what is
+wanted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+Photo = UInt8[np.ndarray, "h w 3"]
+PathLike = str | os.PathLike[str]
+
+MAX_PIXELS = 80_000_000
+"""Photos of more pixels are refused before they are decoded (a "decompression bomb" is a small file of huge
+size). 80 megapixels are 240 MB decoded; the limit lies just under Pillow's own warning limit of 89
+megapixels."""
+
+# Near-lossless settings: a swap should not lose quality to its own file. Chroma subsampling would smear the
+# lips.
+_WRITERS: dict[str, tuple[str, dict[str, object]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"quality": 95, "method": 4}),
+}
+
+
+class PhotoError(ValueError):
+    """A photo could not be read or written; the text names the file, what was found and what is wanted."""
+
+
+def load_photo(path: PathLike) -> Photo:
+    """Reads an image file as an upright sRGB photo, `uint8 [h, w, 3]`, values 0-255.
+
+    EXIF rotation is applied; colours with an embedded ICC profile (Display P3, CMYK inks, ...) are converted
+    to sRGB; transparency is composited on white, because the hidden colours under it are arbitrary; 16-bit
+    grey is scaled to 8 bits, not clipped; of an animation the first frame is read.
+
+    Raises:
+      PhotoError: missing, a folder or device, empty, not an image, truncated, over `MAX_PIXELS`, or float
+        pixels.
+    """
+    name = os.fspath(path)
+    data = _read_bytes(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged by MAX_PIXELS just below
+            image = Image.open(io.BytesIO(data))
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise PhotoError(f"{name}: found {width}x{height} pixels; wanted at most {MAX_PIXELS:,} in all")
+        image.load()
+        return photo_from_pil(image, name)
+    except PhotoError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotoError(
+            f"{name}: found an image of absurd size ({error}); wanted at most {MAX_PIXELS:,} pixels"
+        ) from None
+    except UnidentifiedImageError:
+        raise PhotoError(
+            f"{name}: found {len(data)} bytes that are no known image (they start with {data[:8]!r}); "
+            "wanted a photo such as JPEG, PNG or WebP"
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
+        # Pillow's decoders raise all of these for damaged files.
+        raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
+
+
+def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
+    """Converts a Pillow image of any mode to an upright sRGB photo, `uint8 [h, w, 3]`; see `load_photo`.
+
+    `name` stands for the image in errors. Raises `PhotoError` for float pixels, whose range nobody knows.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise PhotoError(f"{name}: found float pixels (mode F); wanted 8 or 16 bits a channel")
+    if image.mode.startswith("I"):  # 16-bit PNG and TIFF are "I;16", 16-bit PGM is "I"
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise PhotoError(f"{name}: found grey levels {levels.min()}..{levels.max()}; wanted 16 bits, 0..65535")
+        grey = np.rint(levels / 257.0).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or image.has_transparency_data:
+        icc = image.info.get("icc_profile")
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        image.info["icc_profile"] = icc
+    return np.array(_to_srgb(image, name), dtype=np.uint8)
+
+
+def check_photo(photo: np.ndarray, name: str = "photo") -> Photo:
+    """Returns `photo` if it is `uint8 [h, w, 3]` with at least one pixel; raises `PhotoError` otherwise."""
+    photo = np.asarray(photo)
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
+        raise PhotoError(f"{name}: found {photo.dtype} {list(photo.shape)}; wanted uint8 [height, width, 3]")
+    return photo
+
+
+def check_output(path: PathLike) -> None:
+    """Raises `PhotoError` unless `path` has a known suffix, lies in an existing folder and is none itself.
+
+    For callers who want to fail before minutes of work rather than after.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _WRITERS:
+        found = f"suffix {target.suffix!r}" if target.suffix else "no suffix"
+        raise PhotoError(f"{target}: found {found}; wanted a name that ends in one of {', '.join(_WRITERS)}")
+    if target.is_dir():
+        raise PhotoError(f"{target}: found a folder of this name; wanted a file name")
+    if not target.parent.is_dir():
+        raise PhotoError(f"{target}: found no folder {target.parent}; wanted an existing one")
+
+
+def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None = None) -> None:
+    """Writes `uint8 [h, w, 3]` to `path` in the format of its suffix: .png, .jpg, .jpeg or .webp.
+
+    The file appears under its name only when it is whole: it is written beside it and renamed. `text` becomes
+    PNG text fields (PNG only).
+
+    Raises:
+      PhotoError: `check_output` refuses the path, `image` is no photo, or the format cannot hold it.
+    """
+    check_output(path)
+    image = check_photo(image, f"image for {os.fspath(path)}")
+    target = Path(path)
+    form, options = _WRITERS[target.suffix.lower()]
+    if text is not None:
+        if form != "PNG":
+            raise PhotoError(f"{target}: found text fields for {form}; wanted a .png name, only PNG keeps them")
+        info = PngImagePlugin.PngInfo()
+        for key, value in text.items():
+            info.add_itxt(key, value)
+        options = {**options, "pnginfo": info}
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        Image.fromarray(image).save(part, format=form, **options)
+        os.replace(part, target)
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"{target}: could not write {image.shape[1]}x{image.shape[0]} as {form} ({error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2"]]:
+    """The photo, antialiased, with its long side at most `side` pixels, and the (x, y) factors new / old."""
+    height, width = photo.shape[:2]
+    ratio = min(1.0, side / max(height, width))
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    if size == (width, height):
+        return photo, np.ones(2)
+    small = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(small), np.array(size) / (width, height)
+
+
+def _read_bytes(name: str) -> bytes:
+    """The file's bytes. A pipe or device would block or never end, so only plain files are read."""
+    try:
+        mode = os.stat(name).st_mode
+        if stat.S_ISDIR(mode):
+            raise PhotoError(f"{name}: found a folder; wanted an image file")
+        if not stat.S_ISREG(mode):
+            raise PhotoError(f"{name}: found a pipe, socket or device; wanted an image file")
+        data = Path(name).read_bytes()
+    except FileNotFoundError:
+        raise PhotoError(f"{name}: found no such file; wanted an image file") from None
+    except OSError as error:
+        raise PhotoError(
+            f"{name}: found a file that cannot be read ({error.strerror}); wanted an image file"
+        ) from error
+    if not data:
+        raise PhotoError(f"{name}: found an empty file (0 bytes); wanted an image file")
+    return data
+
+
+def _to_srgb(image: Image.Image, name: str) -> Image.Image:
+    """RGB by the embedded ICC profile where there is one, else by Pillow's plain conversion of the mode."""
+    icc = image.info.get("icc_profile")
+    if icc and image.mode in ("RGB", "L", "CMYK"):
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            if "srgb" in ImageCms.getProfileDescription(profile).lower():
+                return image.convert("RGB")  # a conversion sRGB -> sRGB would only add rounding
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
+            # The pixels are good; only their exact shade is uncertain. Worth a word, not a refusal.
+            warnings.warn(f"{name}: unusable colour profile ({error}); its colours are read as sRGB", stacklevel=3)
+    return image.convert("RGB")
+
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def to_uint8(images: Float[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
+    """[-1, 1] to 0 ... 255, rounded and clipped."""
+    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def to_float(images):
+    """0 ... 255 to [-1, 1] float32, numpy or JAX."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

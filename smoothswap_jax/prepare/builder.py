@@ -1,0 +1,205 @@
+"""The tensorflow-datasets builder of prepared faces: two Beam passes, over units of files and over shards.
+
+A tfds generator would pass every image through Beam's shuffle, which a single machine holds in memory, and start from
+nothing after a kill. Here the images stay in files: the first pass crops unit by unit, the second copies crops into
+shards in their final order, and whatever is finished is not done again. The order is fixed in between, where all crops
+are known by their rows alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+from tensorflow_datasets.core import example_serializer
+
+from smoothswap_jax.prepare import work_units
+from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.table import Split, Table, gather, splits_of
+
+RECORDS = 4096
+"""Faces in a shard: about 150 MB at 256 px."""
+
+_DESCRIPTION = """\
+Faces aligned as FFHQ was, people side by side, nobody in two splits. `person` and `file` are the names in the source,
+`identity` numbers people over all splits, `frame` counts in videos (-1: a photo). `quad` are the crop's corners and
+`points` the eyes, nose and mouth corners in pixels of the photo; `yaw` is in degrees."""
+
+
+def features(size: int, encoding: str) -> tfds.features.FeaturesDict:
+    """What a record holds."""
+    pair = lambda n: tfds.features.Tensor(shape=(n, 2), dtype=np.float32)
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(size, size, 3), encoding_format=encoding),
+            "identity": tfds.features.Scalar(np.int64),
+            "person": tfds.features.Text(),
+            "file": tfds.features.Text(),
+            "frame": tfds.features.Scalar(np.int64),
+            "quad": pair(4),
+            "points": pair(5),
+            "score": tfds.features.Scalar(np.float32),
+            "yaw": tfds.features.Scalar(np.float32),
+            "sharpness": tfds.features.Scalar(np.float32),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the builder builds from; `out` is where the shards go, `work` what is finished so far."""
+
+    source: str
+    out: epath.Path
+    work: epath.Path
+    settings: Settings
+    unit_count: int
+
+
+class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
+    """Built by `run.prepare`; read with `tfds.builder_from_directory(OUT)`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, job: Job, data_dir: str):
+        self.job = job
+        super().__init__(data_dir=data_dir, file_format="array_record")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=features(self.job.settings.size, self.job.settings.encoding),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        del dl_manager
+        job, run = self.job, functools.partial(run_beam, download_config.beam_runner, download_config.beam_options)
+        todo = sorted(set(range(job.unit_count)) - work_units.done_units(job.work))
+        unit = functools.partial(
+            work_units.make_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
+        )
+        run(unit, todo)
+        self.table = gather(job.work, job.unit_count, job.settings.duplicates)
+        self.splits = splits_of(self.table)
+        if not self.splits or self.splits[0].name != "train":
+            left = ", ".join(f"{gate} {count}" for gate, count in sorted(self.table.gates().items())) or "none rejected"
+            raise ValueError(f"{job.source}: none of {self.table.pictures} pictures is left to train on ({left})")
+        self.shards = [shard for split in self.splits for shard in _shards(self, split)]
+        missing = [shard for shard in self.shards if not (job.out / shard.name).exists()]
+        run(functools.partial(write_shard, job=job), missing)
+        self.info.set_splits(tfds.core.splits.SplitDict([self._split_info(split) for split in self.splits]))
+        self.info.metadata["people"] = {split.name: split.people for split in self.splits}
+        self.info.metadata["faces"] = {split.name: split.counts for split in self.splits}
+
+    def _split_info(self, split: Split) -> tfds.core.SplitInfo:
+        shards = [shard for shard in self.shards if shard.split == split.name]
+        return tfds.core.SplitInfo(
+            name=split.name,
+            shard_lengths=[len(shard.rows) for shard in shards],
+            num_bytes=sum((self.job.out / shard.name).stat().length for shard in shards),
+            filename_template=self._get_filename_template(split.name),
+        )
+
+
+def run_beam(runner: str, options, function: Callable, elements: Sequence) -> None:
+    """Runs `function` on every element as a Beam pipeline; raises RuntimeError with the worker's own words."""
+    import apache_beam as beam
+
+    if not elements:
+        return
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        _ = pipeline | beam.Create(elements) | beam.Reshuffle() | beam.Map(function)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of consecutive crops."""
+
+    name: str
+    split: str
+    rows: tuple[tuple[int, int, int], ...]
+    """(unit, row of the unit, label) of each record."""
+
+
+def _shards(builder: AlignedFaces, split: Split) -> list[Shard]:
+    table: Table = builder.table
+    template = builder._get_filename_template(split.name)
+    labels = np.repeat(split.first_label + np.arange(len(split.people)), split.counts)
+    count = -(-len(split.rows) // RECORDS)
+    shards = []
+    for index in range(count):
+        part = slice(index * RECORDS, (index + 1) * RECORDS)
+        rows = split.rows[part]
+        keys = zip(table.unit[rows].tolist(), table.row[rows].tolist(), labels[part].tolist(), strict=True)
+        name = template.sharded_filepath(shard_index=index, num_shards=count).name
+        shards.append(Shard(name, split.name, tuple(keys)))
+    return shards
+
+
+def write_shard(shard: Shard, job: Job) -> None:
+    """Writes a shard under a temporary name, then renames or, to a bucket, uploads it."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    remote = "://" in os.fspath(job.out)
+    folder = tempfile.gettempdir() if remote else os.fspath(job.work)
+    temporary = Path(folder) / f"{shard.name}.{os.getpid()}.part"
+    specs = features(job.settings.size, job.settings.encoding)
+    serializer = example_serializer.ExampleSerializer(specs.get_serialized_info())
+    try:
+        writer = ArrayRecordWriter(str(temporary), "group_size:1")
+        for example in _examples(shard, job.work):
+            record = serializer.serialize_example(specs.encode_example(example))
+            # tfds leaves the order of the features to chance, and with it the file's bytes.
+            writer.write(tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True))
+        writer.close()
+        if remote:
+            epath.Path(temporary).copy(job.out / shard.name, overwrite=True)
+        else:
+            os.replace(temporary, job.out / shard.name)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _examples(shard: Shard, work: epath.Path):
+    """The records of a shard. Consecutive rows mostly come from one unit, which is read once for them."""
+    start = 0
+    while start < len(shard.rows):
+        unit = shard.rows[start][0]
+        end = start
+        while end < len(shard.rows) and shard.rows[end][0] == unit:
+            end += 1
+        rows = work_units.unit_rows(work, unit)
+        chosen = [(rows[place], label) for _, place, label in shard.rows[start:end]]
+        images = work_units.unit_images(work, unit, [row["at"] for row, _ in chosen])
+        for (row, label), image in zip(chosen, images, strict=True):
+            yield {
+                "image": io.BytesIO(image),
+                "identity": label,
+                "person": os.fsencode(row["identity"]),
+                "file": os.fsencode(row["file"]),
+                **{name: row[name] for name in ("frame", "score", "yaw", "sharpness")},
+                **{name: np.asarray(row[name], np.float32) for name in ("quad", "points")},
+            }
+        start = end
+
+
+def sha256(path: epath.Path) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,156 @@
+"""The contact sheet of prepared faces: one HTML page to look at before training on them.
+
+A wrong crop raises no error anywhere, it only makes training fail quietly; a person sees it at a glance. The page
+is one file that needs nothing else: pictures are embedded, there are no scripts, and a content security policy
+forbids every request.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from smoothswap_jax.faces.photos import check_photo, scaled_down
+from smoothswap_jax.runtime.files import write_atomically
+
+# Where the guide lines lie, as fractions of the crop's height. `align.ffhq_quad` centres the crop a tenth of d below
+# the eyes and makes it 2 max(2 e, 1.8 d) high, with e from eye to eye and d from the eyes down to the mouth. In an
+# upright face the eyes then lie at 0.5 - 0.1 d / height, the mouth at 0.5 + 0.9 d / height.
+#   Turned heads, d > 10/9 e: the height is 3.6 d, eyes at 0.472 and mouth at 0.750, whatever the face.
+#   Frontal ones: the height is 4 e, so the lines move with d / e, which is near 1 (0.95 to 1.1 in nearly all of the
+#   London set's frontal photos): eyes at 0.475 and mouth at 0.725.
+# One pair of lines has to do for both; the middle is within 0.002 of either's eyes and 0.013 of either's mouth.
+EYE_LINE = (0.5 - 0.1 / 3.6 + 0.5 - 0.1 / 4) / 2
+MOUTH_LINE = (0.5 + 0.9 / 3.6 + 0.5 + 0.9 / 4) / 2
+
+_FORMATS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A section of pictures."""
+
+    title: str
+    note: str
+    """One or two plain sentences."""
+    pictures: Sequence[tuple[bytes, str]]
+    """Encoded JPEG or PNG, and caption."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that the page says."""
+
+    title: str
+    facts: Mapping[str, str | int | float]
+    """How it came about: settings, detector, versions."""
+    counts: Mapping[str, Mapping[str, int]]
+    """How many of what in each split: {"train": {"people": 60, "faces": 371}, "test": ...}."""
+    gates: Sequence[tuple[str, str, int]]
+    """Gate, what it means, number of files left out."""
+    mean_faces: Sequence[tuple[bytes, str]]
+    """The mean crop of each split (`mean_face`), and caption."""
+    kept: Sequence[Sheet]
+    """Crops; guide lines are drawn over them, so these pictures must be whole crops."""
+    rejected: Sequence[Sheet]
+    """One for each gate that has pictures, with the reasons in the captions."""
+
+
+def write_preview(path: str | Path, preview: Preview) -> None:
+    """Writes the page to `path`, whole or not at all; its folder must exist.
+
+    Names may hold anything a file name can; bytes that are not UTF-8 (lone surrogates in Python) show as \\udcff.
+
+    Raises:
+      ValueError: a picture is neither JPEG nor PNG; the text names its section and caption.
+      ImportError: jinja2 is missing; the text names the extra.
+    """
+    jinja2 = _jinja2()
+    template = resources.files("smoothswap_jax.prepare").joinpath("preview.html.jinja").read_text("utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(template).render(
+        title=preview.title,
+        facts={key: _text(value) for key, value in preview.facts.items()},
+        # The counts' names in order of first appearance; a split may lack some.
+        columns=list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
+        counts=preview.counts,
+        gates=preview.gates,
+        left_out=sum(number for _, _, number in preview.gates),
+        mean_faces=_picture_views("Mean faces", preview.mean_faces),
+        kept=[_sheet_view(sheet) for sheet in preview.kept],
+        rejected=[_sheet_view(sheet) for sheet in preview.rejected],
+        eye_line=f"{100 * EYE_LINE:.2f}%",
+        mouth_line=f"{100 * MOUTH_LINE:.2f}%",
+    )
+    write_atomically(path, page.encode("utf-8", "backslashreplace"))
+
+
+def mean_face(crops: Iterable[UInt8[np.ndarray, "n n 3"]]) -> bytes:
+    """PNG of the mean of square crops of one size, `uint8 [n, n, 3]`, taken over their sRGB values.
+
+    Raises ValueError when there are no crops, or when they are not all square and of one size.
+    """
+    total, count = np.zeros(0), 0
+    for crop in crops:
+        crop = check_photo(crop, f"crop {count}")
+        if count == 0:
+            total = np.zeros((crop.shape[0], crop.shape[0], 3))
+        if crop.shape != total.shape:
+            raise ValueError(f"crop {count}: found {list(crop.shape)}; wanted {list(total.shape)}")
+        total += crop
+        count += 1
+    if count == 0:
+        raise ValueError("found no crops to take the mean of; wanted at least one")
+    return _encoded(np.rint(total / count).astype(np.uint8), "PNG", optimize=True)
+
+
+def thumbnail(picture: UInt8[np.ndarray, "h w 3"], side: int = 128) -> bytes:
+    """JPEG of `picture`, antialiased, with its long side at most `side` pixels; small pictures keep their size."""
+    small, _ = scaled_down(check_photo(picture, "picture"), side)
+    return _encoded(small, "JPEG", quality=85)
+
+
+def _encoded(picture: UInt8[np.ndarray, "h w 3"], form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def _jinja2() -> ModuleType:
+    try:
+        import jinja2
+    except ImportError as error:
+        message = 'writing a preview needs jinja2: pip install "smoothswap-jax[faces]"'
+        raise ImportError(message) from error
+    return jinja2
+
+
+def _text(value: str | int | float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _sheet_view(sheet: Sheet) -> dict[str, Any]:
+    return {"title": sheet.title, "note": sheet.note, "pictures": _picture_views(sheet.title, sheet.pictures)}
+
+
+def _picture_views(section: str, pictures: Sequence[tuple[bytes, str]]) -> list[dict[str, str]]:
+    views = []
+    for data, caption in pictures:
+        form = next((form for start, form in _FORMATS.items() if data.startswith(start)), None)
+        if form is None:
+            found = f"found {len(data)} bytes that start with {data[:8]!r}"
+            raise ValueError(f"{section}, picture {caption!r}: {found}; wanted JPEG or PNG")
+        views.append({"source": f"data:image/{form};base64,{base64.b64encode(data).decode()}", "caption": caption})
+    return views

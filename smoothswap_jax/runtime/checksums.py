@@ -1,0 +1,37 @@
+"""Checksums of finished folders: whether what lies on the disk is what was written."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from smoothswap_jax.runtime.files import write_atomically
+
+
+def seal(folder: Path, record: Path) -> None:
+    """Writes sizes and SHA-256 of all files in the folders of `folder` to `record`. Files of `folder` itself do not
+    count: Orbax writes notes there when it gives the folder its name."""
+    found = {str(path.relative_to(folder)): _facts(path) for path in sorted(folder.glob("*/**/*")) if path.is_file()}
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(record, json.dumps(found, indent=1).encode())
+
+
+def fault(folder: Path, record: Path) -> str:
+    """The first difference between `folder` and its record, in words; '' where there is none."""
+    try:
+        wanted = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        return f"its checksums in {record} cannot be read: {error}"
+    for name, facts in wanted.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path}: found no such file"
+        if (size := path.stat().st_size) != facts["bytes"]:
+            return f"{path}: found {size} bytes, wanted {facts['bytes']}"
+        if _facts(path) != facts:
+            return f"{path}: its SHA-256 is not the one that was written"
+    return ""
+
+
+def _facts(path: Path) -> dict[str, int | str]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -1,0 +1,150 @@
+"""What a run writes beside its checkpoints: metrics.jsonl, TensorBoard summaries, a progress line.
+
+`metrics.jsonl` holds only what follows from config and seed, one JSON object a step with sorted keys, so the file of
+a run that was killed and resumed equals that of an undisturbed one. Speeds go to TensorBoard alone.
+"""
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from smoothswap_jax.runtime import files
+
+log = logging.getLogger(__name__)
+NAME = "metrics.jsonl"
+
+
+class RunLog:
+    """Writer of one run directory; `first_step` is the step that the run starts or resumes at."""
+
+    def __init__(self, workdir: Path, first_step: int, writes: bool = True):
+        self.writes = writes
+        if not writes:
+            return
+        path = workdir / NAME
+        keep_before(path, first_step)
+        self._lines = path.open("a", encoding="utf-8")
+        self._summaries = _tensorboard(workdir)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, and scalars in TensorBoard."""
+        if not self.writes or not values:
+            return
+        self._lines.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
+        self._lines.flush()
+        self._scalars(step, values)
+
+    def speed(self, step: int, images_per_second: float, input_wait: float) -> None:
+        """TensorBoard only: it differs from run to run. input_wait: the share of the time that went into it."""
+        if self.writes:
+            self._scalars(step, {"perf/images_per_second": images_per_second, "perf/input_wait": input_wait})
+
+    def picture(self, step: int, name: str, image) -> None:
+        """A uint8 image [h, w, 3] in TensorBoard."""
+        if self.writes and self._summaries:
+            self._summaries.write_images(step, {name: image[None]})
+
+    def close(self) -> None:
+        if self.writes:
+            self._lines.close()
+            if self._summaries:
+                self._summaries.close()
+
+    def _scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if self._summaries:
+            self._summaries.write_scalars(step, dict(values))
+
+
+def _tensorboard(workdir: Path):
+    if importlib.util.find_spec("clu") is None or importlib.util.find_spec("tensorflow") is None:
+        log.warning("clu or TensorFlow is not installed: metrics go to %s only, not to TensorBoard", NAME)
+        return None
+    from clu import metric_writers
+
+    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir / "tensorboard")))
+
+
+def keep_before(path: Path, step: int) -> None:
+    """Drops the lines of `path` from `step` on, and a half-written last one: the resumed run writes them again."""
+    if not path.exists():
+        return
+    kept = [json.dumps(row, sort_keys=True) for row in read_metrics(path) if row["step"] < step]
+    files.write_atomically(path, "".join(line + "\n" for line in kept).encode())
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """All whole lines of a metrics file; a line that a killed run left unfinished ends the list."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            log.warning("%s: dropped an unfinished line after step %s", path, rows[-1]["step"] if rows else None)
+            break
+    return rows
+
+
+class Progress:
+    """A line on stderr with step, images/s and time left: rewritten on a terminal, every 10 s elsewhere."""
+
+    def __init__(self, name: str, first_step: int, steps: int, images_per_step: int):
+        self.name, self.steps, self.images_per_step = name, steps, images_per_step
+        self.terminal = sys.stderr.isatty()
+        self.every = 0.5 if self.terminal else 10.0
+        self.since = self.shown = time.monotonic()
+        self.since_step = first_step
+        self.rate = math.nan
+
+    def update(self, step: int, values: Mapping[str, float], force: bool = False) -> None:
+        """Shows the line when it is due."""
+        now = time.monotonic()
+        if not force and now - self.shown < self.every:
+            return
+        self.shown = now
+        if step > self.since_step:
+            self.rate = (step - self.since_step) / (now - self.since)
+        left = _clock((self.steps - step) / self.rate) if self.rate > 0 else "--:--"
+        numbers = "  ".join(f"{key.split('/')[-1]} {value:.3f}" for key, value in values.items())
+        speed = "-" if math.isnan(self.rate) else f"{self.rate * self.images_per_step:.0f}"
+        line = f"{self.name} {step}/{self.steps}  {speed} images/s  {left} left  {numbers}"
+        width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if self.terminal else None
+        print(
+            "\r\x1b[K" + line[:width] if self.terminal else line,
+            end="" if self.terminal else "\n",
+            file=sys.stderr,
+        )
+        sys.stderr.flush()
+
+    def restart_clock(self, step: int) -> None:
+        """Leaves what happened so far (compilation, an evaluation) out of the rate."""
+        self.since, self.since_step = time.monotonic(), step
+
+    def close(self) -> None:
+        if self.terminal:
+            print(file=sys.stderr)
+
+
+def files_progress(name: str) -> Callable[[int, int], None]:
+    """Shows a progress line of files done and to do, for work that tells from time to time how far it is."""
+    lines: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not lines:
+            lines.append(Progress(name, done, total, 1))
+        lines[0].update(done, {}, force=done == total)
+        if done == total:
+            lines[0].close()
+
+    return show
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

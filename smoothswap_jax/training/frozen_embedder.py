@@ -1,0 +1,36 @@
+"""The embedder that stage 1 left behind, as stage 2 and evaluation use it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smoothswap_jax.config import ConfigError
+from smoothswap_jax.runtime import checkpoint, sharding
+
+
+def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
+    """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
+    copy = workdir / "embedder"
+    if sharding.agreed(np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))):
+        return load_embedder(copy)
+    given = config["embedder"]["checkpoint"]
+    if not given:
+        raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
+    parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))
+    parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
+    manager = checkpoint.open_manager(copy)
+    checkpoint.save(manager, step, parts, meta)
+    checkpoint.close(manager)
+    sharding.wait_for_all("embedder is copied")
+    return load_embedder(copy)
+
+
+def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
+    """(config fields, variables) of the embedder saved in a run directory of stage 1."""
+    parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
+    config = meta["config"]
+    if config["stage"] != "embedder":
+        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
+    return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}

@@ -1,0 +1,267 @@
+"""The training loop, one for both stages: eval -> save -> next batch -> step -> log the previous step.
+
+In this order state, data position and step always agree, so a run that is stopped anywhere continues bit for bit.
+"""
+
+import contextlib
+import json
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from smoothswap_jax.config import ConfigError
+from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.runtime import checkpoint, files, sharding
+from smoothswap_jax.runtime.compilation import keep_programs
+from smoothswap_jax.runtime.metric_log import Progress, RunLog
+from smoothswap_jax.training import loop, monitors, resume
+from smoothswap_jax.training import stage as stages
+from smoothswap_jax.training.embedder_stage import embedder_stage
+from smoothswap_jax.training.stage import Stage
+from smoothswap_jax.training.swapper_stage import swapper_stage
+
+log = logging.getLogger(__name__)
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss, gradient norm, evaluation or parameter is NaN or infinite; `made_by` is the step that made it so."""
+
+    def __init__(self, step: int, text: str, made_by: int | None = None):
+        super().__init__(f"step {step}: {text}")
+        self.step, self.text, self.made_by = step, text, step if made_by is None else made_by
+
+
+def train(
+    config: Mapping[str, Any], workdir: str | Path, devices: int | None = None, profile: tuple[int, int] | None = None
+) -> dict[str, float]:
+    """Trains, or resumes, the run in `workdir`; returns the last evaluation.
+
+    Args:
+      config: a config as plain nested dicts (see configs/).
+      workdir: run directory; if it holds checkpoints, the run continues from the newest.
+      devices: how many devices to use, all by default.
+      profile: (first step, number of steps) to write a trace of, for TensorBoard or Perfetto, to `workdir`/profile.
+
+    Raises:
+      NotFiniteError: when a metric or a number of the state is NaN or infinite, naming the step, the arrays and the
+        last good checkpoint. With `config.debug_nans` the step is run again and the operation named.
+      ValueError: for a config, data or checkpoint that cannot be used.
+    """
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    config = dict(json.loads(json.dumps(config)))  # as a checkpoint will give it back
+    keep_programs(config["compilation_cache"])
+    mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
+    sharding.check_batch(mesh, config["batch"])
+    keep = (config["keep"], config["keep_every_steps"], config["keep_best"])
+    with contextlib.ExitStack() as stack:
+        if sharding.is_main():
+            stack.enter_context(files.held(workdir))
+        stage = loop.make_stage(config, mesh, workdir)
+        manager = checkpoint.open_manager(workdir, *keep)
+        stack.callback(checkpoint.close, manager)
+        current, first_step = _start(stage, config, manager)
+        if sharding.is_main():
+            files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
+        try:
+            return _loop(stage, config, manager, workdir, current, first_step, profile)
+        except NotFiniteError as error:
+            checkpoint.finish(manager)
+            operation = _rerun(stage, manager, error.made_by) if config["debug_nans"] else ""
+            last = manager.latest_step()
+            good = (
+                f"the last good checkpoint is step {last}" if last is not None else "there is no checkpoint before it"
+            )
+            raise NotFiniteError(error.step, f"{error.text}{operation}; {good}", error.made_by) from error
+
+
+def _rerun(stage: stages.Stage, manager, bad_step: int) -> str:
+    """Goes on from the newest checkpoint to the step that failed and runs it operation by operation; names the first
+    operation that gives NaN or infinity, and where it is called."""
+    newest = manager.latest_step()
+    current = stage.init() if newest is None else checkpoint.restore(manager, newest, stage.abstract)
+    for step, batch in enumerate(stage.batches(newest or 0), newest or 0):
+        bad = step == bad_step
+        try:
+            with jax.debug_nans(bad), jax.debug_infs(bad), jax.disable_jit(bad):
+                current, _ = stage.step(step, current, batch)
+        except FloatingPointError as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            own = [frame for frame in frames if f"{Path(__file__).parents[1]}/" in frame.filename] or frames
+            return f"; run again, step {step} fails in {own[-1].filename}:{own[-1].lineno} ({own[-1].line}): {error}"
+        if bad:
+            break
+    return f"; run again, step {bad_step} has no operation that gives NaN or infinity"
+
+
+def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
+    """The state and step to go on from: the newest checkpoint that is intact, else a fresh one."""
+    newest = checkpoint.newest_intact(manager)
+    if newest is None:
+        return stage.init(), 0
+    meta = checkpoint.read_meta(manager, newest)
+    resume.check_same_run(meta, config, stage.data, str(manager.directory))
+    log.info("resuming %s at step %d", manager.directory, newest)
+    return checkpoint.restore(manager, newest, stage.abstract), newest
+
+
+def _loop(stage, config, manager, workdir: Path, current, first_step: int, profile=None) -> dict[str, float]:
+    steps, meta = config["steps"], {"config": config, "data": stage.data}
+    run_log = RunLog(workdir, first_step, writes=sharding.is_main())
+    progress = Progress(config["stage"], first_step, steps, stage.images_per_step)
+    pending: tuple[int, dict] | None = None
+    evaluation: dict[str, float] = {}
+    alarms, meter = monitors.Alarms(), monitors.InputMeter()
+
+    def log_pending() -> None:
+        """Reads the metrics of the step before, which the device has finished while the next one was sent."""
+        nonlocal pending
+        if pending is not None:
+            step, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
+            _check_finite(step, values, current)
+            alarms.look(step, values)
+            if step % config["log_steps"] == 0:
+                run_log.metrics(step, values)
+                run_log.speed(step, progress.rate * stage.images_per_step, meter.share())
+            progress.update(step + 1, {k: values[k] for k in stage.headline}, force=step == first_step)
+            if step == first_step:
+                progress.restart_clock(step + 1)
+            pending = None
+
+    with (
+        _stop_signal() as stop,
+        monitors.watchdog(config["watchdog_seconds"]) as alive,
+        contextlib.closing(stage.batches(first_step)) as batches,
+        _tracing(profile, workdir / "profile") as trace,
+    ):
+        for step in range(first_step, steps + 1):
+            alive()
+            trace(step)
+            last, due = step == steps, _due(config, step)
+            stopping = stop.is_set() or sharding.preempted(step)
+            if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
+                log_pending()
+            if due["eval"] or last:
+                _check_state(step, current)
+                evaluation = stage.evaluate(current)
+                _check_finite(step, evaluation, current)
+                alarms.look(step, evaluation)
+                run_log.metrics(step, evaluation)
+            if due["images"] or (last and config["log_images_steps"]):
+                picture = stage.picture(current)  # by all processes
+                if sharding.is_main():
+                    _write_picture(picture, workdir, step, run_log)
+            if due["checkpoint"] or last or stopping:
+                _check_state(step, current)
+                checkpoint.save(manager, step, current, meta, evaluation if due["eval"] or last else None)
+            if last or stopping:
+                break
+            with meter.waiting():
+                batch = next(batches)
+            with sharding.no_transfers():
+                current, values = stage.step(step, current, batch)
+            log_pending()
+            pending = (step, values)
+        checkpoint.finish(manager)  # while a signal does not end the process
+    run_log.close()
+    progress.close()
+    if step < steps:
+        log.warning("stopped by a signal at step %d of %d; the same command resumes it", step, steps)
+    return evaluation
+
+
+@contextlib.contextmanager
+def _tracing(profile: tuple[int, int] | None, folder: Path) -> Iterator[Callable[[int], None]]:
+    """Gives a function to call before each step: it starts and ends the trace."""
+    running = False
+
+    def trace(step: int) -> None:
+        nonlocal running
+        if profile is None or running == (profile[0] <= step < sum(profile)):
+            return
+        if running:
+            jax.profiler.stop_trace()
+            log.info("wrote the trace of steps %d to %d to %s", profile[0], step - 1, folder)
+        else:
+            jax.profiler.start_trace(str(folder))
+        running = not running
+
+    try:
+        yield trace
+    finally:
+        if running:
+            jax.profiler.stop_trace()
+
+
+def _due(config: dict, step: int) -> dict[str, bool]:
+    """Which periodic jobs fall on a step. A checkpoint of step 0 would hold nothing worth keeping."""
+    every = {
+        "eval": config["eval_steps"],
+        "images": config["log_images_steps"],
+        "checkpoint": config["checkpoint_steps"],
+    }
+    due = {name: bool(period) and step % period == 0 for name, period in every.items()}
+    return due | {"checkpoint": due["checkpoint"] and step > 0}
+
+
+def _check_finite(step: int, values: Mapping[str, float], current) -> None:
+    if bad := monitors.nonfinite_values(values):
+        raise NotFiniteError(step, f"{bad}{_named_arrays(current)}")
+
+
+def _check_state(step: int, current) -> None:
+    """What is saved has to be worth going on from: parameters, optimiser states and averages too."""
+    if words := _named_arrays(current):
+        raise NotFiniteError(step, words.removeprefix("; "), made_by=step - 1)
+
+
+def _named_arrays(current) -> str:
+    paths = monitors.nonfinite_paths(current)
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return f"; not finite: {', '.join(paths[:5])}{more}" if paths else ""
+
+
+def _write_picture(image: np.ndarray | None, workdir: Path, step: int, run_log: RunLog) -> None:
+    if image is None:
+        return
+    (workdir / "images").mkdir(exist_ok=True)
+    save_photo(workdir / "images" / f"{step:07d}.png", image)
+    run_log.picture(step, "swaps", image)
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM or SIGINT sets, so that the loop saves and ends; a second signal ends it at once. With
+    several processes JAX takes SIGTERM and tells all of them (`sharding.preempted`)."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(number, _frame):
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def make_stage(config: dict, mesh, workdir: Path) -> Stage:
+    """The stage that `config["stage"]` names."""
+    stages = {"embedder": embedder_stage, "swapper": swapper_stage}
+    if config["stage"] not in stages:
+        raise ConfigError(f"config.stage is {config['stage']!r}, wanted one of {sorted(stages)}")
+    return stages[config["stage"]](config, mesh, workdir)

@@ -1,0 +1,42 @@
+"""Optimisers and learning-rate schedules from config fields."""
+
+import jax
+import optax
+
+from smoothswap_jax.config import ConfigError, Fields
+
+
+def make_optimizer(fields: Fields, steps: int) -> optax.GradientTransformation:
+    """Adam or SGD with momentum under the named schedule; decoupled weight decay on kernels only."""
+    rate = make_schedule(fields, steps)
+    if fields["name"] == "adam":
+        scale = optax.scale_by_adam(b1=fields["b1"], b2=fields["b2"])
+    elif fields["name"] == "sgd":
+        scale = optax.trace(decay=fields["b1"])
+    else:
+        raise ConfigError(f"config optimizer name is {fields['name']!r}, wanted 'adam' or 'sgd'")
+    decay = optax.add_decayed_weights(fields["weight_decay"], mask=_is_kernel) if fields["weight_decay"] else None
+    # SGD decays the gradient, before momentum (PyTorch); Adam decays the update (AdamW).
+    parts = [decay, scale] if fields["name"] == "sgd" else [scale, decay]
+    return optax.chain(*(part for part in parts if part is not None), optax.scale_by_learning_rate(rate))
+
+
+def _is_kernel(params):
+    return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def make_schedule(fields: Fields, steps: int) -> optax.Schedule:
+    """Linear warm-up, then constant, cosine to 0, or constant with a linear fall to 0 over the last `decay`."""
+    peak, warmup = fields["learning_rate"], fields["warmup_steps"]
+    if fields["schedule"] == "constant":
+        after = optax.constant_schedule(peak)
+    elif fields["schedule"] == "cosine":
+        after = optax.cosine_decay_schedule(peak, max(1, steps - warmup))
+    elif fields["schedule"] == "linear":
+        falling = max(1, int(steps * fields["decay"]))
+        after = optax.linear_schedule(peak, 0.0, falling, max(0, steps - warmup - falling))
+    else:
+        raise ConfigError(f"config schedule is {fields['schedule']!r}, wanted 'constant', 'cosine' or 'linear'")
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])

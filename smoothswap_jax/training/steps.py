@@ -1,0 +1,337 @@
+"""Pure training steps. Networks come in as functions, so nothing here knows an architecture, a config or a device."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from smoothswap_jax.training import losses
+from smoothswap_jax.training.train_state import EmbedderState, SwapperState
+
+PyTree = Any
+Batch = Mapping[str, Array]
+Metrics = dict[str, Float[Array, ""]]
+
+
+# --- parts of a batch ---------------------------------------------------------------------------------------
+
+
+def parts_of(batch: PyTree, count: int) -> PyTree:
+    """[n, ...] as [count, n / count, ...], every `count`-th row: so each device has rows of its own in each part."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
+
+
+def whole(parts: Array) -> Array:
+    """The inverse of `parts_of`, of one array."""
+    return jnp.swapaxes(parts, 0, 1).reshape(-1, *parts.shape[2:])
+
+
+def mean_over_parts(function: Callable[..., PyTree], *parts: PyTree) -> PyTree:
+    """The mean of `function`'s results over the parts, one after the other: the memory of one part at a time."""
+    count = len(jax.tree.leaves(parts)[0])
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    add = lambda total, part: (jax.tree.map(lambda t, x: t + x / count, total, function(*part)), None)
+    return jax.lax.scan(add, zeros, parts)[0]
+
+
+# --- stage 1: embedder -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EmbedderObjective:
+    """Which loss shapes the embedding space: 'contrastive', 'arcface', 'cosface' or 'softmax'."""
+
+    kind: str = "contrastive"
+    form: str = "smoothswap"
+    temperature: float = 0.07
+    scale: float = 64.0
+    margin: float = 0.5
+
+    def __post_init__(self):
+        kinds = ("contrastive", "arcface", "cosface", "softmax")
+        if self.kind not in kinds:
+            raise ValueError(f"embedder objective {self.kind!r}: want one of {kinds}")
+
+    @property
+    def needs_classes(self) -> bool:
+        return self.kind != "contrastive"
+
+
+def embedder_loss(
+    objective: EmbedderObjective, z: Float[Array, "n d"], labels: Array, classifier: PyTree | None
+) -> Float[Array, "n"]:
+    """Loss of each example under the chosen objective; `classifier` has `kernel` [d, c] and `bias` [c]."""
+    if objective.kind == "contrastive":
+        return losses.contrastive_loss(z, labels, objective.temperature, objective.form)
+    assert classifier is not None, f"objective {objective.kind} needs a classifier"
+    if objective.kind == "softmax":
+        logits = objective.scale * jnp.matmul(z, classifier["kernel"], precision="highest") + classifier["bias"]
+    else:
+        margin = losses.arcface_logits if objective.kind == "arcface" else losses.cosface_logits
+        logits = margin(losses.cosine_logits(z, classifier["kernel"]), labels, objective.scale, objective.margin)
+    return losses.cross_entropy(logits, labels)
+
+
+def embedder_step(
+    state: EmbedderState,
+    batch: Batch,
+    *,
+    apply: Callable[[PyTree, Array], tuple[Array, PyTree]],
+    objective: EmbedderObjective,
+    optimizer: optax.GradientTransformation,
+    accumulate: int = 1,
+) -> tuple[EmbedderState, Metrics]:
+    """One update of the embedder on batch {"image": [n h w 3], "label": [n]}.
+
+    Args:
+      apply: (variables, images) -> (unit-norm embeddings, new batch statistics), in training mode.
+      accumulate: in how many parts, one after the other, the images are embedded. The loss is of the whole batch all
+        the same, negatives included (GradCache, Gao et al. 2021, at the price of a second forward pass). BatchNorm
+        alone sees the parts.
+    """
+
+    def loss_of(z, classifier):
+        return jnp.mean(embedder_loss(objective, z, batch["label"], classifier))
+
+    def embed(embedder, batch_stats, images):
+        return apply({"params": embedder, "batch_stats": batch_stats}, images)
+
+    embedder, classifier = state.params["embedder"], state.params.get("classifier")
+    if accumulate == 1:
+        z, pull_back, batch_stats = jax.vjp(
+            lambda p: embed(p, state.batch_stats, batch["image"]), embedder, has_aux=True
+        )
+        loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
+        (d_embedder,) = pull_back(d_z)
+    else:
+        images = parts_of(batch["image"], accumulate)
+        z = whole(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], images))
+        loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
+
+        def add(carry, part):
+            total, batch_stats = carry
+            _, pull_back, batch_stats = jax.vjp(lambda p: embed(p, batch_stats, part[0]), embedder, has_aux=True)
+            return (jax.tree.map(jnp.add, total, pull_back(part[1])[0]), batch_stats), None
+
+        start = jax.tree.map(jnp.zeros_like, embedder), state.batch_stats
+        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (images, parts_of(d_z, accumulate)))
+    gradient = {"embedder": d_embedder} | ({} if classifier is None else {"classifier": d_classifier})
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    new_state = EmbedderState(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        optimizer=optimizer_state,
+    )
+    metrics = {
+        "train/loss": loss,
+        "train/gradient_norm": optax.tree.norm(gradient),
+        **_cosine_metrics(z, batch["label"]),
+    }
+    return new_state, metrics
+
+
+def _cosine_metrics(z: Array, labels: Array) -> Metrics:
+    similarity = z @ z.T
+    same = labels[:, None] == labels[None, :]
+    positive = same & ~jnp.eye(len(labels), dtype=bool)
+    mean = lambda mask: jnp.sum(similarity * mask) / jnp.maximum(jnp.sum(mask), 1)
+    return {"train/cosine_same": mean(positive), "train/cosine_other": mean(~same)}
+
+
+# --- stage 2: swapper --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SwapperNetworks:
+    """The three networks as pure functions.
+
+    generate: (params, target [b h w 3], z_source [b d]) -> swap; discriminate: (params, image) -> logit [b 1];
+    embed: (variables, image) -> embedding [b d], in inference mode.
+    """
+
+    generate: Callable[[PyTree, Array, Array], Array]
+    discriminate: Callable[[PyTree, Array], Array]
+    embed: Callable[[PyTree, Array], Array]
+
+
+@dataclass(frozen=True)
+class SwapperObjective:
+    """Loss weights (Smooth-Swap, sec. 4.4) and the regularisation of the discriminator."""
+
+    identity: float = 4.0
+    change: float = 1.0
+    adversarial: float = 1.0
+    identity_warmup_steps: int = 0
+    r1_gamma: float = 1.0
+    r1_interval: int = 16
+    ema_decay: float = 0.999
+
+
+def discriminator_gradient(
+    params: PyTree,
+    fake: Float[Array, "b h w 3"],
+    real: Float[Array, "b h w 3"],
+    *,
+    discriminate: Callable[[PyTree, Array], Array],
+    objective: SwapperObjective,
+    with_r1: bool,
+) -> tuple[PyTree, Metrics]:
+    """Gradient of the discriminator's loss; with lazy regularisation R1 counts `r1_interval` times."""
+
+    def loss_fn(params):
+        fake_logits = discriminate(params, fake)
+        if with_r1:
+            real_logits, r1 = losses.logits_and_r1(lambda x: discriminate(params, x), real)
+            penalty = 0.5 * objective.r1_gamma * objective.r1_interval * jnp.mean(r1)
+            extra = {"train/r1": jnp.mean(r1)}
+        else:
+            real_logits, penalty, extra = discriminate(params, real), jnp.zeros(()), {}
+        adversarial = jnp.mean(losses.discriminator_loss(real_logits, fake_logits))
+        metrics = {
+            "train/d_loss": adversarial,
+            "train/d_real": jnp.mean(real_logits),
+            "train/d_fake": jnp.mean(fake_logits),
+            **extra,
+        }
+        return adversarial + penalty, metrics
+
+    return jax.grad(loss_fn, has_aux=True)(params)
+
+
+def discriminator_update(
+    state: SwapperState,
+    fake: Float[Array, "b h w 3"],
+    real: Float[Array, "b h w 3"],
+    *,
+    discriminate: Callable[[PyTree, Array], Array],
+    objective: SwapperObjective,
+    optimizer: optax.GradientTransformation,
+    with_r1: bool,
+    accumulate: int = 1,
+) -> tuple[SwapperState, Metrics]:
+    """One update of the discriminator, whose gradient is the mean over `accumulate` parts of the batch."""
+    gradient_of = lambda fake, real: discriminator_gradient(
+        state.discriminator, fake, real, discriminate=discriminate, objective=objective, with_r1=with_r1
+    )
+    if accumulate == 1:
+        gradient, metrics = gradient_of(fake, real)
+    else:
+        gradient, metrics = mean_over_parts(gradient_of, *parts_of((fake, real), accumulate))
+    updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
+    metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
+    new_state = dataclasses.replace(
+        state,
+        discriminator=optax.apply_updates(state.discriminator, updates),
+        discriminator_optimizer=optimizer_state,
+    )
+    return new_state, metrics
+
+
+def generator_loss(
+    swap: Float[Array, "b h w 3"],
+    target: Float[Array, "b h w 3"],
+    z_source: Float[Array, "b d"],
+    *,
+    discriminate: Callable[[Array], Array],
+    embed: Callable[[Array], Array],
+    objective: SwapperObjective,
+    identity_weight: float | Array,
+) -> tuple[Float[Array, ""], Metrics]:
+    """lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its parts."""
+    identity = jnp.mean(losses.identity_loss(embed(swap), z_source))
+    change = jnp.mean(losses.change_loss(swap, target))
+    adversarial = jnp.mean(losses.generator_adversarial_loss(discriminate(swap)))
+    total = identity_weight * identity + objective.change * change + objective.adversarial * adversarial
+    return total, {
+        "train/g_loss": total,
+        "train/identity_loss": identity,
+        "train/change_loss": change,
+        "train/g_adversarial": adversarial,
+    }
+
+
+def swapper_step(
+    state: SwapperState,
+    embedder: PyTree,
+    batch: Batch,
+    *,
+    networks: SwapperNetworks,
+    objective: SwapperObjective,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    with_r1: bool,
+    accumulate: int = 1,
+) -> tuple[SwapperState, Metrics]:
+    """Discriminator update, then generator update against the new discriminator, then EMA.
+
+    The source embedding and the swaps are computed once: the discriminator sees the same swaps that the generator's
+    gradient is then pulled back through.
+
+    Args:
+      embedder: frozen variables of the identity embedder.
+      batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1].
+      accumulate: in how many parts, one after the other, the batch is computed; the swaps are then computed twice. Only
+        the groups of minibatch-stddev are others: those of each part.
+    """
+    target = batch["target"]
+    if accumulate == 1:
+        z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
+        swap, pull_back = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
+    else:
+        source_parts, target_parts = parts_of((batch["source"], target), accumulate)
+        z_parts = jax.lax.map(lambda part: networks.embed(embedder, part), source_parts)
+        swap = whole(jax.lax.map(lambda part: networks.generate(state.generator, *part), (target_parts, z_parts)))
+    state, metrics = discriminator_update(
+        state,
+        jax.lax.stop_gradient(swap),
+        batch["real"],
+        discriminate=networks.discriminate,
+        objective=objective,
+        optimizer=discriminator_optimizer,
+        with_r1=with_r1,
+        accumulate=accumulate,
+    )
+
+    def loss_of(swap, target, z_source):
+        return generator_loss(
+            swap,
+            target,
+            z_source,
+            discriminate=lambda image: networks.discriminate(state.discriminator, image),
+            embed=lambda image: networks.embed(embedder, image),
+            objective=objective,
+            identity_weight=identity_weight(objective, state.step),
+        )
+
+    if accumulate == 1:
+        cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source)
+        (gradient,) = pull_back(cotangent)
+    else:
+        part_loss = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
+        part_gradient = lambda target, z: jax.grad(part_loss, has_aux=True)(state.generator, target, z)
+        gradient, generator_metrics = mean_over_parts(part_gradient, target_parts, z_parts)
+    updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
+    generator = optax.apply_updates(state.generator, updates)
+    metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}
+    new_state = dataclasses.replace(
+        state,
+        step=state.step + 1,
+        generator=generator,
+        generator_ema=optax.incremental_update(generator, state.generator_ema, 1.0 - objective.ema_decay),
+        generator_optimizer=optimizer_state,
+    )
+    return new_state, metrics
+
+
+def identity_weight(objective: SwapperObjective, step: Array) -> Array | float:
+    """lambda_id, ramped up linearly over `identity_warmup_steps`."""
+    if not objective.identity_warmup_steps:
+        return objective.identity
+    return objective.identity * jnp.minimum((step + 1) / objective.identity_warmup_steps, 1.0)

@@ -1,0 +1,194 @@
+"""A network as a folder: `params.safetensors` and `config.json`. Everything in it can be read without this package.
+
+params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
+holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
+where the weights come from (name and SHA-256 of the file, or of each of `files`), and the leaves that are fresh.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
+from smoothswap_jax.models.judges.deep3d import Deep3D
+from smoothswap_jax.models.judges.hopenet import Hopenet
+from smoothswap_jax.models.judges.inception_fid import InceptionFID
+from smoothswap_jax.models.judges.iresnet import IResNet
+from smoothswap_jax.models.judges.lpips import LPIPS
+from smoothswap_jax.models.judges.sface import SFace
+from smoothswap_jax.models.judges.sphereface import SphereFace
+from smoothswap_jax.models.ncsnpp import NCSNpp
+from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.runtime.files import new_folder, refuse_full
+from smoothswap_jax.weights.inspect import some_names
+from smoothswap_jax.weights.kinds import Network, check_kind, import_network
+from smoothswap_jax.weights.preprocessing import Preprocessing
+from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.torch_names import to_variables
+
+FORMAT = 1
+PARAMS, CONFIG = "params.safetensors", "config.json"
+MODULES: dict[str, type[nn.Module]] = {
+    cls.__name__: cls
+    for cls in (
+        *(Deep3D, Discriminator, Hopenet, IdentityEmbedder, InceptionFID, IResNet, LPIPS, NCSNpp, ResNet, SFace),
+        SphereFace,
+    )
+}
+
+
+class FolderError(ValueError):
+    """A folder does not hold a network as written here; the message names the folder and what is wrong."""
+
+
+# --------------------------------------------------------------------------------------------- variables as a file
+def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
+    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes."""
+    from safetensors.numpy import save_file
+
+    flat = flatten_dict(dict(variables), sep="/")
+    # A transposed view would be written in the wrong order.
+    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+
+
+def load_variables(path: str | Path) -> dict[str, Any]:
+    """What `save_variables` wrote. Raises FolderError for a file that is no such thing."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return unflatten_dict(load_file(path), sep="/")
+    except (SafetensorError, OSError) as error:
+        raise FolderError(f"{path}: {error}") from error
+
+
+# ------------------------------------------------------------------------------------------------ modules as JSON
+def module_fields(module: nn.Module) -> dict[str, Any]:
+    """The fields of a module as JSON values; `dtype` by name."""
+    fields = {f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.name not in ("parent", "name")}
+    return {
+        name: jnp.dtype(value).name
+        if name == "dtype"
+        else {str(k): v for k, v in value.items()}
+        if isinstance(value, Mapping)
+        else value
+        for name, value in fields.items()
+    }
+
+
+def make_module(name: str, fields: Mapping[str, Any]) -> nn.Module:
+    """The module of a class in MODULES. Raises FolderError for another class, and for fields it does not have."""
+    if name not in MODULES:
+        raise FolderError(f"module is {name!r}, wanted one of {', '.join(MODULES)}")
+    try:
+        return MODULES[name](**{key: _field(key, value) for key, value in fields.items()})
+    except TypeError as error:
+        raise FolderError(f"{name}: {error}") from error
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "dtype":
+        return jnp.dtype(value)
+    if name == "channels" and isinstance(value, dict):
+        return {int(resolution): count for resolution, count in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+# ------------------------------------------------------------------------------------------------------ the folder
+def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -> None:
+    """Writes the folder `out` whole or not at all. source: JSON values that say where the weights come from.
+
+    Raises FileExistsError when `out` exists and is not empty.
+    """
+    config = {
+        "format": FORMAT,
+        "kind": network.kind,
+        "module": type(network.module).__name__,
+        "fields": module_fields(network.module),
+        "inputs": network.inputs,
+        "preprocessing": dataclasses.asdict(network.preprocessing),
+        "source": dict(source),
+        "fresh": network.fresh,
+    }
+    with new_folder(out) as folder:
+        save_variables(folder / PARAMS, network.variables)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load_imported(folder: str | Path) -> tuple[nn.Module, dict[str, Any], Preprocessing]:
+    """The module, its variables (float32 numpy arrays) and its preprocessing.
+
+    Raises FolderError for a folder that is not of this format, and WeightMismatch, with the names, when the arrays are
+    not those of the module.
+    """
+    network = load_network(folder)
+    return network.module, network.variables, network.preprocessing
+
+
+def load_network(folder: str | Path) -> Network:
+    """`load_imported`, with everything that is known of the network."""
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FolderError(f"{folder}: no imported network here ({CONFIG}: {error})") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else config
+        raise FolderError(f"{folder}/{CONFIG}: format is {found!r}, wanted {FORMAT}")
+    try:
+        module = make_module(config["module"], config["fields"])
+        inputs = tuple(tuple(shape) for shape in config["inputs"])
+        listed = {name: _field(name, value) for name, value in config["preprocessing"].items() if name != "channels"}
+        preprocessing = Preprocessing(**listed, channels=config["preprocessing"]["channels"])
+        kind, fresh = config["kind"], tuple(config["fresh"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FolderError(f"{folder}/{CONFIG}: {error!r}") from error
+    flat = flatten_dict(load_variables(folder / PARAMS), sep="/")
+    shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in inputs]
+    return Network(kind, module, to_variables("own", flat, module, *shapes), preprocessing, inputs, fresh)
+
+
+def import_file(
+    kind: str, weights: str | Path | Sequence[str | Path], out: str | Path, known: Mapping[str, Any]
+) -> Network:
+    """`smoothswap import`: a published file, or several that are one network, to the folder `out`.
+
+    Errors: the reader's, those of `import_network`, and WeightMismatch for names that two files have. The files are
+    read without running any code they may hold.
+    """
+    from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
+
+    refuse_full(out)  # before minutes of reading
+    check_kind(kind)
+    paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
+    trees: list[Any] = [read_checkpoint(path) for path in paths]
+    # import_network refuses what is no dict.
+    network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    files = [{"file": path.name, "sha256": _sha256(path)} for path in paths]
+    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
+    return network
+
+
+def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:
+    merged: dict[Any, Any] = {}
+    for path, tree in zip(paths, trees, strict=True):
+        if not isinstance(tree, Mapping):
+            raise WeightMismatch(f"{path} holds a {type(tree).__name__}, wanted names with tensors")
+        if twice := [str(name) for name in tree if name in merged]:
+            raise WeightMismatch(f"{path}: {some_names(dict.fromkeys(twice))} are in a file before it too")
+        merged |= tree
+    return merged
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,354 @@
+"""An interpreter for pickles that can only build data.
+
+Why our own. Python's unpicklers are made to call things: `find_class` can be narrowed, but what remains still
+allocates what a length field claims (the C one sizes its memo by the largest index that occurs), calls
+`__setstate__` and `__reduce__` protocols of whatever it holds, and differs between Python versions. A state dict
+needs some sixty of the opcodes, all of which push, pop and collect. Here those are all there is:
+
+- a global is looked up in one table of names (`admitted.py`) and becomes an inert token; any other name ends the
+  reading. Nothing is ever imported.
+- REDUCE calls the function of our own that the token stands for, BUILD is understood by two of our classes and
+  ignored for dicts. There is no other opcode that calls: NEWOBJ, OBJ, INST and EXT end the reading.
+- every length is compared with what the file still holds, the memo is a dict, opcodes are counted, and numbers
+  are at most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Global, LongText, refused_global
+from smoothswap_jax.weights.readers.source import Source, Unfit, shown
+
+MAX_OPCODES = 2_000_000
+"""Some 40 a tensor are needed. Each holds at most a few hundred bytes beyond what it reads from the file."""
+MAX_INTEGER_BYTES = 32
+MAX_TEXT_BYTES = 1 << 16
+"""Longer texts are kept as bytes: decoded they could take four times the room, and only arrays need them."""
+MAX_LINE_BYTES = 1 << 12
+
+
+@dataclass
+class Machine:
+    """The state of one reading. `persistent` makes a value of a persistent id (torch's storages)."""
+
+    source: Source
+    persistent: Callable[[object], object]
+    stack: list = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
+    memo: dict[int, object] = field(default_factory=dict)
+
+    def pop(self) -> object:
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise Unfit("an opcode that takes from an empty stack", "an undamaged pickle")
+        return self.stack.pop()
+
+    def top(self) -> object:
+        value = self.pop()
+        self.stack.append(value)
+        return value
+
+    def pop_mark(self) -> list:
+        if not self.marks:
+            raise Unfit("an opcode that takes items to a mark that is not there", "an undamaged pickle")
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+
+def unpickle(source: Source, persistent: Callable[[object], object] | None = None) -> object:
+    """The value of the pickle at the source's position, which moves to behind it.
+
+    The value consists of None, bool, int, float, str, bytes, list, tuple, dict, and of `admitted`'s stand-ins.
+    It may hold one container in several places, and containers may hold themselves.
+    """
+    machine = Machine(source, persistent or _no_persistent)
+    for _ in range(MAX_OPCODES):
+        code = source.read(1)
+        if code == b".":
+            value = machine.pop()
+            if machine.stack or machine.marks:
+                raise Unfit("a pickle that ends with more than one value", "an undamaged pickle")
+            return value
+        if code in _CALLING:
+            raise Unfit(f"the pickle opcode {_CALLING[code]}, which creates objects", "a file of tensors only")
+        step = _STEPS.get(code)
+        if step is None:
+            raise Unfit(f"the byte {code!r} where a pickle opcode is due", "a pickle of tensors, undamaged")
+        step(machine)
+    raise Unfit(f"a pickle of more than {MAX_OPCODES:,} operations", "a file of tensors")
+
+
+def _no_persistent(pid: object) -> object:
+    raise Unfit("a reference to data outside of the pickle", "a pickle that stands alone")
+
+
+_CALLING = {
+    b"o": "OBJ",
+    b"\x81": "NEWOBJ",
+    b"\x92": "NEWOBJ_EX",
+    b"\x82": "EXT1",
+    b"\x83": "EXT2",
+    b"\x84": "EXT4",
+}
+_STEPS: dict[bytes, Callable[[Machine], None]] = {}
+
+
+def _step(*codes: bytes) -> Callable:
+    def keep(function: Callable[[Machine], None]) -> Callable[[Machine], None]:
+        for code in codes:
+            _STEPS[code] = function
+        return function
+
+    return keep
+
+
+def _pushes(code: bytes, make: Callable[[Machine], object]) -> None:
+    _STEPS[code] = lambda machine: machine.stack.append(make(machine))
+
+
+# ------------------------------------------------------------------------------------------- frames and marks
+@_step(b"\x80")
+def _proto(machine: Machine) -> None:
+    if (version := machine.source.number(1)) > 5:
+        raise Unfit(f"pickle protocol {version}", "a protocol up to 5")
+
+
+@_step(b"\x95")
+def _frame(machine: Machine) -> None:
+    # A frame tells loaders how much to read ahead. We do not, but a lie marks a damaged file.
+    if (size := machine.source.number(8)) > machine.source.left:
+        raise Unfit(f"a frame of {size:,} bytes where {machine.source.left:,} are left", "a whole, undamaged file")
+
+
+@_step(b"(")
+def _mark(machine: Machine) -> None:
+    machine.marks.append(len(machine.stack))
+
+
+@_step(b"0")
+def _pop(machine: Machine) -> None:
+    if machine.marks and machine.marks[-1] == len(machine.stack):
+        machine.marks.pop()  # as in Python: POP takes a mark like any value
+    else:
+        machine.pop()
+
+
+@_step(b"1")
+def _pop_mark(machine: Machine) -> None:
+    machine.pop_mark()
+
+
+# ------------------------------------------------------------------------------------------------------- memo
+def _put(machine: Machine, index: int) -> None:
+    machine.memo[index] = machine.top()
+
+
+def _get(machine: Machine, index: int) -> object:
+    if index not in machine.memo:
+        raise Unfit(f"a reference to value {index} that was never stored", "an undamaged pickle")
+    return machine.memo[index]
+
+
+_STEPS[b"p"] = lambda m: _put(m, _decimal(m))
+_STEPS[b"q"] = lambda m: _put(m, m.source.number(1))
+_STEPS[b"r"] = lambda m: _put(m, m.source.number(4))
+_STEPS[b"\x94"] = lambda m: _put(m, len(m.memo))
+_pushes(b"g", lambda m: _get(m, _decimal(m)))
+_pushes(b"h", lambda m: _get(m, m.source.number(1)))
+_pushes(b"j", lambda m: _get(m, m.source.number(4)))
+
+
+# ---------------------------------------------------------------------------------------------- plain values
+def _decimal(machine: Machine) -> int:
+    line = machine.source.line(80)
+    try:
+        return int(line.removesuffix(b"L"))
+    except ValueError:
+        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+
+
+def _int_line(machine: Machine) -> object:
+    line = machine.source.line(80)
+    if line in (b"00", b"01"):  # protocol 0 has no other booleans
+        return line == b"01"
+    try:
+        return int(line)
+    except ValueError:
+        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+
+
+def _float_line(machine: Machine) -> float:
+    line = machine.source.line(80)
+    try:
+        return float(line)
+    except ValueError:
+        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+
+
+def _long(machine: Machine, size: int) -> int:
+    if size > MAX_INTEGER_BYTES:
+        raise Unfit(f"an integer of {size:,} bytes", f"at most {MAX_INTEGER_BYTES}")
+    return int.from_bytes(machine.source.read(size), "little", signed=True)
+
+
+_pushes(b"N", lambda m: None)
+_pushes(b"\x88", lambda m: True)
+_pushes(b"\x89", lambda m: False)
+_pushes(b"I", _int_line)
+_pushes(b"L", _decimal)
+_pushes(b"F", _float_line)
+_pushes(b"J", lambda m: int.from_bytes(m.source.read(4), "little", signed=True))
+_pushes(b"K", lambda m: m.source.number(1))
+_pushes(b"M", lambda m: m.source.number(2))
+_pushes(b"\x8a", lambda m: _long(m, m.source.number(1)))
+_pushes(b"\x8b", lambda m: _long(m, m.source.number(4)))
+_pushes(b"G", lambda m: struct.unpack(">d", m.source.read(8))[0])
+
+
+# ------------------------------------------------------------------------------------------- text and bytes
+def _text(data: bytes, encoding: str) -> str | LongText:
+    if len(data) > MAX_TEXT_BYTES:
+        return LongText(data, encoding)
+    try:
+        text = data.decode(encoding)
+        text.encode()  # an escape may spell half a surrogate pair, which could not even be printed
+        return text
+    except UnicodeError:
+        raise Unfit(f"text that is no {encoding}: {shown(data)}", "an undamaged pickle") from None
+
+
+def _quoted(machine: Machine) -> str | LongText:
+    line = machine.source.line(machine.source.left).strip()
+    if len(line) < 2 or line[:1] not in (b"'", b'"') or line[:1] != line[-1:]:
+        raise Unfit("text without quotes where a quoted text is due", "an undamaged pickle")
+    try:
+        return _text(codecs.escape_decode(line[1:-1])[0], "latin-1")
+    except ValueError:
+        raise Unfit("a quoted text with a broken escape", "an undamaged pickle") from None
+
+
+def _unicode_line(machine: Machine) -> str | LongText:
+    return _text(machine.source.line(machine.source.left), "raw-unicode-escape")
+
+
+# Python 2's str comes through as text: it is names and, in arrays, bytes that latin-1 gives back unchanged.
+_pushes(b"S", _quoted)
+_pushes(b"U", lambda m: _text(m.source.read(m.source.number(1)), "latin-1"))
+_pushes(b"T", lambda m: _text(m.source.read(m.source.number(4)), "latin-1"))
+_pushes(b"V", _unicode_line)
+_pushes(b"\x8c", lambda m: _text(m.source.read(m.source.number(1)), "utf-8"))
+_pushes(b"X", lambda m: _text(m.source.read(m.source.number(4)), "utf-8"))
+_pushes(b"\x8d", lambda m: _text(m.source.read(m.source.number(8)), "utf-8"))
+_pushes(b"C", lambda m: m.source.read(m.source.number(1)))
+_pushes(b"B", lambda m: m.source.read(m.source.number(4)))
+_pushes(b"\x8e", lambda m: m.source.read(m.source.number(8)))
+_pushes(b"\x96", lambda m: m.source.read(m.source.number(8)))  # a bytearray, which nobody will change here
+
+
+# -------------------------------------------------------------------------------------------------- containers
+def _taken(machine: Machine, count: int) -> tuple:
+    return tuple(reversed([machine.pop() for _ in range(count)]))
+
+
+_pushes(b"]", lambda m: [])
+_pushes(b"}", lambda m: {})
+_pushes(b")", lambda m: ())
+_pushes(b"\x85", lambda m: _taken(m, 1))
+_pushes(b"\x86", lambda m: _taken(m, 2))
+_pushes(b"\x87", lambda m: _taken(m, 3))
+_pushes(b"t", lambda m: tuple(m.pop_mark()))
+_pushes(b"l", lambda m: m.pop_mark())
+_pushes(b"d", lambda m: _set_items({}, m.pop_mark()))
+
+
+def _extend(machine: Machine, items: list) -> None:
+    target = machine.top()
+    if not isinstance(target, list):
+        raise Unfit(f"items for {shown(target)}, which takes none", "an undamaged pickle")
+    target.extend(items)
+
+
+def _update(machine: Machine, items: list) -> None:
+    target = machine.top()
+    if not isinstance(target, dict):
+        raise Unfit(f"entries for {shown(target)}, which takes none", "an undamaged pickle")
+    _set_items(target, items)
+
+
+def _set_items(target: dict, items: list) -> dict:
+    if len(items) % 2:
+        raise Unfit("a key without a value", "an undamaged pickle")
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # Other keys could be hashed, but a hash may walk through a nest of tuples, and weights have names.
+        if not isinstance(key, str | int):
+            raise Unfit(f"{shown(key)} as a key", "text or an integer")
+        target[key] = value
+    return target
+
+
+_STEPS[b"a"] = lambda m: _extend(m, [m.pop()])
+_STEPS[b"e"] = lambda m: _extend(m, m.pop_mark())
+_STEPS[b"s"] = lambda m: _update(m, list(_taken(m, 2)))
+_STEPS[b"u"] = lambda m: _update(m, m.pop_mark())
+
+
+# ------------------------------------------------------------------------------------------ globals and calls
+def _global(module: str, name: str) -> Global:
+    known = f"{module}.{name}"
+    if known not in ADMITTED:
+        raise refused_global(known)
+    return Global(known)
+
+
+def _line_text(machine: Machine) -> str:
+    return machine.source.line(MAX_LINE_BYTES).decode("ascii", "backslashreplace")
+
+
+_pushes(b"c", lambda m: _global(_line_text(m), _line_text(m)))
+
+
+@_step(b"i")
+def _inst(machine: Machine) -> None:
+    # INST names a class and calls it. No saver of tensors writes it, so even an admitted name is refused.
+    raise refused_global(f"{_line_text(machine)}.{_line_text(machine)}")
+
+
+@_step(b"\x93")
+def _stack_global(machine: Machine) -> None:
+    name, module = machine.pop(), machine.pop()
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise Unfit(f"{shown(module)} and {shown(name)} as a global's name", "an undamaged pickle")
+    machine.stack.append(_global(module, name))
+
+
+@_step(b"R")
+def _reduce(machine: Machine) -> None:
+    arguments, called = machine.pop(), machine.pop()
+    if not isinstance(called, Global) or not isinstance(arguments, tuple):
+        raise Unfit(f"a call of {shown(called)} with {shown(arguments)}", "an admitted function and its arguments")
+    function = ADMITTED[called.name]
+    if function is None:
+        raise Unfit(f"a call of {called.name}", "a file of tensors, which has no use for one")
+    try:
+        machine.stack.append(function(*arguments))
+    except TypeError:  # stand-ins check what they are given, so only its number can be wrong
+        raise Unfit(f"a call of {called.name} with {len(arguments)} arguments", "a number it takes") from None
+
+
+@_step(b"b")
+def _build(machine: Machine) -> None:
+    state, target = machine.pop(), machine.top()
+    if isinstance(target, BUILT):
+        target.build(state)
+    elif not isinstance(target, dict):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
+        raise Unfit(f"attributes for {shown(target)}, which takes none", "a file of tensors")
+
+
+@_step(b"Q")
+def _persid(machine: Machine) -> None:
+    machine.stack.append(machine.persistent(machine.pop()))

@@ -1,0 +1,171 @@
+"""Exports: the same numbers as the checkpoint, without this package, and refused when they are not."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from safetensors.numpy import load_file
+
+from smoothswap_jax.cli.main import main
+from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.export import export_folder, programs
+from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
+from smoothswap_jax.inference.export.programs import ExportError
+from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.training import frozen_embedder
+from smoothswap_jax.training import loop as train_lib
+from tests import tiny_runs
+
+FILES = {"params.safetensors", "config.json", "swap.stablehlo", "embed.stablehlo", "MODEL_CARD.md", "SHA256SUMS"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A swapper trained for six steps on four devices, whose embedder has batch statistics."""
+    root = tmp_path_factory.mktemp("export")
+    people = tiny_runs.make_people(root / "people")
+    train_lib.train(tiny_runs.config("embedder", people), root / "embedder", devices=2)
+    train_lib.train(tiny_runs.config("swapper", people, root / "embedder"), root / "run", devices=4)
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def exported(run):
+    out = run.parent / "exported"
+    report = run.parent / "report.json"
+    report.write_text('{"title": "measured"}')
+    export_swapper(run, out, with_discriminator=True, evaluation=report)
+    return out
+
+
+def faces(batch: int) -> tuple[np.ndarray, np.ndarray]:
+    size = tiny_runs.SIZE
+    source, target = np.random.default_rng(batch).uniform(-1, 1, (2, batch, size, size, 3)).astype(np.float32)
+    return source, target
+
+
+def test_weights_are_those_of_the_checkpoint_bit_for_bit(run, exported):
+    parts, *_ = checkpoint.load_parts(run, ("generator_ema", "discriminator"))
+    _, embedder = frozen_embedder.load_embedder(run / "embedder")
+    wanted = {"generator": parts["generator_ema"], "embedder": embedder, "discriminator": parts["discriminator"]}
+    wanted = flatten_dict(wanted, sep="/")
+    found = load_file(exported / "params.safetensors")
+    assert found.keys() == wanted.keys()
+    assert any(name.startswith("embedder/batch_stats/") for name in found)
+    for name, value in wanted.items():
+        assert found[name].dtype == value.dtype == np.float32
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_programs_do_what_the_checkpoint_does(run, exported, batch):
+    source, target = faces(batch)
+    found = restore.load_trained(run)
+    weights = load_file(exported / "params.safetensors")
+    part = lambda *names: {key: value for key, value in weights.items() if key.startswith(names)}
+    swap = jax.export.deserialize(bytearray((exported / "swap.stablehlo").read_bytes()))
+    embed = jax.export.deserialize(bytearray((exported / "embed.stablehlo").read_bytes()))
+    assert swap.platforms == embed.platforms == ("cpu", "cuda", "tpu")
+    wanted = restore.swap_function(found)(source, target)
+    np.testing.assert_allclose(swap.call(part("generator/", "embedder/"), source, target), wanted, atol=2e-5)
+    wanted = found.networks.embed(found.variables["embedder"], source)
+    np.testing.assert_allclose(embed.call(part("embedder/"), source), wanted, atol=2e-5)
+
+
+def test_swapper_loads_an_export(run, exported):
+    source, target = faces(2)
+    np.testing.assert_array_equal(
+        Swapper.load(exported).swap_aligned(source, target), Swapper.load(run).swap_aligned(source, target)
+    )
+    with pytest.raises(ValueError, match="an export of step 6; wanted step 2"):
+        Swapper.load(exported, step=2)
+
+
+def test_readme_lines_run_without_this_package(run, exported, tmp_path):
+    readme = (tiny_runs.ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "swap.stablehlo" in code]
+    assert len(lines.strip().splitlines()) <= 12
+    (tmp_path / "exported").symlink_to(exported)
+    source, target = faces(3)
+    np.savez(tmp_path / "faces.npz", source=source, target=target)
+    blocked = "import sys; sys.modules['smoothswap_jax'] = sys.modules['flax'] = None\n"
+    subprocess.run([sys.executable, "-c", blocked + lines], cwd=tmp_path, check=True, timeout=300)
+    wanted = Swapper.load(run).swap_aligned(source, target)
+    np.testing.assert_allclose(np.load(tmp_path / "swapped.npy"), wanted, atol=2e-5)
+
+
+def test_folder_says_what_it_is(exported):
+    assert {file.name for file in exported.iterdir()} == FILES | {"evaluation.json"}
+    assert len({file.stat().st_mode for file in exported.iterdir()}) == 1  # safetensors alone would write 0600
+    sums = dict(reversed(line.split("  ")) for line in (exported / "SHA256SUMS").read_text().splitlines())
+    assert sums.keys() == FILES - {"SHA256SUMS"} | {"evaluation.json"}
+    for name, digest in sums.items():
+        assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
+    config = json.loads((exported / "config.json").read_text())
+    weights = load_file(exported / "params.safetensors")
+    generator = sum(value.size for name, value in weights.items() if name.startswith("generator/"))
+    assert config["parameters"]["generator"] == generator
+    assert config["step"] == 6
+    card = (exported / "MODEL_CARD.md").read_text()
+    for text in (f"generator {generator:,}", "6 steps of 8 pairs, seed 0", "cosine_to_source", "Misuse", "Licence"):
+        assert text in card
+
+
+def test_an_older_step_without_discriminator(run, tmp_path):
+    assert main(["export", f"--checkpoint={run}", f"--out={tmp_path / 'out'}", "--step=4"]) == 0
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["step"] == 4
+    assert not any(name.startswith("discriminator") for name in load_file(tmp_path / "out" / "params.safetensors"))
+    assert load_export(tmp_path / "out").step == 4
+
+
+def test_an_export_that_differs_is_not_left_behind(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_folder, "TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match=r"swap\.stablehlo: differs from the checkpoint by .*, wanted at most"):
+        export_swapper(run, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["params.safetensors", "config.json"])
+def test_a_damaged_export_is_refused(exported, tmp_path, name):
+    for file in exported.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    data = bytearray((tmp_path / name).read_bytes())
+    data[-20] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ExportError, match=f"{name}: its SHA-256 is not the one in SHA256SUMS"):
+        Swapper.load(tmp_path)
+
+
+def test_mistakes_are_named(run, exported, tmp_path, capsys):
+    assert main(["export", f"--checkpoint={run}", f"--out={exported}"]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["export", f"--checkpoint={run / 'embedder'}", f"--out={tmp_path / 'out'}"]) == 1
+    assert "lacks ['generator_ema']" in capsys.readouterr().err
+    (tmp_path / "report.json").write_text("{")
+    arguments = [f"--checkpoint={run}", f"--out={tmp_path / 'out'}", f"--evaluation={tmp_path / 'report.json'}"]
+    assert main(["export", *arguments]) == 1
+    assert "report.json: not a JSON file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_onnx_is_compared_and_refused_above_its_tolerance(run, tmp_path, monkeypatch):
+    pytest.importorskip("jax2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    checks = export_swapper(run, tmp_path / "out", onnx=True)
+    assert checks["swap.onnx"] < programs.ONNX_TOLERANCE
+    source, target = faces(1)
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "swap.onnx"))
+    names = [given.name for given in session.get_inputs()]
+    (found,) = session.run(None, dict(zip(names, (source, target), strict=True)))
+    np.testing.assert_allclose(found, Swapper.load(run).swap_aligned(source, target), atol=1e-4)
+    monkeypatch.setattr(programs, "ONNX_TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match=r"swap\.onnx: differs .* export without --onnx"):
+        export_swapper(run, tmp_path / "again", onnx=True)
+    assert not (tmp_path / "again").exists()

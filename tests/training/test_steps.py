@@ -1,0 +1,237 @@
+"""Training steps against the reference's six-step trajectory, and what each step must and must not change."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from smoothswap_jax.models.embedder import ResNet
+from smoothswap_jax.models.ncsnpp import NCSNpp
+from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.training import losses, steps, train_state
+from smoothswap_jax.weights.torch_names import to_variables
+from tests.golden_files import Golden
+
+COLUMNS = (
+    "d_loss",
+    "r1",
+    "g_adversarial",
+    "identity_loss",
+    "change_loss",
+    "d_gradient_norm",
+    "g_gradient_norm",
+)
+
+
+def trajectory_networks(golden):
+    """The reference's three networks with its weights: (networks, generator, discriminator, embedder variables)."""
+    generator = NCSNpp(
+        nf=16,
+        ch_mult=(1, 2, 2),
+        num_res_blocks=1,
+        attn_resolutions=(16,),
+        progressive="output_skip",
+        progressive_input="input_skip",
+        emb_scale=1.0,
+        input_residual=False,
+    )
+    discriminator = Discriminator(resolution=32, channels={32: 16, 16: 32, 8: 32, 4: 32})
+    embedder = ResNet(width=8, num_classes=32)
+    image = jnp.zeros((4, 32, 32, 3))
+    g = to_variables("score_sde_ncsnpp", golden.group("sd/G/"), generator, image, jnp.zeros((4, 32)))
+    d = to_variables("rosinality_discriminator", golden.group("sd/D/"), discriminator, image)
+    e = to_variables("torchvision_resnet", golden.group("sd/E/"), embedder, image)
+    networks = steps.SwapperNetworks(
+        generate=lambda p, target, z: generator.apply({"params": p}, target, z),
+        discriminate=lambda p, x: discriminator.apply({"params": p}, x),
+        embed=lambda v, x: losses.normalise(embedder.apply(v, x)),
+    )
+    return networks, g["params"], d["params"], e
+
+
+def start(g, d, optimizer):
+    return train_state.SwapperState(
+        step=jnp.zeros((), jnp.int32),
+        generator=g,
+        discriminator=d,
+        generator_ema=jax.tree.map(jnp.array, g),
+        generator_optimizer=optimizer.init(g),
+        discriminator_optimizer=optimizer.init(d),
+    )
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_six_steps_follow_the_reference_trajectory(name):
+    """If a change of ours moves these numbers, the steps no longer do what the published training code does."""
+    golden = Golden("train_traj32")
+    networks, g, d, embedder = trajectory_networks(golden)
+    optimizer = optax.adam(1e-3, b1=0.0, b2=0.99) if name == "adam" else optax.sgd(1e-3)
+    objective = steps.SwapperObjective(identity=4.0, change=1.0, adversarial=1.0, r1_gamma=10.0, r1_interval=1)
+    batch = {key: jnp.asarray(golden.image(f"in/{file}")) for key, file in
+             (("source", "src"), ("target", "tgt"), ("real", "real"))}  # fmt: skip
+
+    # Optimised as for users: Adam without a first moment turns on the sign of gradients near 0, and with the suite's
+    # quick compilation a few of these had another one after three steps.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
+    def step(current, embedder, batch):
+        return steps.swapper_step(
+            current, embedder, batch, networks=networks, objective=objective,
+            generator_optimizer=optimizer, discriminator_optimizer=optimizer, with_r1=True,
+        )  # fmt: skip
+
+    current, worst = start(g, d, optimizer), np.zeros(7)
+    with jax.default_matmul_precision("highest"):
+        for index, want in enumerate(golden[f"{name}/rows"]):
+            current, metrics = step(current, embedder, batch)
+            got = np.array([metrics[f"train/{column}"] for column in COLUMNS])
+            tolerance = np.full(7, 1e-4 if index == 0 else 1e-3)
+            tolerance[3] = 1e-2
+            error = np.abs(got - want) / np.abs(want)
+            worst = np.maximum(worst, error)
+            assert np.all(error <= tolerance), f"step {index}: {dict(zip(COLUMNS, error, strict=True))}"
+        z = networks.embed(embedder, batch["source"])
+        fake = networks.generate(current.generator, batch["target"], z)
+    print({column: f"{error:.1e}" for column, error in zip(COLUMNS, worst, strict=True)})
+    want = golden.image(f"{name}/final_fake")
+    assert np.abs(fake - want).max() / np.abs(want).max() < 5e-3
+
+
+# --- toy networks: what a step changes, and with what ---------------------------------------------------------
+
+
+def toy():
+    """Networks of one number each, whose gradients are known by hand."""
+    networks = steps.SwapperNetworks(
+        generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
+        discriminate=lambda p, x: p["w"] * x.mean((1, 2, 3))[:, None],
+        embed=lambda v, x: losses.normalise(x.mean((1, 2)) + v["shift"]),
+    )
+    rng = np.random.default_rng(0)
+    image = lambda: jnp.asarray(rng.uniform(-1, 1, (4, 2, 2, 3)), jnp.float32)
+    batch = {"source": image(), "target": image(), "real": image()}
+    return networks, batch, {"shift": jnp.float32(0.1)}
+
+
+def run_toy(with_r1=False, optimizer=None, accumulate=1, **objective):
+    networks, batch, embedder = toy()
+    optimizer = optimizer or optax.sgd(0.1)
+    before = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, optimizer)
+    after, metrics = steps.swapper_step(
+        before, embedder, batch, networks=networks, objective=steps.SwapperObjective(**objective),
+        generator_optimizer=optimizer, discriminator_optimizer=optimizer, with_r1=with_r1,
+        accumulate=accumulate,
+    )  # fmt: skip
+    return before, after, metrics
+
+
+@pytest.mark.parametrize("with_r1", [False, True])
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_a_batch_in_parts_gives_the_same_update(accumulate, with_r1):
+    (_, whole, wanted), (_, parts, found) = (run_toy(with_r1, accumulate=n) for n in (1, accumulate))
+    for name in ("generator", "discriminator", "generator_ema"):
+        np.testing.assert_allclose(getattr(parts, name)["w"], getattr(whole, name)["w"], rtol=1e-6)
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_parts_have_rows_of_each_device_and_come_together_again():
+    rows = jnp.arange(12).reshape(12, 1)
+    parts = steps.parts_of(rows, 3)
+    assert parts[:, :, 0].tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    np.testing.assert_array_equal(steps.whole(parts), rows)
+
+
+def test_generator_gradient_is_that_of_the_weighted_sum_against_the_new_discriminator():
+    networks, batch, embedder = toy()
+    before, after, _ = run_toy(identity=3.0, change=2.0, adversarial=0.5)
+    z = networks.embed(embedder, batch["source"])
+
+    def total(params):
+        swap = networks.generate(params, batch["target"], z)
+        identity = losses.identity_loss(networks.embed(embedder, swap), z).mean()
+        change = losses.change_loss(swap, batch["target"]).mean()
+        adversarial = losses.generator_adversarial_loss(networks.discriminate(after.discriminator, swap)).mean()
+        return 3.0 * identity + 2.0 * change + 0.5 * adversarial
+
+    want = before.generator["w"] - 0.1 * jax.grad(total)(before.generator)["w"]
+    np.testing.assert_allclose(after.generator["w"], want, rtol=1e-5)
+
+
+def test_r1_counts_gamma_half_times_interval():
+    _, plain, _ = run_toy(with_r1=False)
+    _, penalised, metrics = run_toy(with_r1=True, r1_gamma=2.0, r1_interval=8)
+    # D is w * mean(x) over 12 numbers: ||grad||^2 = w^2 / 12, whose derivative by w is w / 6.
+    np.testing.assert_allclose(metrics["train/r1"], 0.25 / 12, rtol=1e-5)
+    change = penalised.discriminator["w"] - plain.discriminator["w"]
+    np.testing.assert_allclose(change, -0.1 * 0.5 * 2.0 * 8 * 0.5 / 6, rtol=1e-4)
+
+
+def test_ema_moves_by_one_minus_decay_and_step_counts():
+    before, after, _ = run_toy(ema_decay=0.9)
+    want = 0.9 * before.generator_ema["w"] + 0.1 * after.generator["w"]
+    np.testing.assert_allclose(after.generator_ema["w"], want, rtol=1e-6)
+    assert after.generator["w"] != before.generator["w"]
+    assert int(after.step) == 1
+
+
+def test_identity_weight_ramps_up():
+    objective = steps.SwapperObjective(identity=4.0, identity_warmup_steps=8)
+    weights = [float(steps.identity_weight(objective, jnp.int32(s))) for s in (0, 3, 7, 100)]
+    np.testing.assert_allclose(weights, [0.5, 2.0, 4.0, 4.0])
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "softmax", "arcface", "cosface"])
+def test_each_embedder_objective_separates_four_identities(kind):
+    """A linear embedder on four clusters: every objective must pull cosines of the same identity up."""
+    rng = np.random.default_rng(0)
+    centres, labels = rng.standard_normal((4, 12)), jnp.asarray(np.repeat(np.arange(4), 6))
+    images = jnp.asarray(centres[labels] + 1.0 * rng.standard_normal((24, 12)), jnp.float32)
+    objective = steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2, temperature=0.3)
+    optimizer = optax.adam(0.05)
+    params = {"embedder": {"w": jnp.asarray(0.3 * rng.standard_normal((12, 3)), jnp.float32)}}
+    if objective.needs_classes:
+        params["classifier"] = {
+            "kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32),
+            "bias": jnp.zeros(4),
+        }
+    current = train_state.EmbedderState(jnp.int32(0), params, {}, optimizer.init(params))
+    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {})
+    step = jax.jit(lambda s: steps.embedder_step(
+        s, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer))  # fmt: skip
+    current, first = step(current)
+    for _ in range(60):
+        current, last = step(current)
+    gap = lambda m: m["train/cosine_same"] - m["train/cosine_other"]
+    assert last["train/loss"] < 0.5 * first["train/loss"]
+    assert gap(last) > gap(first) + 0.3
+
+
+@pytest.mark.parametrize("kind", ["contrastive", "arcface"])
+def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
+    """Negatives are those of the whole batch: parts by themselves would give another loss."""
+    rng = np.random.default_rng(1)
+    labels, images = jnp.asarray(np.repeat(np.arange(4), 2)), jnp.asarray(rng.standard_normal((8, 12)), jnp.float32)
+    params = {"embedder": {"w": jnp.asarray(rng.standard_normal((12, 3)), jnp.float32)}}
+    if kind == "arcface":
+        params["classifier"] = {"kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32), "bias": jnp.zeros(4)}
+    optimizer, objective = optax.sgd(0.1), steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
+    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
+    before = train_state.EmbedderState(jnp.int32(0), params, {"seen": jnp.zeros(())}, optimizer.init(params))
+    run = lambda accumulate: steps.embedder_step(
+        before, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer,
+        accumulate=accumulate,
+    )  # fmt: skip
+    (whole, wanted), (parts, found) = run(1), run(4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), parts.params, whole.params)
+    for name in wanted:
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert (float(whole.batch_stats["seen"]), float(parts.batch_stats["seen"])) == (1, 4)
+
+
+def test_unknown_objective_is_refused():
+    with pytest.raises(ValueError, match="triplet"):
+        steps.EmbedderObjective(kind="triplet")
