@@ -43,8 +43,8 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.seed = 0
     c.steps = preset["steps"]
     c.batch = preset["batch"]  # images a step, over all devices
-    c.accumulate = 1  # parts in which a batch is embedded, one after the other: less memory, more time
-    c.photos = 2  # of each person in a batch; batch // photos people
+    c.grad_accum_steps = 1  # parts in which a batch is embedded, one after the other: less memory, more time
+    c.images_per_identity = 2  # of each person in a batch; batch // images_per_identity people
 
     c.embedder = ConfigDict(preset["embedder"])  # fields of models.resnet.IdentityEmbedder
     c.embedder.dtype = "float32"  # of convolutions; bfloat16 on accelerators
@@ -77,7 +77,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.eval_steps = 500
     c.log_images_steps = 0  # no pictures in this stage
     c.checkpoint_steps = 500
-    c.keep = 3  # newest checkpoints
+    c.max_to_keep = 3  # newest checkpoints
     c.keep_every_steps = 0  # and those of steps that this divides; 0: none
     c.keep_best = "eval/auc"  # and the best by this metric; "-name" where lower is better, "" for none
 

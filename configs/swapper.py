@@ -63,7 +63,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.seed = 0
     c.steps = preset["steps"]
     c.batch = preset["batch"]  # pairs a step, over all devices; max(1, batch // 8) have source == target
-    c.accumulate = 1  # parts in which a batch is computed, one after the other: less memory, more time
+    c.grad_accum_steps = 1  # parts in which a batch is computed, one after the other: less memory, more time
 
     c.embedder = ConfigDict()
     c.embedder.checkpoint = placeholder(str)  # run directory of stage 1
@@ -117,7 +117,7 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.eval_steps = 250 if laptop else 5000
     c.log_images_steps = 500 if laptop else 5000  # grid of swaps under WORKDIR/images
     c.checkpoint_steps = 500 if laptop else 5000
-    c.keep = 3  # newest checkpoints
+    c.max_to_keep = 3  # newest checkpoints
     c.keep_every_steps = 0  # and those of steps that this divides; 0: none
     # and the best by this metric, "-name" where lower is better; "": none. Synthetic faces know the true swap; of other
     # faces there is only the training embedder's own cosine, which is no measure.

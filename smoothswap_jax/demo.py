@@ -81,7 +81,7 @@ def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
     config.steps = max(1, round(config.steps * effort))
     config.data.update(data)
     if data and stage == "embedder":
-        config.batch = min(config.batch, config.photos * data["people"])
+        config.batch = min(config.batch, config.images_per_identity * data["people"])
     return config.to_dict()
 
 

@@ -81,11 +81,11 @@ def worker(address: str, processes: int, process: int, fsdp: int, given: list) -
     """One of several processes; all take the same number of steps, which the first decides."""
     if processes > 1:
         sharding.start_processes(address, processes, process)
-        sharding.wait_for_all("processes are there")
+        sharding.barrier("processes are there")
     config, embedder, batch, dtype, seconds = given
     setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
     program = setting.lowered(False).compile()
-    sharding.wait_for_all("step is compiled")  # their connections are made at the first exchange, within 30 s
+    sharding.barrier("step is compiled")  # their connections are made at the first exchange, within 30 s
     (frozen, images, _), current = setting.drawn(), setting.fresh()
 
     def step() -> float:
@@ -96,7 +96,7 @@ def worker(address: str, processes: int, process: int, fsdp: int, given: list) -
         return time.perf_counter() - start
 
     step()
-    count = int(sharding.agreed(np.int32(max(3, seconds / step()))))
+    count = int(sharding.broadcast_from_main(np.int32(max(3, seconds / step()))))
     return {
         "s a step": median(step() for _ in range(count)),
         "MB of state": setting.state_bytes() / 1e6,

@@ -131,7 +131,7 @@ class Setting:
         self.shapes = jax.eval_shape(self._init)
         rules = config["mesh"]["rules"]
         self.places = sharding.placement(self.shapes, mesh, rules)
-        self.mesh, self.dtype, self.accumulate = mesh, dtype, config["accumulate"]
+        self.mesh, self.dtype, self.grad_accum_steps = mesh, dtype, config["grad_accum_steps"]
         frozen = jax.eval_shape(
             lambda: build.make_embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
         )
@@ -156,9 +156,9 @@ class Setting:
             values["batch_stats"] = jax.tree.map(np.abs, values["batch_stats"])
         image = rng.uniform(-1, 1, self.batch["source"].shape).astype(np.float32)
         z = rng.normal(size=self.z.shape).astype(np.float32)
-        frozen = sharding.put(values, jax.tree.map(lambda x: x.sharding, self.frozen))
-        batch = {name: sharding.put_rows(image, self.mesh) for name in self.batch}
-        return frozen, batch, sharding.put_rows(z, self.mesh)
+        frozen = sharding.shard(values, jax.tree.map(lambda x: x.sharding, self.frozen))
+        batch = {name: sharding.shard_rows(image, self.mesh) for name in self.batch}
+        return frozen, batch, sharding.shard_rows(z, self.mesh)
 
     def step(self, with_r1: bool) -> Callable[..., Any]:
         return functools.partial(
@@ -168,7 +168,7 @@ class Setting:
             generator_optimizer=self.optimizers[0],
             discriminator_optimizer=self.optimizers[1],
             with_r1=with_r1,
-            accumulate=self.accumulate,
+            grad_accum_steps=self.grad_accum_steps,
         )
 
     def lowered(self, with_r1: bool) -> Any:

@@ -289,6 +289,8 @@ def _add_evaluate(verbs) -> None:
 
 
 def _train(args) -> int:
+    from smoothswap_jax.config import load_config
+
     config = load_config(args.config, args.overrides)
     if _several(args):
         from smoothswap_jax.runtime.sharding import start_processes
@@ -312,28 +314,6 @@ def _steps(text: str) -> tuple[int, int]:
     if not (colon and start.isdigit() and count.isdigit() and int(count)):
         raise argparse.ArgumentTypeError(f"found {text!r}; wanted START:COUNT, two whole numbers")
     return int(start), int(count)
-
-
-def load_config(path: str, overrides: list[str]) -> dict:
-    """A config file with `--config.field=value` overrides, as plain nested dicts.
-
-    Raises ValueError naming the file or the field that does not fit.
-    """
-    from absl import flags
-    from ml_collections import config_flags
-
-    values = flags.FlagValues()
-    arguments = ["smoothswap", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
-    try:
-        left = values(arguments)[1:]
-    except (flags.Error, AttributeError, KeyError, TypeError, FileNotFoundError) as error:
-        # ml_collections puts a traceback into its messages; the reason is their last line.
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"--config={path}: {reason}") from error
-    if left:
-        raise ValueError(f"unrecognised arguments: {' '.join(left)}")
-    return values.config.to_dict()
 
 
 def _swap(args) -> None:
@@ -479,6 +459,8 @@ def _bench(args) -> None:
 
 def _bench_programs(args) -> dict:
     import jax
+
+    from smoothswap_jax.config import load_config
 
     _refuse_ignored(args)
     if args.topology or args.virtual:

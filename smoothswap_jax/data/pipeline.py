@@ -74,7 +74,7 @@ def memory_batches(
     """Endless batches from `first_step` on, gathered and augmented on the device."""
     sharding.check_batch(mesh, sampler.batch)
     loaded, shown = in_memory(faces)
-    images, shown, starts = sharding.put_replicated((loaded.images, shown, np.asarray(faces.starts, np.int32)), mesh)
+    images, shown, starts = sharding.replicate((loaded.images, shown, np.asarray(faces.starts, np.int32)), mesh)
 
     def make(images, shown, starts, step):
         rows = {part: shown[rows] for part, rows in sampler.rows(step, faces.index, jnp).items()}
@@ -84,7 +84,7 @@ def memory_batches(
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
     step = first_step
     while True:
-        yield make(images, shown, starts, sharding.put_replicated(np.int32(step), mesh))
+        yield make(images, shown, starts, sharding.replicate(np.int32(step), mesh))
         step += 1
 
 
@@ -100,8 +100,8 @@ def tf_batches(
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
     host, hosts = jax.process_index(), jax.process_count()
     for step, batch in enumerate(host_batches(faces, sampler, first_step, host, hosts), first_step):
-        labels = sharding.put_batch(batch.pop("label", None), mesh)
-        yield make(sharding.put_batch(batch, mesh), labels, sharding.put_replicated(np.int32(step), mesh))
+        labels = sharding.shard_batch(batch.pop("label", None), mesh)
+        yield make(sharding.shard_batch(batch, mesh), labels, sharding.replicate(np.int32(step), mesh))
 
 
 def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Iterator[dict]:

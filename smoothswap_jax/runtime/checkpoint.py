@@ -32,17 +32,17 @@ class CheckpointError(ValueError):
 
 
 def open_manager(
-    run: str | os.PathLike[str], keep: int | None = None, keep_every: int = 0, best: str = ""
+    run: str | os.PathLike[str], max_to_keep: int | None = None, keep_every: int = 0, best: str = ""
 ) -> ocp.CheckpointManager:
     """A manager of the run's checkpoints that saves asynchronously.
 
-    It keeps the newest `keep` (None: all), those of steps that `keep_every` divides (0: none), and the one with the
-    best metric: `best` is its name, with a minus before it where lower is better ('': none). Raises CheckpointError
-    for `keep` below 1.
+    It keeps the newest `max_to_keep` (None: all), those of steps that `keep_every` divides (0: none), and the one with
+    the best metric: `best` is its name, with a minus before it where lower is better ('': none). Raises
+    CheckpointError for `max_to_keep` below 1.
     """
-    if keep is not None and keep < 1:
-        raise CheckpointError(f"config.keep is {keep}; wanted at least 1, the newest checkpoint")
-    policies: list[Any] = [checkpoint_managers.LatestN(keep)]
+    if max_to_keep is not None and max_to_keep < 1:
+        raise CheckpointError(f"config.max_to_keep is {max_to_keep}; wanted at least 1, the newest checkpoint")
+    policies: list[Any] = [checkpoint_managers.LatestN(max_to_keep)]
     if keep_every:
         policies.append(checkpoint_managers.EveryNSteps(keep_every))
     worth = None
@@ -75,7 +75,7 @@ def save(
     metrics: of the last evaluation, by which the best is kept. Raises CheckpointError when this or the save before
     fails, for instance on a full disk.
     """
-    if sharding.agreed(np.bool_(step in manager.all_steps())):
+    if sharding.broadcast_from_main(np.bool_(step in manager.all_steps())):
         return
     items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), meta=ocp.args.JsonSave(meta))
     with _named_failure(manager, step):
@@ -140,7 +140,7 @@ def newest_intact(manager: ocp.CheckpointManager) -> int | None:
             (folder / str(step)).rename(aside)
             log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, aside)
             found = -2
-    found = int(sharding.agreed(np.int32(found)))
+    found = int(sharding.broadcast_from_main(np.int32(found)))
     manager.reload()
     if found == -2:
         raise CheckpointError(

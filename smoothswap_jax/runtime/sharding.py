@@ -12,8 +12,6 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from smoothswap_jax.runtime import sharding
-
 log = logging.getLogger(__name__)
 PyTree = Any
 BATCH_AXES = ("data", "fsdp")
@@ -53,12 +51,12 @@ def is_main() -> bool:
     return jax.process_index() == 0
 
 
-def agreed(value: PyTree) -> PyTree:
+def broadcast_from_main(value: PyTree) -> PyTree:
     """The first process' value of numbers or arrays, in all processes: for what is read from a shared disk."""
     return value if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(value)
 
 
-def wait_for_all(what: str) -> None:
+def barrier(what: str) -> None:
     """Returns when every process has come here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
@@ -157,7 +155,7 @@ def log_placement(shapes: PyTree, places: PyTree) -> None:
     )  # fmt: skip
 
 
-def put(tree: PyTree, places: PyTree) -> PyTree:
+def shard(tree: PyTree, places: PyTree) -> PyTree:
     """Places a pytree of host arrays, which all processes have, as `places` say."""
 
     def one(x, place):
@@ -167,20 +165,20 @@ def put(tree: PyTree, places: PyTree) -> PyTree:
     return jax.tree.map(one, tree, places)
 
 
-def put_replicated(tree: PyTree, mesh: Mesh) -> PyTree:
+def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
     """Places a pytree of host arrays, which all processes have, on every device of the mesh."""
-    return put(tree, jax.tree.map(lambda _: replicated(mesh), tree))
+    return shard(tree, jax.tree.map(lambda _: replicated(mesh), tree))
 
 
-def put_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
     """Makes global arrays out of this process' rows of the batch."""
     place = batched(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(place, np.asarray(x)), batch)
 
 
-def put_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
+def shard_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
     """A global array, split by rows, of rows that all processes have."""
-    return put(rows, batched(mesh))
+    return shard(rows, batched(mesh))
 
 
 def to_host(x: jax.Array) -> np.ndarray:
@@ -223,7 +221,7 @@ def in_chunks(function: Callable, mesh) -> Callable[..., np.ndarray]:
         results = []
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
-            results.append(sharding.to_host(function(*(sharding.put_rows(x[rows], mesh) for x in arrays))))
+            results.append(to_host(function(*(shard_rows(x[rows], mesh) for x in arrays))))
         return np.concatenate(results)[:count]
 
     return run

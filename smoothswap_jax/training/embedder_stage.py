@@ -37,9 +37,9 @@ def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
     shapes = jax.eval_shape(init)
     places = sharding.placement(shapes, mesh, config["mesh"]["rules"])
     sharding.log_placement(shapes, places)
-    accumulate = checked_accumulation(config, mesh)
+    grad_accum_steps = checked_accumulation(config, mesh)
     step = functools.partial(
-        steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer, accumulate=accumulate
+        steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer, grad_accum_steps=grad_accum_steps
     )
     program = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
     compiled = ahead_of_time("embedder step", program)

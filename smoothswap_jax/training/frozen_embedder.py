@@ -13,7 +13,9 @@ from smoothswap_jax.runtime import checkpoint, sharding
 def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
     copy = workdir / "embedder"
-    if sharding.agreed(np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))):
+    if sharding.broadcast_from_main(
+        np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))
+    ):
         return load_embedder(copy)
     given = config["embedder"]["checkpoint"]
     if not given:
@@ -23,7 +25,7 @@ def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
     manager = checkpoint.open_manager(copy)
     checkpoint.save(manager, step, parts, meta)
     checkpoint.close(manager)
-    sharding.wait_for_all("embedder is copied")
+    sharding.barrier("embedder is copied")
     return load_embedder(copy)
 
 

@@ -60,7 +60,7 @@ def train(
     keep_programs(config["compilation_cache"])
     mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
     sharding.check_batch(mesh, config["batch"])
-    keep = (config["keep"], config["keep_every_steps"], config["keep_best"])
+    keep = (config["max_to_keep"], config["keep_every_steps"], config["keep_best"])
     with contextlib.ExitStack() as stack:
         if sharding.is_main():
             stack.enter_context(files.held(workdir))

@@ -116,6 +116,6 @@ def logits_and_r1(
 
     The caller multiplies by gamma / 2.
     """
-    logits, pull_back = jax.vjp(discriminate, real)
-    (gradient,) = pull_back(jnp.ones_like(logits))
+    logits, vjp_fn = jax.vjp(discriminate, real)
+    (gradient,) = vjp_fn(jnp.ones_like(logits))
     return logits, jnp.sum(jnp.square(gradient), axis=(1, 2, 3))

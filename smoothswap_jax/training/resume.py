@@ -8,7 +8,18 @@ from flax.traverse_util import flatten_dict
 
 log = logging.getLogger(__name__)
 
-FIXED = ("stage", "seed", "batch", "photos", "accumulate", "embedder", "generator", "discriminator", "data", "augment")
+FIXED = (
+    "stage",
+    "seed",
+    "batch",
+    "images_per_identity",
+    "grad_accum_steps",
+    "embedder",
+    "generator",
+    "discriminator",
+    "data",
+    "augment",
+)
 """Fields by which the model and the examples of each step are decided."""
 KINDS = ("objective/kind", "optimizer/name", "generator_optimizer/name", "discriminator_optimizer/name")
 """Fields that decide what a state holds."""

@@ -34,17 +34,17 @@ def make_batches(config: dict, faces: Faces, mesh) -> Callable[[int], Iterator[p
     feed = config["data"]["feed"]
     if feed not in feeds:
         raise ConfigError(f"config.data.feed is {feed!r}, wanted one of {sorted(feeds)}")
-    sampler = pipeline.Sampler(config["seed"], config["batch"], config.get("photos", 0))
+    sampler = pipeline.Sampler(config["seed"], config["batch"], config.get("images_per_identity", 0))
     return functools.partial(feeds[feed], faces, sampler, Augmentation(**config["augment"]), mesh)
 
 
 def checked_accumulation(config: dict, mesh) -> int:
     """In how many parts a batch is computed; every device has rows of its own in each."""
-    count = config["accumulate"]
+    count = config["grad_accum_steps"]
     if count < 1 or config["batch"] % (count * mesh.size):
         raise ConfigError(
-            f"config.accumulate is {count}; wanted a divisor of the {config['batch'] // mesh.size} rows of each of the "
-            f"mesh's {mesh.size} devices"
+            f"config.grad_accum_steps is {count}; wanted a divisor of the {config['batch'] // mesh.size} rows of each "
+            f"of the mesh's {mesh.size} devices"
         )
     return count
 

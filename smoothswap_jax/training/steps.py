@@ -21,17 +21,17 @@ Metrics = dict[str, Float[Array, ""]]
 # --- parts of a batch ---------------------------------------------------------------------------------------
 
 
-def parts_of(batch: PyTree, count: int) -> PyTree:
+def split_microbatches(batch: PyTree, count: int) -> PyTree:
     """[n, ...] as [count, n / count, ...], every `count`-th row: so each device has rows of its own in each part."""
     return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
 
 
-def whole(parts: Array) -> Array:
-    """The inverse of `parts_of`, of one array."""
+def merge_microbatches(parts: Array) -> Array:
+    """The inverse of `split_microbatches`, of one array."""
     return jnp.swapaxes(parts, 0, 1).reshape(-1, *parts.shape[2:])
 
 
-def mean_over_parts(function: Callable[..., PyTree], *parts: PyTree) -> PyTree:
+def mean_over_microbatches(function: Callable[..., PyTree], *parts: PyTree) -> PyTree:
     """The mean of `function`'s results over the parts, one after the other: the memory of one part at a time."""
     count = len(jax.tree.leaves(parts)[0])
     shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
@@ -85,15 +85,15 @@ def embedder_step(
     apply: Callable[[PyTree, Array], tuple[Array, PyTree]],
     objective: EmbedderObjective,
     optimizer: optax.GradientTransformation,
-    accumulate: int = 1,
+    grad_accum_steps: int = 1,
 ) -> tuple[EmbedderState, Metrics]:
     """One update of the embedder on batch {"image": [n h w 3], "label": [n]}.
 
     Args:
       apply: (variables, images) -> (unit-norm embeddings, new batch statistics), in training mode.
-      accumulate: in how many parts, one after the other, the images are embedded. The loss is of the whole batch all
-        the same, negatives included (GradCache, Gao et al. 2021, at the price of a second forward pass). BatchNorm
-        alone sees the parts.
+      grad_accum_steps: number of microbatches in which the images are embedded, one after the other. The loss is still
+        that of the whole batch, negatives included (GradCache, Gao et al. 2021, at the price of a second forward pass);
+        only BatchNorm sees microbatches.
     """
 
     def loss_of(z, classifier):
@@ -103,24 +103,22 @@ def embedder_step(
         return apply({"params": embedder, "batch_stats": batch_stats}, images)
 
     embedder, classifier = state.params["embedder"], state.params.get("classifier")
-    if accumulate == 1:
-        z, pull_back, batch_stats = jax.vjp(
-            lambda p: embed(p, state.batch_stats, batch["image"]), embedder, has_aux=True
-        )
+    if grad_accum_steps == 1:
+        z, vjp_fn, batch_stats = jax.vjp(lambda p: embed(p, state.batch_stats, batch["image"]), embedder, has_aux=True)
         loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
-        (d_embedder,) = pull_back(d_z)
+        (d_embedder,) = vjp_fn(d_z)
     else:
-        images = parts_of(batch["image"], accumulate)
-        z = whole(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], images))
+        images = split_microbatches(batch["image"], grad_accum_steps)
+        z = merge_microbatches(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], images))
         loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
 
         def add(carry, part):
             total, batch_stats = carry
-            _, pull_back, batch_stats = jax.vjp(lambda p: embed(p, batch_stats, part[0]), embedder, has_aux=True)
-            return (jax.tree.map(jnp.add, total, pull_back(part[1])[0]), batch_stats), None
+            _, vjp_fn, batch_stats = jax.vjp(lambda p: embed(p, batch_stats, part[0]), embedder, has_aux=True)
+            return (jax.tree.map(jnp.add, total, vjp_fn(part[1])[0]), batch_stats), None
 
         start = jax.tree.map(jnp.zeros_like, embedder), state.batch_stats
-        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (images, parts_of(d_z, accumulate)))
+        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (images, split_microbatches(d_z, grad_accum_steps)))
     gradient = {"embedder": d_embedder} | ({} if classifier is None else {"classifier": d_classifier})
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     new_state = EmbedderState(
@@ -214,16 +212,16 @@ def discriminator_update(
     objective: SwapperObjective,
     optimizer: optax.GradientTransformation,
     with_r1: bool,
-    accumulate: int = 1,
+    grad_accum_steps: int = 1,
 ) -> tuple[SwapperState, Metrics]:
-    """One update of the discriminator, whose gradient is the mean over `accumulate` parts of the batch."""
+    """One update of the discriminator, whose gradient is the mean over `grad_accum_steps` parts of the batch."""
     gradient_of = lambda fake, real: discriminator_gradient(
         state.discriminator, fake, real, discriminate=discriminate, objective=objective, with_r1=with_r1
     )
-    if accumulate == 1:
+    if grad_accum_steps == 1:
         gradient, metrics = gradient_of(fake, real)
     else:
-        gradient, metrics = mean_over_parts(gradient_of, *parts_of((fake, real), accumulate))
+        gradient, metrics = mean_over_microbatches(gradient_of, *split_microbatches((fake, real), grad_accum_steps))
     updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
     metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
     new_state = dataclasses.replace(
@@ -267,7 +265,7 @@ def swapper_step(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     with_r1: bool,
-    accumulate: int = 1,
+    grad_accum_steps: int = 1,
 ) -> tuple[SwapperState, Metrics]:
     """Discriminator update, then generator update against the new discriminator, then EMA.
 
@@ -277,17 +275,19 @@ def swapper_step(
     Args:
       embedder: frozen variables of the identity embedder.
       batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1].
-      accumulate: in how many parts, one after the other, the batch is computed; the swaps are then computed twice. Only
-        the groups of minibatch-stddev are others: those of each part.
+      grad_accum_steps: number of microbatches that are computed one after the other; above 1 the swaps are computed
+        twice, and minibatch-stddev forms its groups within each microbatch.
     """
     target = batch["target"]
-    if accumulate == 1:
+    if grad_accum_steps == 1:
         z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
-        swap, pull_back = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
+        swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
     else:
-        source_parts, target_parts = parts_of((batch["source"], target), accumulate)
+        source_parts, target_parts = split_microbatches((batch["source"], target), grad_accum_steps)
         z_parts = jax.lax.map(lambda part: networks.embed(embedder, part), source_parts)
-        swap = whole(jax.lax.map(lambda part: networks.generate(state.generator, *part), (target_parts, z_parts)))
+        swap = merge_microbatches(
+            jax.lax.map(lambda part: networks.generate(state.generator, *part), (target_parts, z_parts))
+        )
     state, metrics = discriminator_update(
         state,
         jax.lax.stop_gradient(swap),
@@ -296,7 +296,7 @@ def swapper_step(
         objective=objective,
         optimizer=discriminator_optimizer,
         with_r1=with_r1,
-        accumulate=accumulate,
+        grad_accum_steps=grad_accum_steps,
     )
 
     def loss_of(swap, target, z_source):
@@ -310,13 +310,13 @@ def swapper_step(
             identity_weight=identity_weight(objective, state.step),
         )
 
-    if accumulate == 1:
+    if grad_accum_steps == 1:
         cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source)
-        (gradient,) = pull_back(cotangent)
+        (gradient,) = vjp_fn(cotangent)
     else:
         part_loss = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
         part_gradient = lambda target, z: jax.grad(part_loss, has_aux=True)(state.generator, target, z)
-        gradient, generator_metrics = mean_over_parts(part_gradient, target_parts, z_parts)
+        gradient, generator_metrics = mean_over_microbatches(part_gradient, target_parts, z_parts)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}

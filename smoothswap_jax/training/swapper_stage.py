@@ -41,7 +41,7 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
     size = config["data"]["size"]
     networks, modules = swapper_networks(config, embedder_config)
     rules = config["mesh"]["rules"]
-    frozen = sharding.put(embedder_variables, sharding.placement(embedder_variables, mesh, rules))
+    frozen = sharding.shard(embedder_variables, sharding.placement(embedder_variables, mesh, rules))
     generator_optimizer = optimizers.make_optimizer(config["generator_optimizer"], config["steps"])
     discriminator_optimizer = optimizers.make_optimizer(config["discriminator_optimizer"], config["steps"])
     objective = steps.SwapperObjective(**config["objective"])
@@ -58,7 +58,7 @@ def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
         objective=objective,
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
-        accumulate=checked_accumulation(config, mesh),
+        grad_accum_steps=checked_accumulation(config, mesh),
     )
     out = (places, sharding.replicated(mesh))
     program = lambda with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
@@ -87,7 +87,7 @@ def _with_imported(current: train_state.SwapperState, folders: dict, modules: tu
     inputs = {"generator": (image, jax.ShapeDtypeStruct((1, dim), np.float32)), "discriminator": (image,)}
     for (part, shapes), module in zip(inputs.items(), modules, strict=True):
         if folders[part]:
-            params = sharding.put(build.imported_params(folders[part], module, *shapes), getattr(places, part))
+            params = sharding.shard(build.imported_params(folders[part], module, *shapes), getattr(places, part))
             own = lambda params=params: jax.tree.map(jnp.copy, params)  # donated later: no two may share memory
             current = dataclasses.replace(current, **{part: own()})
             if part == "generator":

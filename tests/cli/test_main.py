@@ -3,6 +3,7 @@
 import pytest
 
 from smoothswap_jax.cli import main as main_lib
+from smoothswap_jax.config import load_config
 from tests.tiny_runs import ROOT
 
 VERBS = ("train", "swap", "prepare", "import", "export", "bench", "demo")
@@ -18,7 +19,7 @@ def test_help_answers(arguments, capsys):
 
 def test_overrides_reach_nested_fields_with_their_types():
     path = f"{ROOT}/configs/swapper.py:small64"
-    config = main_lib.load_config(
+    config = load_config(
         path, ["--config.objective.change=2.5", "--config.batch=4", "--config.generator.ch_mult=(1,2)"]
     )
     assert (config["objective"]["change"], config["batch"], config["generator"]["ch_mult"]) == (2.5, 4, (1, 2))
@@ -31,7 +32,7 @@ def test_every_preset_builds_its_networks(stage):
 
     variants = ["tiny32", "small64", "paper256", *(["ncsnpp256"] if stage == "swapper" else [])]
     for variant in variants:
-        config = main_lib.load_config(f"{ROOT}/configs/{stage}.py:{variant}", [])
+        config = load_config(f"{ROOT}/configs/{stage}.py:{variant}", [])
         if stage == "embedder":
             networks.make_embedder(config["embedder"])
             optimizers.make_optimizer(config["optimizer"], config["steps"])

@@ -64,7 +64,7 @@ def test_a_mesh_that_cannot_be_is_refused(devices, fsdp, message):
 def test_rows_of_a_batch_lie_on_the_devices_in_order():
     mesh = sharding.make_mesh(8, 4)
     rows = np.arange(16)[:, None]
-    for placed in (sharding.put_rows(rows, mesh), sharding.put_batch(rows, mesh)):
+    for placed in (sharding.shard_rows(rows, mesh), sharding.shard_batch(rows, mesh)):
         held = {shard.device.id: shard.data[:, 0].tolist() for shard in placed.addressable_shards}
         assert held == {i: [2 * i, 2 * i + 1] for i in range(8)}
         np.testing.assert_array_equal(sharding.to_host(placed), rows)

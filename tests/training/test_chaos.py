@@ -37,7 +37,7 @@ def accident(rng: np.random.Generator, newest: int) -> str:
 
 @pytest.mark.slow
 def test_twenty_random_kills_end_with_the_metrics_and_state_of_a_calm_run(people, tmp_path):
-    fields = {"steps": STEPS, "checkpoint_steps": EVERY, "eval_steps": 40, "log_images_steps": 0, "keep": 3}
+    fields = {"steps": STEPS, "checkpoint_steps": EVERY, "eval_steps": 40, "log_images_steps": 0, "max_to_keep": 3}
     arguments = [a for a in tiny_runs.overrides("embedder", people, **fields) if "log_images" not in a]
     calm, chaos = tmp_path / "calm", tmp_path / "chaos"
     assert tiny_runs.run_train("embedder", calm, arguments).returncode == 0

@@ -153,7 +153,7 @@ def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people,
         ({"data.kind": "lmdb"}, ConfigError, "config.data.kind is 'lmdb'"),
         ({"data.feed": "disk"}, ConfigError, "config.data.feed is 'disk'"),
         ({"batch": 6}, ValueError, "batch size 6 is not a multiple of the mesh's 4 devices"),
-        ({"accumulate": 4}, ConfigError, "config.accumulate is 4; wanted a divisor of the 2 rows"),
+        ({"grad_accum_steps": 4}, ConfigError, "config.grad_accum_steps is 4; wanted a divisor of the 2 rows"),
     ],
 )
 def test_unusable_config_values_are_named(fields, error, message, people, tmp_path):
@@ -276,7 +276,7 @@ def test_a_full_disk_is_said_and_earlier_checkpoints_stay(people, tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("mounting a small disk needs root")
     try:
-        config = tiny_runs.config("embedder", people, checkpoint_steps=1, keep=100, **{"embedder.width": 8})
+        config = tiny_runs.config("embedder", people, checkpoint_steps=1, max_to_keep=100, **{"embedder.width": 8})
         with pytest.raises(CheckpointError, match=r"could not be written .*; those before are intact"):
             train_lib.train(config | {"steps": 40}, disk, devices=1)
         steps = [int(path.name) for path in (disk / "checkpoints").iterdir() if path.name.isdigit()]

@@ -41,9 +41,9 @@ def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path)
         f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))
     }
     fields |= {"embedder.norm": "group"} if stage == "embedder" else {"discriminator.mbstd_group": 1}
-    for accumulate in (1, 2):
-        config = tiny_runs.config(stage, people, embedder, steps=3, accumulate=accumulate, **fields)
-        train_lib.train(config, tmp_path / str(accumulate), devices=2)
+    for grad_accum_steps in (1, 2):
+        config = tiny_runs.config(stage, people, embedder, steps=3, grad_accum_steps=grad_accum_steps, **fields)
+        train_lib.train(config, tmp_path / str(grad_accum_steps), devices=2)
     for a, b in zip(*(metric_log.read_metrics(tmp_path / d / metric_log.NAME) for d in ("1", "2")), strict=True):
         for key in a:
             assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-6), f"step {a['step']}: {key}"

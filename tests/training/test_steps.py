@@ -115,22 +115,22 @@ def toy():
     return networks, batch, {"shift": jnp.float32(0.1)}
 
 
-def run_toy(with_r1=False, optimizer=None, accumulate=1, **objective):
+def run_toy(with_r1=False, optimizer=None, grad_accum_steps=1, **objective):
     networks, batch, embedder = toy()
     optimizer = optimizer or optax.sgd(0.1)
     before = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, optimizer)
     after, metrics = steps.swapper_step(
         before, embedder, batch, networks=networks, objective=steps.SwapperObjective(**objective),
         generator_optimizer=optimizer, discriminator_optimizer=optimizer, with_r1=with_r1,
-        accumulate=accumulate,
+        grad_accum_steps=grad_accum_steps,
     )  # fmt: skip
     return before, after, metrics
 
 
 @pytest.mark.parametrize("with_r1", [False, True])
-@pytest.mark.parametrize("accumulate", [2, 4])
-def test_a_batch_in_parts_gives_the_same_update(accumulate, with_r1):
-    (_, whole, wanted), (_, parts, found) = (run_toy(with_r1, accumulate=n) for n in (1, accumulate))
+@pytest.mark.parametrize("grad_accum_steps", [2, 4])
+def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1):
+    (_, whole, wanted), (_, parts, found) = (run_toy(with_r1, grad_accum_steps=n) for n in (1, grad_accum_steps))
     for name in ("generator", "discriminator", "generator_ema"):
         np.testing.assert_allclose(getattr(parts, name)["w"], getattr(whole, name)["w"], rtol=1e-6)
     assert found.keys() == wanted.keys()
@@ -140,9 +140,9 @@ def test_a_batch_in_parts_gives_the_same_update(accumulate, with_r1):
 
 def test_parts_have_rows_of_each_device_and_come_together_again():
     rows = jnp.arange(12).reshape(12, 1)
-    parts = steps.parts_of(rows, 3)
+    parts = steps.split_microbatches(rows, 3)
     assert parts[:, :, 0].tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
-    np.testing.assert_array_equal(steps.whole(parts), rows)
+    np.testing.assert_array_equal(steps.merge_microbatches(parts), rows)
 
 
 def test_generator_gradient_is_that_of_the_weighted_sum_against_the_new_discriminator():
@@ -221,9 +221,9 @@ def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
     optimizer, objective = optax.sgd(0.1), steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
     apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
     before = train_state.EmbedderState(jnp.int32(0), params, {"seen": jnp.zeros(())}, optimizer.init(params))
-    run = lambda accumulate: steps.embedder_step(
+    run = lambda grad_accum_steps: steps.embedder_step(
         before, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer,
-        accumulate=accumulate,
+        grad_accum_steps=grad_accum_steps,
     )  # fmt: skip
     (whole, wanted), (parts, found) = run(1), run(4)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), parts.params, whole.params)
