@@ -62,7 +62,8 @@ def get_config(variant: str = "tiny32") -> ConfigDict:
     c.stage = "swapper"
     c.seed = 0
     c.steps = preset["steps"]
-    c.batch = preset["batch"]  # pairs a step, over all devices; max(1, batch // 8) have source == target
+    c.batch = preset["batch"]  # pairs a step, over all devices
+    c.self_pair_fraction = 0.125  # of the pairs that have source == target, at least one; 0: none
     c.grad_accum_steps = 1  # parts in which a batch is computed, one after the other: less memory, more time
 
     c.embedder = ConfigDict()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax.config import load_config
+from smoothswap_jax.config.load import load_config
 from tests.places import ROOT
 
 SIZE = 16

@@ -289,7 +289,7 @@ def _add_evaluate(verbs) -> None:
 
 
 def _train(args) -> int:
-    from smoothswap_jax.config import load_config
+    from smoothswap_jax.config.load import load_config
 
     config = load_config(args.config, args.overrides)
     if _several(args):
@@ -460,7 +460,7 @@ def _bench(args) -> None:
 def _bench_programs(args) -> dict:
     import jax
 
-    from smoothswap_jax.config import load_config
+    from smoothswap_jax.config.load import load_config
 
     _refuse_ignored(args)
     if args.topology or args.virtual:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smoothswap_jax.config import ConfigError, Fields
+from smoothswap_jax.config.errors import ConfigError, Fields
 from smoothswap_jax.data import dataset
 from smoothswap_jax.data.dataset import DataError, Faces, check_split
 from smoothswap_jax.data.rendered import from_synthetic

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.config import ConfigError
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.runtime import checkpoint, sharding
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.config import ConfigError
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, sharding
 from smoothswap_jax.runtime.compilation import keep_programs

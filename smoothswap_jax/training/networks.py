@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.config import ConfigError, Fields
+from smoothswap_jax.config.errors import ConfigError, Fields
 from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import NCSNpp

@@ -3,7 +3,7 @@
 import jax
 import optax
 
-from smoothswap_jax.config import ConfigError, Fields
+from smoothswap_jax.config.errors import ConfigError, Fields
 
 
 def make_optimizer(fields: Fields, steps: int) -> optax.GradientTransformation:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smoothswap_jax.config import ConfigError
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces

@@ -11,7 +11,7 @@ from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.memory import passed_on
 from smoothswap_jax.bench.steps import Setting
 from smoothswap_jax.bench.topologies import SHEETS
-from smoothswap_jax.config import load_config
+from smoothswap_jax.config.load import load_config
 from smoothswap_jax.runtime import sharding
 
 FRACTION = 0.45

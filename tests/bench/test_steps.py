@@ -11,7 +11,7 @@ import pytest
 from smoothswap_jax.bench import steps as bench
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.cli.main import main
-from smoothswap_jax.config import ConfigError
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import compilation

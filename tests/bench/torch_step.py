@@ -24,7 +24,7 @@ import torch.nn.functional as F
 
 from smoothswap_jax.bench.steps import Setting, timed
 from smoothswap_jax.bench.table import table
-from smoothswap_jax.config import load_config
+from smoothswap_jax.config.load import load_config
 from smoothswap_jax.models.convolution import LAYOUT, convolution
 from smoothswap_jax.runtime import sharding
 from tests.bench import torch_networks

@@ -3,7 +3,7 @@
 import pytest
 
 from smoothswap_jax.cli import main as main_lib
-from smoothswap_jax.config import load_config
+from smoothswap_jax.config.load import load_config
 from tests.tiny_runs import ROOT
 
 VERBS = ("train", "swap", "prepare", "import", "export", "bench", "demo")

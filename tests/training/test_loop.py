@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.cli.main import main
-from smoothswap_jax.config import ConfigError
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.swapper import Swapper
