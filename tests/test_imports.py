@@ -42,7 +42,7 @@ NOTHING: set[str] = set()
 ONLY = {
     "config": NOTHING,
     "models": NOTHING,
-    "runtime": NOTHING,
+    "runtime": {"config"},
     "metrics": NOTHING,
     "synthetic": NOTHING,
     "faces": NOTHING,

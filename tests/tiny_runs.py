@@ -53,8 +53,8 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
         "swapper": {
             "embedder.checkpoint": embedder,
             "generator.nf": 8,
-            "generator.ch_mult": "(1, 2)",
-            "generator.attn_resolutions": "(8,)",
+            "generator.ch_mult": "(1,)",
+            "generator.attn_resolutions": "(4,)",  # none: the middle block has attention anyway
             "discriminator.channel_base": 128,
             "discriminator.channel_max": 8,
             "log_images_steps": 3,

@@ -24,7 +24,7 @@ from smoothswap_jax.data import pipeline, rendered
 from smoothswap_jax.data import records as prepared
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces
-from smoothswap_jax.data.pipeline import Sampler
+from smoothswap_jax.data.pipeline import IdentitySampler, PairSampler, Sampler
 from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.registry import make_detector
 from smoothswap_jax.faces.photos import load_photo
@@ -124,7 +124,7 @@ def _grainy(images: np.ndarray) -> np.ndarray:
 def reader_rates(faces: Faces, seconds: float) -> dict:
     """The training reader beside nothing but JPEG decoding, all cores, and the whole feed with flips on the device."""
     memory = [data for start in range(0, min(len(faces), 512), 64) for data in faces.read(_rows(start, len(faces)))]
-    sampler, mesh = Sampler(0, BATCH // 2), sharding.make_mesh(1)
+    sampler, mesh = PairSampler(0, BATCH // 2, BATCH // 16), sharding.make_mesh(1)
     ways: dict[str, Callable[[], Iterator]] = {
         "bare decode": lambda: bare_decode(memory),
         "reader": lambda: pipeline.host_batches(faces, sampler, 0, 0, 1),
@@ -209,7 +209,7 @@ def measure_index(folder: str, shards: int, people: int, seconds: float) -> None
     start = time.perf_counter()
     faces = linked_index(Path(folder) / "shard", Path(folder) / f"links{shards}", SHARD, shards, people)
     built = time.perf_counter()
-    sampler = Sampler(0, BATCH, photos=2) if people >= BATCH // 2 else Sampler(0, BATCH // 2)
+    sampler: Sampler = IdentitySampler(0, BATCH, 2) if people >= BATCH // 2 else PairSampler(0, BATCH // 2, BATCH // 16)
     batches = pipeline.host_batches(faces, sampler, 0, 0, 1)
     next(batches)
     first = time.perf_counter()

@@ -56,7 +56,9 @@ def bench_memory(
 def one_program(setting: Setting) -> dict[str, Any]:
     """What the compiler says of one setting, or why the program does not fit."""
     platform = setting.mesh.devices.flat[0].platform
-    counted = count_flops(setting.step(True), setting.shapes, setting.frozen, setting.batch, platform=platform)
+    counted = count_flops(
+        setting.program.step(True), setting.program.shapes, setting.frozen, setting.batch, platform=platform
+    )
     found: dict[str, Any] = {"TFLOP of all devices": counted / 1e12, "MB of state": setting.state_bytes() / 1e6}
     start = time.perf_counter()
     try:

@@ -21,10 +21,14 @@ import optax
 from jax.experimental.compilation_cache import compilation_cache
 
 from smoothswap_jax.bench.flops import count_flops
+from smoothswap_jax.config.errors import ConfigError, Fields
+from smoothswap_jax.config.parse import parse
+from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import compilation, sharding
-from smoothswap_jax.training import networks as build
-from smoothswap_jax.training import optimizers, steps, train_state
-from smoothswap_jax.training.networks import swapper_networks
+from smoothswap_jax.training import steps
+from smoothswap_jax.training.networks import image_shape, make_embedder
+from smoothswap_jax.training.swapper_program import make_swapper_program
+from smoothswap_jax.training.train_state import SwapperState
 
 ROUNDS = 5
 MATMUL = {"cpu": 1024}
@@ -79,11 +83,12 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
 
 def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, float], seconds: float) -> dict:
     """The measurements of one batch size and dtype."""
-    parts = Setting(config, embedder, batch, dtype, mesh)
-    frozen, images, z = parts.drawn()
-    programs, seconds_cold, seconds_kept = compiled_twice(parts.lowered)
-    interval = parts.objective.r1_interval
-    current = {"state": parts.fresh()}
+    setting = Setting(config, embedder, batch, dtype, mesh)
+    program = setting.program
+    frozen, images, z = setting.drawn()
+    programs, seconds_cold, seconds_kept = compiled_twice(setting.lowered)
+    interval = program.objective.r1_interval
+    current = {"state": setting.fresh()}
 
     def step(with_r1: bool):
         current["state"], values = programs[with_r1](current["state"], frozen, images)
@@ -91,7 +96,9 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
 
     times = timed({"step": lambda: step(False), "step with R1": lambda: step(True)}, seconds)
     mean = (times["step with R1"] + (interval - 1) * times["step"]) / interval
-    analytic = {flag: count_flops(parts.step(flag), parts.shapes, parts.frozen, parts.batch) for flag in (False, True)}
+    analytic = {
+        flag: count_flops(program.step(flag), program.shapes, setting.frozen, setting.batch) for flag in (False, True)
+    }
     flops = (analytic[True] + (interval - 1) * analytic[False]) / interval
     found: dict[str, Any] = {
         "steps/s": 1 / mean,
@@ -110,73 +117,53 @@ def one_setting(config, embedder, batch: int, dtype: str, mesh, peak: dict[str, 
         },
         "compile s": {"cold": seconds_cold, "from the cache": seconds_kept},
     }
-    found["phases"] = phases(parts, frozen, images, z, peak, seconds)
+    found["phases"] = phases(setting, frozen, images, z, peak, seconds)
     return found
 
 
 class Setting:
-    """The swapper at one setting: its functions, and the shapes and placement of what they take. No arrays."""
+    """The swapper's program at one setting, with the shapes and placement of what it takes. No arrays."""
 
-    def __init__(self, config: dict, embedder: dict, batch: int, dtype: str, mesh, remat: str = "") -> None:
+    def __init__(self, fields: Fields, embedder: Fields, batch: int, dtype: str, mesh, remat: str = "") -> None:
         given = {"dtype": dtype} | ({"remat": remat} if remat else {})
-        config = {**config, **{part: {**config[part], **given} for part in ("generator", "discriminator")}}
-        size, dim = config["data"]["size"], embedder["dim"]
         sharding.check_batch(mesh, batch)
-        self.networks, modules = swapper_networks(config, {**embedder, "dtype": dtype})
-        self.objective = steps.SwapperObjective(**config["objective"])
-        optimizer = lambda part: optimizers.make_optimizer(config[f"{part}_optimizer"], config["steps"])
-        self.optimizers = optimizer("generator"), optimizer("discriminator")
-        key = jax.random.key(0)
-        self._init = lambda: train_state.init_swapper_state(key, *modules, *self.optimizers, size, dim)
-        self.shapes = jax.eval_shape(self._init)
-        rules = config["mesh"]["rules"]
-        self.places = sharding.placement(self.shapes, mesh, rules)
-        self.mesh, self.dtype, self.grad_accum_steps = mesh, dtype, config["grad_accum_steps"]
-        frozen = jax.eval_shape(
-            lambda: build.make_embedder({**embedder, "dtype": dtype}).init(key, jnp.zeros((2, size, size, 3)))
-        )
-        self.frozen = sharding.abstract_like(frozen, sharding.placement(frozen, mesh, rules))
-        rows = lambda *shape: jax.ShapeDtypeStruct((batch, *shape), np.float32, sharding=sharding.batched(mesh))
-        self.batch = dict.fromkeys(("source", "target", "real"), rows(size, size, 3))
-        self.z = rows(dim)
+        networks = {part: {**fields[part], **given} for part in ("generator", "discriminator")}
+        config = parse({**fields, **networks, "batch": batch})
+        if not isinstance(config, SwapperConfig):
+            raise ConfigError(f"config.stage is {config.stage!r}, wanted 'swapper'")
+        embedder, size = {**embedder, "dtype": dtype}, config.data.size
+        module = make_embedder(embedder)
+        frozen = jax.eval_shape(lambda: module.init(jax.random.key(0), jnp.zeros((2, size, size, 3))))
+        self.frozen = sharding.abstract_like(frozen, sharding.placement(frozen, mesh, config.mesh.rules))
+        self.program = make_swapper_program(config, embedder, frozen, mesh)
+        self.mesh, self.dtype = mesh, dtype
+        rows = lambda leaf: jax.ShapeDtypeStruct((batch, *leaf.shape[1:]), leaf.dtype, sharding=sharding.batched(mesh))
+        self.batch = dict.fromkeys(("source", "target", "real"), rows(image_shape(1, size)))
+        self.z = jax.tree.map(rows, self.program.z)
 
     def state_bytes(self) -> int:
         """Bytes on each device of parameters, averages, optimiser states and the frozen embedder."""
-        arrays = jax.tree.leaves((sharding.abstract_like(self.shapes, self.places), self.frozen))
+        arrays = jax.tree.leaves((self.program.abstract(), self.frozen))
         return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in arrays)
 
-    def fresh(self) -> train_state.SwapperState:
-        return sharding.jit_init(self._init, self.places)()
+    def fresh(self) -> SwapperState:
+        return sharding.jit_init(self.program.init, self.program.places)()
 
-    def drawn(self) -> tuple[Any, steps.Batch, jax.Array]:
+    def drawn(self) -> tuple[Any, steps.Batch, Any]:
         """Random weights of the embedder, images and identities."""
         rng = np.random.default_rng(0)
         values = jax.tree.map(lambda x: 0.05 * rng.standard_normal(x.shape, np.float32), self.frozen)
         if "batch_stats" in values:  # variances are positive
             values["batch_stats"] = jax.tree.map(np.abs, values["batch_stats"])
         image = rng.uniform(-1, 1, self.batch["source"].shape).astype(np.float32)
-        z = rng.normal(size=self.z.shape).astype(np.float32)
+        z = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), self.z)
         frozen = sharding.shard(values, jax.tree.map(lambda x: x.sharding, self.frozen))
         batch = {name: sharding.shard_rows(image, self.mesh) for name in self.batch}
-        return frozen, batch, sharding.shard_rows(z, self.mesh)
-
-    def step(self, with_r1: bool) -> Callable[..., Any]:
-        return functools.partial(
-            steps.swapper_step,
-            networks=self.networks,
-            objective=self.objective,
-            generator_optimizer=self.optimizers[0],
-            discriminator_optimizer=self.optimizers[1],
-            with_r1=with_r1,
-            grad_accum_steps=self.grad_accum_steps,
-        )
+        return frozen, batch, jax.tree.map(lambda leaf: sharding.shard_rows(leaf, self.mesh), z)
 
     def lowered(self, with_r1: bool) -> Any:
-        """The step, to be compiled."""
-        out = (self.places, sharding.replicated(self.mesh))
-        abstract = sharding.abstract_like(self.shapes, self.places)
-        program = jax.jit(self.step(with_r1), donate_argnums=0, out_shardings=out)
-        return program.lower(abstract, self.frozen, self.batch)
+        """The training step, traced and ready to be compiled."""
+        return self.program.jitted(with_r1).lower(self.program.abstract(), self.frozen, self.batch)
 
 
 def compiled_twice(lowered: Callable[[bool], Any]) -> tuple[dict[bool, Any], float, float]:
@@ -200,7 +187,7 @@ def compiled_twice(lowered: Callable[[bool], Any]) -> tuple[dict[bool, Any], flo
 
 
 def phases(
-    parts: Setting, frozen, images: steps.Batch, z: jax.Array, peak: dict[str, float], seconds: float
+    setting: Setting, frozen, images: steps.Batch, z: jax.Array, peak: dict[str, float], seconds: float
 ) -> dict[str, dict[str, float]]:
     """The seconds of each part of the step by itself, its operations, and its fractions of the measured peaks.
 
@@ -209,11 +196,12 @@ def phases(
     Parts are compiled apart, so their sum is a little more than the step, in which some of it overlaps. R1 and the
     backward pass are differences of two programs.
     """
-    current, networks, objective = parts.fresh(), parts.networks, parts.objective
+    program = setting.program
+    current, networks, objective = setting.fresh(), program.networks, program.objective
     target = images["target"]
     discriminator = lambda with_r1: functools.partial(
         steps.discriminator_update, discriminate=networks.discriminate, objective=objective,
-        optimizer=parts.optimizers[1], with_r1=with_r1,
+        optimizer=program.optimizers[1], with_r1=with_r1,
     )  # fmt: skip
 
     def generator_loss(params, frozen, discriminator_params, target, z):
@@ -226,7 +214,7 @@ def phases(
 
     def update(params, average, moments):
         gradient = params
-        updates, moments = parts.optimizers[0].update(gradient, moments, params)
+        updates, moments = program.optimizers[0].update(gradient, moments, params)
         params = optax.apply_updates(params, updates)
         return params, optax.incremental_update(params, average, 1 - objective.ema_decay), moments
 
@@ -242,11 +230,11 @@ def phases(
             update, (current.generator, current.generator_ema, current.generator_optimizer),
         ),
     }  # fmt: skip
-    programs = {name: jax.jit(function).lower(*arguments).compile() for name, (function, arguments) in given.items()}
-    calls = {name: functools.partial(programs[name], *arguments) for name, (_, arguments) in given.items()}
+    compiled = {name: jax.jit(function).lower(*arguments).compile() for name, (function, arguments) in given.items()}
+    calls = {name: functools.partial(compiled[name], *arguments) for name, (_, arguments) in given.items()}
     times = timed(calls, seconds)
     flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in given.items()}
-    moved = {name: compilation.cost(program)["bytes"] for name, program in programs.items()}
+    moved = {name: compilation.cost(program)["bytes"] for name, program in compiled.items()}
     for numbers in (times, flops, moved):
         numbers["R1"] = numbers.pop("discriminator with R1") - numbers["discriminator"]
         numbers["generator backward through the losses"] = (
@@ -256,7 +244,7 @@ def phases(
         name: {
             "s": times[name],
             "TFLOP": flops[name] / 1e12,
-            "fraction of matmul peak": flops[name] / max(times[name], 1e-9) / parts.mesh.size / peak["matmul FLOP/s"],
+            "fraction of matmul peak": flops[name] / max(times[name], 1e-9) / setting.mesh.size / peak["matmul FLOP/s"],
             "fraction of bandwidth peak": moved[name] / max(times[name], 1e-9) / peak["bytes/s"],
         }
         for name in times

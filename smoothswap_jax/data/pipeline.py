@@ -13,7 +13,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -35,42 +35,65 @@ PART = 64
 """Images that one call decodes."""
 
 
+# A sampler decides what a batch of `batch` rows holds, as a function of the step alone. `rows` are the indices of the
+# examples to read and `uniforms` the random numbers of their augmentation, each by part of the batch; `with_companions`
+# adds to the images what else the training step takes. `xp` is numpy or jax.numpy.
+
+
 @dataclass(frozen=True)
-class Sampler:
-    """Which rows a batch has. `photos` = 0: `batch` source-target pairs; else batch // photos people x `photos`."""
+class IdentitySampler:
+    """Batches of the embedder: `images_per_identity` images of each of batch // images_per_identity people."""
 
     seed: int
     batch: int
-    photos: int = 0
+    images_per_identity: int
 
     def rows(self, step, index: Index, xp=np) -> dict:
-        """Indices of the images to read, by their part in the batch."""
-        if self.photos:
-            people = self.batch // self.photos
-            return {"image": sampling.identity_indices(self.seed, step, people, self.photos, index, xp)}
-        source, target = sampling.pair_indices(self.seed, step, self.batch, index, xp)
+        people = self.batch // self.images_per_identity
+        return {"image": sampling.identity_indices(self.seed, step, people, self.images_per_identity, index, xp)}
+
+    def uniforms(self, step, xp=np) -> dict:
+        return {"image": sampling.uniforms(self.seed, step, xp.arange(self.batch), UNIFORMS, xp)}
+
+    def with_companions(self, parts: dict, labels) -> dict:
+        return parts | {"label": labels}
+
+
+@dataclass(frozen=True)
+class PairSampler:
+    """Batches of the swapper: independent sources and targets; the first `self_pairs` pairs show one image twice."""
+
+    seed: int
+    batch: int
+    self_pairs: int
+
+    def rows(self, step, index: Index, xp=np) -> dict:
+        source, target = sampling.pair_indices(self.seed, step, self.batch, self.self_pairs, index, xp)
         return {"source": source, "target": target}
 
     def uniforms(self, step, xp=np) -> dict:
-        """Augmentation numbers of each row; a self pair gets the same for both sides."""
+        """A self pair gets the same numbers on both sides."""
         n = xp.arange(self.batch)
         draw = lambda rows: sampling.uniforms(self.seed, step, rows, UNIFORMS, xp)
-        if self.photos:
-            return {"image": draw(n)}
-        self_pair = n < max(1, self.batch // 8)
-        return {"source": draw(xp.where(self_pair, self.batch + n, n)), "target": draw(self.batch + n)}
+        return {"source": draw(xp.where(n < self.self_pairs, self.batch + n, n)), "target": draw(self.batch + n)}
+
+    def with_companions(self, parts: dict, labels) -> dict:
+        del labels
+        return parts | {"real": parts["target"]}
+
+
+Sampler = IdentitySampler | PairSampler
 
 
 def _augmented(images: dict, labels, step, sampler: Sampler, how: Augmentation) -> dict:
     """uint8 images of a batch -> what the step takes."""
     u = sampler.uniforms(step, jnp)
-    batch = {part: augment(to_float(images[part]), u[part], how) for part in images}
-    return batch | ({"label": labels} if sampler.photos else {"real": batch["target"]})
+    return sampler.with_companions({part: augment(to_float(images[part]), u[part], how) for part in images}, labels)
 
 
 def memory_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless batches from `first_step` on, gathered and augmented on the device."""
     sharding.check_batch(mesh, sampler.batch)
     loaded, shown = in_memory(faces)
@@ -78,7 +101,7 @@ def memory_batches(
 
     def make(images, shown, starts, step):
         rows = {part: shown[rows] for part, rows in sampler.rows(step, faces.index, jnp).items()}
-        labels = sampling.labels_of(rows["image"], starts, jnp) if sampler.photos else None
+        labels = sampling.labels_of(next(iter(rows.values())), starts, jnp)
         return _augmented({part: images[chosen] for part, chosen in rows.items()}, labels, step, sampler, how)
 
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
@@ -90,7 +113,7 @@ def memory_batches(
 
 def tf_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless batches from `first_step` on, read and decoded by tf.data; each host reads its share."""
     sharding.check_batch(mesh, sampler.batch)
 
@@ -100,12 +123,13 @@ def tf_batches(
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
     host, hosts = jax.process_index(), jax.process_count()
     for step, batch in enumerate(host_batches(faces, sampler, first_step, host, hosts), first_step):
-        labels = sharding.shard_batch(batch.pop("label", None), mesh)
+        labels = sharding.shard_batch(batch.pop("label"), mesh)
         yield make(sharding.shard_batch(batch, mesh), labels, sharding.replicate(np.int32(step), mesh))
 
 
-def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Iterator[dict]:
-    """The numpy batches that host `host` of `hosts` reads: its rows of each part of the global batch, uint8.
+def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Generator[dict, None, None]:
+    """The numpy batches that host `host` of `hosts` reads: its rows of each part of the global batch, uint8, and the
+    identities of the first part as `label`.
 
     Examples that cannot be read are replaced as `Reader` says and counted in the log.
     """
@@ -125,7 +149,7 @@ def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hos
             try:
                 for images, rows in _tf_dataset(reader, plan, step):
                     batch = dict(zip(parts, np.split(images, len(parts)), strict=True))
-                    yield batch | ({"label": sampling.labels_of(rows, faces.starts)} if sampler.photos else {})
+                    yield batch | {"label": sampling.labels_of(rows[:share], faces.starts)}
                     step += 1
             except _undecodable() as error:
                 # TensorFlow does not say which file it was. The next start passes over what is found to be broken.

@@ -108,16 +108,18 @@ class Index:
         return shares.tolist()
 
 
-def pair_indices(seed: int, step: Array, batch: int, index: Index, xp: Any = np) -> tuple[Array, Array]:
+def pair_indices(
+    seed: int, step: Array, batch: int, self_pairs: int, index: Index, xp: Any = np
+) -> tuple[Array, Array]:
     """Source and target indices of swapper batch `step`: two independent streams over all examples.
 
-    The first max(1, batch // 8) pairs are self pairs, x_src == x_tgt.
+    The first `self_pairs` pairs have x_src == x_tgt.
     """
     rows = xp.arange(batch)
     position = step * batch + rows
     target = _mixed_order(seed, TARGET, position, index, xp)
     source = _mixed_order(seed, SOURCE, position, index, xp)
-    return xp.where(rows < max(1, batch // 8), target, source), target
+    return xp.where(rows < self_pairs, target, source), target
 
 
 def _mixed_order(seed: int, name: int, position: Array, index: Index, xp: Any) -> Array:

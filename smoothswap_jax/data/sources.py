@@ -5,35 +5,36 @@ from pathlib import Path
 
 import numpy as np
 
-from smoothswap_jax.config.errors import ConfigError, Fields
+from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.schema import DataConfig
 from smoothswap_jax.data import dataset
 from smoothswap_jax.data.dataset import DataError, Faces, check_split
 from smoothswap_jax.data.rendered import from_synthetic
 from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
 
 
-def load_faces(fields: Fields, split: str) -> Faces:
+def load_faces(data: DataConfig, split: str) -> Faces:
     """The faces of a split, as the config's `data` fields say."""
-    kind, size = fields["kind"], fields["size"]
+    kind, size = data.kind, data.size
     if kind == "synthetic":
-        people = fields["people"] if split == "train" else fields["held_out_people"]
-        return from_synthetic(split, size, people, fields["photos"], fields["seed"], fields["spread"])
+        people = data.people if split == "train" else data.held_out_people
+        return from_synthetic(split, size, people, data.photos, data.seed, data.spread)
     if kind == "folder":
-        if not fields["dir"]:
+        if not data.dir:
             raise ConfigError("config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces")
-        return from_folder(fields["dir"], split, size, fields["held_out_people"])
+        return from_folder(data.dir, split, size, data.held_out_people)
     if kind == "prepared":
         from smoothswap_jax.data.records import from_prepared
 
-        if not fields["dir"]:
+        if not data.dir:
             raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
-        folders = [folder.strip() for folder in fields["dir"].split(",")]
-        weights = fields["weights"] or [1.0] * len(folders)
+        folders = [folder.strip() for folder in data.dir.split(",")]
+        weights = data.weights or [1.0] * len(folders)
         return dataset.mixture([from_prepared(folder, split, size) for folder in folders], weights)
     if kind == "tfds":
         from smoothswap_jax.data import builders
 
-        return builders.from_tfds(fields["name"], fields["dir"], split, size)
+        return builders.from_tfds(data.name, data.dir, split, size)
     raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'prepared', 'folder' or 'tfds'")
 
 

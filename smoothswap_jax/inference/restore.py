@@ -35,7 +35,7 @@ class Trained(NamedTuple):
 
 def make_trained(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> Trained:
     """Networks of a training configuration and its embedder's fields, with weights for them."""
-    networks, _ = swapper_networks(config, embedder)
+    networks, _ = swapper_networks(config["generator"], config["discriminator"], embedder, config["data"]["size"])
     return Trained(networks, variables, config, embedder, step)
 
 

@@ -15,11 +15,11 @@ from jaxtyping import Array, Float
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 NAME = "convolution"
-"""Of results, by which policies of recomputation keep them: they do not see into functions with own derivatives."""
+"""Name of convolution results for remat policies, which cannot see into functions with custom derivatives."""
 
 
 class Window(NamedTuple):
-    """How a window moves over the image; pairs are of rows and columns."""
+    """How a convolution window moves over the image; pairs are (rows, columns)."""
 
     size: tuple[int, int]
     strides: tuple[int, int]
@@ -36,10 +36,10 @@ def conv2d(
 def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how: Any) -> Float[Array, "b h2 w2 d"]:
     """`jax.lax.conv_general_dilated` of NHWC images and an HWIO weight; for `conv_general_dilated` of `nn.Conv`.
 
-    A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight's gradient is then 5 to 10
-    times faster. What else is neither dilated nor in groups, nor has `precision` or `preferred_element_type`, takes
-    the derivatives below: they are none in forward mode, and follow `jax.default_matmul_precision` where they are
-    taken.
+    A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight gradient is then 5 to 10
+    times faster. Other convolutions use the custom derivatives below, unless they are dilated, grouped, or have
+    `precision` or `preferred_element_type`. Those have no forward mode, and follow the
+    `jax.default_matmul_precision` in force where the gradient is taken.
     """
     options = {name: value for name, value in how.items() if name != "dimension_numbers" and value is not None}
     types = {name: options.pop(name) for name in ("precision", "preferred_element_type") if name in options}
@@ -57,9 +57,9 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
 
 
 # ------------------------------------------------------------------------------------------------ derivatives
-# A convolution y, contracted with g, is linear in each of x, w and g, so that the derivatives that training and R1
-# take are again a convolution, an input gradient or a weight gradient. JAX's own second derivatives are other
-# convolutions: that of a strided one's input gradient by the weight is dilated, and 11 to 21 times slower on CPU.
+# <conv(x, w), g> is linear in each of x, w and g, so all derivatives that training and R1 need are again a convolution,
+# an input gradient or a weight gradient. JAX's own second derivatives are other convolutions: the derivative of a
+# strided convolution's input gradient by the weight is dilated, which is 11 to 21 times slower on CPU.
 def _plain(x: Array, w: Array, window: Window) -> Array:
     return jax.lax.conv_general_dilated(x, w, window.strides, window.pads, dimension_numbers=LAYOUT)
 
@@ -106,8 +106,8 @@ def weight_product(
 ) -> Float[Array, "kh kw c d"]:
     """Gradient of the weight of a convolution of stride 1, from its input and its output's gradient.
 
-    One matrix product: the image shifted by each column of the window on one side, the gradient shifted by each row
-    on the other, so that both are copied kw and kh times, not the image kh * kw times as patches would be.
+    One matrix product of the image, shifted by each column of the window, with the gradient, shifted by each row: they
+    are copied kw and kh times, where im2col would copy the image kh * kw times.
     """
     (rows, columns), ((top, _), (left, _)) = window.size, window.pads
     (_, h, w, c), (_, h2, w2, d) = x.shape, g.shape
@@ -118,7 +118,7 @@ def weight_product(
 
 
 def _pad(x: Array, axis: int, low: int, high: int) -> Array:
-    """Zeros around x along an axis; below 0, as many are cut off."""
+    """Pads x with zeros along an axis; negative padding crops."""
     return jax.lax.pad(x, jnp.zeros((), x.dtype), [(low, high, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)])
 
 

@@ -1,8 +1,8 @@
 """Layers that more than one network uses: FIR resampling, equalised-lr layers, norms, initialisers.
 
-Images are NHWC. Every function keeps the dtype of its input unless it says otherwise. FIR kernels are plain
-numbers known when the program is traced, so resampling is a sum of shifted slices (polyphase): on CPU a
-depthwise convolution does the same work about seventy times slower.
+Images are NHWC. Every function keeps the dtype of its input unless it says otherwise. FIR kernels are constants at
+trace time, so resampling is a sum of shifted slices (polyphase): on CPU a depthwise convolution takes about seventy
+times as long.
 
 Sources: StyleGAN2 (Karras et al. 2020) `upfirdn_2d` and its port in score_sde `up_or_down_sampling.py`.
 """
@@ -29,13 +29,13 @@ REMAT = {
         jax.checkpoint_policies.dots_saveable, jax.checkpoint_policies.save_only_these_names(CONVOLUTION)
     ),
 }
-"""What the backward pass saves of a block, by JAX's names."""
+"""Checkpoint policies by name: what the backward pass keeps of a block instead of recomputing it."""
 
 
 def with_remat(block: type[Block], policy: str | bool, **how: Any) -> type[Block]:
-    """The block, recomputed in the backward pass: 'nothing_saveable' all of it, 'dots_saveable' all but convolutions
-    and matrix products (norms, activations, FIR filters), 'off' nothing. Raises ValueError for another policy."""
-    if isinstance(policy, bool):  # of networks kept before there were names
+    """The block with rematerialisation: 'off' keeps all activations, 'dots_saveable' only the results of convolutions
+    and matrix products, 'nothing_saveable' none. Raises ValueError for another policy."""
+    if isinstance(policy, bool):  # configs saved before the policies had names
         policy = "nothing_saveable" if policy else "off"
     if policy not in REMAT:
         raise ValueError(f"{block.__name__}: remat is {policy!r}, wanted one of {tuple(REMAT)}")
@@ -195,10 +195,10 @@ def at_least_float32(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def l2_normalize(x: Float[Array, "... d"], eps: float = 1e-12) -> Float[Array, "... d"]:
-    """x / |x| over the last axis, in float32. |x|^2 is floored at eps: the gradient at 0 is finite."""
+def l2_normalize(x: Float[Array, "..."], axis: int = -1, eps: float = 1e-12) -> Float[Array, "..."]:
+    """x / |x| along an axis, in float32. |x|^2 is floored at eps, so that the gradient at 0 is finite."""
     x = at_least_float32(x)
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), eps))
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), eps))
 
 
 def minibatch_stddev(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from smoothswap_jax.models.convolution import convolution, pixelwise
+from smoothswap_jax.models.injection import find_injection
 from smoothswap_jax.models.layers import (
     FIR_1331,
     GroupNorm,
@@ -32,6 +33,7 @@ from smoothswap_jax.models.layers import (
 PROGRESSIVE = ("none", "output_skip", "residual")
 PROGRESSIVE_INPUT = ("none", "input_skip", "residual")
 COMBINE = ("sum", "cat")
+PyTree = Any
 
 
 def _conv(features: int, size: int, dtype: Any, name: str, scale: float = 1.0) -> nn.Conv:
@@ -130,9 +132,10 @@ class AttnBlockpp(nn.Module):
 
 
 class ResnetBlockBigGANpp(nn.Module):
-    """BigGAN residual block conditioned by an embedding; `resample` is 'up', 'down' or None.
+    """BigGAN residual block conditioned on the identity's code (`injection.py`); `resample` is 'up', 'down' or None.
 
-    Resampling sits between the first activation and the first convolution, and on the shortcut.
+    h = conv1(swish(condition(conv0(resample(swish(norm(x)))), code))), y = (shortcut(resample(x)) + h) / sqrt(2)
+    (score_sde `layerspp.ResnetBlockBigGANpp`).
     """
 
     features: int
@@ -143,12 +146,7 @@ class ResnetBlockBigGANpp(nn.Module):
     init_scale: float = 0.0
     dropout: float = 0.0
     dtype: Any = jnp.float32
-
-    @nn.nowrap
-    def condition(self, h: Array, emb: Array) -> Array:
-        """Bring the embedding in and normalise. The one place to replace for another kind of conditioning."""
-        dense = nn.Dense(self.features, dtype=self.dtype, kernel_init=default_init(), name="embed")
-        return GroupNorm(name="norm1")(h + dense(nn.swish(emb))[:, None, None, :])
+    injection: str = "add"
 
     @nn.nowrap
     def _resample(self, x: Array) -> Array:
@@ -160,11 +158,11 @@ class ResnetBlockBigGANpp(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], emb: Float[Array, "b d"], train: bool = False
+        self, x: Float[Array, "b h w c"], code: PyTree, train: bool = False
     ) -> Float[Array, "b h2 w2 features"]:
         h = self._resample(nn.swish(GroupNorm(name="norm0")(x)))
         h = _conv(self.features, 3, self.dtype, "conv0")(h)
-        h = nn.swish(self.condition(h, emb))
+        h = nn.swish(find_injection(self.injection).condition(h, code, self.dtype))
         h = nn.Dropout(self.dropout, deterministic=not train)(h)
         h = _conv(self.features, 3, self.dtype, "conv1", self.init_scale)(h)
         skip = self._resample(x)
@@ -174,13 +172,13 @@ class ResnetBlockBigGANpp(nn.Module):
 
 
 class NCSNpp(nn.Module):
-    """x_swap = x_tgt + net(x_tgt, z_src): images in [-1, 1] (not clamped) and unit-norm identity embeddings.
+    """x_swap = x_tgt + net(x_tgt, z_src): images in [-1, 1] (not clamped) and identities z, as `injection` takes them.
 
     The resolution is read from x. Level i has nf * ch_mult[i] channels and half the resolution of level i -
     1; attention follows the residual blocks of every level whose height is in `attn_resolutions`, and the
     middle. `progressive` and `progressive_input` build score_sde's output and input pyramids; `combine`
-    merges the latter. `emb_scale` multiplies z; None is sqrt(d), since the entries of a unit vector are near
-    1 / sqrt(d). `input_residual` False gives the bare network. With init_scale 0 the network starts at
+    merges the latter. `emb_scale` multiplies z; None leaves it to the injection. `input_residual` False gives the bare
+    network. With init_scale 0 the network starts at
     (almost) zero, so that the output is x. Parameters, norms, softmax and the output are float32,
     convolutions and dense layers run in `dtype`. `remat` says what the backward pass recomputes (`layers.with_remat`).
     The defaults are the `paper256` preset.
@@ -196,29 +194,27 @@ class NCSNpp(nn.Module):
     progressive: str = "none"
     progressive_input: str = "none"
     combine: str = "sum"
-    resblock: str = "biggan"
     init_scale: float = 0.0
     dropout: float = 0.0
     emb_scale: float | None = None
     input_residual: bool = True
     remat: str = "off"
     dtype: Any = jnp.float32
+    injection: str = "add"
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b h w 3"], z: Float[Array, "b d"], train: bool = False
-    ) -> Float[Array, "b h w 3"]:
+    def __call__(self, x: Float[Array, "b h w 3"], z: PyTree, train: bool = False) -> Float[Array, "b h w 3"]:
         """`train` only switches dropout on (random stream 'dropout').
 
         Raises ValueError for an unknown option and for an image that the levels cannot halve evenly.
         """
         self._check(x.shape[1:3])
-        emb = self._embed(z)
-        h, skips = self._encode(x, emb, train)
-        h = self._block(h.shape[-1], "mid_block0")(h, emb, train)
+        code = find_injection(self.injection).encode(z, self.nf, self.emb_scale)
+        h, skips = self._encode(x, code, train)
+        h = self._block(h.shape[-1], "mid_block0")(h, code, train)
         h = self._attention("mid_attn")(h)
-        h = self._block(h.shape[-1], "mid_block1")(h, emb, train)
-        h = self._decode(h, skips, emb, x.shape[-1], train)
+        h = self._block(h.shape[-1], "mid_block1")(h, code, train)
+        h = self._decode(h, skips, code, x.shape[-1], train)
         return x + h.astype(x.dtype) if self.input_residual else h.astype(x.dtype)
 
     @nn.nowrap
@@ -227,7 +223,6 @@ class NCSNpp(nn.Module):
             "progressive": PROGRESSIVE,
             "progressive_input": PROGRESSIVE_INPUT,
             "combine": COMBINE,
-            "resblock": ("biggan",),
         }
         for field, allowed in options.items():
             if getattr(self, field) not in allowed:
@@ -242,7 +237,7 @@ class NCSNpp(nn.Module):
         cls = with_remat(ResnetBlockBigGANpp, self.remat, static_argnums=(3,))
         return cls(
             features, resample, self.fir, tuple(self.fir_kernel), self.skip_rescale, self.init_scale,
-            self.dropout, self.dtype, name=name,
+            self.dropout, self.dtype, self.injection, name=name,
         )  # fmt: skip
 
     @nn.nowrap
@@ -250,25 +245,19 @@ class NCSNpp(nn.Module):
         return AttnBlockpp(self.skip_rescale, self.init_scale, self.dtype, name=name)
 
     @nn.nowrap
-    def _embed(self, z: Array) -> Array:
-        scale = math.sqrt(z.shape[-1]) if self.emb_scale is None else self.emb_scale
-        dense = [nn.Dense(4 * self.nf, kernel_init=default_init(), name=f"embed{i}") for i in range(2)]
-        return dense[1](nn.swish(dense[0](z.astype(jnp.float32) * scale)))
-
-    @nn.nowrap
-    def _encode(self, x: Array, emb: Array, train: bool) -> tuple[Array, list[Array]]:
+    def _encode(self, x: Array, code: PyTree, train: bool) -> tuple[Array, list[Array]]:
         """Returns the deepest features and the skips in the order they were made."""
         pyramid = x
         h = _conv(self.nf, 3, self.dtype, "stem")(x)
         skips = [h]
         for level, mult in enumerate(self.ch_mult):
             for i in range(self.num_res_blocks):
-                h = self._block(self.nf * mult, f"down{level}_block{i}")(h, emb, train)
+                h = self._block(self.nf * mult, f"down{level}_block{i}")(h, code, train)
                 if h.shape[1] in self.attn_resolutions:
                     h = self._attention(f"down{level}_attn{i}")(h)
                 skips.append(h)
             if level < len(self.ch_mult) - 1:
-                h = self._block(h.shape[-1], f"down{level}_resample", "down")(h, emb, train)
+                h = self._block(h.shape[-1], f"down{level}_resample", "down")(h, code, train)
                 pyramid, h = self._input_pyramid(pyramid, h, level)
                 skips.append(h)
         return h, skips
@@ -285,18 +274,18 @@ class NCSNpp(nn.Module):
         return pyramid, h
 
     @nn.nowrap
-    def _decode(self, h: Array, skips: list[Array], emb: Array, channels: int, train: bool) -> Array:
+    def _decode(self, h: Array, skips: list[Array], code: PyTree, channels: int, train: bool) -> Array:
         """From the deepest features to the image-sized output with `channels` channels."""
         pyramid: Any = None
         for level, mult in reversed(list(enumerate(self.ch_mult))):
             for i in range(self.num_res_blocks + 1):
                 h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = self._block(self.nf * mult, f"up{level}_block{i}")(h, emb, train)
+                h = self._block(self.nf * mult, f"up{level}_block{i}")(h, code, train)
             if h.shape[1] in self.attn_resolutions:
                 h = self._attention(f"up{level}_attn")(h)
             pyramid, h = self._output_pyramid(pyramid, h, level, channels)
             if level:
-                h = self._block(h.shape[-1], f"up{level}_resample", "up")(h, emb, train)
+                h = self._block(h.shape[-1], f"up{level}_resample", "up")(h, code, train)
         if self.progressive == "output_skip":
             return pyramid
         return self._head(h, "out", channels, self.init_scale)

@@ -2,8 +2,8 @@
 
 `state` is a pytree of arrays, `meta` a JSON object that carries the config, so that a checkpoint can be used without
 the command that made it. Orbax writes under a temporary name and renames, so a killed save leaves the previous step.
-Before a step gets its name, its files' checksums go to `checksums/<step>.json`; one that no longer agrees with them is
-moved to `broken/`, and the one before is used.
+Before a step gets its final name, the checksums of its files are written to `checksums/<step>.json`. A step whose files
+no longer match them is moved to `broken/`, and the step before is used.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.runtime import checksums, sharding
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ FOLDER, CHECKSUMS, BROKEN = "checkpoints", "checksums", "broken"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, or is not what the caller asked for."""
+    """A checkpoint is missing, broken, or not what the caller asked for."""
 
 
 def open_manager(
@@ -72,8 +73,8 @@ def save(
 ) -> None:
     """Starts saving `state` as `step`; arrays are copied before the call returns. Does nothing if it exists.
 
-    metrics: of the last evaluation, by which the best is kept. Raises CheckpointError when this or the save before
-    fails, for instance on a full disk.
+    metrics: of the last evaluation; the best step is kept by one of them. Raises CheckpointError when this save or the
+    previous one fails, for instance on a full disk.
     """
     if sharding.broadcast_from_main(np.bool_(step in manager.all_steps())):
         return
@@ -83,13 +84,13 @@ def save(
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Returns when all is on the disk; raises as `save` does."""
+    """Waits until all saves are on disk; raises as `save` does."""
     with _named_failure(manager, manager.latest_step()):
         manager.wait_until_finished()
 
 
 def close(manager: ocp.CheckpointManager) -> None:
-    """Ends the manager's threads once all is on the disk; raises as `save` does."""
+    """Waits for all saves and ends the manager's threads; raises as `save` does."""
     with _named_failure(manager, manager.latest_step()):
         manager.close()
 
@@ -106,8 +107,8 @@ def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator
 
 
 def _seal_coming(folder: Path) -> None:
-    """Takes the checksums of what Orbax has written whole and is about to give its name; forgets those of steps that
-    are gone."""
+    """Records checksums of steps that Orbax has written completely and is about to rename; removes records of deleted
+    steps."""
     if not sharding.is_main():
         return
     records, steps = folder.parent / CHECKSUMS, set()
@@ -123,9 +124,9 @@ def _seal_coming(folder: Path) -> None:
 
 
 def newest_intact(manager: ocp.CheckpointManager) -> int | None:
-    """The newest step whose files are what was written; None where there is none. Broken ones go to `broken/`.
+    """The newest step whose files match their checksums, None without checkpoints. Broken steps go to `broken/`.
 
-    Raises CheckpointError when there are checkpoints and all of them are broken.
+    Raises CheckpointError if there are checkpoints and all of them are broken.
     """
     folder, found = Path(manager.directory), -1
     if sharding.is_main():
@@ -144,8 +145,8 @@ def newest_intact(manager: ocp.CheckpointManager) -> int | None:
     manager.reload()
     if found == -2:
         raise CheckpointError(
-            f"{folder}: all checkpoints are broken, and now in {folder.parent / BROKEN}; the same command would begin "
-            "anew"
+            f"{folder}: all checkpoints are broken, and now in {folder.parent / BROKEN}; the same command would start "
+            "from scratch"
         )
     return None if found < 0 else found
 
@@ -154,7 +155,7 @@ def _fault(step_folder: Path, records: Path, step: int) -> str:
     record = records / f"{step}.json"
     if record.exists():
         return checksums.fault(step_folder, record)
-    # Runs that were begun before there were checksums have none at all.
+    # Runs that were started before there were checksums have none at all.
     return "it has no checksums" if any(records.glob("*.json")) else ""
 
 
@@ -173,8 +174,9 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The JSON object that was saved with `step`."""
-    return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    """The JSON object that was saved with `step`, its config under today's field names."""
+    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+    return meta | {"config": with_current_names(meta["config"])}
 
 
 def as_dict(state: PyTree) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checksums of finished folders: whether what lies on the disk is what was written."""
+"""Checksums of finished folders: whether the files on disk are still those that were written."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Compiling programs once: kept on disk for the next start, and with their memory told before they run."""
+"""Compiled programs: kept on disk for the next start, their memory reported before they run."""
 
 import logging
 import time
@@ -12,15 +12,17 @@ log = logging.getLogger(__name__)
 
 
 def keep_programs(folder: str) -> None:
-    """Keeps compiled programs, small ones too, in `folder` ('': nowhere), where JAX_COMPILATION_CACHE_DIR does not name
-    another."""
+    """Turns on JAX's persistent compilation cache in `folder` ('': leaves it off), for small programs too.
+
+    JAX_COMPILATION_CACHE_DIR takes precedence.
+    """
     if folder and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:
-    """A jitted function that is compiled at its first call, when its memory and the seconds it took are logged."""
+    """A jitted function that is compiled at its first call; compile time and memory are then logged."""
     programs: list[Any] = []
 
     def call(*arguments):
@@ -36,16 +38,16 @@ def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:
 
 
 def memory_in_words(program: Any) -> str:
-    """What a compiled program needs of each device."""
+    """The memory that a compiled program needs on each device."""
     found = memory(program)
     if not found:
-        return "this backend does not tell its memory"
+        return "this backend does not report its memory"
     held, more = found["arguments"] / 1e9, (found["outputs"] + found["temporary"]) / 1e9
     return f"a device holds {held:.2f} GB of arguments and {more:.2f} GB more while it runs"
 
 
 def cost(program: Any) -> dict[str, float]:
-    """By XLA's own count, on each device: operations, and bytes read and written where each is counted at every use."""
+    """XLA's own counts for each device: operations, and bytes read and written (counted at every use)."""
     found = program.cost_analysis()
     found = found[0] if isinstance(found, list) else found
     return {
@@ -54,8 +56,8 @@ def cost(program: Any) -> dict[str, float]:
 
 
 def memory(program: Any) -> dict[str, int]:
-    """Bytes on each device by XLA's own account: arguments, outputs (beside those that reuse arguments), temporary, and
-    their sum as the peak. Empty where the backend does not tell."""
+    """Bytes on each device by XLA's account: arguments, outputs (without those that reuse arguments), temporary, and
+    their sum as the peak. Empty if the backend does not report them."""
     stats = program.memory_analysis()
     if stats is None:
         return {}

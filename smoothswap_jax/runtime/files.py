@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and folders by one process at a time."""
+"""Files and folders that are written completely or not at all, and folders locked for one process."""
 
 import fcntl
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes under a temporary name in the same folder, then renames: readers see the old file or the new one.
 
-    `gs://` paths are written at once: an object of a bucket appears when it is whole.
+    `gs://` paths are written directly: an object in a bucket appears once it is complete.
     """
     if "://" in str(path):
         epath.Path(path).write_bytes(data)
@@ -38,7 +38,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
 
 def refuse_full(path: str | Path) -> None:
-    """Raises FileExistsError when `path` exists and is no empty folder."""
+    """Raises FileExistsError when `path` exists, unless it is an empty folder."""
     path = Path(path)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(f"{path} exists already; choose a new folder")
@@ -48,7 +48,7 @@ def refuse_full(path: str | Path) -> None:
 def new_folder(path: str | Path) -> Iterator[Path]:
     """A folder to fill under a temporary name beside `path`; it gets its name when the block ends without error.
 
-    Raises FileExistsError when `path` exists and is no empty folder.
+    Raises FileExistsError when `path` exists, unless it is an empty folder.
     """
     path = Path(path)
     refuse_full(path)
@@ -68,15 +68,17 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keeps `folder` for this process while the block runs; the system lets go of it when the process dies.
+    """Locks `folder` for this process while the block runs; the system releases the lock when the process dies.
 
-    Raises ValueError where another process has it. File systems that know no locks are not locked.
+    Raises ValueError if another process holds it. File systems without locks only get a warning.
     """
     with open(folder / "lock", "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(f"{folder}: another process is at work in it; wait for it, or name another") from error
+            raise ValueError(
+                f"{folder}: another process is using it; wait until it ends, or choose another folder"
+            ) from error
         except OSError as error:
             log.warning("%s: cannot be locked (%s); see that no two runs share it", folder, error)
         yield

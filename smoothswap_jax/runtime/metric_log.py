@@ -1,7 +1,7 @@
 """What a run writes beside its checkpoints: metrics.jsonl, TensorBoard summaries, a progress line.
 
-`metrics.jsonl` holds only what follows from config and seed, one JSON object a step with sorted keys, so the file of
-a run that was killed and resumed equals that of an undisturbed one. Speeds go to TensorBoard alone.
+`metrics.jsonl` holds only values that are determined by config and seed, one JSON object per step with sorted keys, so
+that the file of a run that was killed and resumed equals that of an uninterrupted one. Speeds go to TensorBoard only.
 """
 
 import importlib.util
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from smoothswap_jax.runtime import files
 
@@ -41,7 +42,7 @@ class RunLog:
         self._scalars(step, values)
 
     def speed(self, step: int, images_per_second: float, input_wait: float) -> None:
-        """TensorBoard only: it differs from run to run. input_wait: the share of the time that went into it."""
+        """TensorBoard only, since it differs from run to run. input_wait: share of the time spent waiting for input."""
         if self.writes:
             self._scalars(step, {"perf/images_per_second": images_per_second, "perf/input_wait": input_wait})
 
@@ -70,8 +71,20 @@ def _tensorboard(workdir: Path):
     return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir / "tensorboard")))
 
 
+def log_parameters(parameters: Mapping[str, Any]) -> None:
+    """Logs names, shapes and sizes of the parameters of each network; arrays or their shapes."""
+    if importlib.util.find_spec("clu") is None:
+        return
+    from clu import parameter_overview
+
+    for name, tree in parameters.items():
+        log.info(
+            "parameters of the %s:\n%s", name, parameter_overview.get_parameter_overview(tree, include_stats=False)
+        )
+
+
 def keep_before(path: Path, step: int) -> None:
-    """Drops the lines of `path` from `step` on, and a half-written last one: the resumed run writes them again."""
+    """Drops the lines of `path` from `step` on and an incomplete last one: the resumed run writes them again."""
     if not path.exists():
         return
     kept = [json.dumps(row, sort_keys=True) for row in read_metrics(path) if row["step"] < step]
@@ -79,7 +92,7 @@ def keep_before(path: Path, step: int) -> None:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """All whole lines of a metrics file; a line that a killed run left unfinished ends the list."""
+    """All complete lines of a metrics file, up to a line that a killed run left unfinished."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -122,7 +135,7 @@ class Progress:
         sys.stderr.flush()
 
     def restart_clock(self, step: int) -> None:
-        """Leaves what happened so far (compilation, an evaluation) out of the rate."""
+        """Leaves what happened so far (compilation, evaluation) out of the rate."""
         self.since, self.since_step = time.monotonic(), step
 
     def close(self) -> None:
@@ -131,7 +144,7 @@ class Progress:
 
 
 def files_progress(name: str) -> Callable[[int, int], None]:
-    """Shows a progress line of files done and to do, for work that tells from time to time how far it is."""
+    """A callback (done, total) that shows a progress line of files."""
     lines: list[Progress] = []
 
     def show(done: int, total: int) -> None:

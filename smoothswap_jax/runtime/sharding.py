@@ -21,18 +21,18 @@ Rules = Sequence[tuple[str, str]]
 over it. 'replicate': every device holds the whole array."""
 RULES: Rules = ((r".*", "fsdp"),)
 SMALL = 1024
-"""Arrays of fewer numbers stay whole: fetching their parts would take longer than what is saved is worth."""
+"""Arrays with fewer elements are replicated: gathering their shards would cost more time than the memory is worth."""
 
 
 # --- processes ----------------------------------------------------------------------------------------------
 
 
 def start_processes(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Joins this process to the others of the run; before anything touches a device.
+    """Joins this process to the others of the run. Call it before anything touches a device.
 
-    Without arguments the cluster is recognised by its environment (TPU pod, Slurm, Kubernetes, MPI). Raises ValueError
-    for arguments that are not all given, and where no cluster is recognised. JAX ends a process whose others do not
-    come.
+    Without arguments the cluster is detected from its environment (TPU pod, Slurm, Kubernetes, MPI). Raises ValueError
+    if only some of the arguments are given, or if no cluster is detected. JAX ends the process if the others do not
+    show up.
     """
     given = (coordinator, processes, process)
     if any(value is not None for value in given) and any(value is None for value in given):
@@ -41,29 +41,29 @@ def start_processes(coordinator: str | None = None, processes: int | None = None
         jax.distributed.initialize(coordinator, processes, process)
     except ValueError as error:
         raise ValueError(
-            f"no cluster is recognised ({error}); wanted a TPU pod, Slurm, Kubernetes or MPI, or "
+            f"no cluster was detected ({error}); wanted a TPU pod, Slurm, Kubernetes or MPI, or "
             "--coordinator=HOST:PORT --processes=N --process=I"
         ) from error
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this process is the one that writes files."""
     return jax.process_index() == 0
 
 
 def broadcast_from_main(value: PyTree) -> PyTree:
-    """The first process' value of numbers or arrays, in all processes: for what is read from a shared disk."""
+    """Process 0's value of a pytree, in all processes: what is read from a shared disk must be the same for all."""
     return value if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(value)
 
 
 def barrier(what: str) -> None:
-    """Returns when every process has come here."""
+    """Returns when every process has reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def preempted(step: int) -> bool:
-    """Whether any process of several has been told to end (SIGTERM); the same answer for all at the same step."""
+    """Whether any of several processes got SIGTERM; all processes get the same answer at the same step."""
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
@@ -71,12 +71,12 @@ def preempted(step: int) -> bool:
 
 
 def make_mesh(devices: int | None = None, fsdp: int = 1, found: Sequence[Any] = ()) -> Mesh:
-    """A (data, fsdp) mesh over the first `devices` devices, all of all processes by default; or of those `found`.
+    """A (data, fsdp) mesh over the first `devices` of the devices `found` (default: all devices of all processes).
 
-    Devices are in the order of their processes, so that a process' rows of a batch lie together, as `data.pipeline`
-    reads them, and parameters are fetched from neighbours. Axes are Auto: under the Explicit default of jax >= 0.9
-    minibatch-stddev's reshape and z @ z.T raise. Raises ValueError for devices that are not there, or not a multiple
-    of `fsdp`.
+    Devices are ordered by process, so that each process holds contiguous rows of a batch, as `data.pipeline` reads
+    them, and parameters are gathered from neighbours. Axes are Auto: under the Explicit default of jax >= 0.9,
+    minibatch-stddev's reshape and z @ z.T raise. Raises ValueError if there are fewer devices, or if their number is
+    not a multiple of `fsdp`.
     """
     found = sorted(found or jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(found) if devices is None else devices
@@ -110,9 +110,9 @@ def check_batch(mesh: Mesh, batch_size: int) -> None:
 
 
 def placement(shapes: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree:
-    """Where each array of a state lives, by the first rule that its path (`generator/conv_in/kernel`) matches.
+    """The sharding of each array of a state, by the first rule that its path (`generator/stem/kernel`) matches.
 
-    Raises ValueError for a rule that is none, or a path that no rule matches.
+    Raises ValueError for an unknown rule, and for a path that no rule matches.
     """
     for pattern, rule in rules:
         if rule not in ("fsdp", "replicate"):
@@ -129,8 +129,11 @@ def placement(shapes: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree:
 
 
 def _split(shape: tuple[int, ...], parts: int) -> P:
-    """The last axis that can be split, which of a kernel is that of its results: to split what it sums over makes XLA
-    split images in space. Nothing of a small array or an odd shape."""
+    """Splits the last axis that `parts` divides; small arrays and odd shapes are replicated.
+
+    The last axis of a kernel is its output channels. Splitting its input channels, which it sums over, makes XLA split
+    the discriminator's images in space (docs/scaling.md).
+    """
     axes = [axis for axis, size in enumerate(shape) if size % parts == 0]
     if parts == 1 or int(np.prod(shape)) < SMALL or not axes:
         return P()
@@ -139,7 +142,7 @@ def _split(shape: tuple[int, ...], parts: int) -> P:
 
 
 def log_placement(shapes: PyTree, places: PyTree) -> None:
-    """Says what is split and what stayed whole on every device."""
+    """Logs how much of a state is sharded and how much is replicated."""
     whole, split, largest = 0, 0, (0, "nothing")
     for (path, x), place in zip(jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(places), strict=True):
         size = x.size * x.dtype.itemsize
@@ -156,7 +159,7 @@ def log_placement(shapes: PyTree, places: PyTree) -> None:
 
 
 def shard(tree: PyTree, places: PyTree) -> PyTree:
-    """Places a pytree of host arrays, which all processes have, as `places` say."""
+    """Puts a pytree of host arrays, the same in all processes, onto devices as the shardings `places` say."""
 
     def one(x, place):
         x = np.asarray(x)
@@ -166,18 +169,18 @@ def shard(tree: PyTree, places: PyTree) -> PyTree:
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
-    """Places a pytree of host arrays, which all processes have, on every device of the mesh."""
+    """Puts a pytree of host arrays, the same in all processes, onto every device of the mesh."""
     return shard(tree, jax.tree.map(lambda _: replicated(mesh), tree))
 
 
 def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
-    """Makes global arrays out of this process' rows of the batch."""
+    """Global arrays from this process' rows of a batch, a pytree."""
     place = batched(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(place, np.asarray(x)), batch)
 
 
 def shard_rows(rows: np.ndarray, mesh: Mesh) -> jax.Array:
-    """A global array, split by rows, of rows that all processes have."""
+    """A global array split by rows, from rows that all processes have."""
     return shard(rows, batched(mesh))
 
 
@@ -204,24 +207,28 @@ def jit_init(init, places: PyTree):
 
 
 def no_transfers() -> contextlib.AbstractContextManager:
-    """Forbids implicit host-device copies, which would stall the training loop unseen."""
+    """Forbids implicit host-device copies, which would stall the training loop unnoticed."""
     return jax.transfer_guard("disallow")
 
 
 EVAL_BATCH = 32
+"""Rows that inference computes at a time, rounded up to a multiple of the devices."""
 
 
-def in_chunks(function: Callable, mesh) -> Callable[..., np.ndarray]:
-    """Makes a compiled function of image batches take host arrays of any length: about EVAL_BATCH rows at a time over
-    the mesh, the last chunk padded."""
+def in_chunks(function: Callable, mesh: Mesh) -> Callable[..., Any]:
+    """Makes a compiled function of batches take pytrees of host arrays of any length.
+
+    About EVAL_BATCH rows are computed at a time, split over the mesh; the last chunk is padded. Results are numpy.
+    """
     size = mesh.size * -(-EVAL_BATCH // mesh.size)
 
-    def run(*arrays: np.ndarray) -> np.ndarray:
-        count = len(arrays[0])
+    def run(*arrays: PyTree) -> PyTree:
+        count = len(jax.tree.leaves(arrays)[0])
         results = []
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
-            results.append(to_host(function(*(shard_rows(x[rows], mesh) for x in arrays))))
-        return np.concatenate(results)[:count]
+            chunk = jax.tree.map(lambda x, rows=rows: shard_rows(x[rows], mesh), arrays)
+            results.append(jax.tree.map(to_host, function(*chunk)))
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *results)
 
     return run

@@ -1,76 +1,81 @@
-"""Stage 1: the identity embedder (Smooth-Swap, sec. 4.1)."""
+"""Stage 1: the identity embedder (Smooth-Swap, sec. 3.1 and 4.1)."""
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import jax
 import numpy as np
 
-from smoothswap_jax.data import dataset, sources
+from smoothswap_jax.config.schema import EmbedderConfig
+from smoothswap_jax.data.dataset import SPLITS
+from smoothswap_jax.data.pipeline import IdentitySampler
 from smoothswap_jax.data.reader import float_images
+from smoothswap_jax.data.sources import load_faces
 from smoothswap_jax.metrics import verification
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
-from smoothswap_jax.runtime.sharding import in_chunks
-from smoothswap_jax.training import networks as build
-from smoothswap_jax.training import optimizers, steps, train_state
-from smoothswap_jax.training.stage import Stage, checked_accumulation, data_counts, make_batches
+from smoothswap_jax.training import steps
+from smoothswap_jax.training.networks import make_embedder
+from smoothswap_jax.training.optimizers import make_optimizer
+from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_counts, make_batches
+from smoothswap_jax.training.train_state import init_embedder_state
 
 
-def embedder_stage(config: dict, mesh, workdir: Path) -> Stage:
+def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     """Trains the identity embedder; evaluates verification on people that training never sees."""
-    del workdir
-    train_faces, test_faces = (sources.load_faces(config["data"], split) for split in dataset.SPLITS)
-    network = build.make_embedder(config["embedder"])
-    objective = steps.EmbedderObjective(**config["objective"])
-    optimizer = optimizers.make_optimizer(config["optimizer"], config["steps"])
+    train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
+    network = make_embedder(config.embedder)
+    objective = steps.EmbedderObjective(**asdict(config.objective))
+    optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
-    key = jax.random.key(config["seed"])
-    init = functools.partial(train_state.init_embedder_state, key, network, optimizer, config["data"]["size"], classes)
-
-    def apply(variables, images):
-        z, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
-        return z, updated.get("batch_stats", variables["batch_stats"])
-
+    key = jax.random.key(config.seed)
+    init = functools.partial(init_embedder_state, key, network, optimizer, config.data.size, classes)
     shapes = jax.eval_shape(init)
-    places = sharding.placement(shapes, mesh, config["mesh"]["rules"])
+    places = sharding.placement(shapes, mesh, config.mesh.rules)
     sharding.log_placement(shapes, places)
-    grad_accum_steps = checked_accumulation(config, mesh)
     step = functools.partial(
-        steps.embedder_step, apply=apply, objective=objective, optimizer=optimizer, grad_accum_steps=grad_accum_steps
+        steps.embedder_step,
+        apply=functools.partial(_apply, network),
+        objective=objective,
+        optimizer=optimizer,
+        grad_accum_steps=checked_grad_accum_steps(config, mesh),
     )
     program = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
     compiled = ahead_of_time("embedder step", program)
-    embed = make_embed(network, mesh)
-    count = min(config["eval_images"], len(test_faces))
-    chosen = np.arange(count)
-
-    def evaluate(current):
-        z = embed(
-            {"params": current.params["embedder"], "batch_stats": current.batch_stats},
-            float_images(test_faces, chosen),
-        )
-        return {f"eval/{name}": value for name, value in pair_verification(z, test_faces.labels[chosen]).items()}
-
+    sampler = IdentitySampler(config.seed, config.batch, config.images_per_identity)
     return Stage(
         init=sharding.jit_init(init, places),
         abstract=sharding.abstract_like(shapes, places),
-        batches=make_batches(config, train_faces, mesh),
+        batches=make_batches(config, sampler, train_faces, mesh),
         step=lambda _, current, batch: compiled(current, batch),
-        evaluate=evaluate,
+        evaluate=_evaluation(network, test_faces, config.eval_images, mesh),
         picture=lambda _: None,
+        parameters={"embedder": shapes.params["embedder"]},
         data=data_counts(train_faces),
-        images_per_step=config["batch"],
         headline=("train/loss", "train/cosine_same", "train/cosine_other"),
     )
 
 
-def make_embed(network, mesh) -> Callable[[Any, np.ndarray], np.ndarray]:
-    """(variables, images [n h w 3] in [-1, 1]) -> embeddings [n d] in inference mode, any n, in compiled chunks."""
+def _apply(network, variables, images):
+    """Embeddings in training mode, and the new batch statistics ({} with GroupNorm)."""
+    z, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
+    return z, updated.get("batch_stats", variables["batch_stats"])
+
+
+def _evaluation(network, faces, count: int, mesh) -> Callable[[Any], dict[str, float]]:
+    """state -> verification metrics on the first `count` faces."""
+    chosen = np.arange(min(count, len(faces)))
     apply = jax.jit(lambda variables, images: network.apply(variables, images, train=False))
-    return lambda variables, images: in_chunks(functools.partial(apply, variables), mesh)(images)
+
+    def evaluate(current) -> dict[str, float]:
+        variables = {"params": current.params["embedder"], "batch_stats": current.batch_stats}
+        embed = sharding.in_chunks(functools.partial(apply, variables), mesh)
+        scores = pair_verification(embed(float_images(faces, chosen)), faces.labels[chosen])
+        return {f"eval/{name}": value for name, value in scores.items()}
+
+    return evaluate
 
 
 def pair_verification(z: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -10,14 +10,14 @@ from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.runtime import checkpoint, sharding
 
 
-def frozen_embedder(config: dict, workdir: Path) -> tuple[dict, Any]:
-    """(config fields, variables) of the embedder. A copy goes into the run directory, which so stands alone."""
+def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
+    """(config fields, variables) of the embedder, copied into the run directory so that this can be moved and restored
+    on its own. given: `config.embedder.checkpoint`; not read where the copy is there already."""
     copy = workdir / "embedder"
     if sharding.broadcast_from_main(
         np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))
     ):
         return load_embedder(copy)
-    given = config["embedder"]["checkpoint"]
     if not given:
         raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
     parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))

@@ -16,13 +16,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfig
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, sharding
 from smoothswap_jax.runtime.compilation import keep_programs
-from smoothswap_jax.runtime.metric_log import Progress, RunLog
-from smoothswap_jax.training import loop, monitors, resume
-from smoothswap_jax.training import stage as stages
+from smoothswap_jax.runtime.metric_log import Progress, RunLog, log_parameters
+from smoothswap_jax.training import monitors, resume
 from smoothswap_jax.training.embedder_stage import embedder_stage
 from smoothswap_jax.training.stage import Stage
 from smoothswap_jax.training.swapper_stage import swapper_stage
@@ -39,42 +39,48 @@ class NotFiniteError(FloatingPointError):
 
 
 def train(
-    config: Mapping[str, Any], workdir: str | Path, devices: int | None = None, profile: tuple[int, int] | None = None
+    config: Mapping[str, Any] | EmbedderConfig | SwapperConfig,
+    workdir: str | Path,
+    devices: int | None = None,
+    profile: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Trains, or resumes, the run in `workdir`; returns the last evaluation.
 
     Args:
-      config: a config as plain nested dicts (see configs/).
+      config: what `parse` or `load_config` gives (see configs/).
       workdir: run directory; if it holds checkpoints, the run continues from the newest.
       devices: how many devices to use, all by default.
       profile: (first step, number of steps) to write a trace of, for TensorBoard or Perfetto, to `workdir`/profile.
 
     Raises:
-      NotFiniteError: when a metric or a number of the state is NaN or infinite, naming the step, the arrays and the
-        last good checkpoint. With `config.debug_nans` the step is run again and the operation named.
-      ValueError: for a config, data or checkpoint that cannot be used.
+      ConfigError: for a config that cannot be used.
+      NotFiniteError: when a metric or the state is NaN or infinite, naming the step, the arrays and the last good
+        checkpoint. With `config.debug_nans` the step is run again and the operation named.
+      ValueError: for data or a checkpoint that cannot be used.
     """
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    config = dict(json.loads(json.dumps(config)))  # as a checkpoint will give it back
-    keep_programs(config["compilation_cache"])
-    mesh = sharding.make_mesh(devices, config["mesh"]["fsdp"])
-    sharding.check_batch(mesh, config["batch"])
-    keep = (config["max_to_keep"], config["keep_every_steps"], config["keep_best"])
+    config = parse(config) if isinstance(config, Mapping) else config
+    keep_programs(config.compilation_cache)
+    mesh = sharding.make_mesh(devices, config.mesh.fsdp)
+    sharding.check_batch(mesh, config.batch)
+    keep = (config.max_to_keep, config.keep_every_steps, config.keep_best)
     with contextlib.ExitStack() as stack:
         if sharding.is_main():
             stack.enter_context(files.held(workdir))
-        stage = loop.make_stage(config, mesh, workdir)
+        stage = make_stage(config, mesh, workdir)
+        log_parameters(stage.parameters)
         manager = checkpoint.open_manager(workdir, *keep)
         stack.callback(checkpoint.close, manager)
-        current, first_step = _start(stage, config, manager)
+        meta = {"config": json.loads(json.dumps(to_dict(config))), "data": stage.data}
+        current, first_step = _start(stage, meta, manager)
         if sharding.is_main():
-            files.write_atomically(workdir / "config.json", json.dumps(config, indent=2).encode())
+            files.write_atomically(workdir / "config.json", json.dumps(meta["config"], indent=2).encode())
         try:
-            return _loop(stage, config, manager, workdir, current, first_step, profile)
+            return _loop(stage, config, meta, manager, workdir, current, first_step, profile)
         except NotFiniteError as error:
             checkpoint.finish(manager)
-            operation = _rerun(stage, manager, error.made_by) if config["debug_nans"] else ""
+            operation = _rerun(stage, manager, error.made_by) if config.debug_nans else ""
             last = manager.latest_step()
             good = (
                 f"the last good checkpoint is step {last}" if last is not None else "there is no checkpoint before it"
@@ -82,8 +88,15 @@ def train(
             raise NotFiniteError(error.step, f"{error.text}{operation}; {good}", error.made_by) from error
 
 
-def _rerun(stage: stages.Stage, manager, bad_step: int) -> str:
-    """Goes on from the newest checkpoint to the step that failed and runs it operation by operation; names the first
+def make_stage(config: EmbedderConfig | SwapperConfig, mesh, workdir: Path) -> Stage:
+    """The stage that a config describes."""
+    if isinstance(config, EmbedderConfig):
+        return embedder_stage(config, mesh)
+    return swapper_stage(config, mesh, workdir)
+
+
+def _rerun(stage: Stage, manager, bad_step: int) -> str:
+    """Continues from the newest checkpoint up to the step that failed and runs that one without jit; names the first
     operation that gives NaN or infinity, and where it is called."""
     newest = manager.latest_step()
     current = stage.init() if newest is None else checkpoint.restore(manager, newest, stage.abstract)
@@ -101,35 +114,37 @@ def _rerun(stage: stages.Stage, manager, bad_step: int) -> str:
     return f"; run again, step {bad_step} has no operation that gives NaN or infinity"
 
 
-def _start(stage: stages.Stage, config: dict, manager) -> tuple[Any, int]:
-    """The state and step to go on from: the newest checkpoint that is intact, else a fresh one."""
+def _start(stage: Stage, meta: dict, manager) -> tuple[Any, int]:
+    """The state and step to start at: the newest checkpoint that is intact, else a new state."""
     newest = checkpoint.newest_intact(manager)
     if newest is None:
         return stage.init(), 0
-    meta = checkpoint.read_meta(manager, newest)
-    resume.check_same_run(meta, config, stage.data, str(manager.directory))
+    saved = checkpoint.read_meta(manager, newest)
+    resume.check_same_run(saved, meta["config"], meta["data"], str(manager.directory))
     log.info("resuming %s at step %d", manager.directory, newest)
     return checkpoint.restore(manager, newest, stage.abstract), newest
 
 
-def _loop(stage, config, manager, workdir: Path, current, first_step: int, profile=None) -> dict[str, float]:
-    steps, meta = config["steps"], {"config": config, "data": stage.data}
+def _loop(
+    stage: Stage, config: RunConfig, meta: dict, manager, workdir: Path, current, first_step: int, profile
+) -> dict[str, float]:
+    steps = config.steps
     run_log = RunLog(workdir, first_step, writes=sharding.is_main())
-    progress = Progress(config["stage"], first_step, steps, stage.images_per_step)
+    progress = Progress(config.stage, first_step, steps, config.batch)
     pending: tuple[int, dict] | None = None
     evaluation: dict[str, float] = {}
     alarms, meter = monitors.Alarms(), monitors.InputMeter()
 
     def log_pending() -> None:
-        """Reads the metrics of the step before, which the device has finished while the next one was sent."""
+        """Reads the metrics of the previous step, which the device has finished while the next one was dispatched."""
         nonlocal pending
         if pending is not None:
             step, values = pending[0], {k: float(v) for k, v in jax.device_get(pending[1]).items()}
             _check_finite(step, values, current)
             alarms.look(step, values)
-            if step % config["log_steps"] == 0:
+            if step % config.log_steps == 0:
                 run_log.metrics(step, values)
-                run_log.speed(step, progress.rate * stage.images_per_step, meter.share())
+                run_log.speed(step, progress.rate * config.batch, meter.share())
             progress.update(step + 1, {k: values[k] for k in stage.headline}, force=step == first_step)
             if step == first_step:
                 progress.restart_clock(step + 1)
@@ -137,7 +152,7 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int, profi
 
     with (
         _stop_signal() as stop,
-        monitors.watchdog(config["watchdog_seconds"]) as alive,
+        monitors.watchdog(config.watchdog_seconds) as alive,
         contextlib.closing(stage.batches(first_step)) as batches,
         _tracing(profile, workdir / "profile") as trace,
     ):
@@ -154,7 +169,7 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int, profi
                 _check_finite(step, evaluation, current)
                 alarms.look(step, evaluation)
                 run_log.metrics(step, evaluation)
-            if due["images"] or (last and config["log_images_steps"]):
+            if due["images"] or (last and config.log_images_steps):
                 picture = stage.picture(current)  # by all processes
                 if sharding.is_main():
                     _write_picture(picture, workdir, step, run_log)
@@ -165,7 +180,7 @@ def _loop(stage, config, manager, workdir: Path, current, first_step: int, profi
                 break
             with meter.waiting():
                 batch = next(batches)
-            with sharding.no_transfers():
+            with sharding.no_transfers(), jax.profiler.StepTraceAnnotation("train", step_num=step):
                 current, values = stage.step(step, current, batch)
             log_pending()
             pending = (step, values)
@@ -200,12 +215,12 @@ def _tracing(profile: tuple[int, int] | None, folder: Path) -> Iterator[Callable
             jax.profiler.stop_trace()
 
 
-def _due(config: dict, step: int) -> dict[str, bool]:
-    """Which periodic jobs fall on a step. A checkpoint of step 0 would hold nothing worth keeping."""
+def _due(config: RunConfig, step: int) -> dict[str, bool]:
+    """Which periodic jobs fall on a step. A checkpoint of step 0 would hold nothing worth saving."""
     every = {
-        "eval": config["eval_steps"],
-        "images": config["log_images_steps"],
-        "checkpoint": config["checkpoint_steps"],
+        "eval": config.eval_steps,
+        "images": config.log_images_steps,
+        "checkpoint": config.checkpoint_steps,
     }
     due = {name: bool(period) and step % period == 0 for name, period in every.items()}
     return due | {"checkpoint": due["checkpoint"] and step > 0}
@@ -217,7 +232,7 @@ def _check_finite(step: int, values: Mapping[str, float], current) -> None:
 
 
 def _check_state(step: int, current) -> None:
-    """What is saved has to be worth going on from: parameters, optimiser states and averages too."""
+    """Refuses to save a state with NaN or infinite parameters, optimiser states or averages."""
     if words := _named_arrays(current):
         raise NotFiniteError(step, words.removeprefix("; "), made_by=step - 1)
 
@@ -257,11 +272,3 @@ def _stop_signal() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def make_stage(config: dict, mesh, workdir: Path) -> Stage:
-    """The stage that `config["stage"]` names."""
-    stages = {"embedder": embedder_stage, "swapper": swapper_stage}
-    if config["stage"] not in stages:
-        raise ConfigError(f"config.stage is {config['stage']!r}, wanted one of {sorted(stages)}")
-    return stages[config["stage"]](config, mesh, workdir)

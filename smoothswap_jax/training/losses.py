@@ -1,10 +1,13 @@
 """Training losses as pure functions of arrays, one value per example, to be averaged by the caller."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from smoothswap_jax.models.layers import l2_normalize
 
 # --- embedder objectives -----------------------------------------------------------------------------------
 
@@ -43,7 +46,7 @@ def contrastive_loss(
 
 def cosine_logits(z: Float[Array, "n d"], weight: Float[Array, "d c"]) -> Float[Array, "n c"]:
     """Cosine of each embedding with each class centre, both normalised; in [-1, 1]."""
-    return jnp.matmul(normalise(z), normalise(weight, axis=0), precision="highest")
+    return jnp.matmul(l2_normalize(z), l2_normalize(weight, axis=0), precision="highest")
 
 
 def arcface_logits(
@@ -76,17 +79,21 @@ def _is_label(cosine: Array, labels: Array) -> Array:
     return labels[:, None] == jnp.arange(cosine.shape[1])[None, :]
 
 
-# --- swapper objectives ------------------------------------------------------------------------------------
+# --- swapper objectives (Smooth-Swap, sec. 4.4) -------------------------------------------------------------
 
 
-def normalise(z: Float[Array, "*n d"], axis: int = -1) -> Float[Array, "*n d"]:
-    """z / ||z||, with a finite gradient at zero."""
-    return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(z), axis=axis, keepdims=True), 1e-24))
+def as_vector(z: Any, xp: Any = jnp) -> Any:
+    """An identity z as one array [b d], of which cosines are taken: its leaves flattened and put side by side.
+
+    xp: jax.numpy, or numpy for host arrays.
+    """
+    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(z)]
+    return leaves[0] if len(leaves) == 1 else xp.concatenate(leaves, axis=1)
 
 
 def cosine(a: Float[Array, "b d"], b: Float[Array, "b d"]) -> Float[Array, "b"]:
     """Cosine similarity of rows."""
-    return jnp.sum(normalise(a) * normalise(b), axis=-1)
+    return jnp.sum(l2_normalize(a) * l2_normalize(b), axis=-1)
 
 
 def identity_loss(z_swap: Float[Array, "b d"], z_source: Float[Array, "b d"]) -> Float[Array, "b"]:

@@ -1,4 +1,4 @@
-"""Signs that a run goes wrong, found early: numbers that are none, spikes, collapse, starvation, a step that hangs."""
+"""Early signs that a run goes wrong: NaN, spikes, collapse, slow input, a step that hangs."""
 
 import contextlib
 import faulthandler
@@ -18,22 +18,22 @@ log = logging.getLogger(__name__)
 PyTree = Any
 
 SPIKE, RECENT = 10.0, 50
-"""A loss is a spike when it is so many times the median of the recent ones."""
+"""A loss is a spike if it is SPIKE times the median of the last RECENT ones."""
 COPYING = 0.98
 """Cosine of swap and target by the training embedder above which the generator has collapsed onto its target."""
 SATURATED = 1e-3
-"""Adversarial loss of the discriminator below which it tells all apart and teaches nothing."""
+"""Discriminator loss below which it separates all swaps from faces and gives no useful gradient."""
 STARVED = 0.2
-"""Share of the time that the loop may wait for input."""
+"""Share of the time above which waiting for input is worth a warning."""
 QUIET_STEPS = 500
-"""An alarm is not repeated for so many steps; nor is a generator that still copies told before."""
+"""Steps before an alarm is repeated, and before a generator that copies its target is one."""
 
 
-# --- numbers --------------------------------------------------------------------------------------------------
+# --- NaN and infinity ------------------------------------------------------------------------------------------
 
 
 def nonfinite_paths(tree: PyTree) -> list[str]:
-    """Paths of the arrays in which a number is NaN or infinite."""
+    """Paths of the arrays that hold NaN or infinity."""
     named = jax.tree_util.tree_leaves_with_path(tree)
     good = jax.device_get(_all_finite([leaf for _, leaf in named]))
     return [
@@ -57,14 +57,14 @@ def nonfinite_values(values: Mapping[str, float]) -> dict[str, float]:
 
 
 class Alarms:
-    """Warnings about a run that still computes numbers, but the wrong ones. They are logged; nothing is stopped."""
+    """Warnings about a run whose losses are finite but wrong. They are logged; nothing is stopped."""
 
     def __init__(self) -> None:
         self._recent: dict[str, deque[float]] = {}
         self._said: dict[str, int] = {}
 
     def look(self, step: int, values: Mapping[str, float]) -> None:
-        """Looks at the metrics of a step or an evaluation."""
+        """Checks the metrics of a step or an evaluation."""
         for name, value in values.items():
             if name.endswith(("loss", "gradient_norm")):
                 recent = self._recent.setdefault(name, deque(maxlen=RECENT))
@@ -74,14 +74,14 @@ class Alarms:
         copying = values.get("eval/cosine_to_target", 0.0)
         if step >= QUIET_STEPS and copying > COPYING:
             self._say(
-                step, "copying", f"swaps are their targets (cosine {copying:.3f}): the generator does nothing, or has "
-                "collapsed; the identity loss may be too weak for the change loss",
+                step, "copying", f"swaps equal their targets (cosine {copying:.3f}): the generator does nothing or has "
+                "collapsed; the identity loss may be too weak against the change loss",
             )  # fmt: skip
         d_loss = values.get("train/d_loss", math.inf)
         if d_loss < SATURATED:
             self._say(
-                step, "saturated", f"the discriminator tells all swaps from faces (loss {d_loss:.1e}): it teaches the "
-                "generator nothing; raise r1_gamma or lower its learning rate",
+                step, "saturated", f"the discriminator separates all swaps from faces (loss {d_loss:.1e}) and leaves the "
+                "generator without a gradient; raise r1_gamma or lower its learning rate",
             )  # fmt: skip
 
     def _say(self, step: int, what: str, words: str) -> None:
@@ -94,7 +94,7 @@ class Alarms:
 
 
 class InputMeter:
-    """How long the loop waits for its input."""
+    """Measures how long the loop waits for its input."""
 
     def __init__(self) -> None:
         self._waited, self._since, self._looks, self._told = 0.0, time.monotonic(), 0, False
@@ -107,7 +107,7 @@ class InputMeter:
         self._waited += time.monotonic() - start
 
     def share(self) -> float:
-        """The share of the time since the last call that went into waiting, from 0 to 1; warns once if it is much."""
+        """Share of the time since the last call that was spent waiting, 0 to 1; warns once if it is high."""
         now = time.monotonic()
         share = self._waited / max(now - self._since, 1e-9)
         self._waited, self._since = 0.0, now
@@ -122,8 +122,8 @@ class InputMeter:
 
 @contextlib.contextmanager
 def watchdog(seconds: float) -> Iterator[Any]:
-    """Gives a function to call once a step; when it is not called for `seconds` (0: never), the stacks of all threads
-    go to stderr, and again after as long."""
+    """Yields a function to call once per step. If it is not called for `seconds` (0: no watchdog), the stacks of all
+    threads are written to stderr, and again after the same time."""
 
     def alive() -> None:
         if seconds:

@@ -10,35 +10,72 @@ from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.config.errors import ConfigError, Fields
 from smoothswap_jax.models.embedder import IdentityEmbedder
+from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.training import steps
+from smoothswap_jax.training.steps import SwapperNetworks
 from smoothswap_jax.weights.network_folder import load_network
 from smoothswap_jax.weights.torch_names import to_variables
 
 DTYPES = ("float32", "bfloat16")
+CHOICES = {"dtype": DTYPES, "remat": tuple(REMAT), "injection": tuple(INJECTIONS)}
+"""Fields of networks that take one of some words."""
 
 
 def make_embedder(fields: Fields) -> IdentityEmbedder:
-    """The identity embedder of a stage 1 config's `embedder` fields."""
+    """The identity embedder of a stage 1 config's `embedder` fields. Raises ConfigError for unknown ones."""
     return IdentityEmbedder(**_module_fields("embedder", IdentityEmbedder, fields))
 
 
 def make_generator(fields: Fields) -> NCSNpp:
-    """The generator of a stage 2 config's `generator` fields."""
+    """The generator of a stage 2 config's `generator` fields. Raises ConfigError for unknown ones."""
     return NCSNpp(**_module_fields("generator", NCSNpp, fields))
 
 
 def make_discriminator(fields: Fields, size: int) -> Discriminator:
-    """The discriminator of a stage 2 config's `discriminator` fields, for images of `size` pixels."""
+    """The discriminator of a stage 2 config's `discriminator` fields, for images of `size` pixels. Raises ConfigError
+    for unknown fields."""
     return Discriminator(resolution=size, **_module_fields("discriminator", Discriminator, fields))
 
 
-def imported_params(folder: str, module: nn.Module, *inputs: jax.ShapeDtypeStruct) -> dict[str, Any]:
+def swapper_networks(
+    generator: Fields, discriminator: Fields, embedder: Fields, size: int
+) -> tuple[SwapperNetworks, tuple[NCSNpp, Discriminator]]:
+    """The three networks as functions, and the (generator, discriminator) modules behind them, from config fields."""
+    g, d, e = make_generator(generator), make_discriminator(discriminator, size), make_embedder(embedder)
+    networks = SwapperNetworks(
+        generate=lambda params, target, z: jnp.asarray(g.apply({"params": params}, target, z)),
+        discriminate=lambda params, image: jnp.asarray(d.apply({"params": params}, image)),
+        embed=lambda variables, image: e.apply(variables, image, train=False),
+    )
+    return networks, (g, d)
+
+
+def swap(networks: SwapperNetworks, variables: dict[str, Any], source: jax.Array, target: jax.Array) -> jax.Array:
+    """The swap of aligned images [b size size 3] in [-1, 1].
+
+    variables: {'generator': params, 'embedder': {'params', 'batch_stats'}}.
+    """
+    z = networks.embed(variables["embedder"], source)
+    return networks.generate(variables["generator"], target, z)
+
+
+def image_shape(rows: int, size: int) -> jax.ShapeDtypeStruct:
+    """Float images [rows size size 3]."""
+    return jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
+
+
+def z_shape(networks: SwapperNetworks, embedder: Any, rows: int, size: int) -> Any:
+    """What the embedder gives for `rows` images: a pytree of shapes. embedder: its variables, or their shapes."""
+    return jax.eval_shape(networks.embed, embedder, image_shape(rows, size))
+
+
+def imported_params(folder: str, module: nn.Module, *inputs: Any) -> dict[str, Any]:
     """Parameters for `module` from a folder that `smoothswap import` wrote, as numpy arrays.
 
-    Raises FolderError for a folder that is none, and WeightMismatch, with the names, when they are not `module`'s.
+    inputs: shapes of what the module is called with. Raises FolderError where `folder` is not such a folder, and
+    WeightMismatch, with the names, when its arrays are not `module`'s.
     """
     variables = load_network(folder).variables
     return to_variables("own", flatten_dict(variables, sep="/"), module, *inputs)["params"]
@@ -51,30 +88,7 @@ def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
     for key, value in fields.items():
         if key not in known:
             raise ConfigError(f"config.{name}.{key}: no such field; {module.__name__} has {sorted(known)}")
-        if key == "dtype":
-            if value not in DTYPES:
-                raise ConfigError(f"config.{name}.dtype is {value!r}, wanted one of {DTYPES}")
-            value = jnp.dtype(value)
-        if key == "remat" and value not in REMAT and not isinstance(value, bool):
-            raise ConfigError(f"config.{name}.remat is {value!r}, wanted one of {tuple(REMAT)}")
-        values[key] = tuple(value) if isinstance(value, list) else value
+        if key in CHOICES and value not in CHOICES[key] and not (key == "remat" and isinstance(value, bool)):
+            raise ConfigError(f"config.{name}.{key} is {value!r}, wanted one of {CHOICES[key]}")
+        values[key] = tuple(value) if isinstance(value, list) else jnp.dtype(value) if key == "dtype" else value
     return values
-
-
-def swap(networks: steps.SwapperNetworks, variables: dict[str, Any], source: jax.Array, target: jax.Array) -> jax.Array:
-    """The swap of aligned images [b size size 3] in [-1, 1]; `variables` as in `Trained`."""
-    z = networks.embed(variables["embedder"], source)
-    return networks.generate(variables["generator"], target, z)
-
-
-def swapper_networks(config: dict, embedder_config: dict) -> tuple[steps.SwapperNetworks, tuple[nn.Module, nn.Module]]:
-    """The three networks as functions, and the (generator, discriminator) modules behind them."""
-    generator = make_generator(config["generator"])
-    discriminator = make_discriminator(config["discriminator"], config["data"]["size"])
-    embedder = make_embedder(embedder_config)
-    networks = steps.SwapperNetworks(
-        generate=lambda params, target, z: jnp.asarray(generator.apply({"params": params}, target, z)),
-        discriminate=lambda params, image: jnp.asarray(discriminator.apply({"params": params}, image)),
-        embed=lambda variables, image: jnp.asarray(embedder.apply(variables, image, train=False)),
-    )
-    return networks, (generator, discriminator)

@@ -3,21 +3,22 @@
 import jax
 import optax
 
-from smoothswap_jax.config.errors import ConfigError, Fields
+from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.schema import OptimizerConfig
 
 
-def make_optimizer(fields: Fields, steps: int) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Adam or SGD with momentum under the named schedule; decoupled weight decay on kernels only."""
-    rate = make_schedule(fields, steps)
-    if fields["name"] == "adam":
-        scale = optax.scale_by_adam(b1=fields["b1"], b2=fields["b2"])
-    elif fields["name"] == "sgd":
-        scale = optax.trace(decay=fields["b1"])
+    rate = make_schedule(config, steps)
+    if config.name == "adam":
+        scale = optax.scale_by_adam(b1=config.b1, b2=config.b2)
+    elif config.name == "sgd":
+        scale = optax.trace(decay=config.b1)
     else:
-        raise ConfigError(f"config optimizer name is {fields['name']!r}, wanted 'adam' or 'sgd'")
-    decay = optax.add_decayed_weights(fields["weight_decay"], mask=_is_kernel) if fields["weight_decay"] else None
+        raise ConfigError(f"config optimizer name is {config.name!r}, wanted 'adam' or 'sgd'")
+    decay = optax.add_decayed_weights(config.weight_decay, mask=_is_kernel) if config.weight_decay else None
     # SGD decays the gradient, before momentum (PyTorch); Adam decays the update (AdamW).
-    parts = [decay, scale] if fields["name"] == "sgd" else [scale, decay]
+    parts = [decay, scale] if config.name == "sgd" else [scale, decay]
     return optax.chain(*(part for part in parts if part is not None), optax.scale_by_learning_rate(rate))
 
 
@@ -25,18 +26,18 @@ def _is_kernel(params):
     return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
-def make_schedule(fields: Fields, steps: int) -> optax.Schedule:
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Linear warm-up, then constant, cosine to 0, or constant with a linear fall to 0 over the last `decay`."""
-    peak, warmup = fields["learning_rate"], fields["warmup_steps"]
-    if fields["schedule"] == "constant":
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "constant":
         after = optax.constant_schedule(peak)
-    elif fields["schedule"] == "cosine":
+    elif config.schedule == "cosine":
         after = optax.cosine_decay_schedule(peak, max(1, steps - warmup))
-    elif fields["schedule"] == "linear":
-        falling = max(1, int(steps * fields["decay"]))
+    elif config.schedule == "linear":
+        falling = max(1, int(steps * config.decay))
         after = optax.linear_schedule(peak, 0.0, falling, max(0, steps - warmup - falling))
     else:
-        raise ConfigError(f"config schedule is {fields['schedule']!r}, wanted 'constant', 'cosine' or 'linear'")
+        raise ConfigError(f"config optimizer.schedule is {config.schedule!r}, wanted 'constant', 'cosine' or 'linear'")
     if not warmup:
         return after
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), after], [warmup])

@@ -1,4 +1,4 @@
-"""Whether a run may go on with another config than it was begun with."""
+"""Which changes of the config a run may be resumed with."""
 
 import logging
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ FIXED = (
     "seed",
     "batch",
     "images_per_identity",
+    "self_pair_fraction",
     "grad_accum_steps",
     "embedder",
     "generator",
@@ -20,31 +21,33 @@ FIXED = (
     "data",
     "augment",
 )
-"""Fields by which the model and the examples of each step are decided."""
+"""Fields that decide the model and the examples of each step: they must not change."""
 KINDS = ("objective/kind", "optimizer/name", "generator_optimizer/name", "discriminator_optimizer/name")
-"""Fields that decide what a state holds."""
+"""Fields that decide which arrays a state has."""
 FREE = ("embedder/checkpoint", "data/feed", "data/dir", "generator/remat", "discriminator/remat")
-"""Fields below them that change neither: where things lie, and how the same is computed."""
+"""Exceptions below FIXED: paths, and fields that change how a step is computed but not its result."""
 
 
 class ResumeError(ValueError):
-    """The run was begun with another model or other data; the text lists the fields."""
+    """The run was started with another model or other data; the text lists the fields."""
 
 
 def check_same_run(meta: Mapping[str, Any], config: Mapping[str, Any], data: Mapping[str, int], run: str) -> None:
-    """Raises ResumeError where `config` or the counts of `data` are not those that the run was begun with.
+    """Raises ResumeError if `config` or the sizes in `data` differ from those the run was started with.
 
-    meta: what was saved with the checkpoint. Other changes of the config are logged.
+    meta: what was saved with the checkpoint. Changes that are allowed are logged.
     """
     before, now = (flatten_dict(dict(c), keep_empty_nodes=True, sep="/") for c in (meta["config"], config))
     changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    told = lambda key: f"config.{key.replace('/', '.')} was {before.get(key)!r} and is {now.get(key)!r}"
+    change = lambda key: f"config.{key.replace('/', '.')} was {before.get(key)!r} and is {now.get(key)!r}"
     fixed = lambda key: (key.split("/")[0] in FIXED and key not in FREE) or key in KINDS
-    refused = [told(key) for key in changed if fixed(key)]
+    refused = [change(key) for key in changed if fixed(key)]
     counted = meta.get("data", data)
     refused += [f"the data have {data[key]} {key} and had {counted[key]}" for key in data if data[key] != counted[key]]
     if refused:
-        raise ResumeError(f"{run}: was begun as another run: {'; '.join(refused)}; wanted the same, or a new --workdir")
+        raise ResumeError(
+            f"{run}: was started as another run: {'; '.join(refused)}; wanted the same, or a new --workdir"
+        )
     for key in changed:
         if key not in FREE:
-            log.warning("resuming with another value: %s", told(key))
+            log.warning("resuming with another value: %s", change(key))

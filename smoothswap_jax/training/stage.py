@@ -1,54 +1,61 @@
 """What the loop needs to know of a training stage, and what both stages share."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.schema import RunConfig
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces
 from smoothswap_jax.training import steps
 
+Batches = Generator[pipeline.Batch, None, None]
+
 
 class Stage(NamedTuple):
-    """What the loop needs to know of a stage. Shapes of `abstract` carry their placement on the mesh; `data` counts the
-    training examples and people."""
+    """A training stage as functions of its state.
+
+    abstract: shapes of the state with their placement on the mesh. parameters: shapes by network, to be logged.
+    picture: images to look at, or None. data: numbers of training examples and people. headline: the metrics of the
+    progress line.
+    """
 
     init: Callable[[], Any]
     abstract: Any
-    batches: Callable[[int], Iterator[pipeline.Batch]]
+    batches: Callable[[int], Batches]
     step: Callable[[int, Any, pipeline.Batch], tuple[Any, steps.Metrics]]
     evaluate: Callable[[Any], dict[str, float]]
     picture: Callable[[Any], np.ndarray | None]
+    parameters: dict[str, Any]
     data: dict[str, int]
-    images_per_step: int
     headline: tuple[str, ...]
 
 
-def make_batches(config: dict, faces: Faces, mesh) -> Callable[[int], Iterator[pipeline.Batch]]:
+def make_batches(config: RunConfig, sampler: pipeline.Sampler, faces: Faces, mesh) -> Callable[[int], Batches]:
     """first_step -> endless batches, by the feed that `config.data.feed` names."""
     feeds = {"memory": pipeline.memory_batches, "tf": pipeline.tf_batches}
-    feed = config["data"]["feed"]
+    feed = config.data.feed
     if feed not in feeds:
         raise ConfigError(f"config.data.feed is {feed!r}, wanted one of {sorted(feeds)}")
-    sampler = pipeline.Sampler(config["seed"], config["batch"], config.get("images_per_identity", 0))
-    return functools.partial(feeds[feed], faces, sampler, Augmentation(**config["augment"]), mesh)
+    return functools.partial(feeds[feed], faces, sampler, Augmentation(**asdict(config.augment)), mesh)
 
 
-def checked_accumulation(config: dict, mesh) -> int:
-    """In how many parts a batch is computed; every device has rows of its own in each."""
-    count = config["grad_accum_steps"]
-    if count < 1 or config["batch"] % (count * mesh.size):
+def checked_grad_accum_steps(config: RunConfig, mesh) -> int:
+    """`config.grad_accum_steps`; raises ConfigError unless every device has rows of its own in each microbatch."""
+    count = config.grad_accum_steps
+    if config.batch % (count * mesh.size):
         raise ConfigError(
-            f"config.grad_accum_steps is {count}; wanted a divisor of the {config['batch'] // mesh.size} rows of each "
+            f"config.grad_accum_steps is {count}; wanted a divisor of the {config.batch // mesh.size} rows of each "
             f"of the mesh's {mesh.size} devices"
         )
     return count
 
 
 def data_counts(faces: Faces) -> dict[str, int]:
-    """By which a run knows its data again: which rows a step draws depends on them."""
+    """Sizes of the data set. A run must be resumed with the same ones, since the rows a step draws depend on them."""
     return {"examples": len(faces), "people": len(faces.people)}

@@ -18,29 +18,33 @@ Batch = Mapping[str, Array]
 Metrics = dict[str, Float[Array, ""]]
 
 
-# --- parts of a batch ---------------------------------------------------------------------------------------
+# --- microbatches -------------------------------------------------------------------------------------------
 
 
 def split_microbatches(batch: PyTree, count: int) -> PyTree:
-    """[n, ...] as [count, n / count, ...], every `count`-th row: so each device has rows of its own in each part."""
+    """[n, ...] as [count, n / count, ...]. Microbatch i takes the rows i, i + count, ...: where the batch is split over
+    devices in contiguous blocks, every device then has rows in every microbatch."""
     return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
 
 
-def merge_microbatches(parts: Array) -> Array:
-    """The inverse of `split_microbatches`, of one array."""
-    return jnp.swapaxes(parts, 0, 1).reshape(-1, *parts.shape[2:])
+def merge_microbatches(batch: PyTree) -> PyTree:
+    """The inverse of `split_microbatches`."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), batch)
 
 
-def mean_over_microbatches(function: Callable[..., PyTree], *parts: PyTree) -> PyTree:
-    """The mean of `function`'s results over the parts, one after the other: the memory of one part at a time."""
-    count = len(jax.tree.leaves(parts)[0])
-    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], parts))
+def mean_over_microbatches(function: Callable[..., PyTree], *batches: PyTree) -> PyTree:
+    """The mean of `function`'s results over microbatches, computed one at a time to save memory."""
+    count = len(jax.tree.leaves(batches)[0])
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], batches))
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    add = lambda total, part: (jax.tree.map(lambda t, x: t + x / count, total, function(*part)), None)
-    return jax.lax.scan(add, zeros, parts)[0]
+
+    def add(total, microbatch):
+        return jax.tree.map(lambda t, x: t + x / count, total, function(*microbatch)), None
+
+    return jax.lax.scan(add, zeros, batches)[0]
 
 
-# --- stage 1: embedder -------------------------------------------------------------------------------------
+# --- stage 1: embedder (Smooth-Swap, sec. 4.1) ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -143,32 +147,33 @@ def _cosine_metrics(z: Array, labels: Array) -> Metrics:
     return {"train/cosine_same": mean(positive), "train/cosine_other": mean(~same)}
 
 
-# --- stage 2: swapper --------------------------------------------------------------------------------------
+# --- stage 2: swapper (Smooth-Swap, sec. 4.4) ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class SwapperNetworks:
     """The three networks as pure functions.
 
-    generate: (params, target [b h w 3], z_source [b d]) -> swap; discriminate: (params, image) -> logit [b 1];
-    embed: (variables, image) -> embedding [b d], in inference mode.
+    generate: (params, target [b h w 3], z_source) -> swap; discriminate: (params, image) -> logit [b 1]; embed:
+    (variables, image) -> identity z, in inference mode. z is a pytree whose leaves have the batch as leading axis; the
+    paper's is one array [b d].
     """
 
-    generate: Callable[[PyTree, Array, Array], Array]
+    generate: Callable[[PyTree, Array, PyTree], Array]
     discriminate: Callable[[PyTree, Array], Array]
-    embed: Callable[[PyTree, Array], Array]
+    embed: Callable[[PyTree, Array], PyTree]
 
 
 @dataclass(frozen=True)
 class SwapperObjective:
-    """Loss weights (Smooth-Swap, sec. 4.4) and the regularisation of the discriminator."""
+    """Loss weights (Smooth-Swap, sec. 4.4), R1 regularisation (Mescheder et al. 2018) and the generator's average."""
 
-    identity: float = 4.0
-    change: float = 1.0
-    adversarial: float = 1.0
+    identity: float = 4.0  # lambda_id
+    change: float = 1.0  # lambda_chg
+    adversarial: float = 1.0  # lambda_adv
     identity_warmup_steps: int = 0
     r1_gamma: float = 1.0
-    r1_interval: int = 16
+    r1_interval: int = 16  # steps; lazy regularisation (StyleGAN2, sec. 3.1)
     ema_decay: float = 0.999
 
 
@@ -181,7 +186,10 @@ def discriminator_gradient(
     objective: SwapperObjective,
     with_r1: bool,
 ) -> tuple[PyTree, Metrics]:
-    """Gradient of the discriminator's loss; with lazy regularisation R1 counts `r1_interval` times."""
+    """Gradient of L_D = softplus(D(x_swap)) + softplus(-D(x_real)) + gamma / 2 R1(x_real).
+
+    R1 is computed only every `r1_interval` steps (`with_r1`) and then counts that many times.
+    """
 
     def loss_fn(params):
         fake_logits = discriminate(params, fake)
@@ -214,7 +222,7 @@ def discriminator_update(
     with_r1: bool,
     grad_accum_steps: int = 1,
 ) -> tuple[SwapperState, Metrics]:
-    """One update of the discriminator, whose gradient is the mean over `grad_accum_steps` parts of the batch."""
+    """One update of the discriminator; its gradient is the mean over `grad_accum_steps` microbatches."""
     gradient_of = lambda fake, real: discriminator_gradient(
         state.discriminator, fake, real, discriminate=discriminate, objective=objective, with_r1=with_r1
     )
@@ -235,15 +243,15 @@ def discriminator_update(
 def generator_loss(
     swap: Float[Array, "b h w 3"],
     target: Float[Array, "b h w 3"],
-    z_source: Float[Array, "b d"],
+    z_source: PyTree,
     *,
     discriminate: Callable[[Array], Array],
-    embed: Callable[[Array], Array],
+    embed: Callable[[Array], PyTree],
     objective: SwapperObjective,
     identity_weight: float | Array,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its parts."""
-    identity = jnp.mean(losses.identity_loss(embed(swap), z_source))
+    """L_G = lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its terms."""
+    identity = jnp.mean(losses.identity_loss(losses.as_vector(embed(swap)), losses.as_vector(z_source)))
     change = jnp.mean(losses.change_loss(swap, target))
     adversarial = jnp.mean(losses.generator_adversarial_loss(discriminate(swap)))
     total = identity_weight * identity + objective.change * change + objective.adversarial * adversarial
@@ -269,8 +277,8 @@ def swapper_step(
 ) -> tuple[SwapperState, Metrics]:
     """Discriminator update, then generator update against the new discriminator, then EMA.
 
-    The source embedding and the swaps are computed once: the discriminator sees the same swaps that the generator's
-    gradient is then pulled back through.
+    The source embedding and the swaps are computed once: the discriminator sees the swaps through which the generator's
+    gradient is then propagated.
 
     Args:
       embedder: frozen variables of the identity embedder.
@@ -283,10 +291,10 @@ def swapper_step(
         z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
         swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
     else:
-        source_parts, target_parts = split_microbatches((batch["source"], target), grad_accum_steps)
-        z_parts = jax.lax.map(lambda part: networks.embed(embedder, part), source_parts)
+        sources, targets = split_microbatches((batch["source"], target), grad_accum_steps)
+        z_sources = jax.lax.map(lambda source: networks.embed(embedder, source), sources)
         swap = merge_microbatches(
-            jax.lax.map(lambda part: networks.generate(state.generator, *part), (target_parts, z_parts))
+            jax.lax.map(lambda given: networks.generate(state.generator, *given), (targets, z_sources))
         )
     state, metrics = discriminator_update(
         state,
@@ -314,9 +322,9 @@ def swapper_step(
         cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source)
         (gradient,) = vjp_fn(cotangent)
     else:
-        part_loss = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
-        part_gradient = lambda target, z: jax.grad(part_loss, has_aux=True)(state.generator, target, z)
-        gradient, generator_metrics = mean_over_microbatches(part_gradient, target_parts, z_parts)
+        loss_of_params = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
+        gradient_of = lambda target, z: jax.grad(loss_of_params, has_aux=True)(state.generator, target, z)
+        gradient, generator_metrics = mean_over_microbatches(gradient_of, targets, z_sources)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}

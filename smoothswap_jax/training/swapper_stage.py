@@ -2,28 +2,89 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from smoothswap_jax.data import dataset, rendered, sources
+from smoothswap_jax.config.schema import DataConfig, InitConfig, SwapperConfig
+from smoothswap_jax.data import dataset, rendered
+from smoothswap_jax.data.pipeline import PairSampler
 from smoothswap_jax.data.reader import float_images
 from smoothswap_jax.data.sampling import different_people
+from smoothswap_jax.data.sources import load_faces
 from smoothswap_jax.faces.grid import swap_grid
 from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
-from smoothswap_jax.runtime.sharding import in_chunks
-from smoothswap_jax.training import networks as build
-from smoothswap_jax.training import optimizers, steps, train_state
+from smoothswap_jax.training import losses, steps
 from smoothswap_jax.training.frozen_embedder import frozen_embedder
-from smoothswap_jax.training.networks import swap, swapper_networks
-from smoothswap_jax.training.stage import Stage, checked_accumulation, data_counts, make_batches
+from smoothswap_jax.training.networks import image_shape, imported_params
+from smoothswap_jax.training.stage import Stage, data_counts, make_batches
+from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
+from smoothswap_jax.training.train_state import SwapperState
 
 GRID = 6
+"""Sources and targets of the grid of swaps."""
+
+
+def swapper_stage(config: SwapperConfig, mesh, workdir: Path) -> Stage:
+    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`."""
+    embedder_fields, variables = frozen_embedder(config.embedder.checkpoint, workdir)
+    frozen = sharding.shard(variables, sharding.placement(variables, mesh, config.mesh.rules))
+    program = make_swapper_program(config, embedder_fields, frozen, mesh)
+    sharding.log_placement(program.shapes, program.places)
+    compiled = {
+        True: ahead_of_time("swapper step with R1", program.jitted(with_r1=True)),
+        False: ahead_of_time("swapper step", program.jitted(with_r1=False)),
+    }
+    interval = program.objective.r1_interval
+    train_faces = load_faces(config.data, "train")
+    sampler = PairSampler(config.seed, config.batch, self_pairs(config))
+    evaluate, picture = _evaluation(program.networks, frozen, eval_pairs(config.data, config.eval_images), mesh)
+    return Stage(
+        init=lambda: _fresh_state(program, config.init, config.data.size),
+        abstract=program.abstract(),
+        batches=make_batches(config, sampler, train_faces, mesh),
+        step=lambda index, current, batch: compiled[index % interval == 0](current, frozen, batch),
+        evaluate=lambda current: evaluate(current.generator_ema),
+        picture=lambda current: picture(current.generator_ema),
+        parameters={"generator": program.shapes.generator, "discriminator": program.shapes.discriminator},
+        data=data_counts(train_faces),
+        headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
+    )
+
+
+def self_pairs(config: SwapperConfig) -> int:
+    """How many pairs of a batch have source == target: the fraction rounded down, but at least one unless it is 0."""
+    return max(1, int(config.self_pair_fraction * config.batch)) if config.self_pair_fraction else 0
+
+
+def _fresh_state(program: SwapperProgram, folders: InitConfig, size: int) -> SwapperState:
+    """A new state, with the published weights that `config.init` names in place of random ones."""
+    current = sharding.jit_init(program.init, program.places)()
+    generator, discriminator = program.modules
+    image = image_shape(1, size)
+    if folders.generator:
+        params = _imported(folders.generator, generator, (image, program.z), program.places.generator)
+        # The state is donated to the step, so the average needs memory of its own.
+        average = jax.tree.map(jnp.copy, params)
+        current = dataclasses.replace(current, generator=params, generator_ema=average)
+    if folders.discriminator:
+        params = _imported(folders.discriminator, discriminator, (image,), program.places.discriminator)
+        current = dataclasses.replace(current, discriminator=params)
+    return current
+
+
+def _imported(folder: str, module, inputs: tuple, places) -> Any:
+    # A copy: XLA may otherwise share the memory of numpy arrays, which must not be donated.
+    return jax.tree.map(jnp.copy, sharding.shard(imported_params(folder, module, *inputs), places))
+
+
+# --- evaluation --------------------------------------------------------------------------------------------
 
 
 class EvalPairs(NamedTuple):
@@ -32,116 +93,52 @@ class EvalPairs(NamedTuple):
     source: np.ndarray
     target: np.ndarray
     truth: np.ndarray | None
-    people: np.ndarray  # [n, 2]: identity of source and target
 
 
-def swapper_stage(config: dict, mesh, workdir: Path) -> Stage:
-    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`."""
-    embedder_config, embedder_variables = frozen_embedder(config, workdir)
-    size = config["data"]["size"]
-    networks, modules = swapper_networks(config, embedder_config)
-    rules = config["mesh"]["rules"]
-    frozen = sharding.shard(embedder_variables, sharding.placement(embedder_variables, mesh, rules))
-    generator_optimizer = optimizers.make_optimizer(config["generator_optimizer"], config["steps"])
-    discriminator_optimizer = optimizers.make_optimizer(config["discriminator_optimizer"], config["steps"])
-    objective = steps.SwapperObjective(**config["objective"])
-    key, dim = jax.random.key(config["seed"]), embedder_config["dim"]
-    init = lambda: train_state.init_swapper_state(
-        key, *modules, generator_optimizer, discriminator_optimizer, size, dim
-    )
-    shapes = jax.eval_shape(init)
-    places = sharding.placement(shapes, mesh, rules)
-    sharding.log_placement(shapes, places)
-    step = functools.partial(
-        steps.swapper_step,
-        networks=networks,
-        objective=objective,
-        generator_optimizer=generator_optimizer,
-        discriminator_optimizer=discriminator_optimizer,
-        grad_accum_steps=checked_accumulation(config, mesh),
-    )
-    out = (places, sharding.replicated(mesh))
-    program = lambda with_r1: jax.jit(functools.partial(step, with_r1=with_r1), donate_argnums=0, out_shardings=out)
-    compiled = {
-        True: ahead_of_time("swapper step with R1", program(True)),
-        False: ahead_of_time("swapper step", program(False)),
-    }
-    pairs, train_faces = eval_pairs(config), sources.load_faces(config["data"], "train")
-    evaluate, picture = _swapper_evaluation(networks, frozen, pairs, mesh)
-    return Stage(
-        init=lambda: _with_imported(sharding.jit_init(init, places)(), config["init"], modules, size, dim, places),
-        abstract=sharding.abstract_like(shapes, places),
-        batches=make_batches(config, train_faces, mesh),
-        step=lambda index, current, batch: compiled[index % objective.r1_interval == 0](current, frozen, batch),
-        evaluate=lambda current: evaluate(current.generator_ema),
-        picture=lambda current: picture(current.generator_ema),
-        data=data_counts(train_faces),
-        images_per_step=config["batch"],
-        headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
-    )
-
-
-def _with_imported(current: train_state.SwapperState, folders: dict, modules: tuple, size: int, dim: int, places):
-    """The fresh state with the published weights that `config.init` names in place of its own."""
-    image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-    inputs = {"generator": (image, jax.ShapeDtypeStruct((1, dim), np.float32)), "discriminator": (image,)}
-    for (part, shapes), module in zip(inputs.items(), modules, strict=True):
-        if folders[part]:
-            params = sharding.shard(build.imported_params(folders[part], module, *shapes), getattr(places, part))
-            own = lambda params=params: jax.tree.map(jnp.copy, params)  # donated later: no two may share memory
-            current = dataclasses.replace(current, **{part: own()})
-            if part == "generator":
-                current = dataclasses.replace(current, generator_ema=own())
-    return current
-
-
-def eval_pairs(config: dict) -> EvalPairs:
+def eval_pairs(data: DataConfig, count: int) -> EvalPairs:
     """A fixed set of held-out pairs of different people."""
-    data, count = config["data"], config["eval_images"]
-    if data["kind"] == "synthetic":
+    if data.kind == "synthetic":
         return synthetic_pairs(data, count)
-    faces = sources.load_faces(data, "test")
+    faces = load_faces(data, "test")
     if len(faces.people) < 2:
         raise dataset.DataError(f"evaluation wants 2 held-out people, found {len(faces.people)}")
     source, target = different_people(faces.labels, count)
-    people = np.stack([faces.labels[source], faces.labels[target]], axis=1)
-    return EvalPairs(float_images(faces, source), float_images(faces, target), None, people)
+    return EvalPairs(float_images(faces, source), float_images(faces, target), None)
 
 
-def synthetic_pairs(data: dict, count: int) -> EvalPairs:
+def synthetic_pairs(data: DataConfig, count: int) -> EvalPairs:
     """Held-out synthetic pairs with the exact swap."""
     from smoothswap_jax.synthetic import world
 
-    factors = rendered.synthetic_factors("test", data["held_out_people"], data["photos"], data["seed"], data["spread"])
-    labels = np.repeat(np.arange(data["held_out_people"]), data["photos"])
+    factors = rendered.synthetic_factors("test", data.held_out_people, data.photos, data.seed, data.spread)
+    labels = np.repeat(np.arange(data.held_out_people), data.photos)
     source, target = different_people(labels, count)
     pick = lambda rows: world.Factors(*(f[rows] for f in factors))
-    draw = lambda chosen: world.render_many(chosen, data["size"])
+    draw = lambda chosen: world.render_many(chosen, data.size)
     truth = world.swap_truth(pick(source), pick(target))
-    people = np.stack([labels[source], labels[target]], axis=1)
-    return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth), people)
+    return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth))
 
 
-def _swapper_evaluation(networks: steps.SwapperNetworks, frozen, pairs: EvalPairs, mesh):
-    """evaluate(generator params) -> metrics and picture(generator params) -> grid, on fixed held-out pairs."""
-
-    compiled, embed = jax.jit(functools.partial(swap, networks)), jax.jit(networks.embed)
-    run = lambda params, *images: in_chunks(
-        functools.partial(compiled, {"generator": params, "embedder": frozen}), mesh
-    )(*images)
-    z = in_chunks(functools.partial(embed, frozen), mesh)
-    z_source, z_target = z(pairs.source), z(pairs.target)
+def _evaluation(
+    networks: steps.SwapperNetworks, frozen, pairs: EvalPairs, mesh
+) -> tuple[Callable[[Any], dict[str, float]], Callable[[Any], np.ndarray]]:
+    """generator params -> metrics, and generator params -> grid of swaps, both on fixed held-out pairs."""
+    embed = sharding.in_chunks(functools.partial(jax.jit(networks.embed), frozen), mesh)
+    generate = jax.jit(networks.generate)
+    swaps_of = lambda params, target, z: sharding.in_chunks(functools.partial(generate, params), mesh)(target, z)
+    z_source, z_target = embed(pairs.source), embed(pairs.target)
+    cosine = lambda a, b: float(per_pair.cosine(losses.as_vector(a, np), losses.as_vector(b, np)).mean())
 
     def evaluate(params) -> dict[str, float]:
-        swapped = run(params, pairs.source, pairs.target)
-        z_swap = z(swapped)
+        swaps = swaps_of(params, pairs.target, z_source)
+        z_swap = embed(swaps)
         values = {
-            "eval/cosine_to_source": float(per_pair.cosine(z_swap, z_source).mean()),
-            "eval/cosine_to_target": float(per_pair.cosine(z_swap, z_target).mean()),
-            "eval/change": float(per_pair.mse(swapped, pairs.target).mean()),
+            "eval/cosine_to_source": cosine(z_swap, z_source),
+            "eval/cosine_to_target": cosine(z_swap, z_target),
+            "eval/change": float(per_pair.mse(swaps, pairs.target).mean()),
         }
         if pairs.truth is not None:
-            error, copied = per_pair.mse(swapped, pairs.truth), per_pair.mse(pairs.target, pairs.truth)
+            error, copied = per_pair.mse(swaps, pairs.truth), per_pair.mse(pairs.target, pairs.truth)
             values["eval/mse_to_truth"] = float(error.mean())
             values["eval/mse_over_copy_target"] = float(error.mean() / copied.mean())
         return values
@@ -149,7 +146,7 @@ def _swapper_evaluation(networks: steps.SwapperNetworks, frozen, pairs: EvalPair
     def picture(params) -> np.ndarray:
         source, target = pairs.source[:GRID], pairs.target[:GRID]
         rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
-        swaps = run(params, source[rows], target[columns])
+        swaps = swaps_of(params, target[columns], jax.tree.map(lambda leaf: leaf[rows], z_source))
         shape = (len(source), len(target), *swaps.shape[1:])
         return swap_grid(source, target, swaps.reshape(shape), scale=max(1, 128 // source.shape[1]))
 

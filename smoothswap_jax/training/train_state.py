@@ -59,11 +59,15 @@ def init_swapper_state(
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     size: int,
-    embedding_dim: int,
+    z: PyTree,
 ) -> SwapperState:
-    """Fresh state for images [b, size, size, 3]. Call under jit: the EMA must not alias the donated parameters."""
-    image = jnp.zeros((2, size, size, 3))
-    g = generator.init(jax.random.fold_in(key, 0), image, jnp.zeros((2, embedding_dim)))["params"]
+    """Fresh state for images [b, size, size, 3] and identities of the shapes `z`, [1 ...].
+
+    Call under jit: the EMA must not alias the donated parameters.
+    """
+    image = jnp.zeros((1, size, size, 3))
+    identity = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), z)
+    g = generator.init(jax.random.fold_in(key, 0), image, identity)["params"]
     d = discriminator.init(jax.random.fold_in(key, 1), image)["params"]
     return SwapperState(
         step=jnp.zeros((), jnp.int32),
@@ -73,8 +77,3 @@ def init_swapper_state(
         generator_optimizer=generator_optimizer.init(g),
         discriminator_optimizer=discriminator_optimizer.init(d),
     )
-
-
-def parameter_count(tree: PyTree) -> int:
-    """Number of scalars in a pytree of arrays or shapes."""
-    return sum(x.size for x in jax.tree.leaves(tree))

@@ -38,7 +38,7 @@ def counted(variant: str) -> tuple[float, float, float]:
     embedder = load_config("configs/embedder.py:paper256", [])["embedder"]
     whole, split = (Setting(config, embedder, 8, "bfloat16", sharding.make_mesh(8, fsdp)) for fsdp in (1, FSDP))
     plain, with_r1 = (
-        count_flops(whole.step(flag), whole.shapes, whole.frozen, whole.batch, platform="gpu") / 8e12
+        count_flops(whole.program.step(flag), whole.program.shapes, whole.frozen, whole.batch, platform="gpu") / 8e12
         for flag in (False, True)
     )
     interval = config["objective"]["r1_interval"]

@@ -86,7 +86,7 @@ def compare_steps(config: dict, embedder: dict, batch: int, seconds: float) -> d
     mesh = sharding.make_mesh(1)
     ours, theirs = Setting(config, embedder, batch, "float32", mesh), TorchStep(config, embedder, batch)
     for part in ("generator", "discriminator"):
-        a, b = count(jax.tree.leaves(getattr(ours.shapes, part))), count(getattr(theirs, part).parameters())
+        a, b = count(jax.tree.leaves(getattr(ours.program.shapes, part))), count(getattr(theirs, part).parameters())
         assert a == b, f"{part}: {a} parameters in JAX, {b} in PyTorch"
     assert count(jax.tree.leaves(ours.frozen["params"])) == count(theirs.embedder.parameters())
     program, (frozen, images, _) = ours.lowered(True).compile(), ours.drawn()

@@ -12,14 +12,14 @@ from smoothswap_jax.data import dataset, pipeline, sampling, sources
 from smoothswap_jax.data import rendered as rendered_lib
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import DataError
-from smoothswap_jax.data.pipeline import Sampler
+from smoothswap_jax.data.pipeline import IdentitySampler, PairSampler
 from smoothswap_jax.data.reader import in_memory
 from smoothswap_jax.faces import photos as photos_lib
 from smoothswap_jax.runtime import sharding
 
 SIZE = 16
 HOW = Augmentation(flip=True, crop=0.8, colour=0.2)
-SAMPLERS = [Sampler(seed=3, batch=8), Sampler(seed=3, batch=8, photos=2)]
+SAMPLERS = [PairSampler(seed=3, batch=8, self_pairs=1), IdentitySampler(seed=3, batch=8, images_per_identity=2)]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_later_start_continues_the_same_stream(faces, feed):
 
 
 def test_pairs_hold_the_sampled_faces_and_self_pairs_are_identical(faces):
-    sampler, still = Sampler(seed=0, batch=8), Augmentation(flip=False)
+    sampler, still = PairSampler(seed=0, batch=8, self_pairs=1), Augmentation(flip=False)
     (batch,) = first(pipeline.memory_batches(faces, sampler, still, sharding.make_mesh(1), 0), 1)
     rows = np.concatenate(list(sampler.rows(0, faces.index).values()))
     wanted = photos_lib.to_float(in_memory(faces)[0].images[rows])
@@ -106,9 +106,9 @@ def test_augmentation_flips_half_crops_and_jitters():
 
 def test_batches_that_do_not_divide_are_refused(faces):
     with pytest.raises(ValueError, match="batch size 6 is not a multiple of the mesh's 4 devices"):
-        next(pipeline.memory_batches(faces, Sampler(0, 6), HOW, sharding.make_mesh(4), 0))
+        next(pipeline.memory_batches(faces, PairSampler(0, 6, 1), HOW, sharding.make_mesh(4), 0))
     with pytest.raises(ValueError, match="batch size 6 is not a multiple of 4 hosts"):
-        next(pipeline.host_batches(faces, Sampler(0, 6), 0, 0, 4))
+        next(pipeline.host_batches(faces, PairSampler(0, 6, 1), 0, 0, 4))
 
 
 RUBBISH = b"\x89PNG\r\n\x1a\nrubbish"
@@ -151,7 +151,7 @@ def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_co
                 owner = lambda row: sampling.labels_of(np.array([row]), faces.starts)[0]
                 assert owner(shown) == (owner(row) if owner(row) != 2 else 3)
                 assert shown == row or row in {0, 1, 12} or owner(row) == 2
-        if sampler.photos:
+        if isinstance(sampler, IdentitySampler):
             np.testing.assert_array_equal(np.concatenate([s[step]["label"] for s in shares]), ours[step]["label"])
 
 
@@ -193,7 +193,7 @@ def test_a_mixture_reads_each_set_and_keeps_its_people_apart(faces, photos):
     last = [*held_out.read([len(held_out) - 1]), *faces.read([len(faces) - 1])]
     assert mixed.read(rows) == [*held_out.read([0]), *faces.read([0]), *last]
     assert mixed.files[len(faces)] == held_out.files[0] and list(mixed.people[-3:]) == list(held_out.people)
-    sampler = Sampler(seed=0, batch=8)
+    sampler = PairSampler(seed=0, batch=8, self_pairs=1)
     ours = first(pipeline.memory_batches(mixed, sampler, HOW, sharding.make_mesh(2), 0))
     theirs = first(pipeline.tf_batches(mixed, sampler, HOW, sharding.make_mesh(2), 0))
     for a, b in zip(ours, theirs, strict=True):

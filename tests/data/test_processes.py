@@ -21,20 +21,20 @@ if int(processes) > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(number))
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
-from smoothswap_jax import sharding
+from smoothswap_jax.runtime import sharding
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
-from smoothswap_jax.data.prepared import from_prepared
+from smoothswap_jax.data.records import from_prepared
 faces, mesh = from_prepared(folder, "train", 16), sharding.make_mesh()
 assert mesh.size == int(processes)
 found = {}
-for photos in (0, 2):
-    sampler = pipeline.Sampler(seed=5, batch=8, photos=photos)
+samplers = {"pairs": pipeline.PairSampler(5, 8, self_pairs=1), "identities": pipeline.IdentitySampler(5, 8, 2)}
+for kind, sampler in samplers.items():
     batches = pipeline.tf_batches(faces, sampler, Augmentation(crop=0.8, colour=0.2), mesh, 3)
     for step, batch in enumerate(itertools.islice(batches, 2), 3):
         for name, array in batch.items():
             assert len(array.addressable_shards[0].data) == 8 // int(processes)
-            found[f"{photos}-{step}-{name}"] = np.asarray(process_allgather(array, tiled=True))
+            found[f"{kind}-{step}-{name}"] = np.asarray(process_allgather(array, tiled=True))
 if number == "0":
     np.savez(out, **found)
 """

@@ -32,15 +32,17 @@ def test_shuffled_mixes():
 
 def test_an_epoch_visits_every_example_once_and_the_next_in_another_order():
     n, batch = 24, 8
-    targets = np.concatenate([sampling.pair_indices(0, step, batch, one_set(np.arange(n + 1)))[1] for step in range(6)])
+    targets = np.concatenate(
+        [sampling.pair_indices(0, step, batch, 1, one_set(np.arange(n + 1)))[1] for step in range(6)]
+    )
     np.testing.assert_array_equal(np.sort(targets[:n]), np.arange(n))
     np.testing.assert_array_equal(np.sort(targets[n:]), np.arange(n))
     assert not np.array_equal(targets[:n], targets[n:])
 
 
-@pytest.mark.parametrize("batch, self_pairs", [(1, 1), (8, 1), (16, 2), (20, 2)])
-def test_one_pair_in_eight_is_a_self_pair_and_the_rest_is_independent(batch, self_pairs):
-    source, target = sampling.pair_indices(3, 11, batch, one_set(np.array([0, 10**6])))
+@pytest.mark.parametrize("batch, self_pairs", [(1, 1), (8, 0), (8, 1), (16, 2), (20, 5)])
+def test_the_first_pairs_are_self_pairs_and_the_rest_is_independent(batch, self_pairs):
+    source, target = sampling.pair_indices(3, 11, batch, self_pairs, one_set(np.array([0, 10**6])))
     np.testing.assert_array_equal(source[:self_pairs], target[:self_pairs])
     assert np.all(source[self_pairs:] != target[self_pairs:])
 
@@ -75,7 +77,7 @@ MIXED = sampling.Index(np.array([0, 40, 60, 61, 63, 66, 70]), (2, 4), (3.0, 1.0)
 
 def test_a_mixture_draws_each_set_by_its_weight_and_in_epochs_of_its_own():
     cycle = sampling.CYCLE
-    targets = np.concatenate([sampling.pair_indices(5, step, 8, MIXED)[1] for step in range(2 * cycle // 8)])
+    targets = np.concatenate([sampling.pair_indices(5, step, 8, 1, MIXED)[1] for step in range(2 * cycle // 8)])
     for draws in (targets[:cycle], targets[cycle:]):
         assert (draws < 60).sum() == 750 and (draws >= 60).sum() == 250
     # 25 epochs of the small set and 12.5 of the large one fall into a cycle.
@@ -110,8 +112,8 @@ def test_numpy_and_jax_agree():
     starts = np.array([0, 2, 7, 10, 14, 16, 30], np.int32)
     for index in (one_set(starts), sampling.Index(starts, (2, 4), (0.4, 0.6))):
         for step in (0, 5, 100_000):
-            on_device = jax.jit(lambda s, index=index: sampling.pair_indices(7, s, 8, index, jnp))(step)
-            np.testing.assert_array_equal(on_device, sampling.pair_indices(7, step, 8, index))
+            on_device = jax.jit(lambda s, index=index: sampling.pair_indices(7, s, 8, 1, index, jnp))(step)
+            np.testing.assert_array_equal(on_device, sampling.pair_indices(7, step, 8, 1, index))
             on_device = jax.jit(lambda s, index=index: sampling.identity_indices(7, s, 3, 2, index, jnp))(step)
             np.testing.assert_array_equal(on_device, sampling.identity_indices(7, step, 3, 2, index))
             labels = jax.jit(lambda rows: sampling.labels_of(rows, starts, jnp))(on_device)

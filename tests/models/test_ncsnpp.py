@@ -188,7 +188,7 @@ def test_bfloat16_keeps_float32_parameters_and_output(pair):
     [
         ({"progressive": "skip"}, 16, "progressive is 'skip'"),
         ({"combine": "add"}, 16, "combine is 'add'"),
-        ({"resblock": "ddpm"}, 16, "resblock is 'ddpm'"),
+        ({"injection": "film"}, 16, "injection is 'film', wanted one of"),
         ({}, 15, "not divisible by 2"),
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.cli.main import main
+from smoothswap_jax.config.parse import parse
 from smoothswap_jax.runtime import compilation, sharding
 from smoothswap_jax.training import loop
 from smoothswap_jax.training import loop as train_lib
@@ -52,7 +53,7 @@ def test_fsdp_over_eight_devices_holds_an_eighth_of_the_state(tmp_path, monkeypa
         config = tiny_runs.config("embedder", people, **fields)
         config["mesh"]["fsdp"] = fsdp
         mesh = sharding.make_mesh(8, fsdp)
-        abstract = loop.make_stage(config, mesh, tmp_path).abstract
+        abstract = loop.make_stage(parse(config), mesh, tmp_path).abstract
         identity = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
         held[fsdp] = compilation.memory(identity.lower(abstract).compile())["arguments"]
     assert held[1] > 7 * held[8]

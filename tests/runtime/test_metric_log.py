@@ -3,11 +3,9 @@
 import json
 import os
 
-import numpy as np
 import pytest
 
 from smoothswap_jax.runtime import files, metric_log
-from smoothswap_jax.training import optimizers
 
 
 def test_resuming_drops_later_lines_and_a_half_written_one(tmp_path):
@@ -45,31 +43,6 @@ def test_progress_tells_rate_and_time_left(capsys, monkeypatch):
     progress = metric_log.Progress("swapper", 100, 700, images_per_step=16)
     progress.update(200, {"train/loss": 0.5})
     assert "swapper 200/700  80 images/s  1:40 left  loss 0.500" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "name, points",
-    [
-        ("constant", {0: 0.0, 5: 0.5, 10: 1.0, 100: 1.0}),
-        ("cosine", {0: 0.0, 10: 1.0, 55: 0.5, 100: 0.0}),
-        ("linear", {5: 0.5, 10: 1.0, 80: 1.0, 90: 0.5, 100: 0.0}),
-    ],
-)
-def test_schedules_warm_up_hold_and_fall(name, points):
-    fields = {"learning_rate": 1.0, "warmup_steps": 10, "schedule": name, "decay": 0.2}
-    rate = optimizers.make_schedule(fields, steps=100)
-    np.testing.assert_allclose([rate(s) for s in points], list(points.values()), atol=1e-6)
-
-
-def test_weight_decay_spares_biases_and_norms():
-    import jax.numpy as jnp
-
-    fields = {"name": "adam", "learning_rate": 0.1, "b1": 0.9, "b2": 0.99, "weight_decay": 0.5}
-    optimizer = optimizers.make_optimizer(fields | {"warmup_steps": 0, "schedule": "constant"}, steps=10)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
-    updates, _ = optimizer.update({"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["kernel"], -0.05 * np.ones((2, 2)), rtol=1e-6)
-    np.testing.assert_array_equal(updates["bias"], np.zeros(2))
 
 
 def test_files_progress_shows_the_start_and_the_end(capsys):

@@ -15,6 +15,7 @@ import pytest
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.parse import parse
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.swapper import Swapper
@@ -31,13 +32,19 @@ from smoothswap_jax.weights.source import WeightMismatch
 from tests import tiny_runs
 
 
+def networks_of(config, embedder):
+    fields = frozen_embedder.load_embedder(embedder)[0]
+    size = config["data"]["size"]
+    return networks_lib.swapper_networks(config["generator"], config["discriminator"], fields, size)
+
+
 def rows(run):
     return metric_log.read_metrics(run / metric_log.NAME)
 
 
 KILL = """
 import os, signal
-from smoothswap_jax import {module} as module
+import smoothswap_jax.{module} as module
 original = module.{function}
 def killed(*args):
     original(*args)
@@ -45,10 +52,10 @@ def killed(*args):
         os.kill(os.getpid(), signal.{signal})
 module.{function} = killed
 """
-BETWEEN_SAVES = KILL.format(module="runlog", function="RunLog.metrics", step=3, signal="SIGKILL")
+BETWEEN_SAVES = KILL.format(module="runtime.metric_log", function="RunLog.metrics", step=3, signal="SIGKILL")
 # save() returns while a background thread still writes the files.
-IN_MID_SAVE = KILL.format(module="checkpoint", function="save", step=4, signal="SIGKILL")
-TERMINATED = KILL.format(module="runlog", function="RunLog.metrics", step=3, signal="SIGTERM")
+IN_MID_SAVE = KILL.format(module="runtime.checkpoint", function="save", step=4, signal="SIGKILL")
+TERMINATED = KILL.format(module="runtime.metric_log", function="RunLog.metrics", step=3, signal="SIGTERM")
 
 
 @pytest.mark.parametrize("stage", ["embedder", "swapper"])
@@ -101,7 +108,7 @@ def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people
     swap, size = restore.swap_function(found), found.size
     images = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     parts, meta, step = checkpoint.load_parts(tmp_path, ("generator", "generator_ema"))
-    networks, _ = networks_lib.swapper_networks(meta["config"], frozen_embedder.load_embedder(embedder)[0])
+    networks, _ = networks_of(meta["config"], embedder)
     z = networks.embed(frozen_embedder.load_embedder(embedder)[1], images[:1])
     outputs = {name: networks.generate(parts[name], images[1:], z) for name in parts}
     np.testing.assert_allclose(swap(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
@@ -163,7 +170,7 @@ def test_unusable_config_values_are_named(fields, error, message, people, tmp_pa
 
 def test_two_runs_in_one_folder_are_refused(people, tmp_path):
     config = tiny_runs.config("embedder", people, steps=0)
-    with files.held(tmp_path), pytest.raises(ValueError, match="another process is at work in it"):
+    with files.held(tmp_path), pytest.raises(ValueError, match="another process is using it"):
         train_lib.train(config, tmp_path)
     train_lib.train(config, tmp_path)
     train_lib.train(config, tmp_path)  # the first let go of it
@@ -202,7 +209,9 @@ def test_a_run_is_not_resumed_as_another_run(people, tmp_path, caplog):
 def test_a_checkpoint_whose_networks_do_not_fit_is_refused(people, tmp_path):
     config = tiny_runs.config("embedder", people, steps=1)
     train_lib.train(config, tmp_path, devices=1)
-    stage = make_stage(tiny_runs.config("embedder", people, **{"embedder.dim": 12}), sharding.make_mesh(1), tmp_path)
+    stage = make_stage(
+        parse(tiny_runs.config("embedder", people, **{"embedder.dim": 12})), sharding.make_mesh(1), tmp_path
+    )
     manager = checkpoint.open_manager(tmp_path)
     with pytest.raises(CheckpointError, match="does not fit this config's networks"):
         checkpoint.restore(manager, 1, stage.abstract)
@@ -318,7 +327,7 @@ def test_training_from_memory_needs_no_tensorflow(people, embedder, tmp_path):
 def test_a_run_starts_from_imported_weights(people, embedder, tmp_path):
     rng = np.random.default_rng(0)
     swapper = tiny_runs.config("swapper", people, embedder)
-    _, (generator, discriminator) = networks_lib.swapper_networks(swapper, frozen_embedder.load_embedder(embedder)[0])
+    _, (generator, discriminator) = networks_of(swapper, embedder)
     image, z = np.zeros((1, tiny_runs.SIZE, tiny_runs.SIZE, 3), np.float32), np.zeros((1, 8), np.float32)
     given = {}
     for kind, module, inputs, known in (

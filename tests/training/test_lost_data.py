@@ -13,13 +13,13 @@ STEPS, AT, EVERY = 60, 12, 5
 """Of the run, of the accident and between checkpoints. A dozen batches are read ahead."""
 ACCIDENT = """
 import os
-from smoothswap_jax import runlog
-original = runlog.RunLog.metrics
+from smoothswap_jax.runtime import metric_log
+original = metric_log.RunLog.metrics
 def accident(*args):
     original(*args)
     if args[1] == {step}:
         os.{what}
-runlog.RunLog.metrics = accident
+metric_log.RunLog.metrics = accident
 """
 
 

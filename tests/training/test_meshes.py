@@ -18,6 +18,8 @@ def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embed
     # Small SGD steps, since Adam's first steps turn the rounding of a near-zero gradient into a full step.
     names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]
     sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))}
+    if stage == "swapper":  # both resamplings and attention, at the least size that has them
+        sgd |= {"generator.ch_mult": "(1, 2)", "generator.attn_resolutions": "(8,)", "objective.r1_interval": 1}
     config = tiny_runs.config(stage, people, embedder, steps=3, eval_steps=3, **sgd)
     train_lib.train(config, tmp_path / "1", devices=1)
     config["mesh"]["fsdp"] = fsdp

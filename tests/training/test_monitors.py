@@ -50,7 +50,7 @@ def test_a_generator_that_copies_and_a_discriminator_that_has_won_are_told(said)
     alarms.look(1000, {"eval/cosine_to_target": 0.99})
     alarms.look(1010, {"eval/cosine_to_target": 0.99, "train/d_loss": 1e-5})
     assert [words.split(":")[0] for words in said()] == ["step 1000", "step 1010"]
-    assert "swaps are their targets" in said()[0] and "raise r1_gamma" in said()[1]
+    assert "swaps equal their targets" in said()[0] and "raise r1_gamma" in said()[1]
     alarms.look(1010 + monitors.QUIET_STEPS, {"eval/cosine_to_target": 0.99})
     assert len(said()) == 3
 
@@ -69,15 +69,15 @@ def test_waiting_for_input_is_measured_and_told_once(said):
 def test_the_watchdog_writes_the_stacks_of_a_step_that_hangs():
     code = """
 import time
-from smoothswap_jax import health
+from smoothswap_jax.training import monitors
 def a_step_that_hangs(): time.sleep(1.5)
 def a_quick_step(): time.sleep(0.01)
-with health.watchdog(0.6) as alive:
+with monitors.watchdog(0.6) as alive:
     for _ in range(3):
         alive(); a_quick_step()
     print("quick", flush=True)
     alive(); a_step_that_hangs()
-with health.watchdog(0) as alive:
+with monitors.watchdog(0) as alive:
     alive(); a_quick_step()
 time.sleep(0.8)
 """

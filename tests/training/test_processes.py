@@ -65,7 +65,7 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
     arguments = tiny_runs.overrides(stage, people, embedder, **fields)
     calm = tmp_path / "calm"
     ended_well(tiny_runs.run_processes(stage, calm, arguments, [1, 1]))
-    terminated = KILL.format(module="train", function="_check_finite", step=3, signal="SIGTERM").replace(
+    terminated = KILL.format(module="training.loop", function="_check_finite", step=3, signal="SIGTERM").replace(
         "args[1] == 3", "args[0] == 3"
     )
     run = tmp_path / "run"
@@ -97,7 +97,7 @@ def test_sigkill_of_one_ends_all_and_the_run_goes_on(people, embedder, tmp_path)
     arguments = tiny_runs.overrides("embedder", people, checkpoint_steps=2, **CALM["embedder"])
     calm, run = tmp_path / "calm", tmp_path / "run"
     ended_well(tiny_runs.run_processes("embedder", calm, arguments, [1, 1]))
-    killed = KILL.format(module="train", function="_check_finite", step=4, signal="SIGKILL").replace(
+    killed = KILL.format(module="training.loop", function="_check_finite", step=4, signal="SIGKILL").replace(
         "args[1] == 4", "args[0] == 4"
     )
     died = tiny_runs.run_processes("embedder", run, arguments, [1, 1], {1: killed})

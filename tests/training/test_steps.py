@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from smoothswap_jax.models.embedder import ResNet
+from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training import losses, steps, train_state
@@ -47,7 +48,7 @@ def trajectory_networks(golden):
     networks = steps.SwapperNetworks(
         generate=lambda p, target, z: generator.apply({"params": p}, target, z),
         discriminate=lambda p, x: discriminator.apply({"params": p}, x),
-        embed=lambda v, x: losses.normalise(embedder.apply(v, x)),
+        embed=lambda v, x: l2_normalize(embedder.apply(v, x)),
     )
     return networks, g["params"], d["params"], e
 
@@ -107,7 +108,7 @@ def toy():
     networks = steps.SwapperNetworks(
         generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
         discriminate=lambda p, x: p["w"] * x.mean((1, 2, 3))[:, None],
-        embed=lambda v, x: losses.normalise(x.mean((1, 2)) + v["shift"]),
+        embed=lambda v, x: l2_normalize(x.mean((1, 2)) + v["shift"]),
     )
     rng = np.random.default_rng(0)
     image = lambda: jnp.asarray(rng.uniform(-1, 1, (4, 2, 2, 3)), jnp.float32)
@@ -199,7 +200,7 @@ def test_each_embedder_objective_separates_four_identities(kind):
             "bias": jnp.zeros(4),
         }
     current = train_state.EmbedderState(jnp.int32(0), params, {}, optimizer.init(params))
-    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {})
+    apply = lambda v, x: (l2_normalize(x @ v["params"]["w"]), {})
     step = jax.jit(lambda s: steps.embedder_step(
         s, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer))  # fmt: skip
     current, first = step(current)
@@ -219,7 +220,7 @@ def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
     if kind == "arcface":
         params["classifier"] = {"kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32), "bias": jnp.zeros(4)}
     optimizer, objective = optax.sgd(0.1), steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
-    apply = lambda v, x: (losses.normalise(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
+    apply = lambda v, x: (l2_normalize(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
     before = train_state.EmbedderState(jnp.int32(0), params, {"seen": jnp.zeros(())}, optimizer.init(params))
     run = lambda grad_accum_steps: steps.embedder_step(
         before, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer,

@@ -1,0 +1,20 @@
+"""Configs of runs that were begun before a field got its present name."""
+
+from typing import Any
+
+from smoothswap_jax.config.errors import Fields
+
+RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "keep": "max_to_keep"}
+"""Old name -> new name, of top-level fields."""
+ADDED = {"generator": {"injection": "add"}}
+"""Fields of a swapper's groups that came later, with the value that stands for what was done before."""
+
+
+def with_current_names(config: Fields) -> dict[str, Any]:
+    """A stored config under today's names; configs that have them already come back equal."""
+    current = {RENAMED.get(name, name): value for name, value in config.items()}
+    if current.get("stage") == "swapper":
+        current.setdefault("self_pair_fraction", 0.125)  # it was max(1, batch // 8) in code
+        for group, fields in ADDED.items():
+            current[group] = {**fields, **current.get(group, {})}
+    return current
