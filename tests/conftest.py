@@ -13,7 +13,7 @@ FLAGS += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Compiled programs are kept from run to run, and shared with the processes of test_train.
+# Compiled programs are kept from run to run, and shared with the processes that tests start.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "smoothswap-tests-xla"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
@@ -34,4 +34,15 @@ def embedder(people, tmp_path_factory):
 
     run = tmp_path_factory.mktemp("runs") / "embedder"
     loop.train(tiny_runs.config("embedder", people), run, devices=2)
+    return run
+
+
+@pytest.fixture(scope="session")
+def swapper(people, embedder, tmp_path_factory):
+    """A trained run of stage 2, on two devices; not to be changed."""
+    from smoothswap_jax.training import loop
+    from tests import tiny_runs
+
+    run = tmp_path_factory.mktemp("runs") / "swapper"
+    loop.train(tiny_runs.config("swapper", people, embedder), run, devices=2)
     return run

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from smoothswap_jax.config.load import load_config
+from smoothswap_jax.runtime import metric_log
 from tests.places import ROOT
 
 SIZE = 16
@@ -67,6 +68,26 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
 
 def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> dict:
     return load_config(str(ROOT / "configs" / f"{stage}.py:tiny32"), overrides(stage, people, embedder, **fields))
+
+
+def rows(run: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl."""
+    return metric_log.read_metrics(run / metric_log.NAME)
+
+
+KILL = """
+import os, signal
+import smoothswap_jax.{module} as module
+original = module.{function}
+def killed(*args):
+    original(*args)
+    if args[1] == {step}:
+        os.kill(os.getpid(), signal.{signal})
+module.{function} = killed
+"""
+"""Python that sends its process a signal when a function has been called with a step as its second argument."""
+NO_TENSORBOARD = "import sys\nsys.modules['clu'] = None\n"
+"""For processes whose summaries nobody reads: importing TensorFlow takes longer than training."""
 
 
 QUICK_TO_NOTICE = """

@@ -176,7 +176,7 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """The JSON object that was saved with `step`, its config under today's field names."""
     meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-    return meta | {"config": with_current_names(meta["config"])}
+    return meta | {"config": with_current_names(meta["config"])} if "config" in meta else meta
 
 
 def as_dict(state: PyTree) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pytest
 
 from smoothswap_jax.runtime import checkpoint, metric_log
 from tests import tiny_runs
-from tests.training.test_loop import KILL
 
 KILLS, STEPS, EVERY = 20, 200, 5
 LATER = """
@@ -29,9 +28,11 @@ def accident(rng: np.random.Generator, newest: int) -> str:
     next_save = newest + EVERY
     if kind == 0:  # between saves
         step = newest + int(rng.integers(1, EVERY + 5))
-        return KILL.format(module="runtime.metric_log", function="RunLog.metrics", step=step, signal="SIGKILL")
+        return tiny_runs.KILL.format(
+            module="runtime.metric_log", function="RunLog.metrics", step=step, signal="SIGKILL"
+        )
     if kind == 1:  # in a save, whose files a thread is writing
-        return KILL.format(module="runtime.checkpoint", function="save", step=next_save, signal="SIGKILL")
+        return tiny_runs.KILL.format(module="runtime.checkpoint", function="save", step=next_save, signal="SIGKILL")
     return LATER.format(step=next_save, delay=float(rng.uniform(0, 0.1)))  # in it, or shortly after
 
 

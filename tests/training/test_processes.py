@@ -10,7 +10,7 @@ import pytest
 from smoothswap_jax.runtime import checkpoint, metric_log
 from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
-from tests.training.test_loop import KILL, rows
+from tests.tiny_runs import NO_TENSORBOARD, rows
 
 CALM = {
     "embedder": {"optimizer.name": "sgd", "optimizer.learning_rate": 0.002, "objective.temperature": 1.0},
@@ -24,6 +24,7 @@ CALM = {
 step; the contrastive loss at temperature 0.07, with eight faces a batch, makes a hundredth of it in ten steps."""
 
 
+QUIET = {number: NO_TENSORBOARD for number in range(4)}
 PARTS = {"embedder": ("params", "batch_stats"), "swapper": ("generator", "generator_ema")}
 
 
@@ -64,26 +65,26 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
     fields = {"checkpoint_steps": 0, "steps": 40, "eval_steps": 0, **CALM[stage]}
     arguments = tiny_runs.overrides(stage, people, embedder, **fields)
     calm = tmp_path / "calm"
-    ended_well(tiny_runs.run_processes(stage, calm, arguments, [1, 1]))
-    terminated = KILL.format(module="training.loop", function="_check_finite", step=3, signal="SIGTERM").replace(
-        "args[1] == 3", "args[0] == 3"
-    )
+    ended_well(tiny_runs.run_processes(stage, calm, arguments, [1, 1], QUIET))
+    terminated = tiny_runs.KILL.format(
+        module="training.loop", function="_check_finite", step=3, signal="SIGTERM"
+    ).replace("args[1] == 3", "args[0] == 3")
     run = tmp_path / "run"
-    stopped = tiny_runs.run_processes(stage, run, arguments, [1, 1], {1: terminated})
+    stopped = tiny_runs.run_processes(stage, run, arguments, [1, 1], QUIET | {1: NO_TENSORBOARD + terminated})
     ended_well(stopped)
     assert all("stopped by a signal at step" in process.stderr for process in stopped)
     (saved,) = (int(path.name) for path in (run / "checkpoints").iterdir())
     assert 3 <= saved < 40
     for name in ("again", "short", "alone", "eight"):
         shutil.copytree(run, tmp_path / name)
-    ended_well(tiny_runs.run_processes(stage, tmp_path / "again", arguments, [1, 1]))
+    ended_well(tiny_runs.run_processes(stage, tmp_path / "again", arguments, [1, 1], QUIET))
     assert (tmp_path / "again" / metric_log.NAME).read_bytes() == (calm / metric_log.NAME).read_bytes()
     # On other meshes sums round otherwise, and sooner or later an activation falls on the other side of 0, from where
     # on gradients differ by one unit's share: eight steps more, not all.
     fields["steps"] = saved + 8
     arguments = tiny_runs.overrides(stage, people, embedder, **fields)
-    ended_well(tiny_runs.run_processes(stage, tmp_path / "short", arguments, [1, 1]))
-    ended_well([tiny_runs.run_train(stage, tmp_path / "alone", arguments)])
+    ended_well(tiny_runs.run_processes(stage, tmp_path / "short", arguments, [1, 1], QUIET))
+    ended_well([tiny_runs.run_train(stage, tmp_path / "alone", arguments, NO_TENSORBOARD)])
     train_lib.train(tiny_runs.config(stage, people, embedder, **fields), tmp_path / "eight", devices=8)
     parts = {name: checkpoint.load_parts(tmp_path / name, PARTS[stage])[0] for name in
              ("calm", "again", "short", "alone", "eight")}  # fmt: skip
@@ -96,11 +97,11 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
 def test_sigkill_of_one_ends_all_and_the_run_goes_on(people, embedder, tmp_path):
     arguments = tiny_runs.overrides("embedder", people, checkpoint_steps=2, **CALM["embedder"])
     calm, run = tmp_path / "calm", tmp_path / "run"
-    ended_well(tiny_runs.run_processes("embedder", calm, arguments, [1, 1]))
-    killed = KILL.format(module="training.loop", function="_check_finite", step=4, signal="SIGKILL").replace(
+    ended_well(tiny_runs.run_processes("embedder", calm, arguments, [1, 1], QUIET))
+    killed = tiny_runs.KILL.format(module="training.loop", function="_check_finite", step=4, signal="SIGKILL").replace(
         "args[1] == 4", "args[0] == 4"
     )
-    died = tiny_runs.run_processes("embedder", run, arguments, [1, 1], {1: killed})
+    died = tiny_runs.run_processes("embedder", run, arguments, [1, 1], QUIET | {1: NO_TENSORBOARD + killed})
     assert died[1].returncode == -signal.SIGKILL and died[0].returncode != 0
-    ended_well(tiny_runs.run_processes("embedder", run, arguments, [1, 1]))
+    ended_well(tiny_runs.run_processes("embedder", run, arguments, [1, 1], QUIET))
     assert (run / metric_log.NAME).read_bytes() == (calm / metric_log.NAME).read_bytes()
