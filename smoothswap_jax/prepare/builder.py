@@ -23,10 +23,10 @@ from etils import epath
 from tensorflow_datasets.core import example_serializer
 
 from smoothswap_jax.prepare import work_units
-from smoothswap_jax.prepare.crops import Settings
-from smoothswap_jax.prepare.table import Split, Table, gather, splits_of
+from smoothswap_jax.prepare.crop_table import CropTable, Split, gather_crops, splits_of
+from smoothswap_jax.prepare.crops import PrepareSettings
 
-RECORDS = 4096
+RECORDS_PER_SHARD = 4096
 """Faces in a shard: about 150 MB at 256 px."""
 
 _DESCRIPTION = """\
@@ -61,7 +61,7 @@ class Job:
     source: str
     out: epath.Path
     work: epath.Path
-    settings: Settings
+    settings: PrepareSettings
     unit_count: int
 
 
@@ -86,15 +86,18 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         del dl_manager
         job, run = self.job, functools.partial(run_beam, download_config.beam_runner, download_config.beam_options)
-        todo = sorted(set(range(job.unit_count)) - work_units.done_units(job.work))
+        todo = sorted(set(range(job.unit_count)) - work_units.finished_units(job.work))
         unit = functools.partial(
-            work_units.make_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
+            work_units.process_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
         )
         run(unit, todo)
-        self.table = gather(job.work, job.unit_count, job.settings.duplicates)
+        self.table = gather_crops(job.work, job.unit_count, job.settings.duplicates)
         self.splits = splits_of(self.table)
         if not self.splits or self.splits[0].name != "train":
-            left = ", ".join(f"{gate} {count}" for gate, count in sorted(self.table.gates().items())) or "none rejected"
+            left = (
+                ", ".join(f"{gate} {count}" for gate, count in sorted(self.table.rejected_by_gate().items()))
+                or "none rejected"
+            )
             raise ValueError(f"{job.source}: none of {self.table.pictures} pictures is left to train on ({left})")
         self.shards = [shard for split in self.splits for shard in _shards(self, split)]
         missing = [shard for shard in self.shards if not (job.out / shard.name).exists()]
@@ -134,13 +137,13 @@ class Shard:
 
 
 def _shards(builder: AlignedFaces, split: Split) -> list[Shard]:
-    table: Table = builder.table
+    table: CropTable = builder.table
     template = builder._get_filename_template(split.name)
     labels = np.repeat(split.first_label + np.arange(len(split.people)), split.counts)
-    count = -(-len(split.rows) // RECORDS)
+    count = -(-len(split.rows) // RECORDS_PER_SHARD)
     shards = []
     for index in range(count):
-        part = slice(index * RECORDS, (index + 1) * RECORDS)
+        part = slice(index * RECORDS_PER_SHARD, (index + 1) * RECORDS_PER_SHARD)
         rows = split.rows[part]
         keys = zip(table.unit[rows].tolist(), table.row[rows].tolist(), labels[part].tolist(), strict=True)
         name = template.sharded_filepath(shard_index=index, num_shards=count).name

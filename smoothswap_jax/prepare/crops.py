@@ -14,7 +14,7 @@ from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, sampled_frames
-from smoothswap_jax.prepare.items import Item, Rejected
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
 
 SEVERAL = ("largest", "box", "reject")
@@ -26,7 +26,7 @@ JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Settings:
+class PrepareSettings:
     """What decides how a crop looks and whether it is kept. The same settings and photos give the same bytes."""
 
     size: int = 256
@@ -81,14 +81,14 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedPicture:
     """A picture that is left out, with what can be shown of it (None where nothing could be decoded)."""
 
     rejected: Rejected
     picture: Photo | None
 
 
-class _Closed(Exception):
+class _Rejection(Exception):
     """A gate lets a picture not pass: its name (a key of GATES) and the reason."""
 
     def __init__(self, gate: str, reason: str, picture: Photo | None = None):
@@ -96,7 +96,9 @@ class _Closed(Exception):
         self.gate, self.reason, self.picture = gate, reason, picture
 
 
-def crops_of(root: str, item: Item, settings: Settings, detect: Detector | None) -> Iterator[Crop | Refused]:
+def crops_of(
+    root: str, item: MediaFile, settings: PrepareSettings, detect: Detector | None
+) -> Iterator[Crop | RejectedPicture]:
     """What `root`/`item.file` gives: one result for a photo, up to `settings.frames` for a video.
 
     `detect` may be None where nothing is detected (`aligned`). Never raises for what a file holds.
@@ -106,19 +108,19 @@ def crops_of(root: str, item: Item, settings: Settings, detect: Detector | None)
         for frame, photo in sampled_frames(path, settings.frames) if item.video else [(-1, load_photo(path))]:
             try:
                 yield _crop(photo, frame, item, settings, detect)
-            except _Closed as closed:
+            except _Rejection as rejection:
                 name = item.file if frame < 0 else f"{item.file}#{frame}"
-                picture = photo if closed.picture is None else closed.picture
-                yield Refused(Rejected(name, closed.gate, closed.reason), picture)
+                picture = photo if rejection.picture is None else rejection.picture
+                yield RejectedPicture(Rejected(name, rejection.gate, rejection.reason), picture)
     except (PhotoError, VideoError) as error:
-        yield Refused(Rejected(item.file, "unreadable", str(error).removeprefix(f"{path}: ")), None)
+        yield RejectedPicture(Rejected(item.file, "unreadable", str(error).removeprefix(f"{path}: ")), None)
 
 
-def _crop(photo: Photo, frame: int, item: Item, settings: Settings, detect: Detector | None) -> Crop:
+def _crop(photo: Photo, frame: int, item: MediaFile, settings: PrepareSettings, detect: Detector | None) -> Crop:
     aligned = item.aligned or settings.aligned
     if aligned:
         if photo.shape[0] != photo.shape[1]:
-            raise _Closed("misplaced", f"{photo.shape[1]}x{photo.shape[0]} pixels; an aligned crop is square")
+            raise _Rejection("misplaced", f"{photo.shape[1]}x{photo.shape[0]} pixels; an aligned crop is square")
         quad = np.array([[0, 0], [0, 1], [1, 1], [1, 0]]) * photo.shape[0] - 0.5
         points, score, yaw = np.full((5, 2), -1.0), 1.0, 0.0
     else:
@@ -128,16 +130,16 @@ def _crop(photo: Photo, frame: int, item: Item, settings: Settings, detect: Dete
         quad, yaw = _quad(points), face_yaw(points)
     side = float(np.hypot(*(quad[3] - quad[0])))
     if side < settings.min_side:
-        raise _Closed("too small", f"the face's square is {side:.0f} pixels wide; at least {settings.min_side:g}")
+        raise _Rejection("too small", f"the face's square is {side:.0f} pixels wide; at least {settings.min_side:g}")
     if abs(yaw) > settings.max_yaw:
-        raise _Closed("extreme pose", f"turned by about {abs(yaw):.0f} degrees, at most {settings.max_yaw:g} wanted")
+        raise _Rejection("extreme pose", f"turned by about {abs(yaw):.0f} degrees, at most {settings.max_yaw:g} wanted")
     try:
         image = resized(photo, settings.size) if aligned else align_face(photo, quad, settings.size)
     except ValueError as error:
-        raise _Closed("no face", str(error)) from error  # points that lie outside the photo
+        raise _Rejection("no face", str(error)) from error  # points that lie outside the photo
     detail = sharpness(image)
     if detail < settings.min_sharpness:
-        raise _Closed("too blurred", f"sharpness {detail:.3g}, at least {settings.min_sharpness:g} wanted", image)
+        raise _Rejection("too blurred", f"sharpness {detail:.3g}, at least {settings.min_sharpness:g} wanted", image)
     return Crop(image, frame, quad, points, score, yaw, detail)
 
 
@@ -145,19 +147,19 @@ def _quad(points: np.ndarray) -> np.ndarray:
     try:
         return ffhq_quad(points)
     except ValueError as error:
-        raise _Closed("no face", str(error)) from error  # points that are no face's
+        raise _Rejection("no face", str(error)) from error  # points that are no face's
 
 
 def _chosen(faces: list[Face], box: tuple[float, float, float, float] | None, several: str) -> Face:
     """The face that is meant."""
     if not faces:
-        raise _Closed("no face", "no face found")
+        raise _Rejection("no face", "no face found")
     if several == "reject" and len(faces) > 1:
-        raise _Closed("several faces", f"{len(faces)} faces found")
+        raise _Rejection("several faces", f"{len(faces)} faces found")
     if several == "box" and box is not None:
         best = max(faces, key=lambda face: _overlap(face, box))
         if not _overlap(best, box):
-            raise _Closed("no face", f"none of {len(faces)} in the data set's box {[round(edge) for edge in box]}")
+            raise _Rejection("no face", f"none of {len(faces)} in the data set's box {[round(edge) for edge in box]}")
         return best
     return faces[0]
 

@@ -16,7 +16,7 @@ GRID = 64
 DISTANCE = 20
 """Most bits, of 256, in which the hashes of two copies of a photo differ.
 
-Measured on the London set (`tests.prepare.gate_experiment`), every copy detected and aligned anew: of copies
+Measured on the London set (`bench/sharpness_gate.py`), every copy detected and aligned anew: of copies
 recompressed (JPEG 30-60), resized (x0.5-1.5), made lighter, darker or cut, 87% are within 20 bits (median 10), of
 mirrored ones 83%, of copies at a quarter of the size (crops of some 60 pixels) 61%. What parts copies is the scatter of
 detection. Of pairs of photos of different people none of 255,600 is (the nearest: 21); of 3240 pairs of one person

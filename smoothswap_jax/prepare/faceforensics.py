@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
     Listing,
@@ -20,7 +21,6 @@ from smoothswap_jax.prepare.folders import (
     stem,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 
 _COMPRESSIONS = ("c23", "raw", "c0", "c40")  # best first; c0 is an older name of raw
 _PASSED = (*_COMPRESSIONS, "masks", "images", "models")
@@ -72,7 +72,7 @@ def _places(root: str) -> list[tuple[str, str, bool]]:
     return places
 
 
-def _entries(root: str) -> Iterator[Item | Rejected]:
+def _entries(root: str) -> Iterator[MediaFile | Rejected]:
     clips = []
     places = _places(root)
     for place, name, original in places:
@@ -94,7 +94,7 @@ def _entries(root: str) -> Iterator[Item | Rejected]:
         if len(splits) > 1:
             yield Rejected(clip.file, "split conflict", f"shows {' and '.join(clip.sequences)}, of different splits")
         else:
-            yield Item(clip.file, clip.identity, splits.pop(), group, video=True)
+            yield MediaFile(clip.file, clip.identity, splits.pop(), group, video=True)
     used = [place for place, _, _ in places]
     yield from leftovers(root, used, ("splits",), _PASSED, f"no place of FaceForensics++; {_WANTED}")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from smoothswap_jax.prepare.items import Item, Rejected
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".avi", ".webm"))
 
@@ -37,7 +37,7 @@ class Listing:
 
     layout: str
     """The layout found, never "auto"."""
-    entries: Callable[[], Iterator[Item | Rejected]]
+    entries: Callable[[], Iterator[MediaFile | Rejected]]
     """Starts a walk, as often as wanted. A walk yields as it goes, and raises ValueError where a list of the data
     set (boxes, splits, identities) is damaged."""
     several: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.faceforensics import faceforensics
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
@@ -18,7 +19,6 @@ from smoothswap_jax.prepare.folders import (
     rejected,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 from smoothswap_jax.prepare.public_sets import celeba, ffhq
 from smoothswap_jax.prepare.vggface2 import vggface2
 
@@ -51,7 +51,7 @@ def list_source(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
     auto: one of the public sets if its folders are there (see the functions of their names for the variants), people
     if there are folders with files, flat if there are only files.
 
-    Every file that is not hidden is an `Item`, or a `Rejected`, or belongs to a public set without being a wanted
+    Every file that is not hidden is an `MediaFile`, or a `Rejected`, or belongs to a public set without being a wanted
     photo. Those of one identity come one after the other; the order is that of the names, so it is the same each time.
 
     Raises:
@@ -65,7 +65,7 @@ def list_source(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
     if layout in _SETS:
         listing = _SETS[layout](source)
     elif layout == "auto":
-        listing = _told(source)
+        listing = _detected(source)
     else:
         listing = _plain(source, layout)
     if listing is None:
@@ -85,7 +85,7 @@ def _check_source(root: str) -> None:
         raise ValueError(f"{root}: found nothing in it; wanted a folder of photos or videos")
 
 
-def _told(root: str) -> Listing:
+def _detected(root: str) -> Listing:
     """The layout told by what is there; raises ValueError if that is in doubt."""
     for find in _SETS.values():
         if (listing := find(root)) is not None:
@@ -113,7 +113,7 @@ def _plain(root: str, layout: str) -> Listing | None:
     return Listing("flat", lambda: _flat(root), "largest") if found else None
 
 
-def _people(root: str) -> Iterator[Item | Rejected]:
+def _people(root: str) -> Iterator[MediaFile | Rejected]:
     persons, faults = contents(root, "")
     yield from faults
     for person, kind in persons:
@@ -124,12 +124,12 @@ def _people(root: str) -> Iterator[Item | Rejected]:
             if isinstance(name, Rejected):
                 yield name
             else:
-                yield Item(join(person, name), person, video=suffix(name) in VIDEO_SUFFIXES)
+                yield MediaFile(join(person, name), person, video=suffix(name) in VIDEO_SUFFIXES)
 
 
-def _flat(root: str) -> Iterator[Item | Rejected]:
+def _flat(root: str) -> Iterator[MediaFile | Rejected]:
     for name in photo_names(root, "", "in a folder; layout 'flat' has none"):
-        yield name if isinstance(name, Rejected) else Item(name, name, video=suffix(name) in VIDEO_SUFFIXES)
+        yield name if isinstance(name, Rejected) else MediaFile(name, name, video=suffix(name) in VIDEO_SUFFIXES)
 
 
 def _some_names(root: str) -> str:

@@ -11,9 +11,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.photos import check_photo, scaled_down
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.templates import render_page
 
 # Where the guide lines lie, as fractions of the crop's height. `align.ffhq_quad` centres the crop a tenth of d below
 # the eyes and makes it 2 max(2 e, 1.8 d) high, with e from eye to eye and d from the eyes down to the mouth. In an
@@ -75,25 +74,22 @@ def write_preview(path: str | Path, preview: Preview) -> None:
       ValueError: a picture is neither JPEG nor PNG; the text names its section and caption.
       ImportError: jinja2 is missing; the text names the extra.
     """
-    jinja2 = _jinja2()
-    template = resources.files("smoothswap_jax.prepare").joinpath("preview.html.jinja").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(template).render(
-        title=preview.title,
-        facts={key: _text(value) for key, value in preview.facts.items()},
+    values = {
+        "title": preview.title,
+        "facts": {key: _text(value) for key, value in preview.facts.items()},
         # The counts' names in order of first appearance; a split may lack some.
-        columns=list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
-        counts=preview.counts,
-        gates=preview.gates,
-        left_out=sum(number for _, _, number in preview.gates),
-        mean_faces=_picture_views("Mean faces", preview.mean_faces),
-        kept=[_sheet_view(sheet) for sheet in preview.kept],
-        rejected=[_sheet_view(sheet) for sheet in preview.rejected],
-        eye_line=f"{100 * EYE_LINE:.2f}%",
-        mouth_line=f"{100 * MOUTH_LINE:.2f}%",
-    )
+        "columns": list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
+        "counts": preview.counts,
+        "gates": preview.gates,
+        "left_out": sum(number for _, _, number in preview.gates),
+        "mean_faces": _picture_views("Mean faces", preview.mean_faces),
+        "kept": [_sheet_view(sheet) for sheet in preview.kept],
+        "rejected": [_sheet_view(sheet) for sheet in preview.rejected],
+        "eye_line": f"{100 * EYE_LINE:.2f}%",
+        "mouth_line": f"{100 * MOUTH_LINE:.2f}%",
+    }
+    package, template = "smoothswap_jax.prepare", "preview.html.jinja"
+    page = render_page(package, template, values, user="writing a preview", extra="faces")
     write_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
@@ -126,15 +122,6 @@ def _encoded(picture: UInt8[np.ndarray, "h w 3"], form: str, **options: Any) -> 
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format=form, **options)
     return buffer.getvalue()
-
-
-def _jinja2() -> ModuleType:
-    try:
-        import jinja2
-    except ImportError as error:
-        message = 'writing a preview needs jinja2: pip install "smoothswap-jax[faces]"'
-        raise ImportError(message) from error
-    return jinja2
 
 
 def _text(value: str | int | float) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
     Listing,
     contents,
@@ -20,7 +21,6 @@ from smoothswap_jax.prepare.folders import (
     stem,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 
 # --- FFHQ -------------------------------------------------------------------------------------------------
 
@@ -47,12 +47,12 @@ def ffhq(root: str) -> Listing | None:
     return Listing("ffhq", lambda: _ffhq_entries(root, tree), "largest")
 
 
-def _ffhq_entries(root: str, tree: str) -> Iterator[Item | Rejected]:
+def _ffhq_entries(root: str, tree: str) -> Iterator[MediaFile | Rejected]:
     yield from _ffhq_tree(root, tree, tree != "in-the-wild-images")
     yield from leftovers(root, (tree,), (), _FFHQ_PASSED, f"no place of the set; wanted {tree}/00000/00000.png")
 
 
-def _ffhq_tree(root: str, tree: str, aligned: bool) -> Iterator[Item | Rejected]:
+def _ffhq_tree(root: str, tree: str, aligned: bool) -> Iterator[MediaFile | Rejected]:
     found, faults = contents(root, tree)
     yield from faults
     for name, kind in found:
@@ -66,12 +66,12 @@ def _ffhq_tree(root: str, tree: str, aligned: bool) -> Iterator[Item | Rejected]
             yield from rejected(root, place, kind, "not a folder of FFHQ; wanted 00000/00000.png")
 
 
-def _ffhq_photo(file: str, name: str, aligned: bool) -> Item | Rejected:
+def _ffhq_photo(file: str, name: str, aligned: bool) -> MediaFile | Rejected:
     number = stem(name)
     good = re.fullmatch(r"[0-9]{5}", number) and suffix(name) in (".png", ".jpg", ".jpeg", ".webp")
     if not good or int(number) >= _FFHQ_COUNT:
         return Rejected(file, "misplaced", "not named by an id of FFHQ; wanted 00000.png to 69999.png")
-    return Item(file, number, "test" if int(number) >= _FFHQ_TEST else "train", aligned=aligned)
+    return MediaFile(file, number, "test" if int(number) >= _FFHQ_TEST else "train", aligned=aligned)
 
 
 # --- CelebA -----------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def _celeba_list(root: str, name: str) -> str | None:
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _celeba_entries(root: str, tree: str, persons: str, boxes: str | None) -> Iterator[Item | Rejected]:
+def _celeba_entries(root: str, tree: str, persons: str, boxes: str | None) -> Iterator[MediaFile | Rejected]:
     person_of = {photo: person for photo, (person,) in _celeba_rows(persons, 1)}
     box_of = dict(_celeba_rows(boxes, 4)) if boxes is not None else {}
     part_of = {}
@@ -152,7 +152,7 @@ def _celeba_entries(root: str, tree: str, persons: str, boxes: str | None) -> It
             continue
         x, y, width, height = box_of.get(stem(name), (0, 0, 0, 0))
         box = (float(x), float(y), float(x + width), float(y + height)) if width > 0 and height > 0 else None
-        yield Item(file, str(person), split, box=box)
+        yield MediaFile(file, str(person), split, box=box)
     yield from leftovers(root, (tree,), _CELEBA_LISTS, _CELEBA_PASSED, f"no place of CelebA; wanted {tree}/000001.jpg")
 
 

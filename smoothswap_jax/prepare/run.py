@@ -25,8 +25,8 @@ from PIL import Image
 
 from smoothswap_jax.faces.detection.registry import detector_facts, make_detector
 from smoothswap_jax.prepare import work_units
-from smoothswap_jax.prepare.crops import Settings
-from smoothswap_jax.prepare.items import GATES
+from smoothswap_jax.prepare.crops import PrepareSettings
+from smoothswap_jax.prepare.entries import GATES
 from smoothswap_jax.prepare.layouts import Listing, list_source
 from smoothswap_jax.prepare.preview import Preview, Sheet, mean_face, thumbnail, write_preview
 from smoothswap_jax.runtime import files
@@ -68,7 +68,7 @@ Progress = Callable[[int, int], None]
 def prepare(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    settings: Settings | None = None,
+    settings: PrepareSettings | None = None,
     *,
     layout: str = "auto",
     several: str | None = None,
@@ -99,7 +99,7 @@ def prepare(
     _import_beam()
     root, target = str(Path(source)), epath.Path(os.fspath(out))
     listing = list_source(root, layout)
-    settings = dataclasses.replace(settings or Settings(), several=several or listing.several)
+    settings = dataclasses.replace(settings or PrepareSettings(), several=several or listing.several)
     _check_out(Path(root), target)
     detector = {"name": "none"} if settings.aligned else detector_facts(settings.detector, settings.detector_model)
     if not settings.aligned:
@@ -146,12 +146,12 @@ def _check_out(source: Path, out: epath.Path) -> None:
         raise ValueError(f"{out}: holds other files; wanted a new folder, or one of an unfinished run")
 
 
-def _finished(out: epath.Path, source: str, listing: Listing, settings: Settings) -> Summary | None:
+def _finished(out: epath.Path, source: str, listing: Listing, settings: PrepareSettings) -> Summary | None:
     """The summary of a finished OUT, None where there is none; raises where it was made from something else."""
     if not (out / MANIFEST).exists():
         return None
     manifest = json.loads((out / MANIFEST).read_text())
-    wanted = {"layout": listing.layout, "settings": work_units.told(settings)}
+    wanted = {"layout": listing.layout, "settings": work_units.recorded_settings(settings)}
     if {key: manifest[key] for key in wanted} != wanted:
         raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
     if manifest["listing_sha256"] != work_units.listing_digest(source, listing):
@@ -176,7 +176,7 @@ def _options(beam_options: Sequence[str], workers: int):
     return options
 
 
-def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options, progress: Progress | None):
+def _build(source: str, out: epath.Path, plan: dict, settings: PrepareSettings, options, progress: Progress | None):
     import tensorflow_datasets as tfds
     from apache_beam.options.pipeline_options import StandardOptions
 
@@ -235,13 +235,13 @@ def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) 
         done = -1
         while done < sum(sizes):
             began = time.monotonic()
-            done = sum(sizes[unit] for unit in work_units.done_units(work))
+            done = sum(sizes[unit] for unit in work_units.finished_units(work))
             progress(done, sum(sizes))
             # Listing a hundred thousand units takes seconds: no more than a twentieth of the time.
             if stop.wait(max(1.0, 20 * (time.monotonic() - began))):
                 break
         if done < sum(sizes):
-            progress(sum(sizes[unit] for unit in work_units.done_units(work)), sum(sizes))
+            progress(sum(sizes[unit] for unit in work_units.finished_units(work)), sum(sizes))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -255,7 +255,7 @@ def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) 
 def _summary(builder) -> Summary:
     kept = {split.name: len(split.rows) for split in builder.splits}
     people = {split.name: len(split.people) for split in builder.splits}
-    gates = dict(sorted(builder.table.gates().items()))
+    gates = dict(sorted(builder.table.rejected_by_gate().items()))
     summary = Summary(builder.table.pictures, kept, people, gates)
     assert sum(kept.values()) + summary.rejected == summary.pictures
     return summary
@@ -264,7 +264,7 @@ def _summary(builder) -> Summary:
 # --- what lies beside the shards -----------------------------------------------------------------------------
 
 
-def _write_reports(out: epath.Path, plan: dict, settings: Settings, builder, summary: Summary) -> None:
+def _write_reports(out: epath.Path, plan: dict, settings: PrepareSettings, builder, summary: Summary) -> None:
     from smoothswap_jax.prepare.builder import sha256
 
     rows = io.StringIO(newline="")
@@ -302,7 +302,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _preview(builder, plan: dict, settings: Settings, summary: Summary) -> Preview:
+def _preview(builder, plan: dict, settings: PrepareSettings, summary: Summary) -> Preview:
     table, work = builder.table, builder.job.work
     kept, means = [], []
     for split in builder.splits:

@@ -20,7 +20,7 @@ DIRECTIONS = 4
 MIN_SHARPNESS = -16.0
 """Least `sharpness` of a face to train on, in dB.
 
-Measured on the London set (`tests.prepare.gate_experiment`): the least of its 720 photos has -15.2, of JPEGs
+Measured on the London set (`bench/sharpness_gate.py`): the least of its 720 photos has -15.2, of JPEGs
 of quality 30 -15.3, of eight other portraits -14.7. Kept are 99% of crops blurred by 1.5 pixels of 256, 89% at 2, 31%
 at 2.5, 1% at 3, none at 4; 93% of those enlarged from 48 pixels, none from 32; 92% of those smeared over 9 pixels, 1%
 over 15.

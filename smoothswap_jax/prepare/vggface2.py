@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
     Found,
@@ -28,7 +29,6 @@ from smoothswap_jax.prepare.folders import (
     stem,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 
 _PERSON = re.compile(r"n[0-9]{6}")
 _TREES = {
@@ -98,7 +98,7 @@ def _find_lists(root: str, name: str) -> list[str]:
     return [path for path in paths if os.path.isfile(path)][:1]
 
 
-def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> Iterator[Item | Rejected]:
+def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> Iterator[MediaFile | Rejected]:
     splits = read_splits(root)
     boxes = read_boxes(box_files)
     persons: dict[str, list[str]] = {}
@@ -120,7 +120,7 @@ def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> I
 
 def _photos(
     root: str, tree: str, person: str, splits: Splits, boxes: Boxes, folder: str | None, in_both: bool
-) -> Iterator[Item | Rejected]:
+) -> Iterator[MediaFile | Rejected]:
     place = join(tree, person)
     found = list(photo_names(root, place, f"deeper than a person's folder; {_WANTED}"))
     keys = [f"{person}/{stem(name)}" if isinstance(name, str) else "" for name in found]
@@ -137,7 +137,7 @@ def _photos(
         elif listed is None and in_both and folder == "train":
             yield Rejected(file, "split conflict", f"{person} is in the train folder and in the test folder")
         else:
-            yield Item(file, person, "test" if listed == "both" else listed or folder, box=box)
+            yield MediaFile(file, person, "test" if listed == "both" else listed or folder, box=box)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from typing import Any
 from etils import epath
 
 from smoothswap_jax.faces.detection.registry import make_detector
-from smoothswap_jax.prepare.crops import Crop, Settings, crops_of, encoded
+from smoothswap_jax.prepare.crops import Crop, PrepareSettings, crops_of, encoded
 from smoothswap_jax.prepare.duplicates import perceptual_hash
-from smoothswap_jax.prepare.items import Item, Rejected, split_by_hash
+from smoothswap_jax.prepare.entries import MediaFile, Rejected, split_by_hash
 from smoothswap_jax.prepare.layouts import Listing
 from smoothswap_jax.prepare.preview import thumbnail
 from smoothswap_jax.runtime import files
@@ -37,12 +37,14 @@ SHOWN = 2
 Row = dict[str, Any]
 
 
-def told(settings: Settings) -> dict[str, Any]:
+def recorded_settings(settings: PrepareSettings) -> dict[str, Any]:
     """The settings as a plan and a manifest tell them. A model's file is told by its hash, not by where it lay."""
     return {name: value for name, value in dataclasses.asdict(settings).items() if name != "detector_model"}
 
 
-def write_plan(source: str, listing: Listing, settings: Settings, tools: dict[str, dict], work: epath.Path) -> dict:
+def write_plan(
+    source: str, listing: Listing, settings: PrepareSettings, tools: dict[str, dict], work: epath.Path
+) -> dict:
     """Lists the source into units; returns what plan.json holds. Does nothing where the same plan is there already.
 
     `tools` names what the crops are made with, {"detector": facts, "versions": of libraries}: a run that went on with
@@ -50,7 +52,7 @@ def write_plan(source: str, listing: Listing, settings: Settings, tools: dict[st
 
     Raises ValueError when WORK holds the plan of other settings or tools, or of other files.
     """
-    facts: dict[str, dict] = {"layout": {"layout": listing.layout}, "settings": told(settings), **tools}
+    facts: dict[str, dict] = {"layout": {"layout": listing.layout}, "settings": recorded_settings(settings), **tools}
     old = json.loads((work / "plan.json").read_text()) if (work / "plan.json").exists() else None
     if old is not None:
         before = {**old, "layout": {"layout": old["layout"]}}
@@ -99,12 +101,12 @@ def _texts(source: str, listing: Listing) -> Iterator[tuple[bytes, int]]:
         yield json.dumps([_entry(source, entry) for entry in entries]).encode(), len(entries)
 
 
-def _in_units(listing: Listing) -> Iterator[list[Item | Rejected]]:
-    unit: list[Item | Rejected] = []
+def _in_units(listing: Listing) -> Iterator[list[MediaFile | Rejected]]:
+    unit: list[MediaFile | Rejected] = []
     weight = 0
     for entry in listing.entries():
         unit.append(entry)
-        weight += VIDEO if isinstance(entry, Item) and entry.video else 1
+        weight += VIDEO if isinstance(entry, MediaFile) and entry.video else 1
         if weight >= UNIT:
             yield unit
             unit, weight = [], 0
@@ -112,7 +114,7 @@ def _in_units(listing: Listing) -> Iterator[list[Item | Rejected]]:
         yield unit
 
 
-def _entry(source: str, entry: Item | Rejected) -> dict:
+def _entry(source: str, entry: MediaFile | Rejected) -> dict:
     """A plan's line: the fields of an item or a rejection, and size and date of the file, which tell a changed one."""
     try:
         state = os.stat(f"{source}/{entry.file}")
@@ -122,19 +124,19 @@ def _entry(source: str, entry: Item | Rejected) -> dict:
     return {"stamp": stamp, **dataclasses.asdict(entry)}
 
 
-def done_units(work: epath.Path) -> set[int]:
+def finished_units(work: epath.Path) -> set[int]:
     """Numbers of the finished units."""
     folder = work / "units"
     return {int(path.stem) for path in folder.iterdir() if path.suffix == ".json"} if folder.exists() else set()
 
 
-def make_unit(number: int, source: str, work: str, settings: Settings) -> None:
+def process_unit(number: int, source: str, work: str, settings: PrepareSettings) -> None:
     """Crops the faces of a unit. A unit that is finished already is left alone."""
     folder = epath.Path(work) / "units"
     rows_file = folder / f"{number:06d}.json"
     if rows_file.exists():
         return
-    _one_thread()
+    _use_one_thread()
     detect = None if settings.aligned else make_detector(settings.detector, settings.detector_model)
     rows: list[Row] = []
     images: list[bytes] = []
@@ -145,7 +147,7 @@ def make_unit(number: int, source: str, work: str, settings: Settings) -> None:
         if "gate" in line:
             rows.append({"file": line["file"], "gate": line["gate"], "reason": line["reason"]})
             continue
-        item = Item(**line | {"box": tuple(line["box"]) if line["box"] else None})
+        item = MediaFile(**line | {"box": tuple(line["box"]) if line["box"] else None})
         for result in crops_of(source, item, settings, detect):
             data = b""
             if isinstance(result, Crop):
@@ -166,7 +168,7 @@ def make_unit(number: int, source: str, work: str, settings: Settings) -> None:
     files.write_atomically(os.fspath(rows_file), json.dumps(rows).encode())
 
 
-def _kept_row(item: Item, crop: Crop, settings: Settings) -> Row:
+def _kept_row(item: MediaFile, crop: Crop, settings: PrepareSettings) -> Row:
     return {
         "file": item.file,
         "frame": crop.frame,
@@ -182,7 +184,7 @@ def _kept_row(item: Item, crop: Crop, settings: Settings) -> Row:
     }
 
 
-def _one_thread() -> None:
+def _use_one_thread() -> None:
     """One thread a process: there is a process per core, and sums must not depend on how threads share the work."""
     try:
         import cv2

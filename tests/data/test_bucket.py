@@ -19,7 +19,7 @@ from tests.places import ROOT
 CODE = """
 import hashlib, json, sys
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
-from smoothswap_jax.data.prepared import Records
+from smoothswap_jax.data.records import Records
 records = Records([FileInstruction(sys.argv[1], 0, 9, 9)])
 assert len(records) == 9 and records.remote
 print(json.dumps([hashlib.sha256(image).hexdigest() for image in records.images([7, 0, 8, 0])]))

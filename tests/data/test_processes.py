@@ -21,10 +21,10 @@ if int(processes) > 1:
     jax.distributed.initialize(f"127.0.0.1:{port}", int(processes), int(number))
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
-from smoothswap_jax import sharding
+from smoothswap_jax.runtime import sharding
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
-from smoothswap_jax.data.prepared import from_prepared
+from smoothswap_jax.data.records import from_prepared
 faces, mesh = from_prepared(folder, "train", 16), sharding.make_mesh()
 assert mesh.size == int(processes)
 found = {}
@@ -65,10 +65,10 @@ def batches(folder: Path, processes: int, out: Path) -> dict[str, np.ndarray]:
 def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
     pytest.importorskip("apache_beam")
     from smoothswap_jax.prepare import run
-    from smoothswap_jax.prepare.crops import Settings
+    from smoothswap_jax.prepare.crops import PrepareSettings
 
     people = tiny_runs.make_people(tmp_path / "people")
-    settings = Settings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
+    settings = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
     run.prepare(people, tmp_path / "set", settings, workers=1)
     one = batches(tmp_path / "set", 1, tmp_path / "1.npz")
     assert len(one) == 2 * (3 + 2) and one["0-3-source"].shape == (8, 16, 16, 3)

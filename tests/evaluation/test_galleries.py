@@ -27,7 +27,7 @@ from smoothswap_jax.faces.align import align_face, crop_to_photo, ffhq_quad
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import frames_at
-from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from tests.evaluation.made_faces import astronaut, moved, stranger, write_video
 from tests.tiny_runs import ROOT, make_people
 
@@ -264,7 +264,9 @@ def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path
     for person in ("a", "b", "c", "d"):
         (tmp_path / "photos" / person).mkdir(parents=True)
         (tmp_path / "photos" / person / "1.png").write_bytes((root / "a" / "1.png").read_bytes())
-    settings = Settings(size=64, min_side=8, min_sharpness=-120, encoding="png", test_share=0.5, duplicates=False)
+    settings = PrepareSettings(
+        size=64, min_side=8, min_sharpness=-120, encoding="png", test_share=0.5, duplicates=False
+    )
     prepare(tmp_path / "photos", tmp_path / "set", settings, workers=1)
     sizes = []
     for split in ("train", "test"):

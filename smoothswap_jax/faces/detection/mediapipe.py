@@ -10,7 +10,6 @@ no faces below a twentieth of the photo; heads tilted by 90 degrees or more get 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 import zipfile
 import zlib
@@ -21,7 +20,8 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, UserModel, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 DETECTOR_SIDE, MESH_SIDE = 128, 256
@@ -39,7 +39,7 @@ RIGHT_EYE, LEFT_EYE = (33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 3
 """Mesh vertices at dlib's landmarks 36-41 and 42-47. Named after the person: the right eye is the viewer's left."""
 NOSE_TIP, MOUTH = 1, (61, 291)
 
-_MISSING = 'using MediaPipe\'s models needs {}, which is not installed: pip install "smoothswap-jax[mediapipe]"'
+_USER, _PACKAGE, _EXTRA = "using MediaPipe's models", "ai-edge-litert", "mediapipe"
 
 Landmarks = Float[np.ndarray, "478 2"]
 MeshNetwork = Callable[[Photo], tuple[Float[np.ndarray, "478 3"], float]]
@@ -184,8 +184,8 @@ def check_bundle(model: str, members: Mapping[str, int] | None = None) -> dict[s
     Raises ImportError without ai-edge-litert; FileNotFoundError; ValueError where the file is no zip, lacks a
     member, is damaged or a member is larger than allowed.
     """
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ImportError(_MISSING.format("ai-edge-litert"))
+    if not is_installed("ai_edge_litert"):
+        raise missing_package(_USER, _PACKAGE, _EXTRA)
     members = MEMBERS if members is None else members
     path = Path(model)
     if not path.is_file():
@@ -253,7 +253,7 @@ def lite_network(
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise ImportError(_MISSING.format("ai-edge-litert")) from error
+        raise missing_package(_USER, _PACKAGE, _EXTRA) from error
     try:
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
@@ -273,3 +273,11 @@ def lite_network(
             return [interpreter.get_tensor(found[shape]) for shape in wanted]
 
     return run
+
+
+SPEC = DetectorSpec(
+    name="mediapipe",
+    detect=detect_faces_mediapipe,
+    model=UserModel(wanted="face_landmarker.task", check=check_bundle),
+    packages={"ai-edge-litert": ("ai-edge-litert",)},
+)

