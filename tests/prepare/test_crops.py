@@ -69,7 +69,7 @@ def test_the_box_chooses_among_faces_and_refuses_others(tmp_path):
 def test_unreadable_and_not_square(tmp_path):
     (tmp_path / "a.png").write_bytes(b"rubbish")
     (found,) = crops_of(str(tmp_path), MediaFile("a.png", "ann"), PrepareSettings(), None)
-    assert gate(found) == "unreadable" and str(tmp_path) not in found.rejected.reason and found.picture is None
+    assert gate(found) == "unreadable" and str(tmp_path) not in found.rejected.reason and found.image is None
     item = MediaFile("a.png", "ann", aligned=True)
     assert gate(result(tmp_path, [], item, PHOTO[:200])) == "misplaced"
     crop = result(tmp_path, [], item)

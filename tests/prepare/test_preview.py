@@ -170,7 +170,7 @@ def test_names_that_are_not_unicode_show_their_bytes(tmp_path: Path) -> None:
 
 def test_empty_sections_say_so(tmp_path: Path) -> None:
     _, found = page(tmp_path, EMPTY)
-    for sentence in ("Nothing was counted.", "No file was left out.", "No face was kept.", "None to show."):
+    for sentence in ("Nothing was counted.", "Nothing was left out.", "No face was kept.", "None to show."):
         assert sentence in found.words
     assert not found.all("table") and not found.all("img") and "How this was made" not in found.words
     _, found = page(tmp_path, Preview("e", {}, {"train": {}}, [], [], [Sheet("Train", "", [])], [Sheet("Odd", "", [])]))

