@@ -24,6 +24,7 @@ from etils import epath
 from PIL import Image
 
 from smoothswap_jax.faces.detection.registry import detector_facts, make_detector
+from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.prepare import work_units
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.entries import GATES
@@ -98,24 +99,25 @@ def prepare(
       PrepareError: a worker failed.
     """
     _import_beam()
-    root, target = str(Path(source)), epath.Path(os.fspath(out))
-    listing = list_source(root, layout)
+    source_dir, out_dir = str(Path(source)), epath.Path(os.fspath(out))
+    listing = list_source(source_dir, layout)
     settings = dataclasses.replace(settings or PrepareSettings(), several=several or listing.several)
-    _check_out(Path(root), target)
+    _check_out(Path(source_dir), out_dir)
     detector = {"name": "none"} if settings.aligned else detector_facts(settings.detector, settings.detector_model)
     if not settings.aligned:
         make_detector(settings.detector, settings.detector_model)(np.zeros((64, 64, 3), np.uint8))  # fails early
-    work = target / WORK
-    finished = _finished(target, root, listing, settings)
+    work = out_dir / WORK
+    finished = _finished(out_dir, source_dir, listing, settings)
     if finished is not None:
         _remove(work)
         return finished
     versions = {"python": platform.python_version(), **_versions()}
-    plan = work_units.write_plan(root, listing, settings, {"detector": detector, "versions": versions}, work)
+    tools = {"detector": detector, "versions": versions}
+    plan = work_units.write_plan(source_dir, listing, settings, tools, work)
     options = _options(beam_options, workers or os.cpu_count() or 1)
-    builder = _build(root, target, plan, settings, options, progress)
+    builder = _build(source_dir, out_dir, plan, settings, options, progress)
     summary = _summary(builder)
-    _write_reports(target, plan, settings, builder, summary)
+    _write_reports(out_dir, plan, settings, builder, summary)
     _remove(work)
     return summary
 
@@ -132,16 +134,16 @@ def _import_beam() -> None:
     try:
         importlib.import_module("apache_beam")
     except ImportError as error:
-        raise ImportError('preparing data needs apache_beam: pip install "smoothswap-jax[faces]"') from error
+        raise missing_package("preparing data", "apache_beam", "faces") from error
     finally:
         logging.disable(logging.NOTSET)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
 def _check_out(source: Path, out: epath.Path) -> None:
-    target, origin = Path(os.fspath(out)).resolve(), source.resolve()
+    real_out, real_source = Path(os.fspath(out)).resolve(), source.resolve()
     remote = "://" in os.fspath(out)
-    if not remote and (target == origin or origin in target.parents or target in origin.parents):
+    if not remote and (real_out == real_source or real_source in real_out.parents or real_out in real_source.parents):
         raise ValueError(f"{out}: is {source}, in it or around it; wanted a separate folder for the aligned faces")
     if out.exists() and not (out / MANIFEST).exists() and not (out / WORK).exists() and any(out.iterdir()):
         raise ValueError(f"{out}: holds other files; wanted a new folder, or one of an unfinished run")
@@ -231,7 +233,7 @@ def _reported(work: epath.Path, sizes: Sequence[int], progress: Progress | None)
         return
     stop = threading.Event()
 
-    def watch() -> None:
+    def report() -> None:
         done = -1
         while done < sum(sizes):
             began = time.monotonic()
@@ -243,7 +245,7 @@ def _reported(work: epath.Path, sizes: Sequence[int], progress: Progress | None)
         if done < sum(sizes):
             progress(sum(sizes[unit] for unit in work_units.finished_units(work)), sum(sizes))
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield

@@ -23,7 +23,7 @@ def test_help_says_which_photos_are_wanted(name, tmp_path):
     assert missing.returncode == 2 and "--faces: found no" in missing.stderr
 
 
-def test_a_blurred_crop_and_a_copy_are_told_in_the_tables(tmp_path, monkeypatch, capsys):
+def test_the_tables_find_copies_and_blurred_crops(tmp_path, monkeypatch, capsys):
     photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     files = [tmp_path / person / f"{k}.jpg" for person in ("ann", "bob") for k in range(5)]
     for k, file in enumerate(files):

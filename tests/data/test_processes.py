@@ -1,4 +1,4 @@
-"""A batch from one, two and four real processes, each with a device of its own, is the same batch."""
+"""One, two and four real processes, each with its own device, give the same batch."""
 
 import os
 import socket
@@ -77,5 +77,5 @@ def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
         several = batches(tmp_path / "set", processes, tmp_path / f"{processes}.npz")
         assert several.keys() == one.keys()
         for name in one:
-            # Rounding differs with the rows a device augments together; which images they are does not.
+            # Rounding depends on which rows a device augments together; which images they are does not.
             np.testing.assert_allclose(several[name], one[name], atol=1e-6, err_msg=name)

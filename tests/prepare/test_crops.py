@@ -77,7 +77,7 @@ def test_unreadable_and_not_square(tmp_path):
     np.testing.assert_array_equal(crop.image, np.asarray(wanted))
 
 
-def test_points_that_are_no_face_are_none(tmp_path):
+def test_degenerate_points_are_no_face(tmp_path):
     assert gate(result(tmp_path, [face(np.full((5, 2), 50.0))])) == "no face"
     assert gate(result(tmp_path, [face(shift=(2000, 2000))])) == "no face"
 
@@ -85,7 +85,7 @@ def test_points_that_are_no_face_are_none(tmp_path):
 @pytest.mark.parametrize(
     "field, value", [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
 )
-def test_settings_that_cannot_be_are_named(field, value):
+def test_invalid_settings_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field}: found {value!r}; wanted"):
         PrepareSettings(**{field: value})
 

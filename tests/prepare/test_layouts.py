@@ -29,7 +29,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _entries(listing: Listing) -> list[MediaFile | Rejected]:
-    """All entries, and what holds of every listing: the same twice, no file twice, identities in one piece."""
+    """All entries; checks what holds for every listing: reproducible, no file twice, identities consecutive."""
     entries = list(listing.entries())
     assert list(listing.entries()) == entries
     assert max(Counter(entry.file for entry in entries).values(), default=1) == 1
@@ -92,7 +92,7 @@ def test_flat_makes_each_photo_a_person(tmp_path: Path) -> None:
     assert _gates(listing) == {"sub/d.jpg": "misplaced", "x.txt": "unreadable"}
 
 
-def test_names_that_are_no_utf8_stay_as_they_are(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path: Path) -> None:
     root = _tree(tmp_path, ["p/a.jpg"])
     try:
         Path(os.fsdecode(os.fsencode(root / "p") + b"/\xff.jpg")).touch()
@@ -161,7 +161,7 @@ def test_a_walk_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_folders_nested_deeper_than_calls_may_be(tmp_path: Path) -> None:
     root = _tree(tmp_path, ["anna/1.jpg"])
     at = os.open(root / "anna", os.O_RDONLY)
-    for _ in range(1500):  # a step at a time: the whole path is near the longest that the system takes
+    for _ in range(1500):  # step by step: the whole path is near the system's limit
         os.mkdir("d", dir_fd=at)
         inner = os.open("d", os.O_RDONLY, dir_fd=at)
         os.close(at)
@@ -171,7 +171,7 @@ def test_folders_nested_deeper_than_calls_may_be(tmp_path: Path) -> None:
     try:
         assert list(_gates(list_source(root))) == ["anna/" + "d/" * 1500 + "x.jpg"]
     finally:
-        subprocess.run(["rm", "-rf", str(root / "anna")], check=True)  # pytest's own cleaning calls itself too often
+        subprocess.run(["rm", "-rf", str(root / "anna")], check=True)  # pytest's own cleanup recurses too deeply
 
 
 # --- telling the layout, and errors -----------------------------------------------------------------------

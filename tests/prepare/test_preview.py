@@ -177,7 +177,7 @@ def test_empty_sections_say_so(tmp_path: Path) -> None:
     assert "Train | No pictures." in found.rows() and "Odd | No pictures." in found.rows()
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_an_image_that_is_not_one(tmp_path: Path) -> None:
     for data in (b"", b"GIF89a.."):
         with pytest.raises(ValueError, match=r"Train, picture 'a/b\.gif'.*wanted JPEG or PNG"):
             write_preview(

@@ -1,4 +1,4 @@
-"""Preparation as a whole: aligned pictures in, where no detector is needed, and photographs with faces."""
+"""Preparation as a whole: of aligned images, which need no detector, and of photos with faces."""
 
 import csv
 import hashlib
@@ -124,7 +124,7 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
         run.prepare(people, tmp_path / "full", LOOSE)
 
 
-def test_an_unfinished_set_goes_on_only_with_the_same_settings_and_files(people, tmp_path, monkeypatch):
+def test_an_unfinished_set_is_resumed_only_with_the_same_settings_and_files(people, tmp_path, monkeypatch):
     target, versions = tmp_path / "set", run._versions()
     monkeypatch.setattr(run, "_build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -180,7 +180,7 @@ def test_other_sizes_and_unfinished_folders_are_refused_by_the_reader(out, peopl
         records.from_prepared(str(copy), "train", 16)
 
 
-def test_a_failed_worker_is_told_and_what_is_finished_stays(people, tmp_path, monkeypatch):
+def test_a_failed_worker_is_reported_and_finished_work_stays(people, tmp_path, monkeypatch):
     def broken(number, **_):
         raise OSError("No space left on device")
 
