@@ -11,7 +11,7 @@ import numpy as np
 from smoothswap_jax.evaluation.evaluate import Settings, run
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
-from smoothswap_jax.prepare.crops import Settings as CropSettings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.training.loop import train
@@ -92,7 +92,7 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
     summary = prepare(
         photos,
         faces,
-        CropSettings(size=SIZE, test_share=TEST_SHARE),
+        PrepareSettings(size=SIZE, test_share=TEST_SHARE),
         layout="people",
         progress=metric_log.files_progress("demo: photos"),
     )

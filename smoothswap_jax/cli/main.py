@@ -184,8 +184,12 @@ def _add_prepare(verbs) -> None:
     add("--out", required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
     add("--layout", default="auto", help="auto, people, flat, vggface2, ffhq, celeba, faceforensics (default auto)")
     add("--size", type=int, help="of the crops in pixels (default 256)")
-    add("--detector", help="yunet, dlib or mediapipe (default yunet)")
-    add("--detector-model", metavar="FILE", help="MediaPipe's face_landmarker.task")
+    add("--detector", metavar="NAME", help="which finds the faces (default yunet; a wrong name lists all)")
+    add(
+        "--detector-model",
+        metavar="FILE",
+        help="weights for a detector that no package brings them for: face_landmarker.task",
+    )
     add("--several", help="faces in one photo: largest, box (of the data set) or reject")
     add("--min-side", type=float, metavar="PX", help="least side of the face's square in the photo (default 64)")
     add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
@@ -334,12 +338,12 @@ def _swap(args) -> None:
 
 
 def _prepare(args) -> None:
-    from smoothswap_jax.prepare.crops import Settings
+    from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare
     from smoothswap_jax.runtime.metric_log import files_progress
 
-    names = [field.name for field in dataclasses.fields(Settings)]
-    settings = Settings(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    names = [field.name for field in dataclasses.fields(PrepareSettings)]
+    settings = PrepareSettings(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
     summary = prepare(
         args.source,
         args.out,

@@ -1,4 +1,4 @@
-"""tensorflow-datasets builders: synthetic faces with every factor that made them."""
+"""The tensorflow-datasets builder of synthetic faces, and reading of any tfds dataset of faces."""
 
 from typing import ClassVar
 
@@ -12,13 +12,13 @@ from smoothswap_jax.faces import photos as photos_lib
 from smoothswap_jax.synthetic import world
 
 _DESCRIPTION = """\
-Faces rendered from a parametric 3-D world: identity labels and all factors (identity, expression, pose, light,
-background), so that the exact face swap of any pair can be rendered. No person is in two splits, and photos of one
-person stand side by side."""
+Faces rendered from a parametric 3-D world, with identity labels and all factors (identity, expression, pose, light,
+background), so that the exact face swap of any pair can be rendered. No person is in two splits, and the photos of a
+person are consecutive."""
 
 
 class SyntheticFacesConfig(tfds.core.BuilderConfig):
-    """size: pixels; people: (train, test) identities; photos: of each person; seed: of the world."""
+    """size in pixels; number of people in (train, test); number of photos of each person; seed of the factors."""
 
     def __init__(self, size: int, people: tuple[int, int] = (2000, 100), photos: int = 4, seed: int = 0, **kwargs):
         super().__init__(name=kwargs.pop("name", f"{size}px"), **kwargs)
@@ -45,7 +45,7 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
                 "background": vector(world.BACKGROUND_DIM),
             },
         }
-        # Shuffling on disk would tear the photos of one person apart; the pipeline shuffles anyway.
+        # Shuffling on disk would separate the photos of a person; the pipeline shuffles anyway.
         return tfds.core.DatasetInfo(
             builder=self,
             description=_DESCRIPTION,
@@ -55,10 +55,10 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
         )
 
     def _people(self) -> dict:
-        """Names and numbers of photos of the people of each split, by which the reader finds them."""
+        """Names of the people of each split and their numbers of photos; the reader uses them as its index."""
         first, people, counts = 0, {}, {}
         for split, count in zip(dataset.SPLITS, self.builder_config.people, strict=True):
-            # Labels count on over the splits: a test person is never called like a training person.
+            # Labels are consecutive over the splits, so a test person never has the name of a training person.
             people[split] = [str(first + i) for i in range(count)]
             counts[split] = [self.builder_config.photos] * count
             first += count
@@ -81,11 +81,11 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
 
 
 def load(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
-    """A prepared builder with random access (array_record); made on the spot if it is not there yet.
+    """A prepared builder with random access (array_record); the dataset is built if it does not exist yet.
 
     Args:
       name: `dataset/config`, ours or any that tensorflow-datasets knows.
-      data_dir: where datasets lie; the library's default (~/tensorflow_datasets) if None.
+      data_dir: the folder of datasets; the library's default (~/tensorflow_datasets) if None.
     """
     builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
     builder.download_and_prepare()
@@ -93,9 +93,9 @@ def load(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
 
 
 def from_tfds(name: str, data_dir: str | None, split: str, size: int) -> Faces:
-    """A tensorflow-datasets dataset with features `image` and `identity`, examples of one identity side by side.
+    """A tfds dataset with features `image` and `identity`, in which examples of one identity are consecutive.
 
-    Raises DataError for a missing split or scattered identities.
+    Raises DataError if the split is missing, or the examples of an identity are not consecutive.
     """
     dataset.check_split(split)
     return from_builder(load(name, data_dir), split, size)

@@ -21,20 +21,20 @@ Rows = Sequence[int] | Int[np.ndarray, "m"]
 
 
 class SizeError(DataError):
-    """Faces are of another size than the config says: a mistake of the config, not of one file."""
+    """The faces have another size than the config says: a mistake in the config, not in one file."""
 
 
 class ShardError(DataError):
-    """A file of many examples is gone or broken as a whole: no others stand in for so many."""
+    """A file of many examples is missing or damaged as a whole: too many to be replaced by others."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Aligned faces, sorted by identity, with identity i owning examples starts[i] ... starts[i + 1] - 1.
+    """Aligned faces, sorted by identity: identity i has the examples starts[i] ... starts[i + 1] - 1.
 
-    Either `images` holds them all, uint8 [n, size, size, 3] RGB, or `read` gives the encoded files of some examples.
-    `files` names the examples and `people` the identities, for reports. A mixture has the identities of several data
-    sets one after the other, `sets` says how many of each, and `weights` how often each is drawn.
+    Either `images` holds all of them, uint8 [n, size, size, 3] RGB, or `read` returns the encoded files of some rows.
+    For reports, `files` names the examples and `people` the identities. A mixture concatenates the identities of
+    several data sets; `sets` holds the number of each set's identities, `weights` how often each set is drawn.
     """
 
     size: int
@@ -51,20 +51,20 @@ class Faces:
 
     @property
     def labels(self) -> Int[np.ndarray, "n"]:
-        """Identity index of every example."""
+        """The identity index of every example."""
         return np.repeat(np.arange(len(self.people), dtype=np.int32), np.diff(self.starts))
 
     @property
     def index(self) -> Index:
-        """What sampling has to know."""
+        """What sampling needs to know."""
         return Index(np.asarray(self.starts), self.sets or (len(self.people),), self.weights)
 
 
 def mixture(parts: Sequence[Faces], weights: Sequence[float]) -> Faces:
-    """Several data sets that are read from files as one, each drawn with its weight.
+    """Combines data sets that are read from files into one, from which each is drawn with its weight.
 
-    Identities of different sets count as different people. Raises DataError for weights that are not one positive
-    number a set.
+    Identities of different sets count as different people. Raises DataError unless there is one positive weight per
+    set.
     """
     if len(weights) != len(parts) or min(weights) <= 0:
         raise DataError(f"data.weights {tuple(weights)}: wanted a positive number for each of {len(parts)} data sets")
@@ -74,7 +74,9 @@ def mixture(parts: Sequence[Faces], weights: Sequence[float]) -> Faces:
     starts = np.concatenate(
         [parts[0].starts[:1], *(part.starts[1:] + first for part, first in zip(parts, firsts, strict=False))]
     )
-    chained = lambda lists: Chain([len(items) for items in lists], lambda part, place: lists[part][place])
+
+    def chained(lists: Sequence[Sequence[str]]) -> Chain:
+        return Chain([len(items) for items in lists], lambda part, place: lists[part][place])
 
     def read(rows: Rows) -> list[bytes]:
         found: list[bytes] = [b""] * len(rows)
@@ -98,7 +100,10 @@ def mixture(parts: Sequence[Faces], weights: Sequence[float]) -> Faces:
 
 
 class Chain(Sequence[str]):
-    """Several sequences as one, without copying them: names of millions of examples are read when asked for."""
+    """Several sequences as one, without copying them: names of millions of examples are read on demand.
+
+    `get(part, place)` returns an element of one of them; `lengths` are theirs.
+    """
 
     def __init__(self, lengths: Sequence[int], get: Callable[[int, int], str]):
         self.ends = np.cumsum(lengths)
@@ -117,8 +122,11 @@ class Chain(Sequence[str]):
 
 
 def decode(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
-    """RGB pixels of an aligned face file. Raises DataError naming the file if it cannot be decoded or has another
-    size: faces are resized once, when they are prepared."""
+    """RGB pixels of an aligned face file.
+
+    Raises DataError, which names the file, if it cannot be decoded, and SizeError if it has another size: faces are
+    resized once, when they are prepared.
+    """
     try:
         image = Image.open(io.BytesIO(data)).convert("RGB")
     except Exception as error:
@@ -132,6 +140,6 @@ def decode(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"
 
 
 def check_split(split: str) -> None:
-    """Raises DataError for another split than SPLITS."""
+    """Raises DataError for a split that is not in SPLITS."""
     if split not in SPLITS:
-        raise DataError(f"split {split!r}: want one of {SPLITS}")
+        raise DataError(f"split {split!r}: wanted one of {SPLITS}")

@@ -1,4 +1,4 @@
-"""Reading examples, passing over unreadable ones the same way on every host and in every run."""
+"""Reading examples, and replacing unreadable ones in the same way on every host and in every run."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from smoothswap_jax.data.dataset import DataError, Faces, Rows, ShardError, SizeError, decode
 from smoothswap_jax.data.sampling import labels_of
@@ -14,47 +14,47 @@ from smoothswap_jax.faces import photos
 
 log = logging.getLogger(__name__)
 LIMIT = 100
-"""Unreadable examples in a row after which the data set, not a record, is taken to be broken."""
+"""So many consecutive unreadable examples mean that the data set is broken, not a few records."""
 
 
 class Reader:
-    """Examples of `faces` by row, with another in place of one that cannot be read.
+    """Reads examples of `faces` by row; another one replaces an example that cannot be read.
 
-    The replacement depends on the row alone: the next readable photo of the same person, cyclically, and of the next
-    people if there is none. So a batch stays a function of (data, seed, step).
+    The replacement depends only on the row: it is the next readable photo of the same person, cyclically, or of the
+    people that follow. So a batch remains a function of (data, seed, step).
     """
 
     def __init__(self, faces: Faces):
         self.faces = faces
         self.unreadable: dict[int, str] = {}
-        """Row -> reason, of all that were met so far."""
+        """Row -> reason, of all that were found so far."""
 
     def skip(self, row: int, reason: str) -> None:
-        """Notes an unreadable example; others stand in for it from now on."""
+        """Records an unreadable example; it is replaced from now on."""
         if row not in self.unreadable:
             self.unreadable[row] = reason
             count = len(self.unreadable)
             if count <= 10 or count % 100 == 0:
-                log.warning("passed over an unreadable example, number %d so far: %s", count, reason)
+                log.warning("replaced an unreadable example, number %d so far: %s", count, reason)
 
     def read(self, rows: Rows) -> tuple[list[bytes], Int[np.ndarray, "m"]]:
-        """The encoded images, and the rows they are really from.
+        """The encoded images, and the rows that they actually come from.
 
-        Raises DataError where LIMIT examples in a row are unreadable, and ShardError where a shard is lost.
+        Raises DataError if LIMIT consecutive examples are unreadable, and ShardError if a shard is lost.
         """
         wanted = np.asarray(rows)
         if not any(row in self.unreadable for row in wanted.tolist()):
-            with contextlib.suppress(Exception):  # of one of them: below is found out which
+            with contextlib.suppress(Exception):  # one is unreadable; reading one by one finds which
                 return self.faces.read(wanted), wanted
         found = [self._one(int(row), lambda data, _: data) for row in wanted]
         return [data for data, _ in found], np.array([row for _, row in found], wanted.dtype)
 
     def decoded(self, row: int) -> tuple[UInt8[np.ndarray, "size size 3"], int]:
-        """The pixels of an example or its replacement, and the row they are really from."""
+        """The pixels of an example or its replacement, and the row that they actually come from."""
         return self._one(row, lambda data, row: decode(data, self.faces.size, self.name(row)))
 
     def name(self, row: int) -> str:
-        """The example's file, or its number where even that cannot be read."""
+        """The example's file, or its number if even that cannot be read."""
         try:
             return self.faces.files[row]
         except Exception:
@@ -75,7 +75,7 @@ class Reader:
 
 
 def candidates(row: int, faces: Faces) -> Iterator[int]:
-    """The example, then those that may stand in for it, LIMIT in all: the person's others, then the following ones."""
+    """The example, then its possible replacements, LIMIT in all: the person's others, then the following ones."""
     person = int(labels_of(np.array([row]), faces.starts)[0])
     start, end = int(faces.starts[person]), int(faces.starts[person + 1])
     count = min(end - start, LIMIT)
@@ -86,7 +86,7 @@ def candidates(row: int, faces: Faces) -> Iterator[int]:
 
 
 def in_memory(faces: Faces) -> tuple[Faces, Int[np.ndarray, "n"]]:
-    """The same faces with every image decoded, and of each row the one it really shows."""
+    """The same faces with every image decoded, and for each row the one that its image actually comes from."""
     if faces.images is not None:
         return faces, np.arange(len(faces), dtype=np.int32)
     reader = Reader(faces)
@@ -97,8 +97,8 @@ def in_memory(faces: Faces) -> tuple[Faces, Int[np.ndarray, "n"]]:
     return dataclasses.replace(faces, images=images), shown
 
 
-def float_images(faces: Faces, rows: np.ndarray) -> np.ndarray:
-    """Float images of some examples."""
+def float_images(faces: Faces, rows: np.ndarray) -> Float[np.ndarray, "n size size 3"]:
+    """The images of some rows, or their replacements, in [-1, 1]."""
     if faces.images is not None:
         return photos.to_float(faces.images[rows])
     reader = Reader(faces)

@@ -1,4 +1,4 @@
-"""Faces of the synthetic world as a data set: who is in which split, and how many photos each has."""
+"""Rendered faces of the synthetic world as a data set."""
 
 import jax
 import jax.numpy as jnp
@@ -6,25 +6,23 @@ import numpy as np
 
 from smoothswap_jax.data.dataset import SPLITS, Faces, check_split
 from smoothswap_jax.faces.photos import to_uint8
-from smoothswap_jax.synthetic.world import render_many
+from smoothswap_jax.synthetic import world
 
 
 def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0) -> Faces:
-    """Renders `people` synthetic identities with `photos` pictures each; splits share no identity."""
+    """Renders `people` synthetic identities with `photos` images each; splits share no identity."""
     factors = synthetic_factors(split, people, photos, seed, spread)
-    images = to_uint8(render_many(factors, size))
+    images = to_uint8(world.render_many(factors, size))
     names = [f"{split}-{i:05d}" for i in range(people)]
     files = [f"{name}/{k:03d}" for name in names for k in range(photos)]
     return Faces(size, np.arange(people + 1) * photos, names, files, images=images)
 
 
-def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0):
-    """Factors of people * photos faces, sorted by identity: every photo has attributes of its own.
+def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0) -> world.Factors:
+    """Factors of people * photos faces, sorted by identity; every photo has its own attributes.
 
-    `spread` scales how far expression, pose and light stray from their means, not identities and backgrounds.
+    `spread` scales the deviation of expression, pose and light from their means, but not identity and background.
     """
-    from smoothswap_jax.synthetic import world
-
     check_split(split)
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     identity = world.sample_identity(jax.random.fold_in(key, 0), people)

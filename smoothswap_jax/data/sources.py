@@ -1,4 +1,4 @@
-"""Where faces come from: rendered on the spot, a folder of photos, a prepared set or a tensorflow-datasets dataset."""
+"""The kinds of training data: faces rendered at start, a folder of photos, prepared sets, or a tfds dataset."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
 
 
 def load_faces(data: DataConfig, split: str) -> Faces:
-    """The faces of a split, as the config's `data` fields say."""
+    """The faces of a split, according to the config's `data` fields."""
     kind, size = data.kind, data.size
     if kind == "synthetic":
         people = data.people if split == "train" else data.held_out_people
@@ -28,9 +28,9 @@ def load_faces(data: DataConfig, split: str) -> Faces:
 
         if not data.dir:
             raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
-        folders = [folder.strip() for folder in data.dir.split(",")]
-        weights = data.weights or [1.0] * len(folders)
-        return dataset.mixture([from_prepared(folder, split, size) for folder in folders], weights)
+        data_dirs = [data_dir.strip() for data_dir in data.dir.split(",")]
+        weights = data.weights or [1.0] * len(data_dirs)
+        return dataset.mixture([from_prepared(data_dir, split, size) for data_dir in data_dirs], weights)
     if kind == "tfds":
         from smoothswap_jax.data import builders
 
@@ -39,18 +39,18 @@ def load_faces(data: DataConfig, split: str) -> Faces:
 
 
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:
-    """Aligned photos DIR/<person>/<photo>. People, not photos, are split: the same person is never in both splits.
+    """Aligned photos DIR/<person>/<photo>. The split is by people, not photos: nobody is in both splits.
 
-    The test people are the `held_out_people` ones whose names have the smallest hash, so the choice does not depend on
-    the order of the disk, and adding people moves few.
+    The test people are the `held_out_people` ones whose names have the smallest hashes, so the choice does not depend
+    on the order of files on disk, and adding people moves few to the other split.
 
     Raises:
-      DataError: if the folder is missing or leaves a split without people.
+      DataError: the folder is missing, or no people are left for the split.
     """
     check_split(split)
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DataError(f"data.dir {str(root)!r}: no such folder (want DIR/<person>/<photo> of aligned faces)")
+        raise DataError(f"data.dir {str(root)!r}: found no such folder; wanted DIR/<person>/<photo> of aligned faces")
     photos = {
         person.name: sorted(p for p in person.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
         for person in sorted(root.iterdir())
@@ -65,4 +65,4 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     people = [person for person in photos if person in chosen]
     starts = np.cumsum([0, *(len(photos[person]) for person in people)])
     files = [f"{path.parent.name}/{path.name}" for path in paths]
-    return Faces(size, starts, people, files, read=lambda chosen: [paths[i].read_bytes() for i in chosen])
+    return Faces(size, starts, people, files, read=lambda rows: [paths[row].read_bytes() for row in rows])

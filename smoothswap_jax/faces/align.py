@@ -29,11 +29,10 @@ are backdrop, neck and the tips of the hair."""
 
 
 def ffhq_quad(points: Points) -> Quad:
-    """The square that the FFHQ dataset script cuts out, from five points (see `detect.Face.points`).
+    """The square that the FFHQ dataset script cuts out, from five points (see `base.Face.points`).
 
     FFHQ takes each eye as the mean of its six of the 68 landmarks, here the eye's centre, and the mouth as
-    the mean of its outer corners (landmarks 48 and 54). Raises `ValueError` when eyes and mouth leave no
-    direction.
+    the mean of its outer corners (landmarks 48 and 54). Raises `ValueError` if eyes and mouth define no direction.
     """
     points = np.asarray(points, np.float64)
     eyes = points[1] - points[0]
@@ -54,12 +53,12 @@ def ffhq_quad(points: Points) -> Quad:
 def crop_to_photo(quad: Quad, size: int) -> Matrix:
     """`[2, 3]` matrix from crop to photo, in pixel coordinates: p = m[:, :2] @ c + m[:, 2].
 
-    Raises `ValueError` when the quad is no parallelogram or has no area.
+    Raises `ValueError` if the quad is not a parallelogram or has no area.
     """
     quad = np.asarray(quad, np.float64)
     right, down = (quad[3] - quad[0]) / size, (quad[1] - quad[0]) / size
     if not np.allclose(quad[0] + quad[2], quad[1] + quad[3], atol=1e-3 * max(1.0, _side(quad))):
-        raise ValueError(f"quad {quad.tolist()}: is no parallelogram; wanted corners in the order of ffhq_quad")
+        raise ValueError(f"quad {quad.tolist()}: is not a parallelogram; wanted corners in the order of ffhq_quad")
     if abs(right[0] * down[1] - right[1] * down[0]) * size**2 < 1e-6:
         raise ValueError(f"quad {quad.tolist()}: has no area")
     # The crop's outer edge, half a pixel beyond its corner pixels' centres, lies on the quad.
@@ -86,13 +85,12 @@ def _covered(shape: tuple[int, ...], quad: Quad, border: int = 1) -> tuple[slice
 
 
 def _sample(image: Image.Image, matrix: Matrix, shape: tuple[int, int]) -> Image.Image:
-    """Samples `image` bilinearly at `matrix` times the pixels of a picture of `shape` (width, height); zero
-    outside.
+    """Warps `image` bilinearly to `shape` (width, height): output pixel c shows `matrix` times c; zero outside.
 
-    Callers who want no blur enlarge `image` by 2 first. Pillow's own bicubic transform is no alternative: its
-    kernel (a = -1) displaces smooth ramps by up to a tenth of a pixel.
+    Bilinear sampling blurs, so callers enlarge `image` by 2 first where that matters. Pillow's own bicubic transform is
+    no alternative: its kernel (a = -1) displaces smooth ramps by up to a tenth of a pixel.
     """
-    # Pillow's coordinates have pixel centres at one half, on both sides.
+    # Pillow puts pixel centres at one half, in input and output.
     offset = matrix[:, 2] + 0.5 - matrix[:, :2] @ (0.5, 0.5)
     data = tuple(np.column_stack([matrix[:, :2], offset]).ravel())
     return image.transform(shape, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
@@ -106,12 +104,11 @@ def _enlarged(image: Image.Image, factor: int) -> Image.Image:
 
 
 def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Cuts the quad out of `photo` as `uint8 [size, size, 3]`, in the steps of the FFHQ script.
+    """Cuts the quad out of `photo` as `uint8 [size, size, 3]`, following the FFHQ script.
 
-    Shrink where the quad has many more pixels than the crop; cut; where the quad leaves the photo, mirror the
-    photo, blurred ever more and fading to its median colour; sample; resize with antialiasing. It differs
-    from the script in sampling from a bicubically enlarged photo interpolation and with no more than the
-    needed oversampling.
+    Shrink the photo if the quad has many more pixels than the crop; cut; where the quad leaves the photo, continue it
+    with its mirror image, increasingly blurred and faded to the median colour; sample; resize with antialiasing. Unlike
+    the script it samples from a bicubically enlarged photo, and oversamples no more than needed.
 
     Raises:
       PhotoError: `photo` is not `uint8 [h, w, 3]`.
@@ -137,7 +134,7 @@ def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size s
 
 
 def quick_crop(photo: Photo, quad: Quad, size: int) -> Photo:
-    """A fast, rougher `align_face` for detectors, `uint8 [size, size, 3]`: antialiased, black outside the photo."""
+    """A fast, approximate `align_face` for detectors, `uint8 [size, size, 3]`: antialiased, black outside the photo."""
     side = _side(quad)
     rows, columns = _covered(photo.shape[:2], quad)
     if rows.stop <= rows.start or columns.stop <= columns.start:
@@ -149,10 +146,10 @@ def quick_crop(photo: Photo, quad: Quad, size: int) -> Photo:
 
 
 def _with_border(part: Photo, quad: Quad) -> tuple[Photo, Quad]:
-    """FFHQ's border: if the quad leaves `part`, pads by a mirror image, blurred more and more outwards.
+    """FFHQ's border: if the quad leaves `part`, pads it with its mirror image, more blurred towards the outside.
 
-    Returns the padded photo and the quad in its coordinates. The mix with the blurred photo starts a third of
-    the padding inside the edge, as in the script.
+    Returns the padded photo and the quad in its coordinates. The blend into the blurred photo starts a third of the
+    padding inside the edge, as in the script.
     """
     side = _side(quad)
     border = max(round(side * 0.1), 3)
@@ -185,11 +182,10 @@ def paste_mask(
     Args:
       shape: height and width of the photo (further entries are ignored).
       quad: the face's region.
-      mask: optional `[n, n]` weights 0-1 over the aligned crop, taken times the soft edge.
+      mask: optional `[n, n]` weights 0-1 over the aligned crop, multiplied with the soft edge.
 
-    Returns rows and columns of the photo that are touched at all, and the weights `float32 [rows, columns]`
-    there: 1 inside, falling as a raised cosine to 0 at the quad's edge over `FEATHER` of its side, and 0
-    beyond.
+    Returns the rows and columns of the photo that the quad touches, and the weights `float32 [rows, columns]` there:
+    1 inside, a raised cosine over `FEATHER` of the quad's side down to 0 at its edge, 0 beyond.
     """
     rows, columns = _covered(shape, quad)
     matrix = photo_to_crop(quad, 1)
@@ -210,8 +206,8 @@ def paste_back(
 ) -> Photo:
     """Puts an aligned face back where `align_face` took it from: its pixels replace those of the photo.
 
-    The edge is soft (`paste_mask`), the photo beyond the quad stays equal bit for bit. Where the photo is
-    finer than the crop its detail is lost; `paste_change` keeps it. Raises as `align_face` does.
+    The edge is soft (`paste_mask`); outside the quad the photo stays bit for bit the same. Where the photo has a higher
+    resolution than the crop, its detail is lost; `paste_change` keeps it. Raises as `align_face` does.
     """
     photo = check_photo(photo)
     face = check_photo(face, "aligned face")
@@ -226,8 +222,8 @@ def paste_change(
 ) -> Photo:
     """Adds a change of the aligned face, in grey levels (-255 to 255), to the photo it was taken from.
 
-    No change leaves the photo equal bit for bit, at any resolution: only the change passes through
-    resampling. Raises as `align_face` does, and `ValueError` when the change is no finite `[n, n, 3]`.
+    A change of zero leaves the photo bit for bit the same, at any resolution: only the change is resampled. Raises as
+    `align_face` does, and `ValueError` if the change is not finite or not `[n, n, 3]`.
     """
     photo = check_photo(photo)
     change = np.asarray(change, np.float32)
@@ -243,7 +239,7 @@ def paste_change(
 def _in_photo(field: np.ndarray, quad: Quad, rows: slice, columns: slice) -> Float[np.ndarray, "a b c"]:
     """Resamples `[n, n, c]` of the crop onto the photo's pixels `rows` x `columns`; zero outside the quad.
 
-    Where the crop is finer than the photo an antialiased resize comes first.
+    A crop of higher resolution than the photo is first resized with antialiasing.
     """
     shape = (columns.stop - columns.start, rows.stop - rows.start)
     if min(shape) <= 0:

@@ -1,7 +1,7 @@
 """Reading and writing photographs: any common file in, `uint8 [h, w, 3]` sRGB out, and back.
 
-Every fault of a file is one exception, `PhotoError`, whose text names the file, what was found and what is
-wanted.
+Whatever is wrong with a file is raised as one exception, `PhotoError`, whose text names the file, what was found and
+what is wanted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ Photo = UInt8[np.ndarray, "h w 3"]
 PathLike = str | os.PathLike[str]
 
 MAX_PIXELS = 80_000_000
-"""Photos of more pixels are refused before they are decoded (a "decompression bomb" is a small file of huge
-size). 80 megapixels are 240 MB decoded; the limit lies just under Pillow's own warning limit of 89
-megapixels."""
+"""Larger photos are refused before they are decoded: a small file may claim a huge size (a decompression bomb). 80
+megapixels take 240 MB decoded; Pillow warns from 89 megapixels on."""
 
 # Near-lossless settings: a swap should not lose quality to its own file. Chroma subsampling would smear the
 # lips.
@@ -43,19 +42,19 @@ class PhotoError(ValueError):
 def load_photo(path: PathLike) -> Photo:
     """Reads an image file as an upright sRGB photo, `uint8 [h, w, 3]`, values 0-255.
 
-    EXIF rotation is applied; colours with an embedded ICC profile (Display P3, CMYK inks, ...) are converted
-    to sRGB; transparency is composited on white, because the hidden colours under it are arbitrary; 16-bit
-    grey is scaled to 8 bits, not clipped; of an animation the first frame is read.
+    EXIF rotation is applied; colours with an embedded ICC profile (Display P3, CMYK inks, ...) are converted to sRGB;
+    transparent images are composited on white, because their hidden colours are arbitrary; 16-bit grey is scaled to 8
+    bits, not clipped; of an animation the first frame is read.
 
     Raises:
-      PhotoError: missing, a folder or device, empty, not an image, truncated, over `MAX_PIXELS`, or float
-        pixels.
+      PhotoError: the file is missing, a folder or device, empty, not an image, truncated, larger than `MAX_PIXELS`, or
+        has float pixels.
     """
     name = os.fspath(path)
     data = _read_bytes(name)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged by MAX_PIXELS just below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked just below
             image = Image.open(io.BytesIO(data))
         width, height = image.size
         if width * height > MAX_PIXELS:
@@ -70,7 +69,7 @@ def load_photo(path: PathLike) -> Photo:
         ) from None
     except UnidentifiedImageError:
         raise PhotoError(
-            f"{name}: found {len(data)} bytes that are no known image (they start with {data[:8]!r}); "
+            f"{name}: found {len(data)} bytes in no known image format (they start with {data[:8]!r}); "
             "wanted a photo such as JPEG, PNG or WebP"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
@@ -81,7 +80,7 @@ def load_photo(path: PathLike) -> Photo:
 def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
     """Converts a Pillow image of any mode to an upright sRGB photo, `uint8 [h, w, 3]`; see `load_photo`.
 
-    `name` stands for the image in errors. Raises `PhotoError` for float pixels, whose range nobody knows.
+    `name` stands for the image in errors. Raises `PhotoError` for float pixels, whose range is unknown.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
@@ -109,9 +108,9 @@ def check_photo(photo: np.ndarray, name: str = "photo") -> Photo:
 
 
 def check_output(path: PathLike) -> None:
-    """Raises `PhotoError` unless `path` has a known suffix, lies in an existing folder and is none itself.
+    """Raises `PhotoError` unless `path` has a known suffix, lies in an existing folder and is not itself a folder.
 
-    For callers who want to fail before minutes of work rather than after.
+    For callers who want to fail before minutes of work rather than after them.
     """
     target = Path(path)
     if target.suffix.lower() not in _WRITERS:
@@ -126,11 +125,11 @@ def check_output(path: PathLike) -> None:
 def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None = None) -> None:
     """Writes `uint8 [h, w, 3]` to `path` in the format of its suffix: .png, .jpg, .jpeg or .webp.
 
-    The file appears under its name only when it is whole: it is written beside it and renamed. `text` becomes
-    PNG text fields (PNG only).
+    The file is written under a temporary name and renamed, so it is never seen half-written. `text` becomes PNG text
+    fields (PNG only).
 
     Raises:
-      PhotoError: `check_output` refuses the path, `image` is no photo, or the format cannot hold it.
+      PhotoError: `check_output` refuses the path, `image` is not a photo, or the format cannot hold it.
     """
     check_output(path)
     image = check_photo(image, f"image for {os.fspath(path)}")
@@ -154,7 +153,7 @@ def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None =
 
 
 def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2"]]:
-    """The photo, antialiased, with its long side at most `side` pixels, and the (x, y) factors new / old."""
+    """The photo, antialiased, with its long side at most `side` pixels, and the scale factors (x, y), new / old."""
     height, width = photo.shape[:2]
     ratio = min(1.0, side / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
@@ -165,7 +164,7 @@ def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2
 
 
 def _read_bytes(name: str) -> bytes:
-    """The file's bytes. A pipe or device would block or never end, so only plain files are read."""
+    """The file's bytes. Only regular files are read: a pipe or device might block, or never end."""
     try:
         mode = os.stat(name).st_mode
         if stat.S_ISDIR(mode):
@@ -196,7 +195,7 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
             if converted is not None:
                 return converted
         except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
-            # The pixels are good; only their exact shade is uncertain. Worth a word, not a refusal.
+            # The pixels are fine, only their exact colours are uncertain: a warning, not an error.
             warnings.warn(f"{name}: unusable colour profile ({error}); its colours are read as sRGB", stacklevel=3)
     return image.convert("RGB")
 

@@ -1,4 +1,4 @@
-"""Frames of a video file: evenly spaced ones, or those of given numbers."""
+"""Frames of a video file: evenly spaced ones, or those with given numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import Photo
 
 MAX_FRAMES = 1_000_000
-"""A video that claims more is refused: its length decides which frames are wanted."""
+"""A video whose header claims more is refused: which frames are sampled depends on that length."""
 
 
 class VideoError(ValueError):
@@ -18,7 +19,7 @@ class VideoError(ValueError):
 
 
 def sampled_frames(path: str, count: int) -> Iterator[tuple[int, Photo]]:
-    """Yields (index, frame `uint8 [h, w, 3]` RGB) of up to `count` evenly spaced frames, the first one included.
+    """Yields (number, frame `uint8 [h, w, 3]` RGB) of up to `count` evenly spaced frames, starting with the first.
 
     Raises as `frame_numbers` and `frames_at` do.
     """
@@ -26,9 +27,9 @@ def sampled_frames(path: str, count: int) -> Iterator[tuple[int, Photo]]:
 
 
 def frame_numbers(path: str, count: int) -> list[int]:
-    """The numbers of up to `count` evenly spaced frames, k * length // count, by the length in the file's header.
+    """The numbers of up to `count` evenly spaced frames, k * length // count, with the length from the file's header.
 
-    Raises VideoError for a file that is no video, ImportError without OpenCV.
+    Raises VideoError if the file is not a video, ImportError without OpenCV.
     """
     with _opened(path) as (_, length):
         return [k * length // count for k in range(count)] if length > count else list(range(length))
@@ -41,16 +42,16 @@ def video_length(path: str) -> int:
 
 
 def frames_at(path: str, numbers: Sequence[int]) -> Iterator[tuple[int, Photo]]:
-    """Yields (number, frame `uint8 [h, w, 3]` RGB) of the frames of these numbers, in order.
+    """Yields (number, frame `uint8 [h, w, 3]` RGB) of the frames with these numbers, in order.
 
-    Frames are decoded in order, not sought, because a seek lands on another frame with another decoder. Where the file
-    ends before the length in its header, the frames up to there are given.
+    All frames are decoded up to the last one wanted: where a seek lands depends on the decoder. If the file ends before
+    the length in its header, only the frames up to there come.
 
-    Raises VideoError for a file that is no video or has none of the frames, ImportError without OpenCV.
+    Raises VideoError if the file is not a video or has none of the frames, ImportError without OpenCV.
     """
     cv2 = _cv2()
     wanted = set(numbers)
-    given = 0
+    decoded = 0
     with _opened(path) as (video, _):
         for index in range(max(wanted) + 1):
             if not video.grab():
@@ -58,9 +59,9 @@ def frames_at(path: str, numbers: Sequence[int]) -> Iterator[tuple[int, Photo]]:
             if index in wanted:
                 good, frame = video.retrieve()
                 if good:
-                    given += 1
+                    decoded += 1
                     yield index, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-        if not given:
+        if not decoded:
             raise VideoError(f"{path}: found no frame that can be decoded; wanted a whole video")
 
 
@@ -87,5 +88,5 @@ def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError('reading videos needs cv2: pip install "smoothswap-jax[faces]"') from error
+        raise missing_package("reading videos", "cv2", "faces") from error
     return cv2

@@ -1,9 +1,9 @@
-"""The tensorflow-datasets builder of prepared faces: two Beam passes, over units of files and over shards.
+"""The tensorflow-datasets builder of prepared faces: two Beam passes, over work units and over shards.
 
-A tfds generator would pass every image through Beam's shuffle, which a single machine holds in memory, and start from
-nothing after a kill. Here the images stay in files: the first pass crops unit by unit, the second copies crops into
-shards in their final order, and whatever is finished is not done again. The order is fixed in between, where all crops
-are known by their rows alone.
+A tfds generator would pass every image through Beam's shuffle, which holds them in memory on a single machine, and
+would start over after a kill. Here the images stay in files: the first pass crops the files of each unit, the second
+copies crops into shards in their final order, and whatever is finished is not done again. The order is determined in
+between, from the rows that describe the crops.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from etils import epath
 from tensorflow_datasets.core import example_serializer
 
 from smoothswap_jax.prepare import work_units
-from smoothswap_jax.prepare.crops import Settings
-from smoothswap_jax.prepare.table import Split, Table, gather, splits_of
+from smoothswap_jax.prepare.crop_table import CropTable, Split, gather_crops, splits_of
+from smoothswap_jax.prepare.crops import PrepareSettings
 
-RECORDS = 4096
-"""Faces in a shard: about 150 MB at 256 px."""
+RECORDS_PER_SHARD = 4096
+"""About 150 MB at 256 px."""
 
 _DESCRIPTION = """\
-Faces aligned as FFHQ was, people side by side, nobody in two splits. `person` and `file` are the names in the source,
-`identity` numbers people over all splits, `frame` counts in videos (-1: a photo). `quad` are the crop's corners and
-`points` the eyes, nose and mouth corners in pixels of the photo; `yaw` is in degrees."""
+Faces aligned like FFHQ. The faces of a person are consecutive, and nobody is in two splits. `person` and `file` are
+names in the source folder, `identity` numbers the people over all splits, `frame` is the number of the video frame
+(-1: a photo). `quad` holds the crop's corners and `points` the eyes, nose and mouth corners, in pixels of the photo;
+`yaw` is in degrees."""
 
 
 def features(size: int, encoding: str) -> tfds.features.FeaturesDict:
-    """What a record holds."""
+    """The features of a record."""
     pair = lambda n: tfds.features.Tensor(shape=(n, 2), dtype=np.float32)
     return tfds.features.FeaturesDict(
         {
@@ -56,12 +57,12 @@ def features(size: int, encoding: str) -> tfds.features.FeaturesDict:
 
 @dataclass(frozen=True)
 class Job:
-    """What the builder builds from; `out` is where the shards go, `work` what is finished so far."""
+    """What the builder works on: `source` holds the photos, `out` gets the shards, `work` holds finished units."""
 
     source: str
     out: epath.Path
     work: epath.Path
-    settings: Settings
+    settings: PrepareSettings
     unit_count: int
 
 
@@ -85,20 +86,24 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         del dl_manager
-        job, run = self.job, functools.partial(run_beam, download_config.beam_runner, download_config.beam_options)
-        todo = sorted(set(range(job.unit_count)) - work_units.done_units(job.work))
-        unit = functools.partial(
-            work_units.make_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
+        job = self.job
+        run_on_all = functools.partial(run_beam, download_config.beam_runner, download_config.beam_options)
+        todo = sorted(set(range(job.unit_count)) - work_units.finished_units(job.work))
+        crop_unit = functools.partial(
+            work_units.process_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
         )
-        run(unit, todo)
-        self.table = gather(job.work, job.unit_count, job.settings.duplicates)
+        run_on_all(crop_unit, todo)
+        self.table = gather_crops(job.work, job.unit_count, job.settings.duplicates)
         self.splits = splits_of(self.table)
         if not self.splits or self.splits[0].name != "train":
-            left = ", ".join(f"{gate} {count}" for gate, count in sorted(self.table.gates().items())) or "none rejected"
+            left = (
+                ", ".join(f"{gate} {count}" for gate, count in sorted(self.table.rejected_by_gate().items()))
+                or "none rejected"
+            )
             raise ValueError(f"{job.source}: none of {self.table.pictures} pictures is left to train on ({left})")
         self.shards = [shard for split in self.splits for shard in _shards(self, split)]
         missing = [shard for shard in self.shards if not (job.out / shard.name).exists()]
-        run(functools.partial(write_shard, job=job), missing)
+        run_on_all(functools.partial(write_shard, job=job), missing)
         self.info.set_splits(tfds.core.splits.SplitDict([self._split_info(split) for split in self.splits]))
         self.info.metadata["people"] = {split.name: split.people for split in self.splits}
         self.info.metadata["faces"] = {split.name: split.counts for split in self.splits}
@@ -114,7 +119,7 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
 
 
 def run_beam(runner: str, options, function: Callable, elements: Sequence) -> None:
-    """Runs `function` on every element as a Beam pipeline; raises RuntimeError with the worker's own words."""
+    """Runs `function` on every element as a Beam pipeline; raises RuntimeError with the worker's error text."""
     import apache_beam as beam
 
     if not elements:
@@ -125,22 +130,22 @@ def run_beam(runner: str, options, function: Callable, elements: Sequence) -> No
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of consecutive crops."""
+    """A file of the data set, with consecutive crops."""
 
     name: str
     split: str
     rows: tuple[tuple[int, int, int], ...]
-    """(unit, row of the unit, label) of each record."""
+    """(unit, row in the unit, label) of each record."""
 
 
 def _shards(builder: AlignedFaces, split: Split) -> list[Shard]:
-    table: Table = builder.table
+    table: CropTable = builder.table
     template = builder._get_filename_template(split.name)
     labels = np.repeat(split.first_label + np.arange(len(split.people)), split.counts)
-    count = -(-len(split.rows) // RECORDS)
+    count = -(-len(split.rows) // RECORDS_PER_SHARD)
     shards = []
     for index in range(count):
-        part = slice(index * RECORDS, (index + 1) * RECORDS)
+        part = slice(index * RECORDS_PER_SHARD, (index + 1) * RECORDS_PER_SHARD)
         rows = split.rows[part]
         keys = zip(table.unit[rows].tolist(), table.row[rows].tolist(), labels[part].tolist(), strict=True)
         name = template.sharded_filepath(shard_index=index, num_shards=count).name
@@ -149,20 +154,19 @@ def _shards(builder: AlignedFaces, split: Split) -> list[Shard]:
 
 
 def write_shard(shard: Shard, job: Job) -> None:
-    """Writes a shard under a temporary name, then renames or, to a bucket, uploads it."""
+    """Writes a shard under a temporary name, then renames it or, for a bucket, uploads it."""
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 
     remote = "://" in os.fspath(job.out)
-    folder = tempfile.gettempdir() if remote else os.fspath(job.work)
-    temporary = Path(folder) / f"{shard.name}.{os.getpid()}.part"
+    temporary = Path(tempfile.gettempdir() if remote else os.fspath(job.work)) / f"{shard.name}.{os.getpid()}.part"
     specs = features(job.settings.size, job.settings.encoding)
     serializer = example_serializer.ExampleSerializer(specs.get_serialized_info())
     try:
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for example in _examples(shard, job.work):
             record = serializer.serialize_example(specs.encode_example(example))
-            # tfds leaves the order of the features to chance, and with it the file's bytes.
+            # The order in which tfds serializes the features varies; the file's bytes must not.
             writer.write(tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True))
         writer.close()
         if remote:
@@ -174,7 +178,7 @@ def write_shard(shard: Shard, job: Job) -> None:
 
 
 def _examples(shard: Shard, work: epath.Path):
-    """The records of a shard. Consecutive rows mostly come from one unit, which is read once for them."""
+    """The records of a shard. Consecutive rows mostly come from one unit, which is then read only once."""
     start = 0
     while start < len(shard.rows):
         unit = shard.rows[start][0]

@@ -1,4 +1,4 @@
-"""One photo or video in, aligned crops or reasons for none out."""
+"""From one photo or video to aligned crops, or to the reasons why it gives none."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, sampled_frames
-from smoothswap_jax.prepare.items import Item, Rejected
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
 
 SEVERAL = ("largest", "box", "reject")
 ENCODINGS = ("jpeg", "png")
 MAX_YAW = 62.0
-"""Faces turned further than this by `face_yaw` are left out of a training set (degrees). In the Face Research
-Lab London Set (72 persons) the 288 three-quarter views measure 25-58 and the 288 profiles 65-89."""
+"""Heads turned further than this are left out (degrees, by `face_yaw`). In the Face Research Lab London Set (72 people)
+the 288 three-quarter views measure 25-58 and the 288 profiles 65-89."""
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What decides how a crop looks and whether it is kept. The same settings and photos give the same bytes."""
+class PrepareSettings:
+    """What determines how a crop looks and whether it is kept. The same settings and photos give the same bytes."""
 
     size: int = 256
-    """Side of the crops, pixels."""
+    """Side of the crops in pixels."""
     detector: str = "yunet"
     detector_model: str | None = None
     several: str = "largest"
-    """Of several faces: take the largest, the one in the data set's box, or reject the photo."""
+    """With several faces in a photo: take the largest, take the one in the data set's box, or reject the photo."""
     min_side: float = 64.0
-    """Least side of the FFHQ square in the photo, pixels; a quarter of `size` is a fourfold enlargement."""
+    """Minimum side of the FFHQ square in the photo, pixels; a quarter of `size` means fourfold enlargement."""
     max_yaw: float = MAX_YAW
-    """Degrees; 90 keeps all."""
+    """Degrees; 90 keeps all views."""
     min_sharpness: float = MIN_SHARPNESS
     duplicates: bool = True
-    """Leave out near-duplicates."""
+    """Whether to look for near-duplicates and leave them out."""
     test_share: float = 0.1
-    """Share of the identities that the hash holds out, where the data set has no lists of its own."""
+    """Share of the identities that the hash holds out, where the data set has no official split."""
     frames: int = 10
-    """Evenly spaced frames of each video."""
+    """Evenly spaced frames taken of each video."""
     encoding: str = "jpeg"
-    """jpeg (quality 95, colours at full resolution) or png."""
+    """jpeg (quality 95, no chroma subsampling) or png."""
     aligned: bool = False
-    """All photos are FFHQ-aligned crops already: only resize them."""
+    """All photos are already FFHQ-aligned crops: only resize them."""
 
     def __post_init__(self):
         checks = (
@@ -66,78 +66,82 @@ class Settings:
 
 @dataclass(frozen=True)
 class Crop:
-    """An aligned face that has passed all gates but the duplicates'."""
+    """An aligned face that has passed all gates but the one for duplicates, which needs all crops."""
 
     image: UInt8[np.ndarray, "size size 3"]
     frame: int
-    """Of a video, from 0; -1 for a photo."""
+    """Number of the video frame, from 0; -1 for a photo."""
     quad: Float[np.ndarray, "4 2"]
     """The crop's corners in the photo, pixels (see `align`)."""
     points: Float[np.ndarray, "5 2"]
-    """Of the face in the photo (see `detect.Face`); all -1 where no detector ran."""
+    """The face's points in the photo (see `base.Face`); all -1 if no detector ran."""
     score: float
     yaw: float
     sharpness: float
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A picture that is left out, with what can be shown of it (None where nothing could be decoded)."""
+class RejectedPicture:
+    """A picture that is left out, with an image for the contact sheet (None if nothing could be decoded)."""
 
     rejected: Rejected
-    picture: Photo | None
+    image: Photo | None
 
 
-class _Closed(Exception):
-    """A gate lets a picture not pass: its name (a key of GATES) and the reason."""
+class _Rejection(Exception):
+    """A picture does not pass a gate (a key of GATES). `image` is what to show of it, the whole picture if None."""
 
-    def __init__(self, gate: str, reason: str, picture: Photo | None = None):
+    def __init__(self, gate: str, reason: str, image: Photo | None = None):
         super().__init__(gate, reason)
-        self.gate, self.reason, self.picture = gate, reason, picture
+        self.gate, self.reason, self.image = gate, reason, image
 
 
-def crops_of(root: str, item: Item, settings: Settings, detect: Detector | None) -> Iterator[Crop | Refused]:
-    """What `root`/`item.file` gives: one result for a photo, up to `settings.frames` for a video.
+def crops_of(
+    source: str, media: MediaFile, settings: PrepareSettings, detect: Detector | None
+) -> Iterator[Crop | RejectedPicture]:
+    """Crops the faces of `source`/`media.file`: one result for a photo, up to `settings.frames` for a video.
 
-    `detect` may be None where nothing is detected (`aligned`). Never raises for what a file holds.
+    `detect` may be None if all photos are aligned already. Never raises, whatever the file holds.
     """
-    path = f"{root}/{item.file}"
+    path = f"{source}/{media.file}"
     try:
-        for frame, photo in sampled_frames(path, settings.frames) if item.video else [(-1, load_photo(path))]:
+        for frame, photo in sampled_frames(path, settings.frames) if media.video else [(-1, load_photo(path))]:
             try:
-                yield _crop(photo, frame, item, settings, detect)
-            except _Closed as closed:
-                name = item.file if frame < 0 else f"{item.file}#{frame}"
-                picture = photo if closed.picture is None else closed.picture
-                yield Refused(Rejected(name, closed.gate, closed.reason), picture)
+                yield _crop(photo, frame, media, settings, detect)
+            except _Rejection as rejection:
+                name = media.file if frame < 0 else f"{media.file}#{frame}"
+                image = photo if rejection.image is None else rejection.image
+                yield RejectedPicture(Rejected(name, rejection.gate, rejection.reason), image)
     except (PhotoError, VideoError) as error:
-        yield Refused(Rejected(item.file, "unreadable", str(error).removeprefix(f"{path}: ")), None)
+        yield RejectedPicture(Rejected(media.file, "unreadable", str(error).removeprefix(f"{path}: ")), None)
 
 
-def _crop(photo: Photo, frame: int, item: Item, settings: Settings, detect: Detector | None) -> Crop:
-    aligned = item.aligned or settings.aligned
+def _crop(photo: Photo, frame: int, media: MediaFile, settings: PrepareSettings, detect: Detector | None) -> Crop:
+    aligned = media.aligned or settings.aligned
     if aligned:
         if photo.shape[0] != photo.shape[1]:
-            raise _Closed("misplaced", f"{photo.shape[1]}x{photo.shape[0]} pixels; an aligned crop is square")
+            raise _Rejection("misplaced", f"{photo.shape[1]}x{photo.shape[0]} pixels; an aligned crop is square")
         quad = np.array([[0, 0], [0, 1], [1, 1], [1, 0]]) * photo.shape[0] - 0.5
         points, score, yaw = np.full((5, 2), -1.0), 1.0, 0.0
     else:
         assert detect is not None
-        face = _chosen(detect(photo), item.box, settings.several)
+        face = _chosen(detect(photo), media.box, settings.several)
         points, score = face.points, face.score
         quad, yaw = _quad(points), face_yaw(points)
     side = float(np.hypot(*(quad[3] - quad[0])))
     if side < settings.min_side:
-        raise _Closed("too small", f"the face's square is {side:.0f} pixels wide; at least {settings.min_side:g}")
+        raise _Rejection(
+            "too small", f"the face's square is {side:.0f} pixels wide, wanted at least {settings.min_side:g}"
+        )
     if abs(yaw) > settings.max_yaw:
-        raise _Closed("extreme pose", f"turned by about {abs(yaw):.0f} degrees, at most {settings.max_yaw:g} wanted")
+        raise _Rejection("extreme pose", f"turned by about {abs(yaw):.0f} degrees, wanted at most {settings.max_yaw:g}")
     try:
         image = resized(photo, settings.size) if aligned else align_face(photo, quad, settings.size)
     except ValueError as error:
-        raise _Closed("no face", str(error)) from error  # points that lie outside the photo
+        raise _Rejection("no face", str(error)) from error  # points that lie outside the photo
     detail = sharpness(image)
     if detail < settings.min_sharpness:
-        raise _Closed("too blurred", f"sharpness {detail:.3g}, at least {settings.min_sharpness:g} wanted", image)
+        raise _Rejection("too blurred", f"sharpness {detail:.3g} dB, wanted at least {settings.min_sharpness:g}", image)
     return Crop(image, frame, quad, points, score, yaw, detail)
 
 
@@ -145,19 +149,19 @@ def _quad(points: np.ndarray) -> np.ndarray:
     try:
         return ffhq_quad(points)
     except ValueError as error:
-        raise _Closed("no face", str(error)) from error  # points that are no face's
+        raise _Rejection("no face", str(error)) from error  # degenerate points
 
 
 def _chosen(faces: list[Face], box: tuple[float, float, float, float] | None, several: str) -> Face:
-    """The face that is meant."""
+    """The face to crop, by the policy `several`."""
     if not faces:
-        raise _Closed("no face", "no face found")
+        raise _Rejection("no face", "no face found")
     if several == "reject" and len(faces) > 1:
-        raise _Closed("several faces", f"{len(faces)} faces found")
+        raise _Rejection("several faces", f"{len(faces)} faces found")
     if several == "box" and box is not None:
         best = max(faces, key=lambda face: _overlap(face, box))
         if not _overlap(best, box):
-            raise _Closed("no face", f"none of {len(faces)} in the data set's box {[round(edge) for edge in box]}")
+            raise _Rejection("no face", f"none of {len(faces)} in the data set's box {[round(edge) for edge in box]}")
         return best
     return faces[0]
 
@@ -170,14 +174,14 @@ def _overlap(face: Face, box: tuple[float, float, float, float]) -> float:
 
 
 def resized(photo: Photo, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """A square picture with antialiasing, `uint8 [size, size, 3]`."""
+    """A square photo resized with antialiasing, `uint8 [size, size, 3]`."""
     if photo.shape[:2] == (size, size):
         return photo
     return np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.LANCZOS))
 
 
 def encoded(image: Photo, encoding: str) -> bytes:
-    """The picture as a JPEG or PNG file."""
+    """The bytes of a JPEG or PNG file."""
     file = io.BytesIO()
     if encoding == "png":
         Image.fromarray(image).save(file, "PNG")

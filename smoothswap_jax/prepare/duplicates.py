@@ -1,4 +1,4 @@
-"""Finding crops that show one photo: a hash of a crop's looks, and a search for hashes that nearly agree."""
+"""Near-duplicate crops: a perceptual hash, and a search for pairs of hashes that differ in few bits."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from PIL import Image
 from scipy.fft import dctn
 
 GRID = 64
-"""Side of the grey picture that is hashed, in pixels."""
+"""Side of the grey image that is hashed, in pixels."""
 
 DISTANCE = 20
-"""Most bits, of 256, in which the hashes of two copies of a photo differ.
+"""Crops whose hashes differ in at most this many of 256 bits count as copies of one photo.
 
-Measured on the London set (`tests.prepare.gate_experiment`), every copy detected and aligned anew: of copies
-recompressed (JPEG 30-60), resized (x0.5-1.5), made lighter, darker or cut, 87% are within 20 bits (median 10), of
-mirrored ones 83%, of copies at a quarter of the size (crops of some 60 pixels) 61%. What parts copies is the scatter of
-detection. Of pairs of photos of different people none of 255,600 is (the nearest: 21); of 3240 pairs of one person
-34 are: 30 of one pose, with and without a smile, and 4 of a left and a right view, which mirror each other.
+Measured on the London set (`bench/sharpness_gate.py`), with faces detected and aligned again in every copy: of copies
+that were recompressed (JPEG 30-60), resized (x0.5-1.5), brightened, darkened or cut, 87% are within 20 bits (median
+10), of mirrored ones 83%, of copies at a quarter of the size (crops of some 60 pixels) 61%. Most of the difference
+comes from the scatter of detection. None of 255,600 pairs of photos of different people is within 20 bits (the
+closest: 21), and 34 of 3240 pairs of one person are: 30 in one pose, with and without a smile, and 4 of a left and a
+right view, which are mirror images of each other.
 """
 
 SAME_DISTANCE = 6
-"""The same for photos of one person, where a smile in the same second may be as near as 10 bits: what is within 6 bits
+"""The limit for photos of one person, where two expressions in the same second may be 10 bits apart: within 6 bits, it
 is one file stored twice, or one photo aligned to the same pixels."""
 
 TABLES, WINDOW, SEED = 32, 24, 2022
-"""In how many orders the hashes are sorted, how many followers each is compared with in each, and what draws them."""
+"""Number of orders in which the hashes are sorted, of successors that each is compared with per order, and the seed of
+the orders."""
 
 
 def _lowest_frequencies() -> Int[np.ndarray, "frequencies=256"]:
@@ -38,16 +40,16 @@ def _lowest_frequencies() -> Int[np.ndarray, "frequencies=256"]:
 
 
 _FREQUENCIES = _lowest_frequencies()
-_WINDOW = np.sqrt(np.outer(*[np.hanning(GRID + 2)[1:-1]] * 2))  # the face counts, the border is what shifts most
+_WINDOW = np.sqrt(np.outer(*[np.hanning(GRID + 2)[1:-1]] * 2))  # the face matters, and the border shifts most
 _MIRROR = np.packbits(_FREQUENCIES % GRID % 2 == 1)
 
 
 def perceptual_hash(crop: UInt8[np.ndarray, "n n 3"]) -> UInt8[np.ndarray, "bytes=32"]:
     """256 signs of the windowed grey crop's lowest frequencies (2-D cosine transform), from low to high.
 
-    Like pHash (Zauner 2010), but of four times as many frequencies, because aligned faces agree in the lowest, and as
-    signs instead of comparisons with the median, so that a mirrored crop has the hash `mirrored(hash)`. Brightness and
-    contrast cancel.
+    Like pHash (Zauner 2010), but with four times as many frequencies, because all aligned faces agree in the lowest,
+    and with signs instead of comparisons with the median, so that a mirrored crop has the hash `mirrored(hash)`.
+    Invariant to brightness and contrast.
     """
     grey = Image.fromarray(crop).convert("L").resize((GRID, GRID), Image.Resampling.BOX)
     pixels = np.asarray(grey, np.float64)
@@ -55,27 +57,27 @@ def perceptual_hash(crop: UInt8[np.ndarray, "n n 3"]) -> UInt8[np.ndarray, "byte
 
 
 def mirrored(hashes: UInt8[np.ndarray, "*n 32"]) -> UInt8[np.ndarray, "*n 32"]:
-    """The hashes of the mirrored crops: odd frequencies across change their sign."""
+    """The hashes of the mirrored crops: odd horizontal frequencies change their sign."""
     return hashes ^ _MIRROR
 
 
 def near_duplicates(
     hashes: UInt8[np.ndarray, "n 32"], owners: Int[np.ndarray, " n"], distance: int = DISTANCE
 ) -> Int[np.ndarray, " n"]:
-    """For each row the smallest earlier row of another owner whose hash is within `distance` bits, or -1; `int64`.
+    """For each row the first earlier row of another owner whose hash is within `distance` bits, or -1; `int64`.
 
-    Rows come in order of priority. Mirror images are duplicates too. A row is compared with all earlier ones, whether
-    those are duplicates themselves or not, so each answer depends on pairs alone.
+    Rows come in order of priority. Mirror images count as duplicates. A row is compared with all earlier ones, whether
+    or not these are duplicates themselves, so each answer depends only on pairs.
 
-    Equal hashes are found for certain, and so is everything among up to `WINDOW` / 2 different hashes. Beyond, the
-    search sorts the hashes in `TABLES` orders of their bytes and compares neighbours (Charikar 2002). Of 1131 real
-    copies within `DISTANCE`, hidden among 3.3 million hashes as skewed as those of the London set, 100,000 equal ones
-    and 50,000 in one crowd, it found all, and so it did of 112 lone copies, of 18 bits in the median, among a million.
-    In the crowd 0.07% found no duplicate, and most a later one than the first. Frames of one owner, crowded around a
-    foreign row, may hide it from each other. That search took 4 minutes on two busy cores and 1.9 GB. The answer is a
-    function of the arguments, not of threads.
+    The search is exact for equal hashes, and for up to `WINDOW` / 2 different ones. Beyond that it sorts the hashes by
+    their bytes in `TABLES` random orders and compares neighbours (Charikar 2002). Among 3.3 million hashes distributed
+    like those of the London set, with 100,000 equal ones and a cluster of 50,000 near ones, it found all of 1131 real
+    copies within `DISTANCE`; among a million, all of 112 isolated copies at a median of 18 bits. In the cluster 0.07%
+    found no duplicate, and most found a later one than the first. Many rows of one owner around a row of another may
+    hide it from each other. The large search took 4 minutes on two busy cores and 1.9 GB. The result does not depend on
+    the threads.
 
-    Raises `ValueError` on other shapes.
+    Raises `ValueError` for other shapes.
     """
     hashes, owners = np.ascontiguousarray(hashes, np.uint8), np.asarray(owners)
     if hashes.ndim != 2 or hashes.shape[1] != 32 or owners.shape != hashes.shape[:1]:
@@ -97,7 +99,7 @@ def near_duplicates(
 
     draw = np.random.default_rng(SEED)
     orders = [draw.permutation(32)[:8] for _ in range(TABLES if len(entries) > WINDOW else 1)]
-    # numpy lets go of Python's lock. What the threads find is merged by a minimum, in whatever order.
+    # numpy releases the GIL. What the threads find is merged by a minimum, so their order does not matter.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(search, orders))
     _follow(nearest, different, distance)
@@ -105,8 +107,8 @@ def near_duplicates(
 
 
 def _different(hashes: UInt8[np.ndarray, "n 32"]) -> tuple[UInt8[np.ndarray, "m 32"], Int[np.ndarray, " n"]]:
-    """The different hashes, a mirror image being no different, and for each row which it has."""
-    # The lowest odd frequency decides between a hash and its mirror image.
+    """The distinct hashes, with mirror images counted as equal, and for each row the index of its own."""
+    # The sign of the lowest odd frequency selects a hash or its mirror image as the representative.
     bit = int(np.argmax(np.unpackbits(_MIRROR)))
     upright = np.where((hashes[:, bit // 8] >> (7 - bit % 8) & 1)[:, None] > 0, mirrored(hashes), hashes)
     words = upright.view(np.uint64)
@@ -119,15 +121,15 @@ def _different(hashes: UInt8[np.ndarray, "n 32"]) -> tuple[UInt8[np.ndarray, "m 
 
 
 class _Nearest:
-    """For each group of equal hashes the two rows that can be the answer for any of its rows.
+    """For each group of equal hashes, the two rows that can be the answer for any of its rows.
 
-    `first` is the smallest row within reach, `second` the smallest of another owner than the first's: a row of any
-    owner finds its answer among the two. `rows` (one too large) stands for none.
+    `first` is the first row within the distance, `second` the first one whose owner is not that of `first`: whatever
+    its owner, a row finds its answer among the two. The number of rows stands for none.
     """
 
     def __init__(self, group: np.ndarray, owners: np.ndarray, groups: int) -> None:
         self.group, self.rows = group, len(group)
-        self.owners = np.append(owners, owners[-1])  # of none: any
+        self.owners = np.append(owners, owners[-1])  # for "none": any owner will do
         row = np.arange(self.rows)
         self.own_first = np.full(groups, self.rows)
         np.minimum.at(self.own_first, group, row)
@@ -137,7 +139,7 @@ class _Nearest:
         self.first, self.second = self.own_first.copy(), self.own_second.copy()
 
     def meet(self, left: np.ndarray, right: np.ndarray) -> None:
-        """Lets each group of `left` know the rows of its partner in `right`."""
+        """Updates the groups `left` with the rows of their partners in `right`."""
         seen = self.first[left], self.second[left], self.own_first[right], self.own_second[right]
         np.minimum.at(self.first, left, seen[2])
         self.second[left] = self.rows  # the first's owner may have changed
@@ -154,18 +156,18 @@ class _Nearest:
 
 
 def _close(left: np.ndarray, right: np.ndarray, distance: int) -> np.ndarray:
-    """Where `uint64 [4, n]` and `[4, n]` are within `distance` bits (at most 63), `bool [n]`."""
+    """Whether hashes `uint64 [4, n]` and `[4, n]` are within `distance` bits (at most 63): `bool [n]`."""
     a, b, c, d = (np.bitwise_count(left[word] ^ right[word]) for word in range(4))
-    # All 256 bits would overflow to 0; then the last word differs in all of its 64.
+    # The sum is uint8: 256 differing bits overflow to 0, but then the last word differs in all of its 64.
     return (a + b + c + d <= distance) & (d <= distance)
 
 
 def _neighbours(entries: UInt8[np.ndarray, "n 32"], order: np.ndarray, distance: int, chunk: int = 32768):
-    """Yields pairs of close entries, as two arrays of indices, in the order of some of their bytes."""
+    """Sorts the entries by the bytes `order`; yields pairs of close neighbours, as two arrays of indices."""
     key = np.ascontiguousarray(entries[:, order]).view(">u8")[:, 0].astype(np.uint64)
     place = np.argsort(key, kind="stable")
     for start in range(0, len(place), chunk):
-        here = place[start : start + chunk + WINDOW]  # few enough for the processor's cache
+        here = place[start : start + chunk + WINDOW]  # fits into the processor's cache
         words = np.ascontiguousarray(entries[here].view(np.uint64).T)
         lefts, rights = [], []
         for step in range(1, min(WINDOW, len(here) - 1) + 1):
@@ -178,7 +180,7 @@ def _neighbours(entries: UInt8[np.ndarray, "n 32"], order: np.ndarray, distance:
 
 
 def _follow(nearest: _Nearest, different: UInt8[np.ndarray, "m 32"], distance: int) -> None:
-    """Asks the groups that were found for what they found: in a crowd the first row is no one's neighbour."""
+    """Passes on what neighbours of neighbours found: in a cluster, few have its first row as their neighbour."""
     words = np.ascontiguousarray(different.view(np.uint64).T)
     mask = _MIRROR.view(np.uint64)[:, None]
     asking = np.arange(len(different))

@@ -1,4 +1,4 @@
-"""FaceForensics++: videos of faces and of manipulated faces, each of which shows two of the originals."""
+"""FaceForensics++: original videos, and manipulated ones, each made from two originals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
     Listing,
+    PublicSet,
     contents,
     is_folder,
     join,
@@ -20,7 +22,6 @@ from smoothswap_jax.prepare.folders import (
     stem,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 
 _COMPRESSIONS = ("c23", "raw", "c0", "c40")  # best first; c0 is an older name of raw
 _PASSED = (*_COMPRESSIONS, "masks", "images", "models")
@@ -29,12 +30,12 @@ _WANTED = "wanted original_sequences/youtube/c23/videos/000.mp4"
 
 @dataclass(frozen=True)
 class _Clip:
-    """A video of FaceForensics++."""
+    """A video of the set."""
 
     file: str
     identity: str
     sequences: tuple[str, ...]
-    """The originals it shows: youtube/000, or actors/01."""
+    """The originals whose faces it shows, as youtube/000 or actors/01; of a manipulated video the target first."""
 
 
 def faceforensics(root: str) -> Listing | None:
@@ -42,15 +43,16 @@ def faceforensics(root: str) -> Listing | None:
 
     Videos are original_sequences/youtube/<compression>/videos/000.mp4,
     original_sequences/actors/<compression>/videos/01__scene.mp4, and
-    manipulated_sequences/<method>/<compression>/videos/000_003.mp4 or 01_02__scene__code.mp4. Of several compressions
-    of one folder the best for training is taken: c23, else raw (or c0), else c40. Nothing is said of the others, nor
-    of masks/, images/ and models/.
+    manipulated_sequences/<method>/<compression>/videos/000_003.mp4 or 01_02__scene__code.mp4. If a folder has several
+    compressions, the best one for training is used: c23, else raw (or c0), else c40. The others are skipped, and so are
+    masks/, images/ and models/.
+
     The identities are youtube/000, actors/01, <method>/000_003 and <method>/01_02. The split is that of train.json,
-    val.json and test.json in splits/ or the root, validation counting as train. What they do not name goes by its
-    group: all originals joined by manipulated videos, named after the smallest.
+    val.json and test.json in splits/ or the root, where validation counts as train. Videos that these do not name are
+    split by group: all originals that manipulated videos connect, named after the smallest.
 
     Raises:
-      ValueError: in a walk, a list is damaged.
+      ValueError: during a walk, if a list is damaged.
     """
     if not is_folder(root, "original_sequences") and not is_folder(root, "manipulated_sequences"):
         return None
@@ -59,8 +61,15 @@ def faceforensics(root: str) -> Listing | None:
     return Listing("faceforensics", lambda: _entries(root), "largest")
 
 
+FACEFORENSICS = PublicSet(
+    "faceforensics",
+    faceforensics,
+    "original_sequences/youtube/c23/videos/ or manipulated_sequences/<method>/c23/videos/",
+)
+
+
 def _places(root: str) -> list[tuple[str, str, bool]]:
-    """Folders of videos, the name of their source or method, and whether they are originals."""
+    """(place of a folder of videos; youtube, actors or the name of the method; whether they are originals)."""
     places = []
     for top in ("original_sequences", "manipulated_sequences"):
         original = top == "original_sequences"
@@ -72,7 +81,7 @@ def _places(root: str) -> list[tuple[str, str, bool]]:
     return places
 
 
-def _entries(root: str) -> Iterator[Item | Rejected]:
+def _entries(root: str) -> Iterator[MediaFile | Rejected]:
     clips = []
     places = _places(root)
     for place, name, original in places:
@@ -94,27 +103,27 @@ def _entries(root: str) -> Iterator[Item | Rejected]:
         if len(splits) > 1:
             yield Rejected(clip.file, "split conflict", f"shows {' and '.join(clip.sequences)}, of different splits")
         else:
-            yield Item(clip.file, clip.identity, splits.pop(), group, video=True)
+            yield MediaFile(clip.file, clip.identity, splits.pop(), group, video=True)
     used = [place for place, _, _ in places]
     yield from leftovers(root, used, ("splits",), _PASSED, f"no place of FaceForensics++; {_WANTED}")
 
 
-def _clip(place: str, name: str, source: str, original: bool) -> _Clip | Rejected:
+def _clip(place: str, name: str, collection: str, original: bool) -> _Clip | Rejected:
     file, wanted = join(place, name), "000_003.mp4 or 01_02__scene__code.mp4"
     if suffix(name) in VIDEO_SUFFIXES:
         if original:
-            wanted = "000.mp4" if source == "youtube" else "01__scene.mp4"
-            match = re.fullmatch(r"([0-9]+)" if source == "youtube" else r"([0-9]+)__.+", stem(name))
+            wanted = "000.mp4" if collection == "youtube" else "01__scene.mp4"
+            match = re.fullmatch(r"([0-9]+)" if collection == "youtube" else r"([0-9]+)__.+", stem(name))
             if match is not None:
-                return _Clip(file, f"{source}/{match[1]}", (f"{source}/{match[1]}",))
+                return _Clip(file, f"{collection}/{match[1]}", (f"{collection}/{match[1]}",))
         elif match := re.fullmatch(r"([0-9]+)_([0-9]+)(__.+)?", stem(name)):
             kind = "actors" if match[3] else "youtube"
-            return _Clip(file, f"{source}/{match[1]}_{match[2]}", (f"{kind}/{match[1]}", f"{kind}/{match[2]}"))
+            return _Clip(file, f"{collection}/{match[1]}_{match[2]}", (f"{kind}/{match[1]}", f"{kind}/{match[2]}"))
     return Rejected(file, "misplaced", f"not a video named like the set's; wanted {wanted}")
 
 
 def _splits(root: str) -> dict[str, str]:
-    """The split of each sequence, youtube/000, by the official lists; test if it is in several."""
+    """The split of each sequence (youtube/000) by the official lists; test if it is in several."""
     splits = {}
     for name, split in (("train", "train"), ("val", "train"), ("test", "test")):
         paths = [os.path.join(root, place, f"{name}.json") for place in ("splits", "")]
@@ -137,9 +146,9 @@ def _strings(pair: object) -> list[str]:
 
 
 def _groups(clips: Collection[_Clip], listed: dict[str, str]) -> dict[str, str]:
-    """The group of each sequence: the smallest of all that manipulated videos join it with.
+    """The group of each sequence: the smallest of all sequences that manipulated videos connect it with (union-find).
 
-    A video of two sequences that are listed in different splits joins nothing: it is left out anyway.
+    A video of two sequences that are listed in different splits connects nothing: it is left out anyway.
     """
     parent: dict[str, str] = {}
 
@@ -161,5 +170,5 @@ def _groups(clips: Collection[_Clip], listed: dict[str, str]) -> dict[str, str]:
 
 
 def _of_group(splits: set[str]) -> str | None:
-    """The split of a sequence that no list names: that of its group's others, test before train, None: the hash."""
+    """The split of a sequence that no list names: that of its group, test before train; None: the hash decides."""
     return max(splits, key=("train", "test").index) if splits else None

@@ -1,7 +1,7 @@
-"""Walking a source: what lies in a folder, in one order, with an answer for every file.
+"""Walking a source folder: what is in it, always in the same order, and a verdict on every file.
 
-Places are relative to the source, with slashes, "" the source itself; names that are no UTF-8 keep their bytes as
-surrogates. Nothing here opens a file.
+A *place* is a path relative to the source folder (`root`), with slashes; "" is the folder itself. Names that are not
+UTF-8 keep their bytes as surrogates. Nothing here opens a file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from smoothswap_jax.prepare.items import Item, Rejected
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".avi", ".webm"))
 
@@ -26,26 +26,39 @@ OTHER_SUFFIXES = frozenset(
         *(".npy", ".npz", ".pkl", ".mat", ".pt", ".pth", ".safetensors", ".tfrecord", ".tfrecords"),
     )
 )
-"""Files of these names are obviously no photos. Everything else is for the decoder to judge."""
+"""Suffixes of files that are certainly not photos. Everything else is left to the decoder."""
 
-_BY_FILE = re.compile(r"(?:license|readme)(?:\..*)?|.*\.(?:csv|txt|json|md|pdf|html|zip|7z(?:\.\d+)?|tar|gz|tgz)", re.I)
+_ACCOMPANYING = re.compile(
+    r"(?:license|readme)(?:\..*)?|.*\.(?:csv|txt|json|md|pdf|html|zip|7z(?:\.\d+)?|tar|gz|tgz)", re.I
+)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a source."""
+    """The contents of a source folder."""
 
     layout: str
-    """The layout found, never "auto"."""
-    entries: Callable[[], Iterator[Item | Rejected]]
-    """Starts a walk, as often as wanted. A walk yields as it goes, and raises ValueError where a list of the data
-    set (boxes, splits, identities) is damaged."""
+    """The layout that was found, never "auto"."""
+    entries: Callable[[], Iterator[MediaFile | Rejected]]
+    """Starts a new walk with each call. A walk yields entries as it finds them, and raises ValueError if a list of the
+    data set (boxes, splits, identities) is damaged."""
     several: str
-    """The default policy for several faces: "box" where the set has boxes, else "largest"."""
+    """The default policy for several faces in a photo: "box" if the set has boxes, else "largest"."""
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public data set as a layout. Each stands below its function, and `layouts.py` lists them."""
+
+    name: str
+    find: Callable[[str], Listing | None]
+    """Lists the set in a source folder; None if its folders are not there."""
+    wanted: str
+    """Where its photos should be, for errors."""
 
 
 class Found(NamedTuple):
-    """Something in a folder."""
+    """An entry of a folder."""
 
     name: str
     kind: str
@@ -67,13 +80,13 @@ def suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def is_by_file(name: str) -> bool:
-    """Whether a public data set may bring a file of this name along with its photos: lists, licences, archives."""
-    return _BY_FILE.fullmatch(name) is not None
+def accompanies_photos(name: str) -> bool:
+    """Whether a file of this name may accompany the photos of a public data set: lists, licences, archives."""
+    return _ACCOMPANYING.fullmatch(name) is not None
 
 
-def look(root: str, place: str) -> Iterator[Found]:
-    """What lies in a folder, hidden names left out, in no order and as it comes. Raises OSError."""
+def scan(root: str, place: str) -> Iterator[Found]:
+    """The entries of a folder but hidden ones, unordered, as they are read. Raises OSError."""
     with os.scandir(os.path.join(root, place)) as entries:
         for entry in entries:
             if not entry.name.startswith("."):
@@ -81,9 +94,9 @@ def look(root: str, place: str) -> Iterator[Found]:
 
 
 def contents(root: str, place: str) -> tuple[list[Found], list[Rejected]]:
-    """What lies in a folder, by name; nothing and why, if it cannot be read. Memory: this folder's names."""
+    """The entries of a folder sorted by name; or none and the reason, if it cannot be read. Memory: the names."""
     try:
-        return sorted(look(root, place)), []
+        return sorted(scan(root, place)), []
     except OSError as error:
         return [], [Rejected(place, "unreadable", f"a folder that cannot be read ({error.strerror})")]
 
@@ -94,31 +107,31 @@ def is_folder(root: str, place: str) -> bool:
 
 
 def holds(root: str, place: str, wanted: Callable[[Found], bool]) -> bool:
-    """Whether a folder holds something that is wanted; stops at the first. False if it cannot be read."""
+    """Whether a folder has an entry that is `wanted`; stops at the first. False if it cannot be read."""
     try:
-        return any(wanted(found) for found in look(root, place))
+        return any(wanted(found) for found in scan(root, place))
     except OSError:
         return False
 
 
 def enters(root: str, place: str, kind: str) -> bool:
-    """Whether to go into `place`, where the layout expects a person's folder.
+    """Whether to descend into `place`, where the layout expects a person's folder.
 
-    A link is followed unless it leads back into the source: its photos would be found a second time, under another
-    name, or for ever. A link into a hidden folder of the source is followed, since nothing else leads there.
+    A link is followed unless it leads back into the source folder: its photos would be found a second time under
+    another name, or over and over. A link into a hidden folder there is followed, as nothing else leads to it.
     """
     if kind != "link":
         return kind == "folder"
-    target, source = os.path.realpath(os.path.join(root, place)), os.path.realpath(root)
-    common = os.path.commonpath((target, source))
-    if common == target:  # the source, or a folder around it
+    target, real_root = os.path.realpath(os.path.join(root, place)), os.path.realpath(root)
+    common = os.path.commonpath((target, real_root))
+    if common == target:  # the source folder, or one around it
         return False
-    return common != source or any(part.startswith(".") for part in os.path.relpath(target, source).split(os.sep))
+    return common != real_root or any(part.startswith(".") for part in os.path.relpath(target, real_root).split(os.sep))
 
 
 def rejected(root: str, place: str, kind: str, reason: str) -> Iterator[Rejected]:
-    """Says of a file, or of every file in and below a folder, that it is misplaced. Links are not followed."""
-    waiting = [(place, kind)]  # a stack and no recursion: folders may be nested deeper than Python's calls
+    """Rejects a file, or every file in and below a folder, as misplaced. Links are not followed."""
+    waiting = [(place, kind)]  # no recursion: folders may be nested deeper than Python's call stack
     while waiting:
         place, kind = waiting.pop()
         if kind == "folder":
@@ -132,7 +145,7 @@ def rejected(root: str, place: str, kind: str, reason: str) -> Iterator[Rejected
 
 
 def photo_names(root: str, place: str, reason: str) -> Iterator[str | Rejected]:
-    """The names of the photos and videos in a folder, and what else is found: folders with `reason`."""
+    """The names of the photos and videos in a folder; whatever else is in it is rejected, folders with `reason`."""
     found, faults = contents(root, place)
     yield from faults
     for name, kind in found:
@@ -149,22 +162,22 @@ def photo_names(root: str, place: str, reason: str) -> Iterator[str | Rejected]:
 def leftovers(
     root: str, used: Collection[str], known: Collection[str], passed: Collection[str], reason: str, place: str = ""
 ) -> Iterator[Rejected]:
-    """What a public data set's folder holds besides the photos, its lists and its other parts.
+    """Rejects what a public data set's folder holds besides its photos, its lists and its other parts.
 
     Args:
-      used: the places whose photos are listed elsewhere; nothing is said of them.
+      used: places whose photos are listed elsewhere; they are skipped.
       known: places of folders with lists.
-      passed: names of folders that belong to the set and are not wanted; nothing is said of them.
-      reason: for the user, of everything else.
+      passed: names of folders that belong to the set but are not used; they are skipped.
+      reason: for the user, why everything else is rejected.
     """
     found, faults = contents(root, place)
     yield from faults
     for name, kind in found:
         inner = join(place, name)
-        if inner in used or (kind != "file" and name in passed) or (kind == "file" and is_by_file(name)):
+        if inner in used or (kind != "file" and name in passed) or (kind == "file" and accompanies_photos(name)):
             continue
         opened = inner in known or any(other.startswith(inner + "/") for other in used)
-        if kind in ("folder", "link") and opened:  # ends, because these places are finitely many
+        if kind in ("folder", "link") and opened:  # terminates: these places are finitely many
             yield from leftovers(root, used, known, passed, reason, inner)
         else:
             yield from rejected(root, inner, kind, reason)

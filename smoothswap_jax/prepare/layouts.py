@@ -1,11 +1,12 @@
-"""What lies where in a source of photos or videos. Nothing is opened but the lists of a data set."""
+"""The layouts of a source folder: where its photos or videos are. Only the lists of a data set are opened."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from smoothswap_jax.prepare.faceforensics import faceforensics
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
+from smoothswap_jax.prepare.faceforensics import FACEFORENSICS
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
     Listing,
@@ -13,85 +14,74 @@ from smoothswap_jax.prepare.folders import (
     enters,
     holds,
     join,
-    look,
     photo_names,
     rejected,
+    scan,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
-from smoothswap_jax.prepare.public_sets import celeba, ffhq
-from smoothswap_jax.prepare.vggface2 import vggface2
+from smoothswap_jax.prepare.public_sets import CELEBA, FFHQ
+from smoothswap_jax.prepare.vggface2 import VGGFACE2
 
 __all__ = ["LAYOUTS", "Listing", "list_source"]
 
-LAYOUTS = ("auto", "people", "flat", "vggface2", "ffhq", "celeba", "faceforensics")
-
-# Each returns None where its folders are missing.
-_SETS: dict[str, Callable[[str], Listing | None]] = {
-    "vggface2": vggface2,
-    "ffhq": ffhq,
-    "celeba": celeba,
-    "faceforensics": faceforensics,
-}
+_PUBLIC_SETS = {one.name: one for one in (VGGFACE2, FFHQ, CELEBA, FACEFORENSICS)}
+LAYOUTS = ("auto", "people", "flat", *_PUBLIC_SETS)
 _WANTED = {
     "people": "a folder of photos for each person, <person>/<photo>",
     "flat": "photos",
-    "vggface2": "train/n000002/0001_01.jpg and test/n000001/..., also in data/ or vggface2_train/",
-    "ffhq": "photos in images1024x1024/, in-the-wild-images/ or thumbnails128x128/",
-    "celeba": "photos in img_celeba/ or img_align_celeba/, also in Img/ or celeba/",
-    "faceforensics": "original_sequences/youtube/c23/videos/ or manipulated_sequences/<method>/c23/videos/",
+    **{name: public.wanted for name, public in _PUBLIC_SETS.items()},
 }
 
 
 def list_source(root: str | os.PathLike[str], layout: str = "auto") -> Listing:
-    """Finds the photos and videos in the folder `root`.
+    """Finds the photos and videos in the source folder `root`.
 
-    people: `<person>/<photo or video>`; the person's folder may be a link.
+    people: `<person>/<photo or video>`; a person's folder may be a link.
     flat: `<photo or video>`, each of another person.
-    auto: one of the public sets if its folders are there (see the functions of their names for the variants), people
-    if there are folders with files, flat if there are only files.
+    auto: a public set if its folders are there (the function of its name describes the variants), people if there are
+    folders with files, flat if there are only files.
 
-    Every file that is not hidden is an `Item`, or a `Rejected`, or belongs to a public set without being a wanted
-    photo. Those of one identity come one after the other; the order is that of the names, so it is the same each time.
+    Every file that is not hidden is a `MediaFile`, or is `Rejected`, or belongs to the parts of a public set that are
+    not used. Files of one identity are consecutive; the order follows the names, so it is always the same.
 
     Raises:
-      ValueError: no such folder, nothing in it, not the layout asked for, no layout of this name, none that can be
-        told, or a list missing that the layout needs.
+      ValueError: `layout` is unknown; the folder is missing, is empty, does not have the layout asked for, has none
+        that can be recognised, or lacks a list that the layout needs.
     """
-    source = os.fsdecode(root)
+    root = os.fsdecode(root)
     if layout not in LAYOUTS:
         raise ValueError(f"layout: found {layout!r}; wanted one of {', '.join(LAYOUTS)}")
-    _check_source(source)
-    if layout in _SETS:
-        listing = _SETS[layout](source)
+    _check_root(root)
+    if layout in _PUBLIC_SETS:
+        listing = _PUBLIC_SETS[layout].find(root)
     elif layout == "auto":
-        listing = _told(source)
+        listing = _detected(root)
     else:
-        listing = _plain(source, layout)
+        listing = _plain(root, layout)
     if listing is None:
-        raise ValueError(f"{source}: found {_some_names(source)}; wanted {_WANTED[layout]} for layout {layout!r}")
+        raise ValueError(f"{root}: found {_some_names(root)}; wanted {_WANTED[layout]} for layout {layout!r}")
     return listing
 
 
-def _check_source(root: str) -> None:
+def _check_root(root: str) -> None:
     if not os.path.isdir(root):
         found = "a file" if os.path.lexists(root) else "no such folder"
         raise ValueError(f"{root}: found {found}; wanted a folder of photos or videos")
     try:
-        empty = next(look(root, ""), None) is None
+        empty = next(scan(root, ""), None) is None
     except OSError as error:
         raise ValueError(f"{root}: found a folder that cannot be read ({error.strerror}); wanted photos") from error
     if empty:
         raise ValueError(f"{root}: found nothing in it; wanted a folder of photos or videos")
 
 
-def _told(root: str) -> Listing:
-    """The layout told by what is there; raises ValueError if that is in doubt."""
-    for find in _SETS.values():
-        if (listing := find(root)) is not None:
+def _detected(root: str) -> Listing:
+    """Recognises the layout by the folders that are there; raises ValueError if it is in doubt."""
+    for public in _PUBLIC_SETS.values():
+        if (listing := public.find(root)) is not None:
             return listing
     folders = files = nested = False
-    for name, kind in look(root, ""):
+    for name, kind in scan(root, ""):
         files |= kind in ("file", "other")
         if kind in ("folder", "link"):
             if enters(root, name, kind) and holds(root, name, lambda found: found.kind == "file"):
@@ -113,7 +103,7 @@ def _plain(root: str, layout: str) -> Listing | None:
     return Listing("flat", lambda: _flat(root), "largest") if found else None
 
 
-def _people(root: str) -> Iterator[Item | Rejected]:
+def _people(root: str) -> Iterator[MediaFile | Rejected]:
     persons, faults = contents(root, "")
     yield from faults
     for person, kind in persons:
@@ -124,16 +114,16 @@ def _people(root: str) -> Iterator[Item | Rejected]:
             if isinstance(name, Rejected):
                 yield name
             else:
-                yield Item(join(person, name), person, video=suffix(name) in VIDEO_SUFFIXES)
+                yield MediaFile(join(person, name), person, video=suffix(name) in VIDEO_SUFFIXES)
 
 
-def _flat(root: str) -> Iterator[Item | Rejected]:
+def _flat(root: str) -> Iterator[MediaFile | Rejected]:
     for name in photo_names(root, "", "in a folder; layout 'flat' has none"):
-        yield name if isinstance(name, Rejected) else Item(name, name, video=suffix(name) in VIDEO_SUFFIXES)
+        yield name if isinstance(name, Rejected) else MediaFile(name, name, video=suffix(name) in VIDEO_SUFFIXES)
 
 
 def _some_names(root: str) -> str:
-    """The first names of a folder for an error, printable whatever their bytes."""
+    """The first names in a folder, for an error; printable whatever their bytes."""
     found, _ = contents(root, "")
     names = [ascii(name)[1:-1] if not name.isprintable() else name for name, _ in found[:4]]
     return ", ".join(names) + (f" and {len(found) - 4} more" if len(found) > 4 else "")

@@ -1,8 +1,7 @@
 """The contact sheet of prepared faces: one HTML page to look at before training on them.
 
-A wrong crop raises no error anywhere, it only makes training fail quietly; a person sees it at a glance. The page
-is one file that needs nothing else: pictures are embedded, there are no scripts, and a content security policy
-forbids every request.
+A wrong crop raises no error, it only spoils the training; a person sees it at a glance. The page is a single file:
+images are embedded, there are no scripts, and a content security policy forbids every request.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,14 +19,15 @@ from PIL import Image
 
 from smoothswap_jax.faces.photos import check_photo, scaled_down
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.templates import render_page
 
-# Where the guide lines lie, as fractions of the crop's height. `align.ffhq_quad` centres the crop a tenth of d below
-# the eyes and makes it 2 max(2 e, 1.8 d) high, with e from eye to eye and d from the eyes down to the mouth. In an
-# upright face the eyes then lie at 0.5 - 0.1 d / height, the mouth at 0.5 + 0.9 d / height.
-#   Turned heads, d > 10/9 e: the height is 3.6 d, eyes at 0.472 and mouth at 0.750, whatever the face.
-#   Frontal ones: the height is 4 e, so the lines move with d / e, which is near 1 (0.95 to 1.1 in nearly all of the
-#   London set's frontal photos): eyes at 0.475 and mouth at 0.725.
-# One pair of lines has to do for both; the middle is within 0.002 of either's eyes and 0.013 of either's mouth.
+# Positions of the guide lines as fractions of the crop's height. `align.ffhq_quad` centres the crop 0.1 d below the
+# eyes and makes it 2 max(2 e, 1.8 d) high, where e is the distance of the eyes and d that from the eyes to the mouth.
+# In an upright face the eyes are then at 0.5 - 0.1 d / height, the mouth at 0.5 + 0.9 d / height.
+#   Turned heads, d > 10/9 e: the height is 3.6 d, so eyes are at 0.472 and mouth at 0.750 in every face.
+#   Frontal faces: the height is 4 e, so the lines depend on d / e, which is close to 1 (0.95 to 1.1 in nearly all
+#   frontal photos of the London set): eyes at 0.475 and mouth at 0.725.
+# One pair of lines serves both; the average is within 0.002 of the eyes and 0.013 of the mouth in either case.
 EYE_LINE = (0.5 - 0.1 / 3.6 + 0.5 - 0.1 / 4) / 2
 MOUTH_LINE = (0.5 + 0.9 / 3.6 + 0.5 + 0.9 / 4) / 2
 
@@ -38,69 +36,66 @@ _FORMATS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 
 @dataclass(frozen=True)
 class Sheet:
-    """A section of pictures."""
+    """A section of images."""
 
     title: str
     note: str
     """One or two plain sentences."""
     pictures: Sequence[tuple[bytes, str]]
-    """Encoded JPEG or PNG, and caption."""
+    """Encoded JPEG or PNG, and caption, of each."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """All that the page says."""
+    """The contents of the page."""
 
     title: str
     facts: Mapping[str, str | int | float]
-    """How it came about: settings, detector, versions."""
+    """How the set was made: settings, detector, versions."""
     counts: Mapping[str, Mapping[str, int]]
-    """How many of what in each split: {"train": {"people": 60, "faces": 371}, "test": ...}."""
+    """Counts in each split: {"train": {"people": 60, "faces": 371}, "test": ...}."""
     gates: Sequence[tuple[str, str, int]]
-    """Gate, what it means, number of files left out."""
+    """Gate, its meaning, number of pictures left out."""
     mean_faces: Sequence[tuple[bytes, str]]
-    """The mean crop of each split (`mean_face`), and caption."""
+    """The mean crop of each split (`mean_face`), and its caption."""
     kept: Sequence[Sheet]
-    """Crops; guide lines are drawn over them, so these pictures must be whole crops."""
+    """Guide lines are drawn over these, so they must be whole crops."""
     rejected: Sequence[Sheet]
-    """One for each gate that has pictures, with the reasons in the captions."""
+    """One for each gate that left out pictures, with the reasons in the captions."""
 
 
 def write_preview(path: str | Path, preview: Preview) -> None:
     """Writes the page to `path`, whole or not at all; its folder must exist.
 
-    Names may hold anything a file name can; bytes that are not UTF-8 (lone surrogates in Python) show as \\udcff.
+    Names may hold whatever a file name can; bytes that are not UTF-8 (lone surrogates in Python) appear as \\udcff.
 
     Raises:
       ValueError: a picture is neither JPEG nor PNG; the text names its section and caption.
-      ImportError: jinja2 is missing; the text names the extra.
+      ImportError: jinja2 is missing; the text says what to install.
     """
-    jinja2 = _jinja2()
-    template = resources.files("smoothswap_jax.prepare").joinpath("preview.html.jinja").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(template).render(
-        title=preview.title,
-        facts={key: _text(value) for key, value in preview.facts.items()},
-        # The counts' names in order of first appearance; a split may lack some.
-        columns=list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
-        counts=preview.counts,
-        gates=preview.gates,
-        left_out=sum(number for _, _, number in preview.gates),
-        mean_faces=_picture_views("Mean faces", preview.mean_faces),
-        kept=[_sheet_view(sheet) for sheet in preview.kept],
-        rejected=[_sheet_view(sheet) for sheet in preview.rejected],
-        eye_line=f"{100 * EYE_LINE:.2f}%",
-        mouth_line=f"{100 * MOUTH_LINE:.2f}%",
-    )
+    values = {
+        "title": preview.title,
+        "facts": {key: _text(value) for key, value in preview.facts.items()},
+        # The names of the counts in order of first appearance; a split may lack some.
+        "columns": list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
+        "counts": preview.counts,
+        "gates": preview.gates,
+        "left_out": sum(number for _, _, number in preview.gates),
+        "mean_faces": _picture_views("Mean faces", preview.mean_faces),
+        "kept": [_sheet_view(sheet) for sheet in preview.kept],
+        "rejected": [_sheet_view(sheet) for sheet in preview.rejected],
+        "eye_line": f"{100 * EYE_LINE:.2f}%",
+        "mouth_line": f"{100 * MOUTH_LINE:.2f}%",
+    }
+    package, template = "smoothswap_jax.prepare", "preview.html.jinja"
+    page = render_page(package, template, values, user="writing a preview", extra="faces")
     write_atomically(path, page.encode("utf-8", "backslashreplace"))
 
 
 def mean_face(crops: Iterable[UInt8[np.ndarray, "n n 3"]]) -> bytes:
-    """PNG of the mean of square crops of one size, `uint8 [n, n, 3]`, taken over their sRGB values.
+    """PNG of the mean of square crops of one size, `uint8 [n, n, 3]`, computed from their sRGB values.
 
-    Raises ValueError when there are no crops, or when they are not all square and of one size.
+    Raises ValueError if there are no crops, or if they are not all square and of one size.
     """
     total, count = np.zeros(0), 0
     for crop in crops:
@@ -116,25 +111,16 @@ def mean_face(crops: Iterable[UInt8[np.ndarray, "n n 3"]]) -> bytes:
     return _encoded(np.rint(total / count).astype(np.uint8), "PNG", optimize=True)
 
 
-def thumbnail(picture: UInt8[np.ndarray, "h w 3"], side: int = 128) -> bytes:
-    """JPEG of `picture`, antialiased, with its long side at most `side` pixels; small pictures keep their size."""
-    small, _ = scaled_down(check_photo(picture, "picture"), side)
+def thumbnail(image: UInt8[np.ndarray, "h w 3"], side: int = 128) -> bytes:
+    """JPEG of `image`, antialiased, with its long side at most `side` pixels; smaller images keep their size."""
+    small, _ = scaled_down(check_photo(image, "image"), side)
     return _encoded(small, "JPEG", quality=85)
 
 
-def _encoded(picture: UInt8[np.ndarray, "h w 3"], form: str, **options: Any) -> bytes:
+def _encoded(image: UInt8[np.ndarray, "h w 3"], form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format=form, **options)
+    Image.fromarray(image).save(buffer, format=form, **options)
     return buffer.getvalue()
-
-
-def _jinja2() -> ModuleType:
-    try:
-        import jinja2
-    except ImportError as error:
-        message = 'writing a preview needs jinja2: pip install "smoothswap-jax[faces]"'
-        raise ImportError(message) from error
-    return jinja2
 
 
 def _text(value: str | int | float) -> str:

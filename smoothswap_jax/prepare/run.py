@@ -1,4 +1,4 @@
-"""`smoothswap prepare`: any pile of photos or videos -> a data set of aligned faces, a manifest and a contact sheet."""
+"""`smoothswap prepare`: from a folder of photos or videos to a data set of aligned faces with a contact sheet."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from etils import epath
 from PIL import Image
 
 from smoothswap_jax.faces.detection.registry import detector_facts, make_detector
+from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.prepare import work_units
-from smoothswap_jax.prepare.crops import Settings
-from smoothswap_jax.prepare.items import GATES
+from smoothswap_jax.prepare.crops import PrepareSettings
+from smoothswap_jax.prepare.entries import GATES
 from smoothswap_jax.prepare.layouts import Listing, list_source
 from smoothswap_jax.prepare.preview import Preview, Sheet, mean_face, thumbnail, write_preview
 from smoothswap_jax.runtime import files
@@ -41,20 +42,21 @@ LIBRARIES = (
 
 
 class PrepareError(ValueError):
-    """Preparation cannot go on; what is finished stays, and the same command goes on from there."""
+    """Preparation cannot continue; what is finished stays, and the same command resumes from there."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the pictures: photos, and frames of videos."""
+    """Counts of pictures (photos, and frames of videos) and people."""
 
     pictures: int
+    """All that were processed."""
     kept: dict[str, int]
-    """Faces of each split."""
+    """Faces in each split."""
     people: dict[str, int]
-    """People of each split."""
+    """People in each split."""
     gates: dict[str, int]
-    """Pictures that each gate left out."""
+    """Pictures left out by each gate."""
 
     @property
     def rejected(self) -> int:
@@ -62,13 +64,13 @@ class Summary:
 
 
 Progress = Callable[[int, int], None]
-"""Called about once a second with the number of files done and to do."""
+"""Called about once a second with the number of files done and the total."""
 
 
 def prepare(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    settings: Settings | None = None,
+    settings: PrepareSettings | None = None,
     *,
     layout: str = "auto",
     several: str | None = None,
@@ -78,80 +80,81 @@ def prepare(
 ) -> Summary:
     """Aligns the faces of `source` and writes them to `out` as a tensorflow-datasets data set of ArrayRecord shards.
 
-    Beside the shards OUT gets manifest.json (counts, hashes, detector, versions, settings), rejected.csv (file, gate,
-    reason), and preview.html, a contact sheet to look at before training. A run that was killed goes on where it was,
-    and its shards equal an undisturbed run's byte for byte. A finished OUT is left as it is.
+    Besides the shards OUT gets manifest.json (counts, hashes, detector, versions, settings), rejected.csv (file, gate,
+    reason), and preview.html, a contact sheet to look at before training. A killed run is resumed by the same call, and
+    its shards are byte for byte those of an undisturbed run. A finished OUT is left as it is.
 
     Args:
-      source: folder on a local or mounted disk; see `layouts` for what may lie in it.
-      out: a new folder, or one of an unfinished run; may be a bucket's (gs://).
-      settings: what is wanted of the crops.
+      source: folder of photos or videos on a local or mounted disk; see `layouts` for how they may be arranged.
+      out: a new folder, or that of an unfinished run; may be in a bucket (gs://).
+      settings: how crops are made and which are kept.
       layout: one of `layouts.LAYOUTS`.
-      several: policy for several faces in place of the layout's own (`crops.SEVERAL`).
+      several: policy for several faces in a photo (`crops.SEVERAL`); the layout's own if None.
       workers: local processes, one per core by default.
       beam_options: Apache Beam's options, e.g. ["--runner=DataflowRunner", ...]; the default is the local DirectRunner.
 
     Raises:
       ValueError: source, out or settings cannot be used, or nothing is left to train on.
-      ImportError: a library is missing; the text says which.
+      ImportError: a library is missing; the text says what to install.
       PrepareError: a worker failed.
     """
     _import_beam()
-    root, target = str(Path(source)), epath.Path(os.fspath(out))
-    listing = list_source(root, layout)
-    settings = dataclasses.replace(settings or Settings(), several=several or listing.several)
-    _check_out(Path(root), target)
+    source_dir, out_dir = str(Path(source)), epath.Path(os.fspath(out))
+    listing = list_source(source_dir, layout)
+    settings = dataclasses.replace(settings or PrepareSettings(), several=several or listing.several)
+    _check_out(Path(source_dir), out_dir)
     detector = {"name": "none"} if settings.aligned else detector_facts(settings.detector, settings.detector_model)
     if not settings.aligned:
-        make_detector(settings.detector, settings.detector_model)(np.zeros((64, 64, 3), np.uint8))  # can it be loaded?
-    work = target / WORK
-    finished = _finished(target, root, listing, settings)
+        make_detector(settings.detector, settings.detector_model)(np.zeros((64, 64, 3), np.uint8))  # fails early
+    work = out_dir / WORK
+    finished = _finished(out_dir, source_dir, listing, settings)
     if finished is not None:
         _remove(work)
         return finished
     versions = {"python": platform.python_version(), **_versions()}
-    plan = work_units.write_plan(root, listing, settings, {"detector": detector, "versions": versions}, work)
+    tools = {"detector": detector, "versions": versions}
+    plan = work_units.write_plan(source_dir, listing, settings, tools, work)
     options = _options(beam_options, workers or os.cpu_count() or 1)
-    builder = _build(root, target, plan, settings, options, progress)
+    builder = _build(source_dir, out_dir, plan, settings, options, progress)
     summary = _summary(builder)
-    _write_reports(target, plan, settings, builder, summary)
+    _write_reports(out_dir, plan, settings, builder, summary)
     _remove(work)
     return summary
 
 
 def _remove(work: epath.Path) -> None:
-    """Takes away what was only needed on the way; also what a run left that was killed while it did so."""
+    """Removes intermediate files, also those of a run that was killed while it removed them."""
     if work.exists():
         work.rmtree()
 
 
 def _import_beam() -> None:
-    """Beam warns at import and while running of Google services that a local run does not use."""
+    """Imports Beam without its warnings, at import and later, about Google services that a local run does not use."""
     logging.disable(logging.WARNING)
     try:
         importlib.import_module("apache_beam")
     except ImportError as error:
-        raise ImportError('preparing data needs apache_beam: pip install "smoothswap-jax[faces]"') from error
+        raise missing_package("preparing data", "apache_beam", "faces") from error
     finally:
         logging.disable(logging.NOTSET)
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
 
 
 def _check_out(source: Path, out: epath.Path) -> None:
-    inside, outside = Path(os.fspath(out)).resolve(), source.resolve()
+    real_out, real_source = Path(os.fspath(out)).resolve(), source.resolve()
     remote = "://" in os.fspath(out)
-    if not remote and (inside == outside or outside in inside.parents or inside in outside.parents):
-        raise ValueError(f"{out}: lies in {source} or around it; wanted a separate folder for the aligned faces")
+    if not remote and (real_out == real_source or real_source in real_out.parents or real_out in real_source.parents):
+        raise ValueError(f"{out}: is {source}, in it or around it; wanted a separate folder for the aligned faces")
     if out.exists() and not (out / MANIFEST).exists() and not (out / WORK).exists() and any(out.iterdir()):
         raise ValueError(f"{out}: holds other files; wanted a new folder, or one of an unfinished run")
 
 
-def _finished(out: epath.Path, source: str, listing: Listing, settings: Settings) -> Summary | None:
-    """The summary of a finished OUT, None where there is none; raises where it was made from something else."""
+def _finished(out: epath.Path, source: str, listing: Listing, settings: PrepareSettings) -> Summary | None:
+    """The summary of a finished OUT, else None; raises ValueError if OUT was made from something else."""
     if not (out / MANIFEST).exists():
         return None
     manifest = json.loads((out / MANIFEST).read_text())
-    wanted = {"layout": listing.layout, "settings": work_units.told(settings)}
+    wanted = {"layout": listing.layout, "settings": work_units.recorded_settings(settings)}
     if {key: manifest[key] for key in wanted} != wanted:
         raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
     if manifest["listing_sha256"] != work_units.listing_digest(source, listing):
@@ -160,13 +163,13 @@ def _finished(out: epath.Path, source: str, listing: Listing, settings: Settings
 
 
 def _options(beam_options: Sequence[str], workers: int):
-    """Beam's options; for the local runner a process per core."""
+    """Beam's options; by default the local runner with `workers` processes."""
     from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions, WorkerOptions
 
     options = PipelineOptions(list(beam_options))
     standard = options.view_as(StandardOptions)
     if (standard.runner or "DirectRunner").lower() in ("directrunner", "direct"):
-        # What "DirectRunner" stands for would first try to download another runner, and put all work in one process.
+        # "DirectRunner" would first try to download another runner, and then do all the work in one process.
         standard.runner = "FnApiRunner"
     direct = options.view_as(DirectOptions)
     if standard.runner == "FnApiRunner" and not any("direct_" in option for option in beam_options):
@@ -176,7 +179,7 @@ def _options(beam_options: Sequence[str], workers: int):
     return options
 
 
-def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options, progress: Progress | None):
+def _build(source: str, out: epath.Path, plan: dict, settings: PrepareSettings, options, progress: Progress | None):
     import tensorflow_datasets as tfds
     from apache_beam.options.pipeline_options import StandardOptions
 
@@ -190,9 +193,8 @@ def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options
     config = tfds.download.DownloadConfig(
         beam_runner=options.view_as(StandardOptions).runner, beam_options=options, try_download_gcs=False
     )
-    # tfds prints of downloading, where nothing is downloaded
-    talk = contextlib.redirect_stdout(io.StringIO())
-    with _worker_log(work), _watched(work, plan["sizes"], progress), talk:
+    silent = contextlib.redirect_stdout(io.StringIO())  # tfds prints about downloads that do not happen
+    with _worker_log(work), _reported(work, plan["sizes"], progress), silent:
         try:
             builder.download_and_prepare(download_config=config)
         except RuntimeError as error:
@@ -207,7 +209,7 @@ def _build(source: str, out: epath.Path, plan: dict, settings: Settings, options
 
 @contextlib.contextmanager
 def _worker_log(work: epath.Path) -> Iterator[None]:
-    """Sends what local worker processes say to a file, which they inherit as their stderr; ours stays where it is."""
+    """Redirects the stderr that local worker processes inherit to a file; the stderr of this process stays."""
     if "://" in os.fspath(work):
         yield
         return
@@ -224,26 +226,26 @@ def _worker_log(work: epath.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) -> Iterator[None]:
-    """Reports about once a second how many files are finished, on whatever machine."""
+def _reported(work: epath.Path, sizes: Sequence[int], progress: Progress | None) -> Iterator[None]:
+    """Reports about once a second how many files are finished, on all machines together."""
     if progress is None:
         yield
         return
     stop = threading.Event()
 
-    def watch() -> None:
+    def report() -> None:
         done = -1
         while done < sum(sizes):
             began = time.monotonic()
-            done = sum(sizes[unit] for unit in work_units.done_units(work))
+            done = sum(sizes[unit] for unit in work_units.finished_units(work))
             progress(done, sum(sizes))
-            # Listing a hundred thousand units takes seconds: no more than a twentieth of the time.
+            # Listing a hundred thousand units takes seconds; spend no more than a twentieth of the time on it.
             if stop.wait(max(1.0, 20 * (time.monotonic() - began))):
                 break
         if done < sum(sizes):
-            progress(sum(sizes[unit] for unit in work_units.done_units(work)), sum(sizes))
+            progress(sum(sizes[unit] for unit in work_units.finished_units(work)), sum(sizes))
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
@@ -255,16 +257,16 @@ def _watched(work: epath.Path, sizes: Sequence[int], progress: Progress | None) 
 def _summary(builder) -> Summary:
     kept = {split.name: len(split.rows) for split in builder.splits}
     people = {split.name: len(split.people) for split in builder.splits}
-    gates = dict(sorted(builder.table.gates().items()))
+    gates = dict(sorted(builder.table.rejected_by_gate().items()))
     summary = Summary(builder.table.pictures, kept, people, gates)
     assert sum(kept.values()) + summary.rejected == summary.pictures
     return summary
 
 
-# --- what lies beside the shards -----------------------------------------------------------------------------
+# --- manifest, rejected.csv and preview.html -----------------------------------------------------------------
 
 
-def _write_reports(out: epath.Path, plan: dict, settings: Settings, builder, summary: Summary) -> None:
+def _write_reports(out: epath.Path, plan: dict, settings: PrepareSettings, builder, summary: Summary) -> None:
     from smoothswap_jax.prepare.builder import sha256
 
     rows = io.StringIO(newline="")
@@ -302,13 +304,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _preview(builder, plan: dict, settings: Settings, summary: Summary) -> Preview:
+def _preview(builder, plan: dict, settings: PrepareSettings, summary: Summary) -> Preview:
     table, work = builder.table, builder.job.work
-    kept, means = [], []
+    kept, mean_faces = [], []
     for split in builder.splits:
         crops = (_picture(work, table.unit[row], table.row[row]) for row in _spread(split.rows, MEAN_OF))
         count = min(MEAN_OF, len(split.rows))
-        means.append((mean_face(_pixels(data) for data in crops), f"{split.name}: mean of {count}"))
+        mean_faces.append((mean_face(_pixels(data) for data in crops), f"{split.name}: mean of {count}"))
         pictures = [
             (
                 thumbnail(_pixels(_picture(work, table.unit[row], table.row[row]))),
@@ -333,7 +335,7 @@ def _preview(builder, plan: dict, settings: Settings, summary: Summary) -> Previ
         },
         counts={name: {"people": summary.people[name], "faces": summary.kept[name]} for name in summary.kept},
         gates=[(gate, meaning, summary.gates.get(gate, 0)) for gate, meaning in GATES.items()],
-        mean_faces=means,
+        mean_faces=mean_faces,
         kept=kept,
         rejected=rejected,
     )

@@ -1,4 +1,4 @@
-"""VGGFace2: 3.3 million photos of 9131 persons, with a box for the one face that is meant."""
+"""VGGFace2: 3.3 million photos of 9131 people, each with a box around the labelled face."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
     VIDEO_SUFFIXES,
     Found,
     Listing,
+    PublicSet,
+    accompanies_photos,
     contents,
     enters,
     holds,
-    is_by_file,
     is_folder,
     join,
     leftovers,
@@ -28,7 +30,6 @@ from smoothswap_jax.prepare.folders import (
     stem,
     suffix,
 )
-from smoothswap_jax.prepare.items import Item, Rejected
 
 _PERSON = re.compile(r"n[0-9]{6}")
 _TREES = {
@@ -47,15 +48,14 @@ Box = tuple[float, float, float, float]
 def vggface2(root: str) -> Listing | None:
     """Lists VGGFace2 in `root`; None if its folders are not there.
 
-    Folders of persons, n and six digits, are in train/ and test/ of: the root, data/, vggface2_train/ and
-    vggface2_test/, data/vggface2_*/; or right in vggface2_train/ and vggface2_test/; or, of both splits, right in
-    data/.
-    Lists lie in the root, bb_landmark/, meta/, data/ or combinations of these: loose_bb_train.csv and
-    loose_bb_test.csv; train_list.txt and test_list.txt, or identity_meta.csv. The split is that of the person in the
-    lists, else the folder's. The lists are read when a walk starts.
+    The folders of people, n and six digits, are in train/ and test/ of the root, data/, vggface2_train/ and
+    vggface2_test/, or data/vggface2_*/; or directly in vggface2_train/ and vggface2_test/; or, for both splits
+    together, directly in data/. The lists are in the root, bb_landmark/, meta/, data/ or combinations of these:
+    loose_bb_train.csv and loose_bb_test.csv; train_list.txt and test_list.txt, or identity_meta.csv. A person's split
+    is that of the lists, else that of the folder. The lists are read when a walk starts.
 
     Raises:
-      ValueError: the archives are there and not unpacked. In a walk: a list is damaged.
+      ValueError: the archives are not unpacked; during a walk, a list is damaged.
     """
     trees = _find_trees(root)
     if not trees:
@@ -64,8 +64,13 @@ def vggface2(root: str) -> Listing | None:
     return Listing("vggface2", lambda: _entries(root, trees, boxes), "box" if boxes else "largest")
 
 
+VGGFACE2 = PublicSet(
+    "vggface2", vggface2, "train/n000002/0001_01.jpg and test/n000001/..., also in data/ or vggface2_train/"
+)
+
+
 def _find_trees(root: str) -> dict[str, str | None]:
-    """The places of folders of persons, with their splits."""
+    """The places that hold folders of people, with their splits; None if both splits are in one."""
     trees: dict[str, str | None] = {}
     for split, places in _TREES.items():
         tree = next((place for place in places if _has_persons(root, place)), None)
@@ -93,12 +98,12 @@ def _may_be_person(found: Found) -> bool:
 
 
 def _find_lists(root: str, name: str) -> list[str]:
-    """The path of a list, if it is there: the first of the places where it may be."""
+    """The path of a list, from the first of its possible places that has it; empty if none has."""
     paths = [os.path.join(root, place, name) for place in _LISTS]
     return [path for path in paths if os.path.isfile(path)][:1]
 
 
-def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> Iterator[Item | Rejected]:
+def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> Iterator[MediaFile | Rejected]:
     splits = read_splits(root)
     boxes = read_boxes(box_files)
     persons: dict[str, list[str]] = {}
@@ -109,9 +114,9 @@ def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> I
             place = join(tree, name)
             if _PERSON.fullmatch(name) and enters(root, place, kind):
                 persons.setdefault(name, []).append(tree)
-            elif not (kind == "file" and is_by_file(name)) and place not in _LISTS:
+            elif not (kind == "file" and accompanies_photos(name)) and place not in _LISTS:
                 yield from rejected(root, place, kind, f"not in a person's folder; {_WANTED}")
-    # By person and not by tree: a person who is in both comes in one piece.
+    # By person and not by tree, so that the photos of a person who is in both are consecutive.
     for person in sorted(persons):
         for tree in persons[person]:
             yield from _photos(root, tree, person, splits, boxes, trees[tree], len(persons[person]) > 1)
@@ -119,8 +124,8 @@ def _entries(root: str, trees: dict[str, str | None], box_files: list[str]) -> I
 
 
 def _photos(
-    root: str, tree: str, person: str, splits: Splits, boxes: Boxes, folder: str | None, in_both: bool
-) -> Iterator[Item | Rejected]:
+    root: str, tree: str, person: str, splits: Splits, boxes: Boxes, tree_split: str | None, in_both: bool
+) -> Iterator[MediaFile | Rejected]:
     place = join(tree, person)
     found = list(photo_names(root, place, f"deeper than a person's folder; {_WANTED}"))
     keys = [f"{person}/{stem(name)}" if isinstance(name, str) else "" for name in found]
@@ -134,26 +139,26 @@ def _photos(
             yield Rejected(file, "misplaced", "a video; VGGFace2 has none")
         elif listed == "both" and key not in splits.test_photos:
             yield Rejected(file, "split conflict", f"{person} is in the train list and in the test list")
-        elif listed is None and in_both and folder == "train":
+        elif listed is None and in_both and tree_split == "train":
             yield Rejected(file, "split conflict", f"{person} is in the train folder and in the test folder")
         else:
-            yield Item(file, person, "test" if listed == "both" else listed or folder, box=box)
+            yield MediaFile(file, person, "test" if listed == "both" else listed or tree_split, box=box)
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What the lists say of train and test."""
+    """Train and test, according to the lists."""
 
     of_person: dict[str, str]
     """ "train", "test", or "both"."""
     test_photos: frozenset[str]
-    """Of the persons in both: n000001/0001_01 of the test list."""
+    """Of people in both: their photos on the test list, n000001/0001_01."""
 
 
 def read_splits(root: str) -> Splits:
-    """Reads train_list.txt and test_list.txt, and, for persons in neither, identity_meta.csv.
+    """Reads train_list.txt and test_list.txt, and identity_meta.csv for people in neither.
 
-    Raises ValueError for a line of another form. Memory: the persons.
+    Raises ValueError for a line that does not parse. Memory: O(people).
     """
     persons: dict[str, set[str]] = {"train": set(), "test": set()}
     tests = _find_lists(root, "test_list.txt")
@@ -170,11 +175,11 @@ def read_splits(root: str) -> Splits:
 
 
 def _list_keys(path: str, one_each: bool = False) -> Iterator[str]:
-    """The photos of a list, without folders before the person and without suffix: n000002/0001_01.
+    """The photos of a list, without leading folders and without suffix: n000002/0001_01.
 
-    With `one_each`, only the first of those of one person that stand together: ten times as fast.
+    With `one_each`, only the first of each run of photos of one person, which is ten times as fast.
     """
-    last = "\n"  # no line starts with it but an empty one
+    last = "\n"  # only empty lines start with it
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         for number, line in enumerate(file, 1):
             if one_each and line.startswith(last):
@@ -208,10 +213,10 @@ def _read_meta(path: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Boxes by photo: 48 bytes each, 160 MB for the whole set."""
+    """Boxes by photo: 48 bytes each, 160 MB for all of VGGFace2."""
 
     names: Shaped[np.ndarray, " n"]
-    """Bytes, sorted: n000002/0001_01."""
+    """Sorted byte strings, n000002/0001_01."""
     values: Float[np.ndarray, "n 4"]
     """x, y, width, height in pixels."""
 
@@ -219,12 +224,12 @@ class Boxes:
 def read_boxes(paths: list[str]) -> Boxes:
     """Reads loose_bb_*.csv: the columns NAME_ID (n000002/0001_01), X, Y, W, H in pixels.
 
-    Raises ValueError for a file of another form.
+    Raises ValueError for a file that does not parse.
     """
     row = np.dtype([("name", f"S{_NAME_BYTES}"), ("box", np.float32, (4,))])
     names, values = np.empty(0, f"S{_NAME_BYTES}"), np.empty((0, 4), np.float32)
     for path in paths:
-        with open(path, encoding="latin-1") as file:  # bytes as they are: names are compared as bytes
+        with open(path, encoding="latin-1") as file:  # names are compared as bytes
             header = file.readline().strip().removeprefix("\xef\xbb\xbf").replace('"', "").replace(" ", "")
             if header != _HEADER:
                 raise ValueError(f"{path}: found the header {header[:80]!r}; wanted {_HEADER!r}")
@@ -235,14 +240,14 @@ def read_boxes(paths: list[str]) -> Boxes:
             except ValueError as error:
                 raise ValueError(f"{path}: found a damaged table ({error}); wanted rows of {_HEADER}") from error
         names, values = np.concatenate([names, table["name"]]), np.concatenate([values, table["box"]])
-    if (names[1:] < names[:-1]).any():  # the published files are sorted, as the photos are walked
+    if (names[1:] < names[:-1]).any():  # the published files are sorted already
         order = np.argsort(names, kind="stable")
         names, values = names[order], values[order]
     return Boxes(names, values)
 
 
 def find_boxes(boxes: Boxes, keys: list[str]) -> list[Box | None]:
-    """x0, y0, x1, y1 of photos named like n000002/0001_01; None where there is no box or an empty one."""
+    """x0, y0, x1, y1 of photos named as in n000002/0001_01; None if there is no box or an empty one."""
     if not len(boxes.names) or not keys:
         return [None] * len(keys)
     wanted = np.array([os.fsencode(key) for key in keys])

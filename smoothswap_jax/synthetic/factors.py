@@ -1,12 +1,12 @@
-"""The named numbers that describe one synthetic face picture.
+"""The named numbers that describe a synthetic face image.
 
-Every factor vector holds unbounded numbers, standard normal when sampled (only the pose is in radians).
-`decode` squashes entry v of a vector to `low + (high - low) * (1 + tanh(0.9 v)) / 2`, which makes the
-physical values nearly uniform on (low, high). All vectors are continuous: any mixture of two is a face.
+The entries of a factor vector are unbounded, and standard normal when sampled; only the pose is in radians. `decode`
+maps entry v to `low + (high - low) * (1 + tanh(0.9 v)) / 2`, which makes the physical values nearly uniform on
+(low, high). All factors are continuous: any interpolation between two faces is a face.
 
 Lengths are in head units: 1 is half the width of an FFHQ crop of an average face (about 126 mm). The head
-frame has x to the right of the picture, y up, z towards the camera; its origin lies midway between the eyes,
-at the depth of the ears.
+frame has x to the right of the image, y up, z towards the camera; its origin is midway between the eyes, at the depth
+of the ears.
 """
 
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ EXPRESSION_RANGES: dict[str, tuple[float, float]] = {
     "gaze_y": (-0.030, 0.030),
 }
 LIGHT_RANGES: dict[str, tuple[float, float]] = {
-    "azimuth": (-1.1, 1.1),  # radians; positive: from the right of the picture
+    "azimuth": (-1.1, 1.1),  # radians; positive: from the right of the image
     "elevation": (-0.15, 1.0),  # radians; positive: from above
     "key": (0.75, 1.35),
     "ambient": (0.22, 0.50),
@@ -108,10 +108,10 @@ POSE_FIELDS = (
     "yaw",
     "pitch",
     "roll",
-)  # radians; yaw > 0 turns the nose to the right of the picture, pitch > 0 up
+)  # radians; yaw > 0 turns the nose to the right of the image, pitch > 0 up
 
 
 def decode(vector: Float[Array, "d"], ranges: dict[str, tuple[float, float]]) -> Values:
-    """Physical values by name, each inside its (low, high)."""
+    """The physical values by name, each within its (low, high)."""
     share = 0.5 + 0.5 * jnp.tanh(0.9 * vector)
     return {name: low + (high - low) * share[i] for i, (name, (low, high)) in enumerate(ranges.items())}

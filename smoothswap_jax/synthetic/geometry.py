@@ -1,8 +1,8 @@
-"""The solid shape of the synthetic person: signed distances, five landmarks and the FFHQ camera.
+"""The shape of the synthetic person: signed distance functions, five landmarks and the FFHQ camera.
 
 A signed distance is negative inside. Points are (x, y, z) tuples of arrays of one shape, in the head frame of
-`face_factors` or in the picture frame (x right, y up, z towards the camera, the picture spans -1 ... 1).
-Distances of ellipsoids and blends are the usual approximations of https://iquilezles.org/articles/distfunctions.
+`factors.py` or in the image frame (x right, y up, z towards the camera, the image spans -1 ... 1). Distances of
+ellipsoids and smooth unions are the usual approximations, https://iquilezles.org/articles/distfunctions.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ MARCH_FROM = 1.6
 
 
 class Camera(NamedTuple):
-    """Where the head stands in the picture: p = scale * turn @ q + (x, y, 0)."""
+    """From the head frame to the image frame: p = scale * turn @ q + (x, y, 0)."""
 
     turn: Float[Array, "3 3"]
     x: Array
@@ -30,7 +30,7 @@ class Camera(NamedTuple):
 
 
 def head_turn(pose: Float[Array, "3"]) -> Float[Array, "3 3"]:
-    """Rotation from the head frame to picture axes: pitch first, then yaw, then roll."""
+    """The rotation from the head frame to the axes of the image: pitch first, then yaw, then roll."""
     (cy, cp, cr), (sy, sp, sr) = jnp.cos(pose), jnp.sin(pose)
     zero, one = jnp.zeros_like(cy), jnp.ones_like(cy)
     pitch = jnp.stack([one, zero, zero, zero, cp, sp, zero, -sp, cp]).reshape(3, 3)
@@ -47,15 +47,15 @@ def to_head(camera: Camera, point: Point) -> Point:
     return q[0], q[1], q[2]
 
 
-def to_picture(camera: Camera, point: Point) -> Point:
-    """Head frame -> picture frame."""
+def to_image(camera: Camera, point: Point) -> Point:
+    """Head frame -> image frame."""
     turn = camera.turn * camera.scale
     p = [turn[i, 0] * point[0] + turn[i, 1] * point[1] + turn[i, 2] * point[2] for i in range(3)]
     return p[0] + camera.x, p[1] + camera.y, p[2]
 
 
 def wave(t: Array) -> Array:
-    """A cheap sine of period 1 made of parabolas, in [-1, 1]."""
+    """A cheap approximation of a sine of period 1 by parabolas, in [-1, 1]."""
     f = t - jnp.round(t)
     return 8.0 * f * (1.0 - 2.0 * jnp.abs(f))
 
@@ -181,16 +181,16 @@ def locks_distance(v: Values, point: Point) -> Array:
 
 
 def chest_shift(camera: Camera) -> Array:
-    """x of the middle of the chest: the crop follows the face, so the chest moves away from the gaze."""
+    """x of the middle of the chest: as the crop is centred on the face, a turned head shifts it the other way."""
     return -0.45 * camera.turn[0, 2]
 
 
 def neck_and_torso(v: Values, camera: Camera, point: Point) -> tuple[Array, Array]:
-    """Signed distances to neck and torso (picture frame). The torso depends on the pose only."""
+    """Signed distances to neck and torso (image frame). The torso depends only on the pose."""
     x, y, z = point
     chest_x = chest_shift(camera)
     zero = jnp.zeros_like(chest_x)
-    throat = to_picture(camera, (zero, zero - 0.62, zero - 0.20))
+    throat = to_image(camera, (zero, zero - 0.62, zero - 0.20))
     base = (0.9 * chest_x, zero - 1.30, zero - 0.32)
     radius = v["neck_width"] * camera.scale
     neck = capsule(point, throat, base, radius, 1.08 * radius)
@@ -206,7 +206,7 @@ def mouth_corners(v: Values) -> tuple[Array, Array]:
 
 
 def head_landmarks(v: Values) -> Float[Array, "3 5"]:
-    """Left eye, right eye, nose tip, left and right mouth corner, as seen in the picture (head frame)."""
+    """Left eye, right eye, nose tip, left and right mouth corner, as seen in the image (head frame)."""
     half, corner_y = mouth_corners(v)
     eye, zero = v["eye_spacing"], jnp.zeros_like(half)
     x = jnp.stack([-eye, eye, zero, -half, half])
@@ -217,9 +217,9 @@ def head_landmarks(v: Values) -> Float[Array, "3 5"]:
 
 
 def ffhq_camera(v: Values, pose: Float[Array, "3"], points: Float[Array, "3 5"]) -> Camera:
-    """The crop of FFHQ: centre = eyes + 0.1 eye-to-mouth, half size = max(2 eye distance, 1.8 eye-to-mouth).
+    """The FFHQ crop: centre = eyes + 0.1 eye-to-mouth, half size = max(2 eye distance, 1.8 eye-to-mouth).
 
-    Only the roll of `pose` is left out of the alignment: it stands for the error of a real aligner.
+    The alignment ignores the roll of `pose`, which simulates the error of a real aligner.
     """
     facing = head_turn(pose.at[2].set(0.0))
     x, y, _ = facing @ points

@@ -1,7 +1,7 @@
-"""The colours of the synthetic person: what is painted on the surfaces of `face_geometry`.
+"""The colours of the synthetic person: what is painted on the surfaces of `geometry.py`.
 
-Colours are (red, green, blue) tuples of arrays in [0, 1], display-referred (sRGB-like). `px` is the width of
-one sample in head units: edges are blurred over it, which is what keeps small pictures free of jaggies.
+Colours are (red, green, blue) tuples of arrays in [0, 1], display-referred (sRGB-like). `px` is the width of one sample
+in head units: edges are blurred over it, which antialiases small images.
 """
 
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def coverage(distance: Array, px) -> Array:
 
 
 def bump(x: Array, y: Array, wide, high) -> Array:
-    """A hill of height 1 with half widths `wide` and `high`: a cheap stand-in for a Gaussian."""
+    """A bump of height 1 with half widths `wide` and `high`: a cheap substitute for a Gaussian."""
     r = jnp.maximum(1.0 - (x * (1.0 / (2.2 * wide))) ** 2 - (y * (1.0 / (2.2 * high))) ** 2, 0.0)
     return r * r * r
 
@@ -29,7 +29,7 @@ def mix(a, b, share) -> Colour:
 
 
 def ramp(colours, t: Array) -> Colour:
-    """Piecewise linear palette over t in [0, 1]."""
+    """A piecewise linear colour map of t in [0, 1]."""
     last = len(colours) - 1
     mixed = colours[0]
     for i in range(last):
@@ -113,7 +113,7 @@ def paint_brows(v: Values, x: Array, y: Array, px, colour: Colour) -> Colour:
 
 
 def paint_eyes(v: Values, x: Array, y: Array, px, colour: Colour) -> tuple[Colour, Array]:
-    """The colour with the eyes, and the share of wet eyeball in each sample."""
+    """The colour with the eyes painted on, and the share of eyeball in each sample."""
     side = jnp.sign(x)
     size = v["eye_size"]
     u = jnp.abs(x) - v["eye_spacing"]
@@ -146,7 +146,7 @@ def paint_eyes(v: Values, x: Array, y: Array, px, colour: Colour) -> tuple[Colou
 
 
 def lip_curves(v: Values, x: Array) -> tuple[Array, Array, Array, Array]:
-    """Heights of upper outline, upper inner edge, lower inner edge and lower outline of the lips at x."""
+    """y of the upper outline, upper inner edge, lower inner edge and lower outline of the lips at x."""
     half, corner_y = mouth_corners(v)
     t = x * (1.0 / half)
     arc = jnp.maximum(1.0 - t * t, 0.0)
@@ -161,7 +161,7 @@ def lip_curves(v: Values, x: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def paint_mouth(v: Values, x: Array, y: Array, px, colour: Colour) -> tuple[Colour, Array]:
-    """The colour with the mouth, and the share of lip in each sample."""
+    """The colour with the mouth painted on, and the share of lip in each sample."""
     half, _ = mouth_corners(v)
     top, upper, lower, bottom = lip_curves(v, x)
     within = half - jnp.abs(x)
@@ -178,7 +178,7 @@ def paint_mouth(v: Values, x: Array, y: Array, px, colour: Colour) -> tuple[Colo
 
 
 def paint_face(v: Values, point: Point, px) -> tuple[Colour, Array, Array]:
-    """Skin with all that is drawn on it, and the shares of wet eye and of lip in each sample."""
+    """Skin with everything painted on it, and the shares of eyeball and of lip in each sample."""
     x, y, z = point
     colour = paint_marks(v, x, y, z, px)
     front = z > 0.15
@@ -189,7 +189,7 @@ def paint_face(v: Values, point: Point, px) -> tuple[Colour, Array, Array]:
 
 
 def face_relief(v: Values, point: Point) -> Array:
-    """Height of lips, lids and folds above the surface of `face_geometry`, in head units."""
+    """Height of lips, lids and folds above the surface of `geometry.py`, in head units."""
     x, y, _ = point
     side = jnp.abs(x)
     top, upper, lower, bottom = lip_curves(v, x)
@@ -204,7 +204,7 @@ def face_relief(v: Values, point: Point) -> Array:
 
 
 def strands(v: Values, point: Point, px) -> Array:
-    """Light and dark strands of hair that fall from the crown, in [-1, 1]."""
+    """A pattern of light and dark strands of hair that run down from the crown, in [-1, 1]."""
     x, y, z = point
     ahead = jnp.abs(x) + jnp.abs(z + 0.1) + 0.02
     turn = jnp.where(z > -0.1, x / ahead, jnp.sign(x) * 2.0 - x / ahead)

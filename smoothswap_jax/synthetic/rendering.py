@@ -1,8 +1,7 @@
-"""Draws one scene of `face_geometry` and `face_paint`: finds the surfaces, lights them, averages the samples.
+"""Renders one scene of `geometry.py` and `materials.py`: finds the surfaces, lights them, averages the samples.
 
-All arrays are flat lists of points; loops (`fori_loop`) mark the places where XLA should store a result
-instead of fusing everything into everything. The steps are those of sphere tracing (Hart 1996), with cones
-for groups of pixels.
+The method is sphere tracing (Hart 1996), with cones for groups of pixels. All arrays are flat lists of points. A
+`fori_loop` also marks a place where XLA should store a result instead of fusing across it.
 """
 
 from typing import NamedTuple
@@ -28,7 +27,7 @@ class Scene(NamedTuple):
 
 
 def _parts(scene: Scene, point: Point) -> tuple[Array, Array, Array, Array]:
-    """Distances to skin of the head, hair, neck and torso, in picture units."""
+    """Signed distances to head, hair, neck and torso, in image units."""
     q = geometry.to_head(scene.camera, point)
     head = geometry.smooth_min(geometry.face_distance(scene.person, q), geometry.ear_distance(scene.person, q), 0.03)
     hair = geometry.hair_distance(scene.person, q)
@@ -43,7 +42,7 @@ def _distance(scene: Scene, point: Point, relief: Array | float = 0.0) -> Array:
 
 
 def _grid(n: int) -> tuple[Array, Array]:
-    """x and y of the n * n cell centres of the picture, row by row from the top."""
+    """x and y of the n * n cell centres of the image, row by row from the top."""
     centre = (jnp.arange(n) + 0.5) * (2.0 / n) - 1.0
     return jnp.tile(centre, n), jnp.repeat(-centre, n)
 
@@ -54,9 +53,9 @@ def _enlarge(values: Array, n: int, factor: int) -> Array:
 
 
 def _approach(scene: Scene, size: int) -> Array:
-    """A depth in front of all that the size * size pixels show, and close to it.
+    """For each of size * size pixels a depth in front of the visible surface, and close to it.
 
-    Coarse cells go first and stop where a surface may enter them, so that samples start near their goal.
+    Coarse cells are marched first and stop where a surface may enter them, so that samples start near the surface.
     """
     z = jnp.full(((size // 8) ** 2,), geometry.MARCH_FROM)
     for cells, factor, steps in ((size // 8, 4, 8), (size // 2, 2, 7)):
@@ -70,10 +69,10 @@ def _approach(scene: Scene, size: int) -> Array:
 
 
 def _hit(scene: Scene, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
-    """Depth of the surface behind (x, y, z), and 1 where there is one.
+    """Depth of the surface behind (x, y, z), and 1 if there is one.
 
-    Secant steps: close to the outline of a shape plain steps of the distance would have to be very many.
-    A ray that grazes a shape is pushed past it, or it would never reach what lies behind.
+    Uses secant steps, because near the outline of a shape steps of the plain distance would be far too many. A ray that
+    grazes a shape is pushed past it; otherwise it would never reach what is behind.
     """
 
     def step(_, state):
@@ -89,7 +88,7 @@ def _hit(scene: Scene, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
 
 
 def _normals(scene: Scene, point: Point) -> Point:
-    """Unit normals by central differences over a tetrahedron, with lips and folds as relief."""
+    """Unit normals by differences over a tetrahedron, with lips and folds as relief."""
     corners = 0.006 * jnp.array([(1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1.0, 1.0)])
 
     def step(i, sums):
@@ -108,7 +107,7 @@ def _along(point: Point, direction: Point, by) -> Point:
 
 
 def _lit(scene: Scene, point: Point, normal: Point, towards: Point) -> tuple[Array, Array]:
-    """Shares of the lamp and of the sky that a surface sees: 0 (hidden) ... 1 (open), with soft edges."""
+    """Soft shadows: how much of the lamp and of the sky a surface point sees, 0 (none) ... 1 (all)."""
     start = _along(point, normal, 0.03)
 
     def step(i, state):
@@ -128,7 +127,7 @@ def _lit(scene: Scene, point: Point, normal: Point, towards: Point) -> tuple[Arr
 
 
 def _albedo(scene: Scene, point: Point, px: float) -> tuple[Colour, Array, Array, Array]:
-    """Colour of the surface, share of wet eye, gloss of hair and lips, and share of skin."""
+    """Colour of the surface, share of eyeball, gloss of hair and lips, and share of skin."""
     person, camera, back = scene.person, scene.camera, scene.background
     q = geometry.to_head(camera, point)
     head_px = px / camera.scale
@@ -153,7 +152,7 @@ def _towards_lamp(light: Values) -> Point:
 
 
 def _shade(scene: Scene, point: Point, normal: Point, px: float, seen: Array, open_sky: Array) -> Colour:
-    """Linear light that leaves the surface towards the camera."""
+    """Light that the surface sends to the camera (linear)."""
     light = scene.light
     towards = _towards_lamp(light)
     albedo, wet, gloss, skin = _albedo(scene, point, px)
@@ -185,7 +184,7 @@ def _backdrop(back: Values, x: Array, y: Array) -> Colour:
 
 
 def render_scene(scene: Scene, size: int) -> Float[Array, "size size 3"]:
-    """One picture in [-1, 1]. Shadows are found once a pixel, all else once a sample."""
+    """One image in [-1, 1]. Shadows are computed once per pixel, everything else once per sample."""
     px = 2.0 / size
     x, y = _grid(size)
     near = _approach(scene, size)
@@ -200,7 +199,7 @@ def render_scene(scene: Scene, size: int) -> Float[Array, "size size 3"]:
     points, normals, solid = jax.lax.map(find, offsets)
     first_point, first_normal = ((a[0][0], a[1][0], a[2][0]) for a in (points, normals))
     seen, open_sky = _lit(scene, first_point, first_normal, _towards_lamp(scene.light))
-    # The first sample of a pixel may miss an outline that another one hits.
+    # The first sample of a pixel may miss a shape that another one hits.
     seen, open_sky = jnp.where(solid[0], seen, 0.5), jnp.where(solid[0], open_sky, 0.5)
 
     def add_sample(total, sample):
@@ -210,5 +209,5 @@ def render_scene(scene: Scene, size: int) -> Float[Array, "size size 3"]:
         return tuple(t + c for t, c in zip(total, colour, strict=True)), None
 
     total, _ = jax.lax.scan(add_sample, (jnp.zeros_like(x),) * 3, (points, normals, solid))
-    picture = jnp.stack([c.reshape(size, size) for c in total], axis=-1) * SUPERSAMPLING**-2
-    return 2.0 * jnp.clip(jnp.sqrt(picture), 0.0, 1.0) - 1.0
+    image = jnp.stack([c.reshape(size, size) for c in total], axis=-1) * SUPERSAMPLING**-2
+    return 2.0 * jnp.clip(jnp.sqrt(image), 0.0, 1.0) - 1.0

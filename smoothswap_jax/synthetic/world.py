@@ -1,10 +1,10 @@
 """A parametric 3-D face world with exact ground truth for every factor.
 
-A picture is render(identity, expression, pose, light, background). The shape of the head, skin, and hair
-(colour and style) belong to the identity; expression, pose, light, background and clothes belong to the
-target. The true swap of a pair is therefore known: `render(*swap_truth(source, target), size)`.
+An image is render(identity, expression, pose, light, background). Head shape, skin and hair (colour and style) belong
+to the identity; expression, pose, light, background and clothes are attributes, which a swap takes from the target. So
+the true swap of a pair is known: `render(*swap_truth(source, target), size)`.
 
-Everything is a pure function of arrays, batched, and runs under jit on any device.
+Everything is a batched pure function of arrays, and runs under jit on any device.
 """
 
 from functools import partial
@@ -42,7 +42,7 @@ PIXELS_PER_CHUNK = 2**16
 
 
 class Factors(NamedTuple):
-    """All there is to know about a batch of pictures; see `face_factors` for the meaning of each entry."""
+    """All factors of a batch of images; `factors.py` says what each entry means."""
 
     identity: Float[Array, "b identity"]
     expression: Float[Array, "b expression"]
@@ -52,17 +52,17 @@ class Factors(NamedTuple):
 
 
 def sample_identity(key: PRNGKeyArray, n: int) -> Float[Array, "n identity"]:
-    """n independent persons, standard normal."""
+    """n independent identities, standard normal."""
     return jax.random.normal(key, (n, IDENTITY_DIM))
 
 
 def sample_attributes(
     key: PRNGKeyArray, n: int
 ) -> tuple[Float[Array, "n expression"], Float[Array, "n 3"], Float[Array, "n light"], Float[Array, "n background"]]:
-    """(expression, pose, light, background) of n pictures, all independent.
+    """(expression, pose, light, background) of n images, all independent.
 
-    The pose is uniform in radians: yaw within 0.61 (35 degrees), pitch within 0.26 (15), roll within
-    0.05 (3). The others are standard normal.
+    The pose is uniform, in radians: yaw within 0.61 (35 degrees), pitch within 0.26 (15), roll within 0.05 (3). The
+    others are standard normal.
     """
     keys = jax.random.split(key, 4)
     limits = jnp.array([MAX_YAW, MAX_PITCH, MAX_ROLL])
@@ -75,13 +75,13 @@ def sample_attributes(
 
 
 def sample_factors(key: PRNGKeyArray, n: int) -> Factors:
-    """n pictures of n persons."""
+    """Factors of n images of n people."""
     identity_key, attribute_key = jax.random.split(key)
     return Factors(sample_identity(identity_key, n), *sample_attributes(attribute_key, n))
 
 
 def swap_truth(source: Factors, target: Factors) -> Factors:
-    """The exact face swap: the identity of the source, all else of the target."""
+    """The exact face swap: the identity of the source, everything else of the target."""
     return target._replace(identity=source.identity)
 
 
@@ -111,14 +111,14 @@ def landmarks(
 ) -> Float[Array, "b 5 2"]:
     """Eyes, nose tip and mouth corners (`LANDMARK_NAMES`) as (x, y) in pixels from the top left corner.
 
-    Left and right are those of the picture. The centre of the first pixel is at (0.5, 0.5).
+    Left and right as seen in the image. The centre of the first pixel is at (0.5, 0.5).
     """
 
     def one(identity: Array, expression: Array, pose: Array) -> Array:
         values = decode(identity, IDENTITY_RANGES) | decode(expression, EXPRESSION_RANGES)
         points = geometry.head_landmarks(values)
         camera = geometry.ffhq_camera(values, pose, points)
-        x, y, _ = geometry.to_picture(camera, (points[0], points[1], points[2]))
+        x, y, _ = geometry.to_image(camera, (points[0], points[1], points[2]))
         return jnp.stack([(1.0 + x) * size / 2, (1.0 - y) * size / 2], axis=-1)
 
     return jax.vmap(one)(identity, expression, pose)

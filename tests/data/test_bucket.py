@@ -1,4 +1,4 @@
-"""Shards in a bucket, read through a server here that speaks as much of Google's protocol as reading needs."""
+"""Shards in a bucket, read through a local server that implements the part of Google's protocol that reading needs."""
 
 import hashlib
 import http.server

@@ -1,4 +1,4 @@
-"""A batch from one, two and four real processes, each with a device of its own, is the same batch."""
+"""One, two and four real processes, each with its own device, give the same batch."""
 
 import os
 import socket
@@ -65,10 +65,10 @@ def batches(folder: Path, processes: int, out: Path) -> dict[str, np.ndarray]:
 def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
     pytest.importorskip("apache_beam")
     from smoothswap_jax.prepare import run
-    from smoothswap_jax.prepare.crops import Settings
+    from smoothswap_jax.prepare.crops import PrepareSettings
 
     people = tiny_runs.make_people(tmp_path / "people")
-    settings = Settings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
+    settings = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
     run.prepare(people, tmp_path / "set", settings, workers=1)
     one = batches(tmp_path / "set", 1, tmp_path / "1.npz")
     assert len(one) == 2 * (3 + 2) and one["0-3-source"].shape == (8, 16, 16, 3)
@@ -77,5 +77,5 @@ def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
         several = batches(tmp_path / "set", processes, tmp_path / f"{processes}.npz")
         assert several.keys() == one.keys()
         for name in one:
-            # Rounding differs with the rows a device augments together; which images they are does not.
+            # Rounding depends on which rows a device augments together; which images they are does not.
             np.testing.assert_allclose(several[name], one[name], atol=1e-6, err_msg=name)

@@ -1,4 +1,4 @@
-"""Shards that are damaged, cut or gone: one record is passed over, a shard is not."""
+"""Damaged, truncated and missing shards: a single record is replaced, a lost shard is an error."""
 
 import os
 
@@ -80,7 +80,7 @@ def test_a_shard_that_is_back_gives_its_records_again(shards, images):
 
 @pytest.mark.parametrize("opened", [True, False])
 @pytest.mark.parametrize("how", ["cut", "cut to nothing", "lost its last byte", "zeroed", "a third zeroed"])
-def test_what_is_left_of_a_shard_is_read_or_its_loss_told_and_nothing_stands_in(how, opened, shards, images):
+def test_the_rest_of_a_shard_is_read_or_its_loss_reported_and_nothing_is_replaced(how, opened, shards, images):
     reader = open_reader(shards)
     if opened:
         reader.read([COUNT])
@@ -96,22 +96,22 @@ def test_what_is_left_of_a_shard_is_read_or_its_loss_told_and_nothing_stands_in(
             overwrite(shards[1], 0, size)
         case "a third zeroed":
             overwrite(shards[1], place_of(shards[1], images[2 * COUNT - 20]), size // 3)
-    told = 0
+    reported = 0
     for row in range(2 * COUNT):
         try:
             assert reader.read([row]) == ([images[row]], np.array([row]))
         except ShardError as error:
             assert str(error).startswith(str(shards[1])) and row >= COUNT
-            told += 1
+            reported += 1
     assert not reader.unreadable
     if how == "lost its last byte" and opened:
-        assert not told
+        assert not reported
     else:
         with pytest.raises(ShardError, match=lost(shards[1])):
             reader.read([0, 2 * COUNT - 18])
 
 
-def test_damage_up_to_one_record_in_twenty_is_passed_over_and_no_more(shards, images):
+def test_damage_up_to_one_record_in_twenty_is_replaced_and_no_more(shards, images):
     for row in (5, 20, 40):
         overwrite(shards[0], place_of(shards[0], images[row]), 50)
     reader = open_reader(shards)

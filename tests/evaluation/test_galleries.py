@@ -27,7 +27,7 @@ from smoothswap_jax.faces.align import align_face, crop_to_photo, ffhq_quad
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import frames_at
-from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from tests.evaluation.made_faces import astronaut, moved, stranger, write_video
 from tests.tiny_runs import ROOT, make_people
 
@@ -87,7 +87,7 @@ def test_pictures_with_a_face_are_kept_in_their_order_and_the_others_listed_with
     assert gallery.people == ("a", "a", "c", "c") and len(gallery) == 4 and gallery.size == 64
     assert list(gallery.left_out) == ["b/1.png", "b/2.png", "b/3.png", "c.mp4#9", "d.mp4#0", "d.mp4#1"]
     assert gallery.left_out["b/1.png"] == "no face found"
-    assert gallery.left_out["b/2.png"].startswith("found 10 bytes that are no known image")
+    assert gallery.left_out["b/2.png"].startswith("found 10 bytes in no known image format")
     assert gallery.left_out["b/3.png"].startswith("found a damaged or truncated image")
     assert gallery.left_out["c.mp4#9"] == "ends before this frame"
     assert gallery.left_out["d.mp4#1"].startswith("found no video")
@@ -264,7 +264,9 @@ def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path
     for person in ("a", "b", "c", "d"):
         (tmp_path / "photos" / person).mkdir(parents=True)
         (tmp_path / "photos" / person / "1.png").write_bytes((root / "a" / "1.png").read_bytes())
-    settings = Settings(size=64, min_side=8, min_sharpness=-120, encoding="png", test_share=0.5, duplicates=False)
+    settings = PrepareSettings(
+        size=64, min_side=8, min_sharpness=-120, encoding="png", test_share=0.5, duplicates=False
+    )
     prepare(tmp_path / "photos", tmp_path / "set", settings, workers=1)
     sizes = []
     for split in ("train", "test"):

@@ -81,7 +81,7 @@ def test_aligned_points_are_where_the_transform_says(degrees, zoom):
 @pytest.mark.parametrize("size", [64, 320])  # shrunk first; only oversampled
 def test_alignment_does_not_alias(size):
     photo = np.zeros((800, 800, 3), np.uint8)
-    photo[:, ::2] = 200  # one-pixel stripes must melt to grey, not to a coarse pattern
+    photo[:, ::2] = 200  # one-pixel stripes must average to grey, not alias to a coarse pattern
     crop = align_face(photo, np.array([[100, 100], [100, 700], [700, 700], [700, 100.0]]), size)
     assert np.abs(crop.astype(int) - 100)[2:-2, 2:-2].max() <= 8
 
@@ -116,7 +116,7 @@ def test_border_is_blurred():
 
 
 def ffhq_by_the_book(photo: np.ndarray, quad: np.ndarray, size: int) -> np.ndarray:
-    """The published procedure for a quad that lies well inside: a 4096-pixel bilinear transform, then an antialiased
+    """The published procedure for a quad well inside the photo: a 4096-pixel bilinear transform, then an antialiased
     resize."""
     corners = tuple((quad + 0.5).ravel())
     fine = Image.fromarray(photo).transform((4096, 4096), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)

@@ -36,7 +36,7 @@ def quad_difference(quad: np.ndarray, wanted: np.ndarray) -> tuple[float, float,
 
 
 def test_yaw_of_a_drawn_head():
-    # Eyes at +-30, nose NOSE_DEPTH * 60 before them, mouth below; turned about the vertical and projected.
+    # Eyes at +-30, nose NOSE_DEPTH * 60 in front of them, mouth below; turned about the vertical and projected.
     head = np.array([[-30, 0, 0], [30, 0, 0], [0, 35, 60 * base.NOSE_DEPTH], [-25, 65, 0], [25, 65, 0.0]])
     for yaw in (-80, -45, 0, 30, 60):
         angle = np.radians(yaw)
@@ -45,7 +45,7 @@ def test_yaw_of_a_drawn_head():
         assert face_yaw(points) == pytest.approx(yaw, abs=1e-6)
 
 
-def test_several_sightings_are_one_face():
+def test_overlapping_detections_are_one_face():
     def face(x0, y0, x1, y1, score):
         return Face(np.array([x0, y0, x1, y1], float), POINTS, score)
 
@@ -104,7 +104,7 @@ def test_finds_faces_of_all_sizes_and_sorts_them(detector, astronaut):
     faces = detector(scene)
     assert len(faces) == 3
     assert faces[0].area > faces[1].area > faces[2].area
-    # The refined points hang on to their own face, not on a neighbour.
+    # The refined points stay on their own face and do not jump to a neighbour.
     small = (faces[1].points - (1500, 200)) * 1400 / 512
     assert np.abs(small - faces[0].points).max() < 0.12 * (faces[0].box[2] - faces[0].box[0])
 

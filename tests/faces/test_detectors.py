@@ -1,4 +1,4 @@
-"""Detectors by name, and dlib's and MediaPipe's; their points on a public photo and, if present, London's."""
+"""Detectors by name; dlib and MediaPipe; their points on a public photo and, if present, the London set."""
 
 import hashlib
 import importlib.util
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.bench.alignment_agreement import agreement, quad_difference, references, registered_quad
 from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection import dlib, mediapipe
 from smoothswap_jax.faces.detection import yunet as detect
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.detection.registry import DETECTORS, detector_facts, make_detector
-from tests.faces.alignment_agreement import agreement, quad_difference, references, registered_quad
 from tests.faces.drawn_points import POINTS, turned
 from tests.places import SHARED
 
@@ -109,7 +109,7 @@ def test_five_of_the_landmarks():
 def test_anchors():
     anchors = mediapipe.anchors()
     assert anchors.shape == (896, 2)
-    # Two a cell of 16x16 in reading order, then six a cell of 8x8.
+    # Two per cell of 16x16 in reading order, then six per cell of 8x8.
     np.testing.assert_allclose(anchors[[0, 1, 2, 32]], np.array([[1, 1], [1, 1], [3, 1], [1, 3]]) / 32)
     np.testing.assert_allclose(anchors[[512, 517, 518, 560]], np.array([[1, 1], [1, 1], [3, 1], [1, 3]]) / 16)
     assert anchors.max() == 31 / 32
@@ -167,9 +167,9 @@ def test_tiles_cover_the_photo(shape):
         assert tile.shape == (128, 128, 3)
         rows, columns = np.nonzero(tile[:, :, 2] > 250)
         place = (np.stack([columns, rows], 1) + 0.5) / 128 * scale + origin
-        # The colours tell where in the photo a pixel came from.
-        told = tile[rows, columns, :2] / 255.0 * shape[1::-1]
-        assert np.abs(np.median(place - told, axis=0)).max() < 3 + max(shape) / 100
+        # The colours encode where in the photo a pixel came from.
+        encoded = tile[rows, columns, :2] / 255.0 * shape[1::-1]
+        assert np.abs(np.median(place - encoded, axis=0)).max() < 3 + max(shape) / 100
         seen.setdefault(float(scale.max()), []).append(place)
     assert seen
     for width, places in seen.items():  # at every scale all of the photo, to one pixel of the tile
@@ -268,7 +268,7 @@ def test_registration_finds_a_crop_again(astronaut):
         registered_quad(astronaut[:256, :256], np.ascontiguousarray(astronaut[256:, 256:]))
 
 
-# Bounds about twice what is measured over all 72 crops: offset, size (mean with sign), turn.
+# Bounds are about twice the values measured over all 72 crops: offset, size (signed mean), turn.
 @pytest.mark.parametrize(
     ("name", "offset", "scale", "turn"), [("yunet", 4, 5, 8), ("dlib", 2.5, 2.5, 3.5), ("mediapipe", 1.5, 2, 3.5)]
 )

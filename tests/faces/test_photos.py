@@ -1,4 +1,4 @@
-"""Photos of every common mode are read rightly; faults are one clear error; nothing half is written."""
+"""Photos of every common mode are read correctly; bad files give one clear error; nothing is half-written."""
 
 import io
 import os
@@ -212,7 +212,7 @@ def test_unknown_suffix(tmp_path, rgb, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_output_needs_a_folder_and_is_none(tmp_path):
+def test_output_needs_a_folder_and_is_not_one(tmp_path):
     with pytest.raises(PhotoError, match="found no folder"):
         check_output(tmp_path / "none" / "b.png")
     (tmp_path / "c.png").mkdir()
@@ -235,7 +235,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, rgb, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
 
 
-def test_save_refuses_what_is_no_photo(tmp_path, rgb):
+def test_save_refuses_arrays_that_are_not_photos(tmp_path, rgb):
     with pytest.raises(PhotoError, match=r"found float64 \[20, 30, 3\]; wanted uint8"):
         save_photo(tmp_path / "b.png", rgb.astype(float))
     with pytest.raises(PhotoError, match="only PNG keeps them"):

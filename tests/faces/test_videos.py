@@ -44,7 +44,7 @@ def test_a_truncated_video_gives_the_frames_it_has_or_an_error(video, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all", np.random.default_rng(0).bytes(5000)])
-def test_what_is_no_video_is_an_error_that_names_it(tmp_path, content):
+def test_an_error_names_a_file_that_is_not_a_video(tmp_path, content):
     path = tmp_path / "bad.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError, match=r"bad\.mp4: found no"):

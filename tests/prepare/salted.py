@@ -1,4 +1,4 @@
-"""Sixty bad or odd inputs in one person's folder, made from one photo with a face; and what is to become of each."""
+"""Sixty bad or odd inputs in one person's folder, made from one photo with a face; and the expected outcome of each."""
 
 import io
 import os
@@ -13,7 +13,7 @@ KEPT = ""
 
 
 def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
-    """Fills `folder`; returns each file's gate, KEPT for those whose face is to come out."""
+    """Fills `folder`; returns each file's gate, KEPT for those whose face should be kept."""
     folder.mkdir(parents=True)
     photo = Image.fromarray(face)
     wanted: dict[str, str] = {}

@@ -6,8 +6,8 @@ from PIL import Image
 
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.photos import save_photo
-from smoothswap_jax.prepare.crops import Crop, Settings, crops_of
-from smoothswap_jax.prepare.items import GATES, Item, split_by_hash
+from smoothswap_jax.prepare.crops import Crop, PrepareSettings, crops_of
+from smoothswap_jax.prepare.entries import GATES, MediaFile, split_by_hash
 from tests.faces.drawn_points import POINTS
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
@@ -21,8 +21,8 @@ def face(points=POINTS, shift=(0, 0), box=(30, 35, 70, 85)) -> Face:
 
 def result(tmp_path, faces, item=None, photo=PHOTO, **settings):
     save_photo(tmp_path / "a.png", photo)
-    item = item or Item("a.png", "ann")
-    wanted = Settings(**{"size": 32, "min_side": 40, "min_sharpness": -120} | settings)
+    item = item or MediaFile("a.png", "ann")
+    wanted = PrepareSettings(**{"size": 32, "min_side": 40, "min_sharpness": -120} | settings)
     (found,) = crops_of(str(tmp_path), item, wanted, lambda _: faces)
     return found
 
@@ -59,25 +59,25 @@ def test_each_gate_says_its_name(tmp_path, faces, settings, wanted):
 
 def test_the_box_chooses_among_faces_and_refuses_others(tmp_path):
     faces = [face(), face(shift=(150, 100))]
-    item = lambda *box: Item("a.png", "ann", box=box)
+    item = lambda *box: MediaFile("a.png", "ann", box=box)
     assert result(tmp_path, faces, item(180, 130, 230, 190), several="box").points[0, 0] > 150
     assert result(tmp_path, faces, item(180, 130, 230, 190), several="largest").points[0, 0] < 150
-    assert result(tmp_path, faces, Item("a.png", "ann"), several="box").points[0, 0] < 150  # no box: the largest
+    assert result(tmp_path, faces, MediaFile("a.png", "ann"), several="box").points[0, 0] < 150  # no box: the largest
     assert gate(result(tmp_path, faces, item(260, 0, 290, 20), several="box")) == "no face"
 
 
 def test_unreadable_and_not_square(tmp_path):
     (tmp_path / "a.png").write_bytes(b"rubbish")
-    (found,) = crops_of(str(tmp_path), Item("a.png", "ann"), Settings(), None)
-    assert gate(found) == "unreadable" and str(tmp_path) not in found.rejected.reason and found.picture is None
-    item = Item("a.png", "ann", aligned=True)
+    (found,) = crops_of(str(tmp_path), MediaFile("a.png", "ann"), PrepareSettings(), None)
+    assert gate(found) == "unreadable" and str(tmp_path) not in found.rejected.reason and found.image is None
+    item = MediaFile("a.png", "ann", aligned=True)
     assert gate(result(tmp_path, [], item, PHOTO[:200])) == "misplaced"
     crop = result(tmp_path, [], item)
     wanted = Image.fromarray(PHOTO).resize((32, 32), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(crop.image, np.asarray(wanted))
 
 
-def test_points_that_are_no_face_are_none(tmp_path):
+def test_degenerate_points_are_no_face(tmp_path):
     assert gate(result(tmp_path, [face(np.full((5, 2), 50.0))])) == "no face"
     assert gate(result(tmp_path, [face(shift=(2000, 2000))])) == "no face"
 
@@ -85,9 +85,9 @@ def test_points_that_are_no_face_are_none(tmp_path):
 @pytest.mark.parametrize(
     "field, value", [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
 )
-def test_settings_that_cannot_be_are_named(field, value):
+def test_invalid_settings_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field}: found {value!r}; wanted"):
-        Settings(**{field: value})
+        PrepareSettings(**{field: value})
 
 
 def test_the_hash_holds_out_about_the_share_and_more_of_a_larger_one():

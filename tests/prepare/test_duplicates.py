@@ -152,7 +152,7 @@ def test_a_dropped_row_still_matches_later_ones():
 
 
 def test_frames_of_a_video_between_two_copies():
-    """Rows of one owner crowd around another's: each still finds the foreign one."""
+    """Many rows of one owner around a row of another: near ones still find it."""
     rng = np.random.default_rng(3)
     hashes = np.repeat(rng.integers(0, 256, (1, 32), dtype=np.uint8), 2000, 0)
     hashes = flipped(rng, hashes, 2)
@@ -160,7 +160,7 @@ def test_frames_of_a_video_between_two_copies():
     owners[1000] = 1
     answer = near_duplicates(hashes, owners)
     assert (answer[:1000] == -1).all() and answer[1000] >= 0
-    # Beyond the window a crowd of one owner may hide the foreign row from some.
+    # Beyond the window, rows of the same owner may hide it from some.
     assert set(answer[1001:]) <= {-1, 1000}
 
 
@@ -176,7 +176,7 @@ def test_many_equal_and_nearly_equal_hashes_take_bounded_time():
 
 
 def test_the_answer_does_not_depend_on_threads(monkeypatch):
-    # A crowd, where what is found depends on the orders.
+    # A cluster, in which the result depends on the orders.
     hashes = flipped(np.random.default_rng(7), np.zeros((5000, 32), np.uint8), 8)
     owners = np.arange(5000)
     answers = [near_duplicates(hashes, owners) for _ in range(2)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smoothswap_jax.prepare.items import GATES, Item, Rejected
+from smoothswap_jax.prepare.entries import GATES, MediaFile, Rejected
 from smoothswap_jax.prepare.layouts import LAYOUTS, Listing, list_source
 
 
@@ -28,20 +28,20 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _entries(listing: Listing) -> list[Item | Rejected]:
-    """All entries, and what holds of every listing: the same twice, no file twice, identities in one piece."""
+def _entries(listing: Listing) -> list[MediaFile | Rejected]:
+    """All entries; checks what holds for every listing: reproducible, no file twice, identities consecutive."""
     entries = list(listing.entries())
     assert list(listing.entries()) == entries
     assert max(Counter(entry.file for entry in entries).values(), default=1) == 1
     assert all(entry.gate in GATES for entry in entries if isinstance(entry, Rejected))
-    order = [entry.identity for entry in entries if isinstance(entry, Item)]
+    order = [entry.identity for entry in entries if isinstance(entry, MediaFile)]
     changes = [here for here, before in zip(order, [None, *order], strict=False) if here != before]
     assert len(changes) == len(set(changes))
     return entries
 
 
-def _items(listing: Listing) -> list[Item]:
-    return [entry for entry in _entries(listing) if isinstance(entry, Item)]
+def _items(listing: Listing) -> list[MediaFile]:
+    return [entry for entry in _entries(listing) if isinstance(entry, MediaFile)]
 
 
 def _gates(listing: Listing) -> dict[str, str]:
@@ -69,12 +69,12 @@ def test_people_are_listed_in_order_with_an_answer_for_every_file(tmp_path: Path
     listing = list_source(_tree(tmp_path, files))
     assert (listing.layout, listing.several) == ("people", "largest")
     assert _items(listing) == [
-        Item("anna/clip.MP4", "anna", video=True),
-        Item("anna/noext", "anna"),
-        Item("zoë/1.heic", "zoë"),
-        Item("zoë/10.JPG", "zoë"),
-        Item("zoë/2.jpg", "zoë"),
-        Item("李/写真.png", "李"),
+        MediaFile("anna/clip.MP4", "anna", video=True),
+        MediaFile("anna/noext", "anna"),
+        MediaFile("zoë/1.heic", "zoë"),
+        MediaFile("zoë/10.JPG", "zoë"),
+        MediaFile("zoë/2.jpg", "zoë"),
+        MediaFile("李/写真.png", "李"),
     ]
     assert _gates(listing) == {
         "anna/deep/er/x.jpg": "misplaced",
@@ -92,7 +92,7 @@ def test_flat_makes_each_photo_a_person(tmp_path: Path) -> None:
     assert _gates(listing) == {"sub/d.jpg": "misplaced", "x.txt": "unreadable"}
 
 
-def test_names_that_are_no_utf8_stay_as_they_are(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_keep_their_bytes(tmp_path: Path) -> None:
     root = _tree(tmp_path, ["p/a.jpg"])
     try:
         Path(os.fsdecode(os.fsencode(root / "p") + b"/\xff.jpg")).touch()
@@ -161,7 +161,7 @@ def test_a_walk_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_folders_nested_deeper_than_calls_may_be(tmp_path: Path) -> None:
     root = _tree(tmp_path, ["anna/1.jpg"])
     at = os.open(root / "anna", os.O_RDONLY)
-    for _ in range(1500):  # a step at a time: the whole path is near the longest that the system takes
+    for _ in range(1500):  # step by step: the whole path is near the system's limit
         os.mkdir("d", dir_fd=at)
         inner = os.open("d", os.O_RDONLY, dir_fd=at)
         os.close(at)
@@ -171,7 +171,7 @@ def test_folders_nested_deeper_than_calls_may_be(tmp_path: Path) -> None:
     try:
         assert list(_gates(list_source(root))) == ["anna/" + "d/" * 1500 + "x.jpg"]
     finally:
-        subprocess.run(["rm", "-rf", str(root / "anna")], check=True)  # pytest's own cleaning calls itself too often
+        subprocess.run(["rm", "-rf", str(root / "anna")], check=True)  # pytest's own cleanup recurses too deeply
 
 
 # --- telling the layout, and errors -----------------------------------------------------------------------
@@ -253,9 +253,9 @@ def test_ffhq_takes_the_best_folder_and_its_own_split(tmp_path: Path) -> None:
     listing = list_source(_tree(tmp_path, files))
     assert listing.several == "largest"
     assert _items(listing) == [
-        Item("images1024x1024/00001.png", "00001", "train", aligned=True),
-        Item("images1024x1024/62000/62999.png", "62999", "train", aligned=True),
-        Item("images1024x1024/63000/63000.png", "63000", "test", aligned=True),
+        MediaFile("images1024x1024/00001.png", "00001", "train", aligned=True),
+        MediaFile("images1024x1024/62000/62999.png", "62999", "train", aligned=True),
+        MediaFile("images1024x1024/63000/63000.png", "63000", "test", aligned=True),
     ]
     assert _gates(listing) == {
         "images1024x1024/00000/cat.png": "misplaced",
@@ -271,7 +271,7 @@ def test_ffhq_takes_the_best_folder_and_its_own_split(tmp_path: Path) -> None:
 def test_ffhq_other_folders(tmp_path: Path, tree: str, aligned: bool) -> None:
     _tree(tmp_path, [f"{tree}/00000/00007.png"])
     (tmp_path / "images1024x1024").mkdir(exist_ok=True)  # made by the downloader, and empty
-    wanted = Item(f"{tree}/00000/00007.png", "00007", "train", aligned=aligned)
+    wanted = MediaFile(f"{tree}/00000/00007.png", "00007", "train", aligned=aligned)
     assert _items(list_source(tmp_path)) == [wanted]
     # The folder itself would otherwise be taken for people of a thousand photos each.
     assert [item.aligned for item in _items(list_source(tmp_path / tree))] == [aligned]
@@ -300,12 +300,12 @@ def test_vggface2_gives_boxes_and_splits(tmp_path: Path) -> None:
     listing = list_source(tmp_path)
     assert listing.several == "box"
     assert _items(listing) == [
-        Item("test/n000001/0001_01.jpg", "n000001", "test", box=(10, 20, 40, 60)),
-        Item("train/n000002/0001_01.jpg", "n000002", "train", box=(-5, 6, 65, 86)),
-        Item("train/n000002/0001_02.jpg", "n000002", "train"),  # not in the table
-        Item("train/n000002/0002_01.jpg", "n000002", "train"),  # an empty box
-        Item("train/n000003/0000_01.jpg", "n000003", "train"),
-        Item("train/n000003/0001_01.jpg", "n000003", "train", box=(1, 2, 4, 6)),
+        MediaFile("test/n000001/0001_01.jpg", "n000001", "test", box=(10, 20, 40, 60)),
+        MediaFile("train/n000002/0001_01.jpg", "n000002", "train", box=(-5, 6, 65, 86)),
+        MediaFile("train/n000002/0001_02.jpg", "n000002", "train"),  # not in the table
+        MediaFile("train/n000002/0002_01.jpg", "n000002", "train"),  # an empty box
+        MediaFile("train/n000003/0000_01.jpg", "n000003", "train"),
+        MediaFile("train/n000003/0001_01.jpg", "n000003", "train", box=(1, 2, 4, 6)),
     ]
     assert _gates(listing) == {
         "test/n000001/clip.mp4": "misplaced",
@@ -320,9 +320,9 @@ def test_vggface2_gives_boxes_and_splits(tmp_path: Path) -> None:
 def test_vggface2_without_boxes(tmp_path: Path) -> None:
     listing = list_source(_tree(tmp_path, ["data/n000002/0001_01.jpg"]))
     assert listing.several == "largest"
-    assert _items(listing) == [Item("data/n000002/0001_01.jpg", "n000002", None)]
+    assert _items(listing) == [MediaFile("data/n000002/0001_01.jpg", "n000002", None)]
     _write(tmp_path / "meta/loose_bb_train.csv", HEADER)
-    assert _items(list_source(tmp_path)) == [Item("data/n000002/0001_01.jpg", "n000002", None)]
+    assert _items(list_source(tmp_path)) == [MediaFile("data/n000002/0001_01.jpg", "n000002", None)]
 
 
 def test_vggface2_in_both_folders_is_a_conflict(tmp_path: Path) -> None:
@@ -409,11 +409,11 @@ def test_celeba_by_person(tmp_path: Path, tree: str, anno: str, evaluation: str)
     listing = list_source(tmp_path)
     assert (listing.layout, listing.several) == ("celeba", "box")
     assert _items(listing) == [
-        Item(f"{tree}/000002.jpg", "3", "train", box=(95, 71, 321, 384)),
-        Item(f"{tree}/000004.jpg", "3", "train"),
-        Item(f"{tree}/000003.jpg", "20", "test"),  # its box is empty
-        Item(f"{tree}/000005.jpg", "100", "test"),
-        Item(f"{tree}/000007.jpg", "100", "test"),  # forgotten by the partition
+        MediaFile(f"{tree}/000002.jpg", "3", "train", box=(95, 71, 321, 384)),
+        MediaFile(f"{tree}/000004.jpg", "3", "train"),
+        MediaFile(f"{tree}/000003.jpg", "20", "test"),  # its box is empty
+        MediaFile(f"{tree}/000005.jpg", "100", "test"),
+        MediaFile(f"{tree}/000007.jpg", "100", "test"),  # forgotten by the partition
     ]
     assert _gates(listing) == {
         f"{tree}/000001.jpg": "split conflict",
@@ -473,7 +473,7 @@ def test_faceforensics_groups_what_is_swapped(tmp_path: Path) -> None:
     listing = list_source(_tree(tmp_path, files))
     assert listing.several == "largest"
     assert _items(listing) == [
-        Item(file, identity, None, group, video=True)
+        MediaFile(file, identity, None, group, video=True)
         for file, identity, group in [
             (f"{ACTORS}/01__a.mp4", "actors/01", "actors/01"),
             (f"{ACTORS}/01__b.mp4", "actors/01", "actors/01"),

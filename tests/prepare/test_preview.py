@@ -170,14 +170,14 @@ def test_names_that_are_not_unicode_show_their_bytes(tmp_path: Path) -> None:
 
 def test_empty_sections_say_so(tmp_path: Path) -> None:
     _, found = page(tmp_path, EMPTY)
-    for sentence in ("Nothing was counted.", "No file was left out.", "No face was kept.", "None to show."):
+    for sentence in ("Nothing was counted.", "Nothing was left out.", "No face was kept.", "None to show."):
         assert sentence in found.words
     assert not found.all("table") and not found.all("img") and "How this was made" not in found.words
     _, found = page(tmp_path, Preview("e", {}, {"train": {}}, [], [], [Sheet("Train", "", [])], [Sheet("Odd", "", [])]))
     assert "Train | No pictures." in found.rows() and "Odd | No pictures." in found.rows()
 
 
-def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_an_image_that_is_not_one(tmp_path: Path) -> None:
     for data in (b"", b"GIF89a.."):
         with pytest.raises(ValueError, match=r"Train, picture 'a/b\.gif'.*wanted JPEG or PNG"):
             write_preview(

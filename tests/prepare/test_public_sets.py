@@ -9,7 +9,7 @@ from PIL import Image
 
 from smoothswap_jax.data import records
 from smoothswap_jax.prepare import run
-from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from tests.faces.test_videos import write_video
 from tests.prepare.test_run import rejected
 
@@ -47,7 +47,7 @@ def test_faceforensics_videos_keep_target_source_and_swap_in_one_split(astronaut
         (root / "splits" / f"{split}.json").write_text(json.dumps(pairs))
     out = tmp_path / "out"
     # All clips show one face: without the gate, because what is tested is where the clips go.
-    summary = run.prepare(root, out, Settings(size=64, frames=3, duplicates=False), workers=1)
+    summary = run.prepare(root, out, PrepareSettings(size=64, frames=3, duplicates=False), workers=1)
     assert people_of(out) == {
         "train": {"youtube/000", "youtube/003", "Deepfakes/000_003"},
         "test": {"youtube/071", "youtube/054", "Deepfakes/071_054"},
@@ -83,7 +83,7 @@ def test_vggface2_takes_the_face_in_the_box_and_the_sets_own_split(astronaut, tm
     (root / "bb_landmark").mkdir()
     (root / "bb_landmark" / "loose_bb_train.csv").write_text("\n".join(boxes) + "\n")
     out = tmp_path / "out"
-    run.prepare(root, out, Settings(size=64, duplicates=False), workers=1)
+    run.prepare(root, out, PrepareSettings(size=64, duplicates=False), workers=1)
     assert people_of(out) == {"train": {"n000002"}, "test": {"n000001"}}
     gate, reason = rejected(out)["train/n000002/0003_01.jpg"]
     assert gate == "no face" and "none of 2 in the data set's box" in reason
@@ -104,7 +104,7 @@ def test_ffhq_is_only_resized_and_split_by_its_ids(tmp_path):
         crops[number] = small.resize((256, 256), Image.Resampling.BICUBIC)
         crops[number].save(folder / f"{number:05d}.png")
     out = tmp_path / "out"
-    run.prepare(root, out, Settings(size=64, encoding="png", min_sharpness=-120), workers=1)
+    run.prepare(root, out, PrepareSettings(size=64, encoding="png", min_sharpness=-120), workers=1)
     assert people_of(out) == {"train": {"00000", "00001", "62999"}, "test": {"63000", "69999"}}
     faces = records.from_prepared(str(out), "test", 64)
     wanted = np.asarray(crops[63000].resize((64, 64), Image.Resampling.LANCZOS))
@@ -121,7 +121,7 @@ def test_celeba_people_come_from_its_list(astronaut, tmp_path):
     (root / "identity_CelebA.txt").write_text("000001.jpg 7\n000002.jpg 9\n000003.jpg 7\n000004.jpg 8\n")
     (root / "list_eval_partition.txt").write_text("000001.jpg 0\n000002.jpg 2\n000003.jpg 0\n000004.jpg 1\n")
     out = tmp_path / "out"
-    run.prepare(root, out, Settings(size=64, duplicates=False), workers=1)
+    run.prepare(root, out, PrepareSettings(size=64, duplicates=False), workers=1)
     assert people_of(out) == {"train": {"7", "8"}, "test": {"9"}}
     faces = records.from_prepared(str(out), "train", 64)
     assert [name.split("/")[-1] for name in faces.files] == ["000001.jpg", "000003.jpg", "000004.jpg"]

@@ -1,4 +1,4 @@
-"""Preparation as a whole: aligned pictures in, where no detector is needed, and photographs with faces."""
+"""Preparation as a whole: of aligned images, which need no detector, and of photos with faces."""
 
 import csv
 import hashlib
@@ -19,12 +19,12 @@ from smoothswap_jax.data import records
 from smoothswap_jax.data.dataset import DataError
 from smoothswap_jax.data.reader import in_memory
 from smoothswap_jax.prepare import run
-from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from tests.places import ROOT
 from tests.prepare.salted import KEPT, salt
 
 pytest.importorskip("apache_beam")
-LOOSE = Settings(size=16, aligned=True, min_side=8, min_sharpness=-120, encoding="png", test_share=0.3)
+LOOSE = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, encoding="png", test_share=0.3)
 
 
 def picture(seed: int, size: int = 16) -> Image.Image:
@@ -113,7 +113,7 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
     assert run.prepare(people, out, LOOSE, workers=1).pictures == 30
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
     with pytest.raises(ValueError, match="prepared with other settings"):
-        run.prepare(people, out, Settings(size=32, aligned=True), workers=1)
+        run.prepare(people, out, PrepareSettings(size=32, aligned=True), workers=1)
     with pytest.raises(ValueError, match="as it was before"):
         run.prepare(make_people(tmp_path / "other", people=11), out, LOOSE, workers=1)
     with pytest.raises(ValueError, match="separate folder"):
@@ -124,14 +124,14 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
         run.prepare(people, tmp_path / "full", LOOSE)
 
 
-def test_an_unfinished_set_goes_on_only_with_the_same_settings_and_files(people, tmp_path, monkeypatch):
+def test_an_unfinished_set_is_resumed_only_with_the_same_settings_and_files(people, tmp_path, monkeypatch):
     target, versions = tmp_path / "set", run._versions()
     monkeypatch.setattr(run, "_build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run.prepare(people, target, LOOSE, workers=1)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"other settings \(size: found 16, wanted 32"):
-        run.prepare(people, target, Settings(**(vars(LOOSE) | {"size": 32})), workers=1)
+        run.prepare(people, target, PrepareSettings(**(vars(LOOSE) | {"size": 32})), workers=1)
     with pytest.raises(ValueError, match=r"unfinished run with other settings \(numpy: found '[\d.]+', wanted '0.1'\)"):
         monkeypatch.setattr(run, "_versions", lambda: versions | {"numpy": "0.1"})
         run.prepare(people, target, LOOSE, workers=1)
@@ -154,14 +154,14 @@ def test_duplicates_are_left_out_across_people_and_splits_and_the_test_split_kee
     reasons = rejected(tmp_path / "out")
     assert set(reasons) == {f"{train[0]}/stolen.png", f"{train[1]}/9.png", f"{train[1]}/again.png"}
     assert reasons[f"{train[0]}/stolen.png"] == ("duplicate", f"nearly the same as {test}/0.png (held out, kept)")
-    everything = Settings(**(vars(LOOSE) | {"duplicates": False}))
+    everything = PrepareSettings(**(vars(LOOSE) | {"duplicates": False}))
     assert run.prepare(root, tmp_path / "all", everything, workers=1).rejected == 0
 
 
 def test_nothing_left_is_an_error_that_counts_the_gates(tmp_path):
     root = make_people(tmp_path / "people", people=2)
     with pytest.raises(ValueError, match=r"none of 6 pictures is left to train on \(too small 6\)"):
-        run.prepare(root, tmp_path / "out", Settings(size=16, aligned=True), workers=1)
+        run.prepare(root, tmp_path / "out", PrepareSettings(size=16, aligned=True), workers=1)
 
 
 def test_other_sizes_and_unfinished_folders_are_refused_by_the_reader(out, people, tmp_path):
@@ -180,7 +180,7 @@ def test_other_sizes_and_unfinished_folders_are_refused_by_the_reader(out, peopl
         records.from_prepared(str(copy), "train", 16)
 
 
-def test_a_failed_worker_is_told_and_what_is_finished_stays(people, tmp_path, monkeypatch):
+def test_a_failed_worker_is_reported_and_finished_work_stays(people, tmp_path, monkeypatch):
     def broken(number, **_):
         raise OSError("No space left on device")
 
@@ -203,7 +203,7 @@ def test_sixty_bad_inputs_are_each_accounted_for(tmp_path):
     astronaut = pytest.importorskip("skimage.data").astronaut()
     wanted = salt(tmp_path / "people" / "ann", astronaut)
     assert len(wanted) >= 60
-    settings = Settings(size=64, duplicates=False, test_share=0.0)
+    settings = PrepareSettings(size=64, duplicates=False, test_share=0.0)
     summary = run.prepare(tmp_path / "people", tmp_path / "out", settings, layout="people", several="reject", workers=1)
     reasons = rejected(tmp_path / "out")
     faces = records.from_prepared(str(tmp_path / "out"), "train", 64)

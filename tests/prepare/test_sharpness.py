@@ -62,7 +62,7 @@ def test_crops_of_one_photo_are_as_sharp_at_every_size():
     photo = texture(2, 1024)
     levels = {size: sharpness(resized(photo, size)) for size in (64, 96, 128, 256, 512, 1024)}
     assert max(levels.values()) - min(levels.values()) < 1.0, levels
-    # Small crops are judged by their own pixels; a texture has fine detail at every scale.
+    # Small crops are measured by their own pixels; a texture has fine detail at every scale.
     for size in (32, 48):
         assert sharpness(resized(photo, size)) > levels[256] - 3
         assert sharpness(blurred(resized(photo, size), 3 * size / 64)) < levels[256] - 10

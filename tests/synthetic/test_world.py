@@ -46,7 +46,7 @@ def bald(factors: Factors) -> Factors:
 
 
 def draw(factors: Factors, size: int = SIZE) -> np.ndarray:
-    """Pictures of any number of factors, drawn in batches of one shape."""
+    """Images of any number of factors, rendered in batches of one shape."""
     n = len(factors.pose)
     pad = -n % BATCH
     padded = [np.concatenate([a, np.repeat(a[:1], pad, axis=0)]) for a in map(np.asarray, factors)]
@@ -187,7 +187,7 @@ def test_one_world_at_every_size(crowd, pictures):
 
 
 def test_pupils_are_at_the_eye_landmarks(crowd):
-    """The darkest spot near each eye landmark is on it, and white of the eye lies beside it."""
+    """The darkest spot near each eye landmark is on it, and the white of the eye is beside it."""
     faces = plain()._replace(identity=crowd.identity, pose=put(plain(), "pose", "yaw", 0.3).pose)
     faces = put(faces, "expression", "eye_open", 2.0)
     grey = draw(faces).mean(axis=-1)

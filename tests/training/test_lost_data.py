@@ -28,12 +28,12 @@ def data(tmp_path_factory):
     """A prepared set of 180 faces, 40 a shard."""
     pytest.importorskip("apache_beam")
     from smoothswap_jax.prepare import builder, run
-    from smoothswap_jax.prepare.crops import Settings
+    from smoothswap_jax.prepare.crops import PrepareSettings
 
     folder = tmp_path_factory.mktemp("data")
-    settings = Settings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
+    settings = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builder, "RECORDS", 40)
+        patch.setattr(builder, "RECORDS_PER_SHARD", 40)
         run.prepare(tiny_runs.make_people(folder / "people", people=60), folder / "set", settings, workers=1)
     return folder / "set"
 

@@ -1,8 +1,13 @@
-"""What every detector gives: boxes, five points, and how far the head is turned. (Coordinates: `align.py`.)"""
+"""What every detector returns, boxes and five points, and how a detector describes itself to the rest of the package.
+
+Coordinates are those of `align.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +17,15 @@ from smoothswap_jax.faces.align import Points
 from smoothswap_jax.faces.photos import Photo
 
 NOSE_DEPTH = 0.55
-"""How far the nose tip stands out before the eyes, over the distance of the eyes, for `face_yaw`. With it the
-three-quarter views of the Face Research Lab London Set, meant to be 45 degrees, measure 42 in the mean."""
+"""How far the nose tip stands out in front of the eyes, in eye distances, for `face_yaw`. With this value the
+three-quarter views of the Face Research Lab London Set, nominally 45 degrees, measure 42 on average."""
 
 
 class Face(NamedTuple):
     """One detected face, in pixels of the photo it was found in."""
 
     box: Float[np.ndarray, "corners=4"]
-    """x0, y0, x1, y1; may reach over the photo's edge."""
+    """x0, y0, x1, y1; may extend beyond the photo."""
     points: Points
     """Left eye, right eye, nose tip, left and right mouth corner; left and right as the viewer sees them."""
     score: float
@@ -35,10 +40,39 @@ Detector = Callable[[Photo], list[Face]]
 """Any function from a photo to its faces, largest first."""
 
 
-def distinct(faces: list[Face]) -> list[Face]:
-    """Keeps of sightings of one face the one of highest score.
+@dataclass(frozen=True)
+class UserModel:
+    """Weights that come with no package: the user passes the path of a file."""
 
-    Two are one face when they share 40% of their joint area, or when one lies 70% inside the other: in a
+    wanted: str
+    """The file's name, for errors and help texts."""
+    check: Callable[[str], object]
+    """Raises for a path at which there is no such model: FileNotFoundError, ValueError, or ImportError for a missing
+    package."""
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A detector. Each detector's file ends with its own, and `registry.py` lists them.
+
+    Importing the file must not import the detector's libraries; they are loaded by the first call of `detect`.
+    """
+
+    name: str
+    detect: Callable[..., list[Face]]
+    """From a photo to its faces, largest first; takes the path as `model=` if the weights are a `UserModel`. Defined
+    at the top level of its file, so that it can be pickled."""
+    model: Callable[[], Path] | UserModel
+    """Finds the weights in an installed package (raises ImportError or FileNotFoundError), or says what the user is
+    to pass. With several files, the one that sets the points."""
+    packages: Mapping[str, tuple[str, ...]]
+    """The packages whose versions are recorded, each with the distributions that may bring it, likeliest first."""
+
+
+def distinct(faces: list[Face]) -> list[Face]:
+    """Non-maximum suppression: of several detections of one face, keeps the one with the highest score.
+
+    Two detections are one face if their intersection is over 40% of their union, or over 70% of the smaller one: in a
     close-up the fine search finds "faces" within the face.
     """
     kept: list[Face] = []
@@ -46,8 +80,8 @@ def distinct(faces: list[Face]) -> list[Face]:
         for other in kept:
             span = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
             shared = float(np.prod(np.maximum(span, 0.0)))
-            joint = face.area + other.area - shared
-            if shared > 0.4 * joint or shared > 0.7 * min(face.area, other.area):
+            union = face.area + other.area - shared
+            if shared > 0.4 * union or shared > 0.7 * min(face.area, other.area):
                 break
         else:
             kept.append(face)
@@ -55,11 +89,11 @@ def distinct(faces: list[Face]) -> list[Face]:
 
 
 def face_yaw(points: Points) -> float:
-    """Estimates how far the head is turned, in degrees: 0 to the camera, positive to the viewer's right.
+    """Estimates how far the head is turned, in degrees: 0 faces the camera, positive is to the viewer's right.
 
-    The eyes' distance shrinks with cos(yaw), the nose tip's offset from their middle grows with sin(yaw)
-    times its depth (`NOSE_DEPTH`). Good for telling views apart, not for measuring pose: the points of far
-    eye and far mouth corner are guesses once they are hidden.
+    The distance of the eyes shrinks with cos(yaw); the offset of the nose tip from their midpoint grows with sin(yaw)
+    times its depth (`NOSE_DEPTH`). Good enough to tell views apart, not to measure pose: the far eye and mouth corner
+    are guesses once they are hidden.
     """
     eyes = points[1] - points[0]
     # The axis across the face also uses the mouth, because in profile the eyes alone fix no direction.

