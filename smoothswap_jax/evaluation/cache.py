@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+CACHE = "cache.sqlite"  # the file of an evaluation's cache, in its folder
+
 
 def open_cache(path: str | Path) -> sqlite3.Connection:
     """The cache in the file `path`, made where there is none. Raises ValueError for a file that is no such thing."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoothswap_jax.evaluation.measures.base import mean
 from smoothswap_jax.evaluation.report.document import Block, Cell, Report, Table, Text, write_report
-from smoothswap_jax.evaluation.scores import mean
 from smoothswap_jax.metrics.bootstrap import Interval, paired_difference_interval, verdict
 
 PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")

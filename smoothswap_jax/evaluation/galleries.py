@@ -24,6 +24,7 @@ from PIL import Image
 from smoothswap_jax.data.dataset import DataError, Faces, decode
 from smoothswap_jax.data.sources import from_folder
 from smoothswap_jax.evaluation import cache as caching
+from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.detection.yunet import detect_faces
@@ -31,7 +32,6 @@ from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
 
 Images = UInt8[np.ndarray, "n s s 3"]
-Progress = Callable[[int, int], None]
 
 MEAN_POINTS = np.array([[0.375, 0.476], [0.625, 0.476], [0.498, 0.610], [0.390, 0.719], [0.610, 0.719]])
 """The five points in an FFHQ crop, over its side: the mean of 60 front views of the London set. Eyes and mouth are
@@ -77,7 +77,9 @@ def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
 # --- aligned already ----------------------------------------------------------------------------------------
 
 
-def from_arrays(images: Images, names: Sequence[str], people: Sequence[str], points=None, **facts: str) -> Gallery:
+def gallery_of_arrays(
+    images: Images, names: Sequence[str], people: Sequence[str], points=None, **facts: str
+) -> Gallery:
     """Faces in memory; points None: where the alignment puts them."""
     n, size = len(images), images.shape[1]
     points = mean_points(size, n) if points is None else np.asarray(points, np.float64)
@@ -89,7 +91,7 @@ def _nowhere(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((n, 4, 2), np.nan), np.zeros((n, 2), np.int64)
 
 
-def from_aligned_folder(root: str | Path, size: int | None) -> Gallery:
+def gallery_of_folder(root: str | Path, size: int | None) -> Gallery:
     """Aligned faces DIR/<person>/<photo>, all of them; `size` None takes that of the first.
 
     Raises DataError for a folder without any, and SizeError, when read, for a photo of another size.
@@ -128,7 +130,7 @@ def _of_faces(
     return Gallery(faces.size, names, people, points, read, *_nowhere(n), content, facts)
 
 
-def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
+def gallery_of_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
     """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.prepared` does."""
     import json
 
@@ -163,7 +165,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PhotoRef:
     """A photo, or a frame of a video (-1: a photo). `file` is relative to the root of the data."""
 
     file: str
@@ -175,15 +177,19 @@ class Picture:
         return self.file if self.frame < 0 else f"{self.file}#{self.frame}"
 
 
-def from_pictures(
-    root: str | Path, wanted: Sequence[Picture], size: int, cache: sqlite3.Connection, progress: Progress | None = None
+def gallery_of_photos(
+    root: str | Path,
+    wanted: Sequence[PhotoRef],
+    size: int,
+    cache: sqlite3.Connection,
+    progress: OnProgress | None = None,
 ) -> Gallery:
     """Photos and frames, each aligned by its largest face, as YuNet finds it.
 
     Pictures without a face, and files that cannot be read, are left out and listed in `left_out`.
     """
     root = Path(root)
-    by_file: dict[str, list[Picture]] = {}
+    by_file: dict[str, list[PhotoRef]] = {}
     for one in wanted:
         by_file.setdefault(one.file, []).append(one)
     # A file is known by its content: one that was replaced is aligned again.
@@ -239,7 +245,7 @@ def _content(path: Path) -> str:
 
 
 def _aligned_files(
-    root: Path, files: Mapping[str, Sequence[Picture]], size: int
+    root: Path, files: Mapping[str, Sequence[PhotoRef]], size: int
 ) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
     """Each file's pictures, aligned in as many processes as there are cores."""
     work = partial(_aligned_file, str(root), size)

@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from smoothswap_jax.evaluation.judges.registry import params_digest
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
+from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
 from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
@@ -20,7 +21,6 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
-Progress = Callable[[int, int], None]
 PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")
 MADE_BY = "made_by.json"
 CHUNK = 64
@@ -66,8 +66,8 @@ def load_swapper(checkpoint: str | Path) -> restore.Trained:
     return load_export(checkpoint) if is_export(checkpoint) else restore.load_trained(checkpoint)
 
 
-def from_checkpoint(
-    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: Progress | None = None
+def swaps_of_checkpoint(
+    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: OnProgress | None = None
 ) -> Method:
     """Makes the swaps that are not in `folder` yet, as PNG files, and judges these files like anyone's.
 
@@ -110,7 +110,7 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[Int[np.ndarray, "m"]]:
 # --- anyone's pictures or videos --------------------------------------------------------------------------------------
 
 
-def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = False) -> Method:
+def swaps_of_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = False) -> Method:
     """Swaps that lie as `<pair>.png` (.jpg, .webp) or, for frames of videos, `<target>_<source>.mp4` in `folder`.
 
     A picture has the size of its target's photo, and is cropped by the target's quad, so that all methods are judged
