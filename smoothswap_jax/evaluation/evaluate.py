@@ -104,7 +104,7 @@ def _protocol_of_swaps(settings: EvaluationSettings) -> Protocol:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Names of methods become folders and rows: they must be free and different."""
+    """Names of methods become folders and rows, so they must be different and not taken."""
     for name in names:
         if names.count(name) > 1 or name in (*methods.BASELINES, "", ".", "..") or "/" in name:
             wanted = f"wanted different names without '/' that are no baseline's ({', '.join(methods.BASELINES)})"
@@ -184,7 +184,7 @@ def _methods(
     mesh,
     progress: StartProgress | None,
 ) -> list[Method]:
-    # Those that may be faulty first: making swaps takes hours.
+    # The given ones first, since they may be faulty: making swaps takes hours.
     given = [methods.swaps_of_folder(name, path, pairs, settings.aligned) for name, path in settings.swaps.items()]
     for method in given:
         method.read(np.arange(1))
@@ -196,7 +196,7 @@ def _methods(
 
 
 def _grids(swappers: Mapping[str, restore.Trained], pairs: Pairs, mesh) -> list[Picture]:
-    """The source x target picture of each checkpoint; others' swaps are only known for their pairs."""
+    """The source x target picture of each checkpoint; others' swaps exist only for the pairs."""
     pictures = []
     source, target = figures.ends(pairs)
     rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))

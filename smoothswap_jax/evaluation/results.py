@@ -1,4 +1,4 @@
-"""What came out of an evaluation, and its forms: the page, the rows of scores.csv, the facts for programs."""
+"""The result of an evaluation, and what is written of it: the page, scores.csv, and the facts for programs."""
 
 import csv
 import hashlib
@@ -29,7 +29,7 @@ from smoothswap_jax.runtime.files import write_atomically
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation: everything a report says, and what lies behind it."""
+    """Everything that an evaluation found."""
 
     protocol: Protocol
     pairs: Pairs
@@ -94,7 +94,7 @@ def _order_of_pictures(measures: Sequence[Measure]) -> Measure:
 
 
 def _tables(result: Result) -> list[Block]:
-    """A table a kind of measure, for identity one a judge: several beside each other would not fit a page."""
+    """A table for each kind of measure, and for identity one for each judge: together they would not fit the page."""
     tables: dict[str, list[Measure]] = {}
     for kind, title in KINDS.items():
         for measure in result.measures:
@@ -105,7 +105,7 @@ def _tables(result: Result) -> list[Block]:
 
 
 def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
-    """Means with intervals, a row a method."""
+    """Means with intervals, a row for each method."""
     groups = result.pairs.people[0]
     interval = lambda values: mean_interval(values, groups)
     columns = ["method", *(m.name for m in chosen)]
@@ -136,7 +136,7 @@ def _distribution_table(result: Result) -> Table:
     rows: list[list[Cell]] = [[name, *(values[c] for c in columns)] for name, values in result.distributions.items()]
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
     caption = (
-        f"Against the {len(set(result.pairs.target))} targets. Of few pictures the Frechet distance is biased upward: "
+        f"Against the {len(set(result.pairs.target))} targets. The Frechet distance of few images is biased upward: "
         "compare it only between methods of this table. Both compare swaps with the pictures they are made from, "
         "which favours changing little: the unchanged target has the best value, below 0 in KID."
     )
@@ -180,8 +180,8 @@ def _judge_tables(result: Result) -> list[Block]:
         blocks.append(Table("What the judges are worth here", ["judge", *columns], rows, caption))
     if result.judges:
         keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")
-        told = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
-        blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {told(judge)}" for judge in result.judges]))
+        described = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
+        blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {described(judge)}" for judge in result.judges]))
     return blocks
 
 
@@ -240,12 +240,12 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
 
 
 def _search(pairs: Pairs) -> dict[str, str]:
-    """What looked for the faces of swaps."""
+    """Which detector looked for faces in the swaps."""
     return {} if pairs.known_points else {"swaps searched by YuNet": detector_facts("yunet")["sha256"]}
 
 
 def write_scores(out: Path, result: Result) -> None:
-    """scores.csv: a row a method and pair, a column a measure."""
+    """scores.csv: a row for each method and pair, a column for each measure."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [measure.name for measure in result.measures]

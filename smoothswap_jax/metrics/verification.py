@@ -24,11 +24,11 @@ def source_rank(
 ) -> Int[np.ndarray, " n"]:
     """Place (1 = first) of each swap's own source when people are ordered by cosine to the swap.
 
-    `gallery` holds one embedding a person; for swap i its row `own[i]` gives way to `sources[i]`, the very picture that
-    was swapped in (-1: the person has no row). This is the ID retrieval of FaceShifter (Li et al. 2020, section 4.2),
-    with ranks as in the cumulative match curve of FERET (Phillips et al. 2000). Ties count against the swap: a
-    collapsed embedder, for which all faces are one, comes last and not first. `normalised=False` orders by the dot
-    product, as some public code does. Raises ValueError for unfit shapes, or rows outside the gallery.
+    `gallery` holds one embedding of each person; for swap i its row `own[i]` gives way to `sources[i]`, the very
+    picture that was swapped in (-1: the person has no row). This is the ID retrieval of FaceShifter (Li et al. 2020,
+    section 4.2), with ranks as in the cumulative match curve of FERET (Phillips et al. 2000). Ties count against the
+    swap: a collapsed embedder, for which all faces are one, comes last and not first. `normalised=False` orders by the
+    dot product, as some public code does. Raises ValueError for unfit shapes, or rows outside the gallery.
     """
     index = np.asarray(own)
     if index.shape != (len(swaps),) or index.dtype.kind not in "iu":

@@ -20,7 +20,7 @@ SIDE = 96  # of a face in a picture, pixels at least
 
 
 def scale_of(size: int) -> int:
-    """How often a face is enlarged in the report."""
+    """The factor by which a face is enlarged in the report."""
     return max(1, SIDE // size)
 
 

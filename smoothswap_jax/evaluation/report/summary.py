@@ -12,7 +12,7 @@ from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR
 from smoothswap_jax.evaluation.measures.scoring import NO_FACE
 
 NEAR_COPY, DISAGREE = 0.1, 0.3
-"""A method whose pictures are this near to a baseline, relative to the distance of source and target, is called a
+"""A method whose images are this near to a baseline, relative to the distance of source and target, is called a
 copy of it. Judges whose shares of the way differ by more than the second number are said to disagree."""
 
 
@@ -63,7 +63,7 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
     reached = {}
     for judge, measure in _identities(measures).items():
         low, high, mine = (mean(scores[measure]) for scores in (target, source, own))
-        if not (low < high and np.isfinite(mine)):  # a judge that tells the copies not apart, or sees nothing
+        if not (low < high and np.isfinite(mine)):  # a judge that cannot tell the copies apart, or sees nothing
             continue
         reached[judge] = (mine - low) / (high - low)
         beside = f"; the true swap {_percent((mean(truth[measure]) - low) / (high - low))}" if truth else ""
@@ -84,8 +84,8 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
         sentences.append(words + bought)
     if ERROR.name in own and (most := mean(target[ERROR.name])) > 0:
         ratio = mean(own[ERROR.name]) / most
-        tells = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
-        sentences.append(f"{name} is {tells} its unchanged target: {ratio:.2f} of its error.")
+        nearer = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
+        sentences.append(f"{name} is {nearer} its unchanged target: {ratio:.2f} of its error.")
     return sentences
 
 
