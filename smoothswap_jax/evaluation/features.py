@@ -1,4 +1,4 @@
-"""What the judges see in a set of faces: points and features, computed in pieces and kept in the cache."""
+"""What the judges see in a set of faces: landmarks and features, computed in chunks and cached."""
 
 import dataclasses
 import sqlite3
@@ -58,8 +58,8 @@ def read_faces(
 
     Every face is searched for in its own pixels, originals and swaps alike. Where none is found the judges see the
     region around `expected`. known: `expected` are the faces' points and nothing is searched. targets: for swaps, their
-    targets' points, for judges whose convention is to align by them. against: the picture by position that perceptual
-    judges compare with, whose feature is the distance; without it they are not asked.
+    targets' points, for judges whose convention is to align by them. against: the images that perceptual judges compare
+    with, by position; the distance is their feature. Without it they are not asked.
     """
     points, found = np.array(expected, np.float64), np.ones(count, bool)
     asked = [judge for judge in judges if judge.measure or (judge.compare and against)]
@@ -108,7 +108,7 @@ def read_swaps(
     cache: sqlite3.Connection,
     progress: OnProgress | None = None,
 ) -> Readings:
-    """What the judges see in a method's pictures, one a pair; those of baselines have been read already."""
+    """What the judges see in a method's images, one for each pair; those of baselines have been read already."""
     end = pairs.target if pairs.truth is None else pairs.truth
     targets = originals.points[pairs.target]
     expected = pairs.gallery.points[end] if pairs.known_points else targets

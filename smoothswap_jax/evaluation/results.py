@@ -176,7 +176,7 @@ def _judge_tables(result: Result) -> list[Block]:
             "that cannot do that says little about swaps of them."
         )
         if "ROC AUC" not in columns:
-            caption += " Here that cannot be told: nobody is shown in two independent pictures."
+            caption += " Here that cannot be measured: nobody is shown in two independent pictures."
         blocks.append(Table("What the judges are worth here", ["judge", *columns], rows, caption))
     if result.judges:
         keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")

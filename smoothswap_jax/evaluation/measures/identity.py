@@ -59,9 +59,9 @@ def _source_rank(judge: Judge, swaps: Features, source: Features, pairs: Pairs) 
 def people_verification(features: Features, people: list[str], recordings: list[str]) -> dict[str, float]:
     """How well an identity judge tells the people of this very data apart: what its scores are worth here.
 
-    recordings: what each picture is independent by (`galleries.recordings_of`): frames of one video and copies of one
-    photo are no genuine pair, because anything can tell them from other people. Without two independent pictures of
-    one person only the cosine of strangers is known, and without strangers nothing is.
+    recordings: which recording each image is of (`galleries.recordings_of`): frames of one video and copies of one
+    photo are no genuine pair, because anything can tell them from other people. Without two independent images of one
+    person there is only the cosine of strangers, and without strangers there is nothing.
     """
     seen = ~unseen(features)
     if not seen.any():

@@ -55,8 +55,8 @@ class Protocol:
     pairs: from a request to the swaps that are judged. A protocol that judges no swaps gives `run` instead: a whole
     evaluation of its own, from settings to the path of its report.
     options: command-line options that only this protocol takes, with their defaults.
-    judges: judges that can be had only once the pairs are known, by what `--judge` calls them: (name, pairs, cache,
-    progress) -> judge.
+    judges: judges that are made for the protocol's pairs, by what `--judge` calls them: (name, pairs, cache, progress)
+    -> judge.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Protocol:
 
 
 def data_folder(request: Request) -> Path:
-    """The folder of the request's data. Raises ProtocolError where there is none."""
+    """The folder of the request's data. Raises ProtocolError if there is none."""
     if request.data is None:
         raise ProtocolError("--data is missing; wanted the folder of the protocol's photos or videos")
     if not request.data.is_dir():

@@ -84,9 +84,9 @@ def _frame_pairs(
 
 def official_pairs(root: Path, split: str = "all") -> tuple[list[str], str]:
     """The pairs <target>_<source> of FaceForensics++, and what lists them: both directions of splits/<split>.json or,
-    for 'all' where none of the three lists is there, the names of the videos in manipulated_sequences/.
+    for 'all' if none of the three lists exists, the names of the videos in manipulated_sequences/.
 
-    Raises ProtocolError for another split, where a list is missing, and where there is nothing.
+    Raises ProtocolError for another split, where a list is missing, and if there are no pairs.
     """
     if split not in (*SPLITS, "all"):
         raise ProtocolError(f"--split={split}: wanted all, {', '.join(SPLITS)}")

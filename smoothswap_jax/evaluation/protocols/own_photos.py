@@ -24,7 +24,7 @@ def _london(request: Request) -> Pairs:
 def _own_photos(request: Request, source_view: str | None = None, views: Collection[str] | None = None) -> Pairs:
     """Pairs whose truth is the source person's own photo of the target's file name, `<person>/<view>`.
 
-    source_view: the photo that gives the identity; None: the person's first that has not the target's name.
+    source_view: the photo that gives the identity; None: the person's first with another name than the target.
     """
     root = data_folder(request)
     photos = {folder.name: _photos(folder, source_view, views) for folder in sorted(root.iterdir()) if folder.is_dir()}

@@ -44,7 +44,7 @@ ABOUT = (
 )
 
 WORTHLESS = 0.9
-"""Area under the ROC curve below which an embedder's smoothness is not worth comparing."""
+"""ROC AUC below which an embedder's smoothness is not worth comparing."""
 COMPARED = {
     "better": "smoother than",
     "worse": "less smooth than",
@@ -54,7 +54,7 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Embedder:
-    """One embedder's outcome: the interpolations, and its verification of the held-out people."""
+    """What was found of one embedder: the interpolations, and its verification of the held-out people."""
 
     judge: Judge
     found: Interpolation
@@ -151,7 +151,7 @@ def _manifest(test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
 
 
 def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
-    """A row an embedder and pair."""
+    """A row for each embedder and pair."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["embedder", "a", "b", "d_smooth", "novelty"])
@@ -203,7 +203,7 @@ def _verdicts(outcome: Sequence[Embedder], people: np.ndarray) -> list[str]:
     ]
     if not all("ROC AUC" in e.verification for e in outcome):
         words.append(
-            "Whether the embedders tell people apart cannot be told: nobody held out is shown in two independent "
+            "Whether the embedders tell people apart cannot be measured: nobody held out is shown in two independent "
             "pictures. A constant is perfectly smooth, so measure that elsewhere before comparing."
         )
     for first, second in combinations(outcome, 2):
@@ -226,7 +226,7 @@ def _curve(outcome: Sequence[Embedder]) -> Curve:
 
 
 def _strip(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a, b, pair: int) -> Picture:
-    """The nearest training faces from one end to the other, a row an embedder (the paper's figure 9)."""
+    """The nearest training faces from one end to the other, a row for each embedder (figure 9 of the paper)."""
     ends = [test.read(rows[pair : pair + 1])[0] for rows in (a, b)]
     rows = [[ends[0], *train.read(e.found.nearest[pair]), ends[1]] for e in outcome]
     labels = ["a", *(f"{r:.1f}" for r in RATIOS), "b"]

@@ -1,4 +1,4 @@
-"""What the numbers say, in words: so that nobody takes a copy of the source for a good swap."""
+"""What the numbers mean, in words, so that nobody takes a copy of the source for a good swap."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

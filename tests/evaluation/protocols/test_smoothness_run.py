@@ -70,7 +70,7 @@ def test_where_nobody_has_two_pictures_the_report_says_that_it_cannot_tell_more(
     evaluate(EvaluationSettings("smoothness", tmp_path / "out", checkpoints={"a": tmp_path / "run"}))
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "ROC AUC" not in report["tables"][0]["columns"]
-    assert any("cannot be told: nobody held out is shown in two" in words for words in report["verdicts"])
+    assert any("cannot be measured: nobody held out is shown in two" in words for words in report["verdicts"])
 
 
 def test_a_collapsed_embedder_is_named(runs, tmp_path, monkeypatch):
