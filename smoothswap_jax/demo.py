@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.evaluation.evaluate import Settings, run
+from smoothswap_jax.evaluation.evaluate import judge_swaps
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
@@ -122,8 +123,8 @@ def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
     data = photos if paired_views else out / "faces" if photos else None
     # On photographs a judge from outside as well: one trained on the same few people shares the swapper's view of them.
     judges = [f"judge={out / 'judge'}", *(["sface"] if photos else [])]
-    settings = Settings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
-    result = run(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
+    settings = EvaluationSettings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
+    result = judge_swaps(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
     write_scores(out, result)
     return result
 

@@ -17,8 +17,7 @@ from tests.places import ROOT
 PACKAGE = "smoothswap_jax"
 
 # Ground floor first: a room imports only from rooms named before it, or from itself. A room is a folder or a file of
-# the
-# package; there are no exceptions.
+# the package; there are no exceptions.
 ROOMS = (
     "config",
     "models",
@@ -37,6 +36,26 @@ ROOMS = (
     "cli",
     "__main__",
 )
+# Within a room that has many parts the same holds, by the second part of the name.
+FLOORS = {
+    "evaluation": (
+        "cache",
+        "progress",
+        "settings",
+        "galleries",
+        "pairs",
+        "judges",
+        "methods",
+        "features",
+        "measures",
+        "checks",
+        "report",
+        "protocols",
+        "results",
+        "evaluate",
+        "compare",
+    ),
+}
 # Rooms that may use less than what lies below them.
 NOTHING: set[str] = set()
 ONLY = {
@@ -167,10 +186,23 @@ def _uphill(path: PurePosixPath, use: Use) -> list[str]:
     if unknown := {own, target} - {*ROOMS, "__init__"}:
         return [f"no known room: {sorted(unknown)}; give it a place in ROOMS"]
     if own == target:
-        return []
+        return _upstairs(path, use, own)
     if own in ONLY:
         return [] if target in ONLY[own] else [f"{own} may not import {target}"]
     return [] if ROOMS.index(target) < ROOMS.index(own) else [f"uphill: {target} is above {own}"]
+
+
+def _upstairs(path: PurePosixPath, use: Use, room: str) -> list[str]:
+    """Imports within a room that has floors."""
+    floors = FLOORS.get(room)
+    own, target = path.with_suffix("").parts[2:3], tuple(use.name.split(".")[2:3])
+    if floors is None or own == target or not target:
+        return []
+    if unknown := {*own, *target} - set(floors):
+        return [f"no known part of {room}: {sorted(unknown)}; give it a place in FLOORS"]
+    if floors.index(*target) < floors.index(*own):
+        return []
+    return [f"uphill: {room}.{target[0]} is above {room}.{own[0]}"]
 
 
 def _room(module: str) -> str:
@@ -282,6 +314,9 @@ WRONG = [
         "from smoothswap_jax.evaluation.report import Report",
         "uphill: evaluation is above training",
     ),
+    ("evaluation/pairs.py", "from smoothswap_jax.evaluation.methods import Method", "uphill: evaluation.methods"),
+    ("evaluation/judges/base.py", "from smoothswap_jax.evaluation import features", "uphill: evaluation.features"),
+    ("evaluation/helpers.py", "from smoothswap_jax.evaluation import pairs", "no known part of evaluation"),
     ("__init__.py", "from smoothswap_jax.inference.swapper import Swapper", "may not import inference"),
     ("data/__init__.py", "from smoothswap_jax.data import pipeline", "may not import data"),
     ("training/loop.py", "from smoothswap_jax import helpers", "no known room: ['helpers']"),
@@ -314,6 +349,8 @@ RIGHT = [
     ),
     ("runtime/checkpoint.py", "import orbax.checkpoint as ocp\nfrom jax.sharding import Mesh"),
     ("evaluation/judges/base.py", "from smoothswap_jax.weights import torch_names"),
+    ("evaluation/results.py", "from smoothswap_jax.evaluation.measures.base import Measure"),
+    ("evaluation/measures/pose.py", "from smoothswap_jax.evaluation.measures import base"),
     (
         "evaluation/report/document.py",
         "from smoothswap_jax.metrics.bootstrap import Interval\nfrom pathlib import Path",

@@ -386,11 +386,11 @@ def _export(args) -> None:
 
 
 def _evaluate(args) -> None:
-    from smoothswap_jax.evaluation.evaluate import Settings, evaluate, write_pairs
-    from smoothswap_jax.evaluation.protocols.smoothness import evaluate_smoothness
+    from smoothswap_jax.evaluation.evaluate import evaluate, write_pairs
+    from smoothswap_jax.evaluation.settings import EvaluationSettings
     from smoothswap_jax.runtime.metric_log import files_progress
 
-    settings = Settings(
+    settings = EvaluationSettings(
         protocol=args.protocol,
         out=Path(args.out),
         data=Path(args.data) if args.data else None,
@@ -401,16 +401,12 @@ def _evaluate(args) -> None:
         pose=args.pose,
         size=args.size,
         aligned=args.aligned,
-        compression=args.compression,
-        split=args.split,
+        options={"compression": args.compression, "split": args.split},
         trained_with=args.trained_with,
         allow_self_judge=args.allow_self_judge,
         devices=args.devices,
     )
-    smoothness = args.protocol.partition("@")[0] == "smoothness"
-    if args.pairs_only and smoothness:
-        raise ValueError("--pairs-only: protocol smoothness has no swaps")
-    run = write_pairs if args.pairs_only else evaluate_smoothness if smoothness else evaluate
+    run = write_pairs if args.pairs_only else evaluate
     print(run(settings, lambda name: files_progress(f"evaluate: {name}")))
 
 

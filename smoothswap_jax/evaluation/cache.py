@@ -1,7 +1,7 @@
-"""What has been computed once and need not be again: arrays by the hash of all they were computed from.
+"""A cache of arrays, keyed by a hash of everything they were computed from.
 
-One SQLite file. A row appears whole or not at all, so an evaluation that is killed goes on where it stopped, and one
-that is run again with another judge only pays for that judge.
+One SQLite file. A row appears whole or not at all, so an evaluation that was killed resumes where it stopped, and one
+that is repeated with another judge pays for that judge only.
 """
 
 import hashlib
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+CACHE = "cache.sqlite"  # the file of an evaluation's cache, in its folder
+
 
 def open_cache(path: str | Path) -> sqlite3.Connection:
-    """The cache in the file `path`, made where there is none. Raises ValueError for a file that is no such thing."""
+    """The cache in the file `path`, which is made if need be. Raises ValueError for a file that is not such a cache."""
     connection = sqlite3.connect(path)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")  # a lost row is computed again
@@ -26,19 +28,19 @@ def open_cache(path: str | Path) -> sqlite3.Connection:
 
 
 def get(cache: sqlite3.Connection, keys: Sequence[str]) -> list[np.ndarray | None]:
-    """The arrays of the keys; None where there is nothing."""
+    """The arrays of the keys; None for a key that is not cached."""
     rows = (cache.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone() for key in keys)
     return [None if row is None else np.load(io.BytesIO(row[0]), allow_pickle=False) for row in rows]
 
 
 def put(cache: sqlite3.Connection, items: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Keeps arrays under their keys, all of them or none."""
+    """Stores arrays under their keys, all of them or none."""
     with cache:
         cache.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", ((k, _bytes(v)) for k, v in items))
 
 
 def key_of(*parts: str | bytes | np.ndarray) -> str:
-    """SHA-256 of texts, bytes and arrays, each with its type, shape and length, so that no two lists are alike."""
+    """SHA-256 of texts, bytes and arrays, each with its type, shape and length, so that no two lists share a key."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):

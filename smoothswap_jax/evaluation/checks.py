@@ -1,4 +1,4 @@
-"""Whether the swaps are what they should be, before their scores are believed: place, colours, range, faces."""
+"""Sanity checks of swaps, before their scores are believed: alignment, channel order, value range, faces found."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,8 @@ from smoothswap_jax.evaluation.pairs import Pairs
 SAMPLE = 64
 MAX_SHIFT = 0.04
 """Of the crop's side, 10 pixels of 256: a swap has its target's pose, so its points lie near the target's. Three
-quarter views of other people scatter by 1.5%, and a crop by another rule is off by more than this."""
+quarter views of other people scatter by 1.5%, and a crop that was
+aligned differently is off by more than this."""
 
 
 class Check(NamedTuple):
@@ -49,7 +50,8 @@ def check_method(method: Method, readings: Readings, originals: Readings, pairs:
 
 
 def _colours(swaps: np.ndarray, targets: np.ndarray) -> Check:
-    """At the border, which a swap leaves alone, exchanged channels show as a difference that exchanging them undoes."""
+    """A swap leaves the border alone, so exchanged red and blue show there as a difference that vanishes when they are
+    exchanged back."""
     edge = np.ones(swaps.shape[1:3], bool)
     width = max(1, swaps.shape[1] // 16)
     edge[width:-width, width:-width] = False

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoothswap_jax.evaluation.measures.base import mean
 from smoothswap_jax.evaluation.report.document import Block, Cell, Report, Table, Text, write_report
-from smoothswap_jax.evaluation.scores import mean
 from smoothswap_jax.metrics.bootstrap import Interval, paired_difference_interval, verdict
 
 PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """`first` minus `second` in a measure, and what it means for `first`. Without an interval one cannot tell."""
+    """`first` minus `second` in a measure, and what it means for `first`: "cannot tell" where there is no interval."""
 
     first: str
     second: str
@@ -112,8 +112,8 @@ def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -
 
 
 BASELINE = 1e-3
-"""Baselines are the same pictures in every evaluation of the same pairs: means that differ by more, relative to 1 or to
-themselves, say that something is measured in another way."""
+"""Baselines are the same images in every evaluation of the same pairs: means that differ by more than this, relative to
+1 or to themselves if larger, show that something was measured differently."""
 
 
 def _agree(first: Judged, second: Judged, folder: Any) -> None:
@@ -183,20 +183,20 @@ def write_comparison(out: str | Path, differences: Sequence[Difference], facts: 
         blocks=blocks,
         verdicts=words,
     )
-    told = [
-        {**d._asdict(), "difference": dict(zip(("value", "low", "high"), ends(d), strict=True))} for d in differences
+    found = [
+        {**d._asdict(), "difference": dict(zip(("value", "low", "high"), _bounds(d), strict=True))} for d in differences
     ]
-    return write_report(out, report, {"differences": told, **facts})
+    return write_report(out, report, {"differences": found, **facts})
 
 
 def as_text(differences: Sequence[Difference]) -> str:
-    """The comparison for a terminal, a line a measure."""
+    """The comparison for a terminal, a line for each measure."""
     line = "{0.first} - {0.second}  {0.measure}: {1:.4g} [{2:.4g}, {3:.4g}]  {0.verdict}"
     alone = "{0.first} - {0.second}  {0.measure}: {1:.4g}  {0.verdict}"
-    return "\n".join((line if ends(d)[1] is not None else alone).format(d, *ends(d)) for d in differences)
+    return "\n".join((line if _bounds(d)[1] is not None else alone).format(d, *_bounds(d)) for d in differences)
 
 
-def ends(difference: Difference) -> tuple[float, float | None, float | None]:
-    """The difference and the ends of its interval, None where there is none."""
+def _bounds(difference: Difference) -> tuple[float, float | None, float | None]:
+    """The difference and the ends of its interval, None without one."""
     found = difference.difference
     return (found.value, found.low, found.high) if isinstance(found, Interval) else (found, None, None)

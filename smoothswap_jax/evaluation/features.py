@@ -1,5 +1,6 @@
-"""What the judges see in a set of faces: points and features, computed in pieces and kept in the cache."""
+"""What the judges see in a set of faces: landmarks and features, computed in chunks and cached."""
 
+import dataclasses
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation.judges.registry import Judge
-from smoothswap_jax.evaluation.methods import chunks
+from smoothswap_jax.evaluation.methods import Method, chunks
+from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.prepare.crops import resized
@@ -49,14 +52,14 @@ def read_faces(
     known: bool = False,
     targets: Points | None = None,
     against: Read | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Readings:
     """The readings of `count` faces that `read` gives by position.
 
     Every face is searched for in its own pixels, originals and swaps alike. Where none is found the judges see the
     region around `expected`. known: `expected` are the faces' points and nothing is searched. targets: for swaps, their
-    targets' points, for judges whose convention is to align by them. against: the picture by position that perceptual
-    judges compare with, whose feature is the distance; without it they are not asked.
+    targets' points, for judges whose convention is to align by them. against: the images that perceptual judges compare
+    with, by position; the distance is their feature. Without it they are not asked.
     """
     points, found = np.array(expected, np.float64), np.ones(count, bool)
     asked = [judge for judge in judges if judge.measure or (judge.compare and against)]
@@ -80,6 +83,47 @@ def read_faces(
         if progress:
             progress(int(chunk[-1]) + 1, count)
     return Readings(points, found, {name: np.concatenate(parts) for name, parts in rows.items()})
+
+
+def read_originals(
+    pairs: Pairs, judges: Sequence[Judge], cache: sqlite3.Connection, progress: OnProgress | None = None
+) -> Readings:
+    """The readings of all faces of the gallery that the pairs use, by row of the gallery."""
+    ends = [pairs.source, pairs.target, *([] if pairs.truth is None else [pairs.truth])]
+    rows = np.unique(np.concatenate(ends))
+    read = lambda positions: pairs.gallery.read(rows[positions])
+    found = read_faces(
+        read, len(rows), judges, cache, pairs.gallery.points[rows], pairs.known_points, progress=progress
+    )
+    place = np.zeros(len(pairs.gallery), np.int64)
+    place[rows] = np.arange(len(rows))
+    return found.take(place)
+
+
+def read_swaps(
+    method: Method,
+    originals: Readings,
+    pairs: Pairs,
+    judges: Sequence[Judge],
+    cache: sqlite3.Connection,
+    progress: OnProgress | None = None,
+) -> Readings:
+    """What the judges see in a method's images, one for each pair; those of baselines have been read already."""
+    end = pairs.target if pairs.truth is None else pairs.truth
+    targets = originals.points[pairs.target]
+    expected = pairs.gallery.points[end] if pairs.known_points else targets
+    against = lambda positions: pairs.gallery.read(end[positions])
+    read = lambda chosen: read_faces(
+        method.read, len(pairs), chosen, cache, expected, pairs.known_points, targets, against, progress
+    )
+    if method.rows is None:
+        return read(judges)
+    readings = originals.take(method.rows)
+    # What these see in a picture depends on the pair.
+    beside = [judge for judge in judges if judge.compare or judge.points == "target"]
+    if not beside:
+        return readings
+    return dataclasses.replace(readings, features={**readings.features, **read(beside).features})
 
 
 def _cached(

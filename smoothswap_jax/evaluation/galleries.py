@@ -1,7 +1,7 @@
-"""The aligned faces that an evaluation is about, with their points and places in the photos, wherever they come from.
+"""The aligned faces of an evaluation, with their landmarks and their places in the original photos.
 
-A gallery holds no pixels: they are read when asked for, so that ten thousand frames fit. Photos and frames are aligned
-once, by processes of their own, and kept in the evaluation's cache.
+A gallery holds no pixels: they are read on demand, so that ten thousand frames fit. Photos and frames are aligned once,
+in worker processes, and kept in the evaluation's cache.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from PIL import Image
 from smoothswap_jax.data.dataset import DataError, Faces, decode
 from smoothswap_jax.data.sources import from_folder
 from smoothswap_jax.evaluation import cache as caching
+from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.detection.yunet import detect_faces
@@ -31,11 +32,10 @@ from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
 
 Images = UInt8[np.ndarray, "n s s 3"]
-Progress = Callable[[int, int], None]
 
 MEAN_POINTS = np.array([[0.375, 0.476], [0.625, 0.476], [0.498, 0.610], [0.390, 0.719], [0.610, 0.719]])
-"""The five points in an FFHQ crop, over its side: the mean of 60 front views of the London set. Eyes and mouth are
-where the alignment puts them; the tip of the nose moves with the pose."""
+"""The five points in an FFHQ crop, as fractions of its side: the mean of 60 front views of the London set. Eyes
+and mouth are where the alignment puts them; the tip of the nose moves with the pose."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Gallery:
 
 
 def recordings_of(gallery: Gallery, rows: Int[np.ndarray, "m"]) -> list[str]:
-    """What each face is an independent picture by: frames of one video, and copies of one photo, have the same."""
+    """The recording each face comes from: equal for frames of one video and for copies of one photo, which are not
+    independent images."""
     return [(gallery.takes[int(row)] if gallery.takes else "") or gallery.content(int(row)) for row in rows]
 
 
@@ -77,8 +78,10 @@ def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
 # --- aligned already ----------------------------------------------------------------------------------------
 
 
-def from_arrays(images: Images, names: Sequence[str], people: Sequence[str], points=None, **facts: str) -> Gallery:
-    """Faces in memory; points None: where the alignment puts them."""
+def gallery_of_arrays(
+    images: Images, names: Sequence[str], people: Sequence[str], points=None, **facts: str
+) -> Gallery:
+    """Faces in memory; without `points`, the mean points of aligned faces."""
     n, size = len(images), images.shape[1]
     points = mean_points(size, n) if points is None else np.asarray(points, np.float64)
     content = lambda row: caching.key_of(images[row])
@@ -89,7 +92,7 @@ def _nowhere(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((n, 4, 2), np.nan), np.zeros((n, 2), np.int64)
 
 
-def from_aligned_folder(root: str | Path, size: int | None) -> Gallery:
+def gallery_of_folder(root: str | Path, size: int | None) -> Gallery:
     """Aligned faces DIR/<person>/<photo>, all of them; `size` None takes that of the first.
 
     Raises DataError for a folder without any, and SizeError, when read, for a photo of another size.
@@ -109,7 +112,7 @@ def _first_size(root: Path) -> int:
 def _of_faces(
     faces: Faces, facts: Mapping[str, str], points: np.ndarray | None = None, names: Sequence[str] | None = None
 ) -> Gallery:
-    """Any set of faces as the rest of the package knows them; `names` None: those of its files."""
+    """A gallery of a data set's faces; without `names`, the names of its files."""
     names = tuple(faces.files if names is None else names)
 
     def read(rows: Int[np.ndarray, "m"]) -> Images:
@@ -128,7 +131,7 @@ def _of_faces(
     return Gallery(faces.size, names, people, points, read, *_nowhere(n), content, facts)
 
 
-def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
+def gallery_of_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
     """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.prepared` does."""
     import json
 
@@ -137,7 +140,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
 
     faces = prepared_faces(str(root), split, size)
     records, points, names, takes = records_of(str(root), split), [], [], []
-    for row in range(len(records)):  # one after the other: together their pictures need not fit into memory
+    for row in range(len(records)):  # one at a time: all images together may not fit into memory
         (example,) = records.examples([row])
         quad = np.array(example["quad"].float_list.value, np.float64).reshape(4, 2)
         five = np.array(example["points"].float_list.value, np.float64).reshape(5, 2)
@@ -163,7 +166,7 @@ def from_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PhotoRef:
     """A photo, or a frame of a video (-1: a photo). `file` is relative to the root of the data."""
 
     file: str
@@ -175,18 +178,22 @@ class Picture:
         return self.file if self.frame < 0 else f"{self.file}#{self.frame}"
 
 
-def from_pictures(
-    root: str | Path, wanted: Sequence[Picture], size: int, cache: sqlite3.Connection, progress: Progress | None = None
+def gallery_of_photos(
+    root: str | Path,
+    wanted: Sequence[PhotoRef],
+    size: int,
+    cache: sqlite3.Connection,
+    progress: OnProgress | None = None,
 ) -> Gallery:
     """Photos and frames, each aligned by its largest face, as YuNet finds it.
 
     Pictures without a face, and files that cannot be read, are left out and listed in `left_out`.
     """
     root = Path(root)
-    by_file: dict[str, list[Picture]] = {}
+    by_file: dict[str, list[PhotoRef]] = {}
     for one in wanted:
         by_file.setdefault(one.file, []).append(one)
-    # A file is known by its content: one that was replaced is aligned again.
+    # Keyed by content, so that a file that was replaced is aligned again.
     digest = {file: _content(root / file) for file in by_file}
     detector = detector_facts("yunet")["sha256"]
     key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], str(one.frame), str(size))
@@ -239,9 +246,9 @@ def _content(path: Path) -> str:
 
 
 def _aligned_files(
-    root: Path, files: Mapping[str, Sequence[Picture]], size: int
+    root: Path, files: Mapping[str, Sequence[PhotoRef]], size: int
 ) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
-    """Each file's pictures, aligned in as many processes as there are cores."""
+    """The aligned faces of each file, made in as many processes as there are cores."""
     work = partial(_aligned_file, str(root), size)
     jobs = [(file, [one.frame for one in ones]) for file, ones in files.items()]
     if len(jobs) < 8:  # starting processes takes longer
@@ -252,7 +259,7 @@ def _aligned_files(
 
 
 def _end_with_parent() -> None:
-    """Makes this process end when the one that started it does: the pool's would wait for work forever."""
+    """Ends this process when its parent ends: a worker of the pool would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -264,10 +271,10 @@ def _end_with_parent() -> None:
 
 
 def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str, dict[int, np.ndarray]]:
-    """For each wanted frame the packed crop, or why there is none."""
+    """For each wanted frame the packed crop, or the reason why there is none."""
     import cv2
 
-    cv2.setNumThreads(1)  # there is a process a core already
+    cv2.setNumThreads(1)  # there is one process for each core already
     file, frames = job
     path = f"{root}/{file}"
     try:

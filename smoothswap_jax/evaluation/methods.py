@@ -1,4 +1,4 @@
-"""Whose swaps are judged: those of a checkpoint, made here; another method's pictures or videos; and the baselines."""
+"""The methods that are judged: a checkpoint, whose swaps are made here; others' images or videos; the baselines."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +11,7 @@ from jaxtyping import Int, UInt8
 
 from smoothswap_jax.evaluation.judges.registry import params_digest
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
+from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
 from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
@@ -20,7 +21,6 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
 
 Images = UInt8[np.ndarray, "m s s 3"]
-Progress = Callable[[int, int], None]
 PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")
 MADE_BY = "made_by.json"
 CHUNK = 64
@@ -28,13 +28,13 @@ BASELINES = ("copy target", "copy source", "true swap")
 
 
 class MethodError(ValueError):
-    """A method's swaps cannot be had; the text names the first that is missing or does not fit."""
+    """A method's swaps are missing or do not fit; the text names the first."""
 
 
 @dataclass(frozen=True)
 class Method:
     """A method's swaps of all pairs: `read(positions)` in the size of the gallery. rows: of the gallery, for baselines,
-    whose pictures are there already."""
+    whose images are in it already."""
 
     name: str
     read: Callable[[Int[np.ndarray, "m"]], Images]
@@ -47,7 +47,7 @@ class Method:
 
 
 def baselines(pairs: Pairs) -> list[Method]:
-    """What every score has to be read beside: the target unchanged, the source unchanged, and the truth."""
+    """The references of every score: the unchanged target, the unchanged source, and the true swap where known."""
     made = zip(BASELINES, (pairs.target, pairs.source, pairs.truth), strict=True)
     return [Method(name, partial(_originals, pairs, rows), rows) for name, rows in made if rows is not None]
 
@@ -60,18 +60,18 @@ def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarr
 
 
 def load_swapper(checkpoint: str | Path) -> restore.Trained:
-    """The swapper of a run directory or an export; raises as `trained.load_trained` and `load_export` do."""
+    """The swapper of a run directory or an export; raises as `restore.load_trained` and `load_export` do."""
     from smoothswap_jax.inference.export.export_folder import is_export, load_export
 
     return load_export(checkpoint) if is_export(checkpoint) else restore.load_trained(checkpoint)
 
 
-def from_checkpoint(
-    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: Progress | None = None
+def swaps_of_checkpoint(
+    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: OnProgress | None = None
 ) -> Method:
-    """Makes the swaps that are not in `folder` yet, as PNG files, and judges these files like anyone's.
+    """Makes the swaps that are not in `folder` yet, as PNG files; these files are what is judged.
 
-    Raises MethodError when the folder holds swaps of another checkpoint, or swaps of these names of other pictures.
+    Raises MethodError when the folder holds swaps of another checkpoint, or of other images under the same names.
     """
     made_by = {part: params_digest(swapper.variables[part]) for part in ("generator", "embedder")}
     made_by["alignment"] = alignment_digest(pairs)
@@ -107,17 +107,17 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[Int[np.ndarray, "m"]]:
         yield np.arange(start, min(start + size, count))
 
 
-# --- anyone's pictures or videos --------------------------------------------------------------------------------------
+# --- images or videos of other methods ------------------------------------------------------------------------------
 
 
-def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = False) -> Method:
+def swaps_of_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = False) -> Method:
     """Swaps that lie as `<pair>.png` (.jpg, .webp) or, for frames of videos, `<target>_<source>.mp4` in `folder`.
 
     A picture has the size of its target's photo, and is cropped by the target's quad, so that all methods are judged
     on the same pixels; with `aligned`, or where the targets are aligned already, it is a square crop and is resized.
 
-    Raises MethodError when a swap is missing or has another shape. None is passed over: a method that is judged on
-    what it can do would be better than it is.
+    Raises MethodError when a swap is missing or has another shape. Missing swaps are never skipped: a method judged
+    only on the swaps it managed would look better than it is.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -149,7 +149,7 @@ def from_folder(name: str, folder: str | Path, pairs: Pairs, aligned: bool = Fal
 
 
 def _refuse_other_pairs(folder: Path, pairs: Pairs) -> None:
-    """Swaps that say which pairs they are of, by a pairs.csv beside them, must be of these pairs."""
+    """If a pairs.csv lies beside the swaps, it must list these pairs."""
     path = folder / PAIRS
     if not path.is_file():
         return
@@ -169,10 +169,10 @@ def _listed(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def in_all_videos(pairs: Pairs, data: Path | None, folders: Mapping[str, Path]) -> Pairs:
-    """The pairs whose frame every method's video has. Where a source's own video is shorter than its target, methods
-    that drive one by the other end there; such frames are left out for all methods, counted, and the method is named.
+    """The pairs whose frame exists in every method's video. Reenactment methods end with the shorter of the two
+    originals; later frames are left out for all methods and counted, and the method is named.
 
-    folders: of the methods' swaps, by name. Raises MethodError for a file that is no video, and for one that ends
+    folders: of the methods' swaps, by name. Raises MethodError for a file that is not a video, and for one that ends
     more than `SLACK` frames before both of its originals: those frames are the method's to answer for.
     """
     keep, notes = np.ones(len(pairs), bool), []

@@ -72,8 +72,8 @@ def _contents(gallery: Gallery, rows: Int[np.ndarray, "n"]) -> list[str]:
 
 
 def manifest_digest(pairs: Pairs) -> str:
-    """SHA-256 of the manifest, with its contents, and of how the faces were made: two evaluations with the same one
-    judged swaps of the same pictures. The name of the data's folder does not count."""
+    """SHA-256 of the manifest, with its contents, and of how the faces were made: two evaluations with equal
+    digests judged swaps of the same images. The name of the data's folder does not count."""
     return hashlib.sha256(manifest(pairs) + alignment_digest(pairs).encode()).hexdigest()
 
 
@@ -85,7 +85,7 @@ def alignment_digest(pairs: Pairs) -> str:
 
 
 def contents_by_pair(text: bytes) -> dict[str, tuple[str, ...]]:
-    """The contents of each pair of a manifest, by its name. Raises ValueError for a file that is none."""
+    """The contents of each pair of a manifest, by its name. Raises ValueError for a file that is not a manifest."""
     rows = list(csv.DictReader(io.StringIO(text.decode("utf-8", "surrogateescape"))))
     if rows and (missing := [column for column in ("pair", *CONTENTS) if column not in rows[0]]):
         raise ValueError(f"found no column {missing[0]}; wanted a list that `smoothswap evaluate --pairs-only` wrote")
@@ -93,14 +93,15 @@ def contents_by_pair(text: bytes) -> dict[str, tuple[str, ...]]:
 
 
 def names_by_content(gallery: Gallery, source: Int[np.ndarray, "n"], target: Int[np.ndarray, "n"]) -> tuple[str, ...]:
-    """Names for pairs that have none of their own: they follow from the two pictures, so that no swap is taken for one
-    of other pictures when the data change."""
+    """Names for pairs without names of their own: hashes of their two images, so that when the data change no old swap
+    is taken for a new one."""
     ends = zip(_contents(gallery, source), _contents(gallery, target), strict=True)
     return tuple(hashlib.sha256("".join(end).encode()).hexdigest()[:12] for end in ends)
 
 
 def by_hash(names: list[str], count: int) -> list[int]:
-    """Up to `count` of the names, those with the smallest SHA-256, in order: adding names exchanges few."""
+    """Indices of up to `count` names, those with the smallest SHA-256, in order: adding
+    names changes few of the choices."""
     order = sorted(
         range(len(names)), key=lambda i: hashlib.sha256(names[i].encode("utf-8", "surrogateescape")).digest()
     )

@@ -1,32 +1,27 @@
-"""What came out of an evaluation, and its forms: the page, the rows of scores.csv, the facts for programs."""
+"""The result of an evaluation, and what is written of it: the page, scores.csv, and the facts for programs."""
 
 import csv
-import datetime
 import hashlib
-import importlib.metadata
 import io
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from smoothswap_jax.evaluation import scores
 from smoothswap_jax.evaluation.checks import Check
 from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.measures.base import KINDS, Measure, Scores, mean, mean_interval
+from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
+from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES, Pairs, manifest_digest
-from smoothswap_jax.evaluation.protocols.registry import Protocol
+from smoothswap_jax.evaluation.protocols.base import Protocol
 from smoothswap_jax.evaluation.report import figures
 from smoothswap_jax.evaluation.report.document import Block, Cell, Picture, Report, Table, Text
 from smoothswap_jax.evaluation.report.summary import verdicts
-from smoothswap_jax.evaluation.scores import Measure, Scores
+from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.metrics.bootstrap import ratio_of_means_interval
 from smoothswap_jax.runtime.files import write_atomically
@@ -34,7 +29,7 @@ from smoothswap_jax.runtime.files import write_atomically
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation: everything a report says, and what lies behind it."""
+    """Everything that an evaluation found."""
 
     protocol: Protocol
     pairs: Pairs
@@ -54,13 +49,6 @@ class Result:
 
 
 # --- the report -------------------------------------------------------------------------------------------------
-
-TABLES = {
-    "identity": "Identity",
-    "attributes": "Pose and expression",
-    "truth": "Against the true swap",
-    "pixels": "Change",
-}
 
 
 def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more: Sequence[Block] = ()) -> Report:
@@ -101,14 +89,14 @@ def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more:
 
 
 def _order_of_pictures(measures: Sequence[Measure]) -> Measure:
-    wanted = ("error to the true swap", "cosine to source", "change")
+    wanted = (ERROR.name, COSINE_TO_SOURCE, CHANGE.name)
     return next(m for word in wanted for m in measures if word in m.name)
 
 
 def _tables(result: Result) -> list[Block]:
-    """A table a kind of measure, for identity one a judge: several beside each other would not fit a page."""
+    """A table for each kind of measure, and for identity one for each judge: together they would not fit the page."""
     tables: dict[str, list[Measure]] = {}
-    for kind, title in TABLES.items():
+    for kind, title in KINDS.items():
         for measure in result.measures:
             if measure.kind == kind:
                 named = f"{title} by {measure.judge}" if kind == "identity" else title
@@ -117,14 +105,14 @@ def _tables(result: Result) -> list[Block]:
 
 
 def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
-    """Means with intervals, a row a method."""
+    """Means with intervals, a row for each method."""
     groups = result.pairs.people[0]
-    mean = lambda values: scores.mean_interval(values, groups)
+    interval = lambda values: mean_interval(values, groups)
     columns = ["method", *(m.name for m in chosen)]
     better = {m.name: m.better for m in chosen if m.better}
-    rows: list[list[Cell]] = [[name, *(mean(s[m.name]) for m in chosen)] for name, s in result.scores.items()]
+    rows: list[list[Cell]] = [[name, *(interval(s[m.name]) for m in chosen)] for name, s in result.scores.items()]
     caption = ""
-    copied = result.scores["copy target"].get("error to the true swap")
+    copied = result.scores["copy target"].get(ERROR.name)
     if chosen[0].kind == "truth" and copied is not None and (wrong := copied > 0).any():
         # Pairs that are hard for both cancel in this ratio.
         columns.insert(2, "error / copy target")
@@ -132,7 +120,7 @@ def _table(result: Result, title: str, chosen: Sequence[Measure]) -> Table:
         if not wrong.all():
             caption = f"The ratio leaves out {np.sum(~wrong)} pairs whose target is the true swap itself."
         for row, values in zip(rows, result.scores.values(), strict=True):
-            row.insert(2, _ratio(values["error to the true swap"][wrong], copied[wrong], groups[wrong]))
+            row.insert(2, _ratio(values[ERROR.name][wrong], copied[wrong], groups[wrong]))
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
     return Table(title, columns, rows, caption, better=better, baselines=baselines)
 
@@ -148,7 +136,7 @@ def _distribution_table(result: Result) -> Table:
     rows: list[list[Cell]] = [[name, *(values[c] for c in columns)] for name, values in result.distributions.items()]
     baselines = [name for name, found in result.kinds.items() if found == "baseline"]
     caption = (
-        f"Against the {len(set(result.pairs.target))} targets. Of few pictures the Frechet distance is biased upward: "
+        f"Against the {len(set(result.pairs.target))} targets. The Frechet distance of few images is biased upward: "
         "compare it only between methods of this table. Both compare swaps with the pictures they are made from, "
         "which favours changing little: the unchanged target has the best value, below 0 in KID."
     )
@@ -188,12 +176,12 @@ def _judge_tables(result: Result) -> list[Block]:
             "that cannot do that says little about swaps of them."
         )
         if "ROC AUC" not in columns:
-            caption += " Here that cannot be told: nobody is shown in two independent pictures."
+            caption += " Here that cannot be measured: nobody is shown in two independent pictures."
         blocks.append(Table("What the judges are worth here", ["judge", *columns], rows, caption))
     if result.judges:
         keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")
-        told = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
-        blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {told(judge)}" for judge in result.judges]))
+        described = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
+        blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {described(judge)}" for judge in result.judges]))
     return blocks
 
 
@@ -208,24 +196,6 @@ def how_it_was_made(result: Result, judges: Sequence[str], seconds: float) -> di
         **surroundings(result.protocol.title, judges, seconds),
         "pairs sha256": manifest_digest(result.pairs),
         **{f"data: {key}": value for key, value in result.pairs.gallery.facts.items() if key != "data"},
-    }
-
-
-def surroundings(protocol: str, judges: Sequence[str], seconds: float) -> dict[str, Any]:
-    """What every evaluation's last section says."""
-    versions = {name: importlib.metadata.version(name) for name in ("smoothswap-jax", "jax", "flax", "numpy")}
-    device = jax.devices()[0]
-    return {
-        "command": shlex.join(["smoothswap", *sys.argv[1:]]),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "hardware": f"{device.platform} x {jax.device_count()} ({device.device_kind}), {os.cpu_count()} CPU cores, "
-        f"{platform.machine()}",
-        "protocol": protocol,
-        "judges": ", ".join(judges) or "none",
-        "bootstrap": "2000 resamples, seed 0, over source people",
-        "seconds": round(seconds, 1),
-        "python": platform.python_version(),
-        **versions,
     }
 
 
@@ -257,9 +227,7 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
                 "kind": result.kinds[name],
                 "facts": method.facts,
                 "means": {
-                    measure: scores.mean(values)
-                    for measure, values in result.scores[name].items()
-                    if any(values == values)
+                    measure: mean(values) for measure, values in result.scores[name].items() if any(values == values)
                 },
                 "distribution": dict(result.distributions[name]),
                 "checks": [{"name": c.name, "found": c.found, "good": c.good} for c in result.checks.get(name, ())],
@@ -272,12 +240,12 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
 
 
 def _search(pairs: Pairs) -> dict[str, str]:
-    """What looked for the faces of swaps."""
+    """Which detector looked for faces in the swaps."""
     return {} if pairs.known_points else {"swaps searched by YuNet": detector_facts("yunet")["sha256"]}
 
 
 def write_scores(out: Path, result: Result) -> None:
-    """scores.csv: a row a method and pair, a column a measure."""
+    """scores.csv: a row for each method and pair, a column for each measure."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     names = [measure.name for measure in result.measures]

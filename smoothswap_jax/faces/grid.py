@@ -8,21 +8,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from smoothswap_jax.faces.photos import to_uint8
+
 Resample = Literal["nearest", "lanczos"]
 _TEXT, _PAPER = (45, 45, 45), 255
-
-
-def to_uint8(image: Float[np.ndarray, "*shape"] | UInt8[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Floats in [-1, 1] (clipped) as 0..255; uint8 passes. TypeError for other dtypes, ValueError for NaN."""
-    image = np.asarray(image)
-    if image.dtype == np.uint8:
-        return image
-    if image.dtype.kind in "iub":
-        raise TypeError(f"an image must be uint8 or float in [-1, 1], found dtype {image.dtype}")
-    image = image.astype(np.float64)
-    if np.isnan(image).any():
-        raise ValueError("an image must not hold NaN")
-    return np.rint((np.clip(image, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def image_grid(

@@ -203,9 +203,19 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def to_uint8(images: Float[np.ndarray, "*b h w c"]) -> UInt8[np.ndarray, "*b h w c"]:
-    """[-1, 1] to 0 ... 255, rounded and clipped."""
-    return np.clip(np.rint((np.asarray(images) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+def to_uint8(images: Float[np.ndarray, "*shape"] | UInt8[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Floats in [-1, 1] as 0 ... 255, rounded and clipped; uint8 as it is.
+
+    Raises TypeError for other dtypes, and ValueError for NaN.
+    """
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iub":
+        raise TypeError(f"an image must be uint8 or float in [-1, 1], found dtype {images.dtype}")
+    if np.isnan(images).any():
+        raise ValueError("an image must not hold NaN")
+    return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def to_float(images):

@@ -1,4 +1,4 @@
-"""How sure one can be of a score: bootstrap intervals over pairs or identities.
+"""Confidence intervals of scores by the bootstrap over pairs or identities.
 
 Pure functions of NumPy arrays, computed in float64.
 """
@@ -34,7 +34,7 @@ def bootstrap_interval(
 ) -> Interval:
     """Bootstrap confidence interval of `statistic(values)`.
 
-    With `groups` (a label a value, e.g. the source identity) whole groups are drawn with replacement:
+    With `groups` (a label for each value, e.g. the source identity) whole groups are drawn with replacement:
     values that share a source are not independent, and drawing them singly makes the interval too narrow
     (cluster bootstrap, Davison and Hinkley 1997, section 3.8). The ends are percentiles of the resampled
     statistics (Efron and Tibshirani 1993), widened for few units by Hesterberg's rule (2015, "What teachers

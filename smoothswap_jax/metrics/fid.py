@@ -1,4 +1,4 @@
-"""How far two sets of images lie apart as distributions of features: Frechet and kernel distance.
+"""Distances of two sets of images as distributions of features: Frechet (FID) and kernel (KID).
 
 Pure functions of NumPy arrays, computed in float64. The features are whatever the caller's network gives; only
 those of the 2015 Inception network's last pooling layer make the numbers that papers call FID and KID.

@@ -1,9 +1,9 @@
-"""Scores of swaps and of embedders.
+"""Scores of single pairs: images by pixels, embeddings, coefficients, rotations and landmarks.
 
-Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1];
-embeddings are [n, d] and need not be unit-norm. Everything is computed in float64, so that a mean over many
-pairs does not depend on the precision of the model. Scores come per pair: give them to `intervals.bootstrap_interval`,
-`ratio_of_means_interval` or `paired_difference_interval` rather than printing a bare mean.
+Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1]; embeddings
+are [n, d] and need not be of unit length. Everything is computed in float64, so that a mean over many pairs does not
+depend on the precision of the model. Give the scores to `bootstrap.bootstrap_interval`, `ratio_of_means_interval` or
+`paired_difference_interval` rather than printing a bare mean.
 """
 
 import numpy as np
@@ -152,7 +152,7 @@ def geodesic_degrees(a: Float[np.ndarray, "n 3 3"], b: Float[np.ndarray, "n 3 3"
         if np.any(bad):
             raise ValueError(f"{name} must be rotations; row {int(bad.argmax())} is not orthonormal or a reflection")
     turn = np.swapaxes(a, 1, 2) @ b
-    # The trace alone tells the cosine, which is flat at 0 and 180 degrees: an error of 1e-16 becomes 1e-6 degrees.
+    # The trace alone gives the cosine, which is flat at 0 and 180 degrees: an error of 1e-16 becomes 1e-6 degrees.
     twice_sine = np.linalg.norm(turn - np.swapaxes(turn, 1, 2), axis=(1, 2)) / np.sqrt(2.0)
     return np.degrees(np.arctan2(twice_sine, np.trace(turn, axis1=1, axis2=2) - 1.0))
 
@@ -224,7 +224,7 @@ def unit_pairs(
 
 
 def unit_rows(name: str, embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Embeddings as float64 of unit length. ValueError that says `name` and row where that cannot be."""
+    """Embeddings as float64 of unit length. Raises ValueError, naming `name` and the row, where that is impossible."""
     embeddings = np.asarray(embeddings)
     if embeddings.ndim != 2 or 0 in embeddings.shape:
         raise ValueError(f"{name} must be embeddings [n, d], found shape {embeddings.shape}")

@@ -1,9 +1,8 @@
-"""Scores of swaps and of embedders.
+"""Retrieval and verification: how well embeddings tell people apart.
 
-Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1];
-embeddings are [n, d] and need not be unit-norm. Everything is computed in float64, so that a mean over many
-pairs does not depend on the precision of the model. Scores come per pair: give them to `intervals.bootstrap_interval`,
-`ratio_of_means_interval` or `paired_difference_interval` rather than printing a bare mean.
+Pure functions of NumPy arrays, computed in float64; no config, path or device is seen here. Embeddings are [n, d] and
+need not be of unit length. `source_rank` and `retrieved` score swaps one by one: report their means with an interval of
+`bootstrap.bootstrap_interval`. The others score an embedder on a set of labelled pictures.
 """
 
 import numpy as np
@@ -13,6 +12,7 @@ from smoothswap_jax.metrics.bootstrap import finite
 from smoothswap_jax.metrics.per_pair import TIE, unit_rows
 
 _CHUNK = 1024  # rows of a similarity matrix held at once: 1024 x 70,000 float64 are 0.6 GB
+_PRODUCT = 2**24  # numbers of gathered embeddings held at once: 0.13 GB
 
 
 def source_rank(
@@ -24,11 +24,11 @@ def source_rank(
 ) -> Int[np.ndarray, " n"]:
     """Place (1 = first) of each swap's own source when people are ordered by cosine to the swap.
 
-    `gallery` holds one embedding a person; for swap i its row `own[i]` gives way to `sources[i]`, the very picture that
-    was swapped in (-1: the person has no row). This is the ID retrieval of FaceShifter (Li et al. 2020, section 4.2),
-    with ranks as in the cumulative match curve of FERET (Phillips et al. 2000). Ties count against the swap: a
-    collapsed embedder, for which all faces are one, comes last and not first. `normalised=False` orders by the dot
-    product, as some public code does. Raises ValueError for unfit shapes, or rows outside the gallery.
+    `gallery` holds one embedding of each person; for swap i its row `own[i]` gives way to `sources[i]`, the very
+    picture that was swapped in (-1: the person has no row). This is the ID retrieval of FaceShifter (Li et al. 2020,
+    section 4.2), with ranks as in the cumulative match curve of FERET (Phillips et al. 2000). Ties count against the
+    swap: a collapsed embedder, for which all faces are one, comes last and not first. `normalised=False` orders by the
+    dot product, as some public code does. Raises ValueError for unfit shapes, or rows outside the gallery.
     """
     index = np.asarray(own)
     if index.shape != (len(swaps),) or index.dtype.kind not in "iu":
@@ -90,6 +90,70 @@ def rank1(embeddings: Float[np.ndarray, "n d"], labels: Shaped[np.ndarray, " n"]
         best_other = np.max(np.where(same, -np.inf, similarity), axis=1)
         hits += int(np.sum(best_same > best_other + TIE))
     return hits / len(probes)
+
+
+def pair_cosines(
+    embeddings: Float[np.ndarray, "n d"],
+    labels: Shaped[np.ndarray, " n"],
+    recordings: Shaped[np.ndarray, " n"] | None = None,
+    most: int | None = None,
+    seed: int = 0,
+) -> tuple[Float[np.ndarray, " g"], Float[np.ndarray, " i"]]:
+    """Cosines of all genuine pairs (two images of one label) and all impostor pairs (of two labels).
+
+    Images with equal `recordings`, such as frames of one video, make no genuine pair. With `most`, a random choice by
+    `seed` keeps about that many of either kind: genuine pairs among some images of each label, and impostor pairs
+    drawn with replacement. Either side may be empty. Raises ValueError for embeddings that are not finite or have
+    length zero.
+    """
+    unit = unit_rows("embeddings", embeddings)
+    label = np.unique(np.asarray(labels), return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    first, second = _genuine_pairs(label, most, rng)
+    if recordings is not None:
+        recording = np.asarray(recordings)
+        apart = recording[first] != recording[second]
+        first, second = first[apart], second[apart]
+    return _cosines(unit, first, second), _cosines(unit, *_impostor_pairs(label, most, rng))
+
+
+def _genuine_pairs(
+    label: Int[np.ndarray, " n"], most: int | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of pairs of one label: all, or those among so few images of each label that they are about `most`."""
+    order = np.argsort(label, kind="stable")
+    people = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    images = len(label) if most is None else max(2, int((2 * most / len(people)) ** 0.5))
+    pairs = [np.zeros((2, 0), np.int64)]
+    for rows in people:
+        rows = rows if len(rows) <= images else rng.choice(rows, images, replace=False)
+        pairs.append(rows[np.stack(np.triu_indices(len(rows), 1))])
+    first, second = np.concatenate(pairs, axis=1)
+    return first, second
+
+
+def _impostor_pairs(
+    label: Int[np.ndarray, " n"], most: int | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of pairs of two labels: all, or those among `most` pairs drawn with replacement."""
+    n = len(label)
+    if most is None or n * (n - 1) // 2 <= most:
+        first, second = np.triu_indices(n, 1)
+    else:
+        first, second = rng.integers(n, size=(2, most))
+    impostor = label[first] != label[second]
+    return first[impostor], second[impostor]
+
+
+def _cosines(
+    unit: Float[np.ndarray, "n d"], first: Int[np.ndarray, " p"], second: Int[np.ndarray, " p"]
+) -> Float[np.ndarray, " p"]:
+    size = max(1, _PRODUCT // unit.shape[1])
+    parts = [np.zeros(0)]
+    for start in range(0, len(first), size):
+        a, b = (rows[start : start + size] for rows in (first, second))
+        parts.append(np.sum(unit[a] * unit[b], axis=1))
+    return np.concatenate(parts)
 
 
 def roc_auc(genuine: Float[np.ndarray, " n"], impostor: Float[np.ndarray, " m"]) -> float:

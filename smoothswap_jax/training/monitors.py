@@ -80,8 +80,8 @@ class Alarms:
         d_loss = values.get("train/d_loss", math.inf)
         if d_loss < SATURATED:
             self._say(
-                step, "saturated", f"the discriminator separates all swaps from faces (loss {d_loss:.1e}) and leaves the "
-                "generator without a gradient; raise r1_gamma or lower its learning rate",
+                step, "saturated", f"the discriminator separates all swaps from faces (loss {d_loss:.1e}): the "
+                "generator gets no gradient; raise r1_gamma or lower its learning rate",
             )  # fmt: skip
 
     def _say(self, step: int, what: str, words: str) -> None:

@@ -108,15 +108,9 @@ def eval_pairs(data: DataConfig, count: int) -> EvalPairs:
 
 def synthetic_pairs(data: DataConfig, count: int) -> EvalPairs:
     """Held-out synthetic pairs with the exact swap."""
-    from smoothswap_jax.synthetic import world
-
-    factors = rendered.synthetic_factors("test", data.held_out_people, data.photos, data.seed, data.spread)
-    labels = np.repeat(np.arange(data.held_out_people), data.photos)
-    source, target = different_people(labels, count)
-    pick = lambda rows: world.Factors(*(f[rows] for f in factors))
-    draw = lambda chosen: world.render_many(chosen, data.size)
-    truth = world.swap_truth(pick(source), pick(target))
-    return EvalPairs(draw(pick(source)), draw(pick(target)), draw(truth))
+    draw = lambda labels: different_people(labels, count)
+    swaps = rendered.swaps_with_truth(rendered.world_fields(dataclasses.asdict(data)), data.size, draw)
+    return EvalPairs(*swaps.images)
 
 
 def _evaluation(

@@ -12,6 +12,7 @@ from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
 from smoothswap_jax.evaluation.report.document import write_report
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 
 SIZE, PEOPLE, VIEWS = 16, 6, 3
 
@@ -23,7 +24,7 @@ def make_pairs(seed: int = 0, known_points: bool = True) -> Pairs:
     person, view = (rng.integers(0, 256, (n, SIZE // 2, SIZE, 3)) for n in (PEOPLE, VIEWS))
     images = np.stack([np.concatenate([person[p], view[v]]) for p in range(PEOPLE) for v in range(VIEWS)])
     names = [f"p{p}/v{v}" for p in range(PEOPLE) for v in range(VIEWS)]
-    gallery = galleries.from_arrays(images.astype(np.uint8), names, [name.split("/")[0] for name in names])
+    gallery = galleries.gallery_of_arrays(images.astype(np.uint8), names, [name.split("/")[0] for name in names])
     row = lambda p, v: p * VIEWS + v
     couples = itertools.permutations(range(PEOPLE), 2)
     triples = np.array([(row(a, 0), row(b, v), row(a, v)) for a, b in couples for v in range(1, VIEWS)])
@@ -52,11 +53,11 @@ def pictures(pairs: Pairs, rows: np.ndarray) -> np.ndarray:
 
 def judged(tmp_path, pairs, extra=(), judges=None):
     """The result of judging some methods beside the baselines."""
-    settings = ev.Settings("synthetic-truth", tmp_path)
+    settings = EvaluationSettings("synthetic-truth", tmp_path)
     tmp_path.mkdir(exist_ok=True)
     everyone = [*extra, *methods.baselines(pairs)]
     judges = [identity_judge()] if judges is None else judges
-    return ev.judge_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges)
+    return ev.score_methods(settings, PROTOCOLS["synthetic-truth"], pairs, everyone, judges)
 
 
 def written(tmp_path, result):

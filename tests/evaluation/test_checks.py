@@ -8,7 +8,7 @@ import pytest
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.features import read_faces
-from smoothswap_jax.evaluation.galleries import Picture, from_pictures
+from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import save_photo
@@ -37,7 +37,9 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pairs(root) -> Pairs:
     """Each of three faces into the two others."""
-    gallery = from_pictures(root, [Picture(f"{name}.png", name) for name in "abc"], SIZE, open_cache(root / "cache"))
+    gallery = gallery_of_photos(
+        root, [PhotoRef(f"{name}.png", name) for name in "abc"], SIZE, open_cache(root / "cache")
+    )
     source, target = np.array([(a, b) for a in range(3) for b in range(3) if a != b]).T
     return Pairs(gallery, tuple(f"{i}" for i in range(6)), source, target)
 

@@ -12,14 +12,19 @@ from scipy.spatial.transform import Rotation
 
 from smoothswap_jax.evaluation import evaluate as ev
 from smoothswap_jax.evaluation import features as readings_lib
-from smoothswap_jax.evaluation import methods, scores
+from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.compare import compare
 from smoothswap_jax.evaluation.features import Readings, read_faces
 from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
+from smoothswap_jax.evaluation.measures import coefficients as coefficients_lib
+from smoothswap_jax.evaluation.measures import pixels, scoring
+from smoothswap_jax.evaluation.measures.base import mean
+from smoothswap_jax.evaluation.measures.pose import POSE as POSE_METRIC
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
 from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.kinds import Network
@@ -39,7 +44,7 @@ def test_the_truth_as_the_swap_scores_perfectly(tmp_path, pairs):
     mine = result.scores["fake"]
     for error in ("error to the true swap", "error inside the face", "error outside the face"):
         assert np.all(mine[error] == 0)
-    assert np.all(mine["PSNR"] == scores.MAX_PSNR)
+    assert np.all(mine["PSNR"] == pixels.MAX_PSNR)
     np.testing.assert_allclose(mine["SSIM"], 1)
     np.testing.assert_allclose(mine["eye: cosine to source"], 1)
     assert np.all(mine["eye: top-1"] == 1)
@@ -117,7 +122,7 @@ def test_pairs_whose_target_shows_a_judge_nothing_are_left_out_for_every_method(
     lost, expression = (pairs.truth == blank) & ~hidden, "mesh: expression (points)"
     assert lost.any()
     copied = result.scores["copy source"][expression]
-    mine, middle = result.scores["fake"][expression], scores.mean(copied)
+    mine, middle = result.scores["fake"][expression], mean(copied)
     np.testing.assert_array_equal(mine[lost], np.maximum(copied[lost], middle))
     assert np.all(mine[~lost & ~hidden] != middle)
     report = written(tmp_path, result)
@@ -216,8 +221,8 @@ def coefficients(images, points):
 
 def score_of(pairs, readings, originals, judges):
     """Scores of the true swaps' pictures with these readings."""
-    copies = scores.useless_copies(originals, pairs, judges)
-    return scores.score(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs, judges, copies)[0]
+    copies = scoring.failure_costs(originals, pairs, judges)
+    return scoring.score(method_of(pairs, pictures(pairs, pairs.truth)), readings, originals, pairs, judges, copies)[0]
 
 
 def read_all(pairs, judges) -> Readings:
@@ -255,7 +260,7 @@ def test_pose_conventions_by_hand(kind, pairs):
     known = logits([33] * rows)
     swaps = logits([43] + [33] * (len(pairs) - 1))
     judge = Judge("hopenet", "pose", {}, pose=POSE[kind])
-    ((measure, error),) = scores._pose(judge, swaps, known, pairs)
+    ((measure, error),) = POSE_METRIC.of_features(judge, swaps, known, pairs)
     wanted = {
         "reliableswap": 1000 * 2**0.5 / 2,
         "reface": 30 * 3**0.5,
@@ -270,7 +275,10 @@ def test_pose_conventions_by_hand(kind, pairs):
 def test_coefficients_are_cut_where_deep3d_puts_them(pairs):
     rng = np.random.default_rng(0)
     swaps, known = (rng.normal(size=(n, 257)).astype(np.float32) for n in (len(pairs), len(pairs.gallery)))
-    found = {m.name: v for m, v in scores._coefficients(Judge("d", "coefficients", {}), swaps, known, pairs)}
+    found = {
+        m.name: v
+        for m, v in coefficients_lib.COEFFICIENTS.of_features(Judge("d", "coefficients", {}), swaps, known, pairs)
+    }
     cuts = {
         "shape": (slice(0, 80), pairs.source),
         "expression": (slice(80, 144), pairs.target),
@@ -288,9 +296,9 @@ def test_a_convention_that_goes_by_the_targets_points_holds_for_baselines_too(tm
     rng = np.random.default_rng(0)
     monkeypatch.setattr(readings_lib, "_seen", lambda images: rng.uniform(1, 9, (len(images), 5, 2)))
     monkeypatch.setattr(readings_lib, "detector_facts", lambda name: {"sha256": "none"})
-    settings = ev.Settings("held-out", tmp_path)
+    settings = EvaluationSettings("held-out", tmp_path)
     methods_ = [method_of(searched, pictures(searched, searched.source)), *methods.baselines(searched)]
-    result = ev.judge_methods(settings, PROTOCOLS["held-out"], searched, methods_, [judge])
+    result = ev.score_methods(settings, PROTOCOLS["held-out"], searched, methods_, [judge])
     for name, values in result.scores["fake"].items():
         np.testing.assert_array_equal(values, result.scores["copy source"][name], err_msg=name)
 

@@ -16,11 +16,11 @@ from smoothswap_jax.evaluation import galleries
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import (
     Gallery,
-    Picture,
-    from_aligned_folder,
-    from_arrays,
-    from_pictures,
-    from_prepared,
+    PhotoRef,
+    gallery_of_arrays,
+    gallery_of_folder,
+    gallery_of_photos,
+    gallery_of_prepared,
     mean_points,
 )
 from smoothswap_jax.faces.align import align_face, crop_to_photo, ffhq_quad
@@ -38,9 +38,9 @@ pytest.importorskip("skimage.data", reason="the face is that of scikit-image's p
 SIDE = 144
 PHOTOS = ("a/1.png", "a/2.jpg", "b/1.png", "b/2.png", "b/3.png")
 PICTURES = [
-    *(Picture(name, name[0]) for name in PHOTOS),
-    *(Picture("c.mp4", "c", frame) for frame in (0, 2, 9)),
-    *(Picture("d.mp4", "d", frame) for frame in (0, 1)),
+    *(PhotoRef(name, name[0]) for name in PHOTOS),
+    *(PhotoRef("c.mp4", "c", frame) for frame in (0, 2, 9)),
+    *(PhotoRef("d.mp4", "d", frame) for frame in (0, 1)),
 ]
 
 
@@ -67,7 +67,7 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def gallery(root, cache) -> Gallery:
-    return from_pictures(root, PICTURES, 64, open_cache(cache))
+    return gallery_of_photos(root, PICTURES, 64, open_cache(cache))
 
 
 @pytest.fixture
@@ -122,26 +122,28 @@ def test_the_largest_face_counts(tmp_path):
     photo[:, 130:] = astronaut(200)
     save_photo(tmp_path / "two.png", photo)
     assert len(detect_faces(photo)) == 2
-    gallery = from_pictures(tmp_path, [Picture("two.png", "")], 64, open_cache(tmp_path / "cache"))
+    gallery = gallery_of_photos(tmp_path, [PhotoRef("two.png", "")], 64, open_cache(tmp_path / "cache"))
     assert gallery.quads[0].mean(0)[0] == pytest.approx(130 + 100, abs=15)
 
 
 def test_of_pictures_without_any_face_nothing_is_left(root, tmp_path):
-    gallery = from_pictures(root, [Picture("b/1.png", "b")], 64, open_cache(tmp_path / "cache"))
+    gallery = gallery_of_photos(root, [PhotoRef("b/1.png", "b")], 64, open_cache(tmp_path / "cache"))
     assert len(gallery) == 0 and list(gallery.left_out) == ["b/1.png"]
     assert gallery.points.shape == (0, 5, 2) and gallery.quads.shape == (0, 4, 2) and gallery.shapes.shape == (0, 2)
 
 
 def test_a_missing_file_is_an_error_that_names_it(root, tmp_path):
     with pytest.raises(DataError, match=r"a/9\.png: cannot be read \(No such file or directory\)"):
-        from_pictures(root, [PICTURES[0], Picture("a/9.png", "a")], 64, open_cache(tmp_path / "cache"))
+        gallery_of_photos(root, [PICTURES[0], PhotoRef("a/9.png", "a")], 64, open_cache(tmp_path / "cache"))
 
 
 # --- once only ----------------------------------------------------------------------------------------------------
 
 
 def test_what_is_known_is_not_looked_for_again(gallery, root, cache, searched):
-    again = from_pictures(root, PICTURES, 64, open_cache(cache), lambda done, total: pytest.fail("nothing is to do"))
+    again = gallery_of_photos(
+        root, PICTURES, 64, open_cache(cache), lambda done, total: pytest.fail("nothing is to do")
+    )
     assert searched == [] and again.names == gallery.names and again.left_out == gallery.left_out
     np.testing.assert_array_equal(again.read(np.arange(4)), gallery.read(np.arange(4)))
     np.testing.assert_array_equal(again.points, gallery.points)
@@ -156,10 +158,10 @@ def test_a_stopped_run_goes_on_where_it_was(gallery, root, tmp_path, searched):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        from_pictures(root, PICTURES, 64, open_cache(tmp_path / "cache"), stop)
+        gallery_of_photos(root, PICTURES, 64, open_cache(tmp_path / "cache"), stop)
     assert steps == [(1, 7), (2, 7)] and len(searched) == 2
     steps.clear()
-    found = from_pictures(root, PICTURES, 64, open_cache(tmp_path / "cache"), lambda *step: steps.append(step))
+    found = gallery_of_photos(root, PICTURES, 64, open_cache(tmp_path / "cache"), lambda *step: steps.append(step))
     assert steps == [(i, 5) for i in range(1, 6)]
     assert len(searched) == 2 + 3  # the grey photo and two frames; the others cannot be read
     np.testing.assert_array_equal(found.read(np.arange(4)), gallery.read(np.arange(4)))
@@ -170,14 +172,14 @@ def test_a_replaced_file_is_aligned_again_and_no_other(gallery, root, tmp_path, 
     for name in PHOTOS[:2]:
         (tmp_path / name).write_bytes((root / name).read_bytes())
     save_photo(tmp_path / "a" / "1.png", moved(astronaut(SIDE), -12, 0))
-    found = from_pictures(tmp_path, PICTURES[:2], 64, open_cache(cache))
+    found = gallery_of_photos(tmp_path, PICTURES[:2], 64, open_cache(cache))
     assert len(searched) == 1
     assert found.quads[0, 0, 0] == pytest.approx(gallery.quads[0, 0, 0] - 12, abs=1.5)
     np.testing.assert_array_equal(found.quads[1], gallery.quads[1])
 
 
 def test_another_size_is_another_crop(gallery, root, cache, searched):
-    found = from_pictures(root, PICTURES[:1], 32, open_cache(cache))
+    found = gallery_of_photos(root, PICTURES[:1], 32, open_cache(cache))
     assert len(searched) == 1 and found.read(np.array([0])).shape == (1, 32, 32, 3)
     np.testing.assert_allclose((found.points[0] + 0.5) * 2, gallery.points[0] + 0.5)
 
@@ -186,7 +188,7 @@ CODE = """
 import sys, time
 from pathlib import Path
 from smoothswap_jax.evaluation.cache import open_cache
-from smoothswap_jax.evaluation.galleries import Picture, from_pictures
+from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 
 def hang(done, total):
     print(done, flush=True)
@@ -194,8 +196,8 @@ def hang(done, total):
 
 if __name__ == "__main__":
     root, cache = sys.argv[1:]
-    pictures = [Picture(path.name, "") for path in sorted(Path(root).glob("*.png"))]
-    from_pictures(root, pictures, 64, open_cache(cache), hang)
+    pictures = [PhotoRef(path.name, "") for path in sorted(Path(root).glob("*.png"))]
+    gallery_of_photos(root, pictures, 64, open_cache(cache), hang)
 """
 
 
@@ -218,11 +220,11 @@ def test_a_killed_run_leaves_no_process_behind_and_goes_on(tmp_path, searched):
     for pid in left:
         os.kill(int(pid), signal.SIGKILL)
     assert not left, "workers go on without the process that started them"
-    pictures = [Picture(f"{i:02d}.png", "") for i in range(12)]
-    parts = [from_pictures(tmp_path, pictures[k : k + 6], 64, open_cache(tmp_path / "cache")) for k in (0, 6)]
+    pictures = [PhotoRef(f"{i:02d}.png", "") for i in range(12)]
+    parts = [gallery_of_photos(tmp_path, pictures[k : k + 6], 64, open_cache(tmp_path / "cache")) for k in (0, 6)]
     assert len(searched) == 11
     # What processes of their own found is what is found here.
-    alone = from_pictures(tmp_path, pictures[:1], 64, open_cache(tmp_path / "alone"))
+    alone = gallery_of_photos(tmp_path, pictures[:1], 64, open_cache(tmp_path / "alone"))
     np.testing.assert_array_equal(alone.read(np.array([0])), parts[0].read(np.array([0])))
     np.testing.assert_array_equal(alone.quads[0], parts[0].quads[0])
 
@@ -232,7 +234,7 @@ def test_a_killed_run_leaves_no_process_behind_and_goes_on(tmp_path, searched):
 
 def test_faces_in_memory_have_the_points_of_any_aligned_face():
     images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
-    gallery = from_arrays(images, ["x", "y"], ["p", "q"], colour="none")
+    gallery = gallery_of_arrays(images, ["x", "y"], ["p", "q"], colour="none")
     np.testing.assert_array_equal(gallery.read(np.array([1])), images[1:])
     np.testing.assert_array_equal(gallery.points, mean_points(8, 2))
     assert np.isnan(gallery.quads).all() and not gallery.shapes.any() and gallery.facts == {"colour": "none"}
@@ -246,7 +248,7 @@ def test_the_mean_points_give_the_crop_itself():
 
 def test_a_folder_of_aligned_faces_is_taken_as_it_is(tmp_path):
     people = make_people(tmp_path / "people", people=3, photos=2)
-    gallery = from_aligned_folder(people, None)
+    gallery = gallery_of_folder(people, None)
     assert gallery.size == 16 and gallery.people == tuple(f"person{i}" for i in (0, 0, 1, 1, 2, 2))
     np.testing.assert_array_equal(gallery.read(np.array([3]))[0], load_photo(people / gallery.names[3]))
     Image.new("RGB", (24, 24)).save(people / "person1" / "1.png")
@@ -254,7 +256,7 @@ def test_a_folder_of_aligned_faces_is_taken_as_it_is(tmp_path):
         gallery.read(np.array([0, 3]))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: found no aligned faces"):
-        from_aligned_folder(tmp_path / "empty", None)
+        gallery_of_folder(tmp_path / "empty", None)
 
 
 def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path):
@@ -270,7 +272,7 @@ def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path
     prepare(tmp_path / "photos", tmp_path / "set", settings, workers=1)
     sizes = []
     for split in ("train", "test"):
-        found = from_prepared(tmp_path / "set", split, None)
+        found = gallery_of_prepared(tmp_path / "set", split, None)
         sizes.append(len(found))
         np.testing.assert_allclose(found.points, np.repeat(gallery.points[:1], len(found), axis=0), atol=1e-3)
         same = np.abs(found.read(np.arange(len(found))).astype(int) - gallery.read(np.array([0])))

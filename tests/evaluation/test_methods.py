@@ -13,8 +13,8 @@ from PIL import Image
 
 from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
-from smoothswap_jax.evaluation.galleries import Picture, from_pictures
-from smoothswap_jax.evaluation.methods import MethodError, baselines, from_checkpoint, from_folder
+from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
+from smoothswap_jax.evaluation.methods import MethodError, baselines, swaps_of_checkpoint, swaps_of_folder
 from smoothswap_jax.evaluation.pairs import Pairs, manifest
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import load_photo, save_photo, to_float, to_uint8
@@ -45,8 +45,8 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def pairs(photos) -> Pairs:
     """a into b, b into a, and b into two frames of c, out of order."""
-    wanted = [Picture("a.jpg", "a"), Picture("b.png", "b"), Picture("c.mp4", "c", 0), Picture("c.mp4", "c", 2)]
-    gallery = from_pictures(photos, wanted, 64, open_cache(photos / "cache.sqlite"))
+    wanted = [PhotoRef("a.jpg", "a"), PhotoRef("b.png", "b"), PhotoRef("c.mp4", "c", 0), PhotoRef("c.mp4", "c", 2)]
+    gallery = gallery_of_photos(photos, wanted, 64, open_cache(photos / "cache.sqlite"))
     assert len(gallery) == 4
     names = ("a--b", "b--a", "c_b/2", "c_b/0")
     return Pairs(gallery, names, np.array([0, 1, 1, 1]), np.array([1, 0, 3, 2]))
@@ -67,14 +67,14 @@ def swaps(photos, tmp_path) -> Path:
 
 
 def test_a_swap_that_is_the_target_photo_gives_exactly_the_targets_crop(pairs, swaps):
-    method = from_folder("copied", swaps, pairs)
+    method = swaps_of_folder("copied", swaps, pairs)
     np.testing.assert_array_equal(method.read(ALL), pairs.gallery.read(pairs.target))
     assert method.name == "copied" and not method.baseline and method.rows is None
     assert method.facts["kind"] == "whole pictures, cropped as their targets"
 
 
 def test_swaps_are_given_in_the_order_asked_for(pairs, swaps):
-    method, originals = from_folder("copied", swaps, pairs), pairs.gallery.read(pairs.target)
+    method, originals = swaps_of_folder("copied", swaps, pairs), pairs.gallery.read(pairs.target)
     for positions in ([3, 0, 2, 1], [2], [3, 3, 2], [1, 0]):
         np.testing.assert_array_equal(method.read(np.array(positions)), originals[positions])
 
@@ -82,7 +82,7 @@ def test_swaps_are_given_in_the_order_asked_for(pairs, swaps):
 def test_a_changed_swap_is_cropped_by_its_targets_quad(pairs, swaps, photos):
     changed = moved(load_photo(photos / "b.png"), 7, -3)
     save_photo(swaps / "a--b.png", changed)
-    crop = from_folder("moved", swaps, pairs).read(np.array([0]))[0]
+    crop = swaps_of_folder("moved", swaps, pairs).read(np.array([0]))[0]
     np.testing.assert_array_equal(crop, align_face(changed, pairs.gallery.quads[1], 64))
 
 
@@ -93,7 +93,7 @@ def test_frames_may_also_be_pictures(pairs, swaps):
     for number, frame in frames_at(str(swaps / "c_b.mp4"), [0, 2]):
         save_photo(swaps / "c_b" / f"{number}.png", frame)
     (swaps / "c_b.mp4").unlink()
-    found = from_folder("copied", swaps, pairs).read(ALL)
+    found = swaps_of_folder("copied", swaps, pairs).read(ALL)
     np.testing.assert_array_equal(found, pairs.gallery.read(pairs.target))
 
 
@@ -101,7 +101,7 @@ def test_jpeg_and_webp_are_taken_too(pairs, swaps):
     for name, suffix in (("a--b", ".webp"), ("b--a", ".jpg")):
         save_photo(swaps / f"{name}{suffix}", load_photo(swaps / f"{name}.png"))
         (swaps / f"{name}.png").unlink()
-    found = from_folder("copied", swaps, pairs).read(ALL).astype(int)
+    found = swaps_of_folder("copied", swaps, pairs).read(ALL).astype(int)
     assert 0 < np.abs(found - pairs.gallery.read(pairs.target))[:2].mean() < 6
 
 
@@ -113,7 +113,7 @@ def test_aligned_crops_are_taken_as_they_are_or_resized(pairs, tmp_path):
     (tmp_path / "c_b").mkdir()
     for name, crop in zip(pairs.names, crops, strict=True):
         save_photo(tmp_path / f"{name}.png", crop)
-    method = from_folder("aligned", tmp_path, pairs, aligned=True)
+    method = swaps_of_folder("aligned", tmp_path, pairs, aligned=True)
     np.testing.assert_array_equal(method.read(ALL), crops)
     assert method.facts["kind"] == "aligned crops"
     large = np.asarray(Image.fromarray(crops[0]).resize((128, 128), Image.Resampling.NEAREST))
@@ -129,7 +129,7 @@ def test_swaps_of_faces_that_are_aligned_already_are_aligned_crops(tmp_path):
     pairs = make_pairs()
     for name, crop in zip(pairs.names, pairs.gallery.read(pairs.truth), strict=True):
         save_photo(tmp_path / f"{name}.png", crop)
-    method = from_folder("truth", tmp_path, pairs)
+    method = swaps_of_folder("truth", tmp_path, pairs)
     np.testing.assert_array_equal(method.read(np.arange(len(pairs))), pairs.gallery.read(pairs.truth))
     assert method.facts["kind"] == "aligned crops"
 
@@ -140,12 +140,12 @@ def test_swaps_of_faces_that_are_aligned_already_are_aligned_crops(tmp_path):
 def test_missing_swaps_are_counted_and_the_first_is_named(pairs, swaps, tmp_path):
     (swaps / "b--a.png").unlink()
     with pytest.raises(MethodError, match=r"1 of 4 swaps are missing, the first is b--a\.png \(or \.jpg, \.webp\);"):
-        from_folder("gap", swaps, pairs)
+        swaps_of_folder("gap", swaps, pairs)
     (swaps / "c_b.mp4").rename(swaps / "b_c.mp4")
     with pytest.raises(MethodError, match=r"3 of 4 swaps are missing, the first is b--a\.png"):
-        from_folder("gap", swaps, pairs)
+        swaps_of_folder("gap", swaps, pairs)
     with pytest.raises(MethodError, match="none: found no such folder"):
-        from_folder("none", tmp_path / "none", pairs)
+        swaps_of_folder("none", tmp_path / "none", pairs)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,14 @@ def test_a_swap_of_another_shape_or_none_is_refused_by_name(pairs, swaps, pictur
         (swaps / "a--b.png").write_bytes(b"no picture")
     else:
         save_photo(swaps / "a--b.png", picture)
-    method = from_folder("spoilt", swaps, pairs)
+    method = swaps_of_folder("spoilt", swaps, pairs)
     method.read(np.array([1, 2]))
     with pytest.raises(MethodError, match=message):
         method.read(ALL)
 
 
 def test_a_video_that_ends_early_or_is_none_is_refused_by_name(pairs, swaps):
-    method = from_folder("short", swaps, pairs)
+    method = swaps_of_folder("short", swaps, pairs)
     write_video(swaps / "c_b.mp4", [astronaut(144)] * 2)
     with pytest.raises(MethodError, match=r"c_b\.mp4: found no frame 2; wanted a video as long as its target's"):
         method.read(ALL)
@@ -182,16 +182,16 @@ def test_swaps_of_other_pairs_are_refused_by_the_list_beside_them(tmp_path):
     made_of, judged = make_pairs(seed=1), make_pairs()
     for name, crop in zip(made_of.names, made_of.gallery.read(made_of.truth), strict=True):
         save_photo(tmp_path / f"{name}.png", crop)
-    from_folder("unlisted", tmp_path, judged)
+    swaps_of_folder("unlisted", tmp_path, judged)
     (tmp_path / "pairs.csv").write_bytes(manifest(made_of))
     with pytest.raises(MethodError, match=r"pairs\.csv: 60 of 60 pairs are not in it or are of other .* first is 000:"):
-        from_folder("listed", tmp_path, judged)
-    from_folder("listed", tmp_path, made_of)
+        swaps_of_folder("listed", tmp_path, judged)
+    swaps_of_folder("listed", tmp_path, made_of)
     renamed = dataclasses.replace(made_of.gallery, people=tuple(f"video {name}" for name in made_of.gallery.people))
-    from_folder("of others by name", tmp_path, dataclasses.replace(made_of, gallery=renamed))
+    swaps_of_folder("of others by name", tmp_path, dataclasses.replace(made_of, gallery=renamed))
     (tmp_path / "pairs.csv").write_text("pair,source,target\n000,a,b\n")
     with pytest.raises(MethodError, match=r"pairs\.csv: found no column source_sha256; wanted a list"):
-        from_folder("old", tmp_path, made_of)
+        swaps_of_folder("old", tmp_path, made_of)
 
 
 # --- baselines ----------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def mesh():
 @pytest.fixture(scope="module")
 def made(swapper, mesh, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "ours"
-    from_checkpoint("ours", swapper, make_pairs(), folder, mesh)
+    swaps_of_checkpoint("ours", swapper, make_pairs(), folder, mesh)
     return folder
 
 
@@ -250,7 +250,7 @@ def folder(made, tmp_path) -> Path:
 
 def test_swaps_of_a_checkpoint_are_what_it_makes_of_each_pair(swapper, mesh, folder):
     pairs = make_pairs()
-    method = from_checkpoint("ours", swapper, pairs, folder, mesh)
+    method = swaps_of_checkpoint("ours", swapper, pairs, folder, mesh)
     found = method.read(np.arange(len(pairs)))
     swap = restore.swap_function(swapper)
     for row in (0, 1, len(pairs) - 1):
@@ -270,7 +270,7 @@ def test_only_missing_swaps_are_made_and_as_before(swapper, mesh, folder):
     for path in folder.glob("*.png"):
         os.utime(path, (1, 1))
     steps: list[tuple[int, int]] = []
-    from_checkpoint("ours", swapper, pairs, folder, mesh, lambda *step: steps.append(step))
+    swaps_of_checkpoint("ours", swapper, pairs, folder, mesh, lambda *step: steps.append(step))
     assert steps == [(2, 2)]
     assert {path.name: path.read_bytes() for path in folder.glob("*.png")} == before
     assert {path.name for path in folder.glob("*.png") if path.stat().st_mtime > 1} == {"003.png", "041.png"}
@@ -284,12 +284,12 @@ def test_the_folder_of_another_checkpoint_or_other_pairs_is_refused(swapper, mes
         (swapper, make_pairs(seed=1)),
     ):
         with pytest.raises(MethodError, match="holds the swaps of another checkpoint or other pairs; wanted a new"):
-            from_checkpoint("ours", other, judged, folder, mesh)
-    from_checkpoint("ours", swapper, pairs, folder, mesh)
+            swaps_of_checkpoint("ours", other, judged, folder, mesh)
+    swaps_of_checkpoint("ours", swapper, pairs, folder, mesh)
 
 
 def test_the_pictures_that_are_judged_are_those_in_the_folder(swapper, mesh, folder):
-    method = from_checkpoint("ours", swapper, make_pairs(), folder, mesh)
+    method = swaps_of_checkpoint("ours", swapper, make_pairs(), folder, mesh)
     grey = np.full((SIZE, SIZE, 3), 7, np.uint8)
     save_photo(folder / "002.png", grey)
     np.testing.assert_array_equal(method.read(np.array([2]))[0], grey)

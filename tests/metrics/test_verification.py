@@ -1,5 +1,7 @@
 """Retrieval and verification: by hand, against scikit-learn, perfect and shuffled."""
 
+import itertools
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -192,3 +194,37 @@ def test_tar_at_far_is_perfect_apart_and_chance_when_shuffled() -> None:
     assert verification.tar_at_far(noise[:10000], noise[10000:], 0.1) == pytest.approx(0.1, abs=0.02)
     with pytest.raises(ValueError, match=r"\(0, 1\), found 1"):
         verification.tar_at_far(high, low, 1)
+
+
+def test_pair_cosines_are_those_of_all_pairs() -> None:
+    z, labels = _embeddings(3, 12), np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4])
+    unit = z.astype(np.float64) / np.linalg.norm(z.astype(np.float64), axis=1, keepdims=True)
+    cosines = {True: [], False: []}
+    for i, j in itertools.combinations(range(12), 2):
+        cosines[bool(labels[i] == labels[j])].append(unit[i] @ unit[j])
+    genuine, impostor = verification.pair_cosines(z, labels)
+    np.testing.assert_allclose(np.sort(genuine), np.sort(cosines[True]))
+    np.testing.assert_allclose(np.sort(impostor), np.sort(cosines[False]))
+
+
+def test_pair_cosines_keep_about_as_many_pairs_as_asked_for() -> None:
+    z, labels = _embeddings(4, 200), np.repeat(np.arange(10), 20)
+    whole = [side.mean() for side in verification.pair_cosines(z, labels)]
+    genuine, impostor = verification.pair_cosines(z, labels, most=500)
+    assert len(genuine) == 10 * 45 and 400 < len(impostor) < 500  # 10 images of each label
+    again = verification.pair_cosines(z, labels, most=500)
+    np.testing.assert_array_equal(genuine, again[0])
+    np.testing.assert_array_equal(impostor, again[1])
+    other = verification.pair_cosines(z, labels, most=500, seed=1)
+    assert not np.array_equal(impostor[:100], other[1][:100])
+    assert [side.mean() for side in (genuine, impostor)] == pytest.approx(whole, abs=0.05)
+
+
+def test_pair_cosines_of_one_recording_or_one_person_are_empty_sides() -> None:
+    z = _embeddings(5, 4)
+    genuine, impostor = verification.pair_cosines(z, np.array(list("aabb")), np.array(list("xxyz")))
+    assert len(genuine) == 1 and len(impostor) == 4
+    genuine, impostor = verification.pair_cosines(z, np.array(list("aaaa")))
+    assert len(genuine) == 6 and len(impostor) == 0
+    with pytest.raises(ValueError, match="row 2"):
+        verification.pair_cosines(z * np.array([[1], [1], [0], [1]]), np.arange(4))

@@ -12,23 +12,24 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from smoothswap_jax.data import dataset, rendered
-from smoothswap_jax.evaluation import cache as caching
-from smoothswap_jax.evaluation import scores
-from smoothswap_jax.evaluation.evaluate import CACHE, Progress, Settings
+from smoothswap_jax.evaluation.cache import CACHE, open_cache
 from smoothswap_jax.evaluation.features import read_faces
-from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared, recordings_of
+from smoothswap_jax.evaluation.galleries import Gallery, gallery_of_arrays, gallery_of_prepared, recordings_of
 from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, load_judge
+from smoothswap_jax.evaluation.measures.identity import people_verification
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES
-from smoothswap_jax.evaluation.protocols.registry import WORLD, ProtocolError, drawn_pairs
+from smoothswap_jax.evaluation.progress import StartProgress, started
+from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError, drawn_pairs
 from smoothswap_jax.evaluation.report.document import Block, Cell, Curve, Picture, Report, Table, write_report
 from smoothswap_jax.evaluation.report.figures import scale_of
-from smoothswap_jax.evaluation.results import surroundings
+from smoothswap_jax.evaluation.report.surroundings import surroundings
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.metrics.bootstrap import bootstrap_interval, paired_difference_interval, verdict
 from smoothswap_jax.metrics.smoothness import RATIOS, Interpolation, interpolation
@@ -43,8 +44,8 @@ ABOUT = (
 )
 
 WORTHLESS = 0.9
-"""Area under the ROC curve below which an embedder's smoothness is not worth comparing."""
-SAID = {
+"""ROC AUC below which an embedder's smoothness is not worth comparing."""
+COMPARED = {
     "better": "smoother than",
     "worse": "less smooth than",
     "cannot tell": "neither clearly smoother nor less smooth than",
@@ -53,82 +54,86 @@ SAID = {
 
 @dataclass(frozen=True)
 class Embedder:
-    """One embedder's outcome: the interpolations, and its verification of the held-out people."""
+    """What was found of one embedder: the interpolations, and its verification of the held-out people."""
 
     judge: Judge
     found: Interpolation
     verification: Mapping[str, float]
 
 
-def evaluate_smoothness(settings: Settings, progress: Progress | None = None) -> Path:
+def evaluate_smoothness(settings: EvaluationSettings, progress: StartProgress | None = None) -> Path:
     """Runs the protocol for the embedders named by `checkpoints` and `judges`; returns the path of report.html.
 
-    Raises JudgeError for what is no embedder, ProtocolError and DataError for data without two splits.
+    Raises JudgeError for a judge that is not an embedder, ProtocolError and DataError for data without two splits.
     """
-    if settings.protocol not in (NAME, f"{NAME}@{VERSION}"):
-        raise ProtocolError(f"protocol {settings.protocol!r}: this package has version {VERSION} of {NAME} only")
     began = time.monotonic()
-    mesh = sharding.make_mesh(settings.devices)
     specs = [*(f"{name}={path}" for name, path in settings.checkpoints.items()), *settings.judges]
-    embedders = [load_judge(spec, mesh, settings.identity) for spec in specs]
-    if not embedders:
-        raise JudgeError("found no embedder; wanted --checkpoint=DIR, the run directory of an embedder, or --judge=...")
-    for judge in embedders:
-        if judge.role != "identity":
-            raise JudgeError(f"{judge.name}: found a judge of {judge.role}; wanted an embedder of identity")
+    judges = _embedders(specs, settings)
     settings.out.mkdir(parents=True, exist_ok=True)
     train, test = _splits(settings)
     labels = np.unique(np.array(test.people), return_inverse=True)[1]
     a, b = drawn_pairs(labels, COUNT)
     manifest = _manifest(test, a, b)
     write_atomically(settings.out / PAIRS, manifest)
-    cache = caching.open_cache(settings.out / CACHE)
+    cache = open_cache(settings.out / CACHE)
     outcome, recordings = [], recordings_of(test, np.arange(len(test)))
-    for judge in embedders:
+    for judge in judges:
         z_train, z_test = (_embed(judge, faces, cache, progress) for faces in (train, test))
         try:
             found = interpolation(z_test[a], z_test[b], z_train)
         except ValueError as error:
             raise JudgeError(f"{judge.name}: {error}; an embedder that has collapsed has no smoothness") from error
-        outcome.append(Embedder(judge, found, scores.people_verification(z_test, test.people, recordings)))
+        outcome.append(Embedder(judge, found, people_verification(z_test, list(test.people), recordings)))
     write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
-    report = _report(outcome, train, test, a, b)
     facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)
     extra = {
         "protocol": {"name": NAME, "version": VERSION, "about": ABOUT},
         "pairs": {"count": len(a), "file": PAIRS, "sha256": hashlib.sha256(manifest).hexdigest(), "size": test.size},
         "judges": [{"name": e.judge.name, "role": e.judge.role, "facts": dict(e.judge.facts)} for e in outcome],
     }
-    return write_report(settings.out, Report(**report, facts=facts), extra)
+    return write_report(settings.out, _report(outcome, train, test, a, b, facts), extra)
 
 
-def _splits(settings: Settings) -> tuple[Gallery, Gallery]:
+def _embedders(specs: Sequence[str], settings: EvaluationSettings) -> list[Judge]:
+    mesh = sharding.make_mesh(settings.devices)
+    judges = [load_judge(spec, mesh, settings.identity) for spec in specs]
+    if not judges:
+        raise JudgeError("found no embedder; wanted --checkpoint=DIR, the run directory of an embedder, or --judge=...")
+    for judge in judges:
+        if judge.role != "identity":
+            raise JudgeError(f"{judge.name}: found a judge of {judge.role}; wanted an embedder of identity")
+    return judges
+
+
+def _splits(settings: EvaluationSettings) -> tuple[Gallery, Gallery]:
     """The training faces and the held-out ones."""
     if settings.data is not None:
-        train, test = (from_prepared(settings.data, split, settings.size) for split in dataset.SPLITS)
+        train, test = (gallery_of_prepared(settings.data, split, settings.size) for split in dataset.SPLITS)
         return train, test
     for path in settings.checkpoints.values():
         _, meta, _ = checkpoint.load_parts(path, ())
         config = meta["config"]["data"]
         if config["kind"] == "synthetic":
-            world = {key: config.get(key, value) for key, value in WORLD.items()}
+            world = rendered.world_fields(config)
             people = {"train": config["people"], "test": world.pop("held_out_people")}
             made = (rendered.from_synthetic(s, config["size"], people[s], **world) for s in dataset.SPLITS)
             train, test = (
-                from_arrays(f.images, f.files, [f.people[label] for label in f.labels], data="the synthetic world")
+                gallery_of_arrays(
+                    f.images, f.files, [f.people[label] for label in f.labels], data="the synthetic world"
+                )
                 for f in made
                 if f.images is not None
             )
             return train, test
         if config["kind"] == "prepared":
             first = config["dir"].split(",")[0].strip()
-            train, test = (from_prepared(first, split, config["size"]) for split in dataset.SPLITS)
+            train, test = (gallery_of_prepared(first, split, config["size"]) for split in dataset.SPLITS)
             return train, test
     raise ProtocolError("--data is missing; wanted a folder that `smoothswap prepare` wrote")
 
 
-def _embed(judge: Judge, gallery: Gallery, cache: sqlite3.Connection, progress: Progress | None) -> np.ndarray:
-    show = progress(f"{judge.name}: embedding") if progress else None
+def _embed(judge: Judge, gallery: Gallery, cache: sqlite3.Connection, progress: StartProgress | None) -> np.ndarray:
+    show = started(progress, f"{judge.name}: embedding")
     found = read_faces(gallery.read, len(gallery), [judge], cache, gallery.points, known=True, progress=show)
     return found.features[judge.name]
 
@@ -146,7 +151,7 @@ def _manifest(test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
 
 
 def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.ndarray) -> bytes:
-    """A row an embedder and pair."""
+    """A row for each embedder and pair."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["embedder", "a", "b", "d_smooth", "novelty"])
@@ -156,8 +161,22 @@ def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.nda
     return file.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+def _report(
+    outcome: Sequence[Embedder],
+    train: Gallery,
+    test: Gallery,
+    a: np.ndarray,
+    b: np.ndarray,
+    facts: Mapping[str, str],
+) -> Report:
     people = np.array(test.people)[a]
+    blocks: list[Block] = [_table(outcome, people, len(train)), _curve(outcome)]
+    blocks += [_strip(outcome, train, test, a, b, pair) for pair in range(min(STRIPS, len(a)))]
+    intro = [f"Protocol {NAME}@{VERSION}. {ABOUT}"]
+    return Report("Smoothness of embedders", intro, facts, blocks=blocks, verdicts=_verdicts(outcome, people))
+
+
+def _table(outcome: Sequence[Embedder], people: np.ndarray, gallery_size: int) -> Table:
     mean = lambda values: bootstrap_interval(values.astype(np.float64), groups=people)
     checks = list(dict.fromkeys(key for e in outcome for key in e.verification))
     rows: list[list[Cell]] = [
@@ -167,12 +186,15 @@ def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.nd
     ]  # fmt: skip
     columns = ["embedder", "d_smooth", "novelty", "novelty, std of pairs", *checks]
     caption = (
-        f"{len(a)} pairs of held-out people, {len(train)} training faces. Brackets are 95% bootstrap intervals over "
-        "people. An embedder that collapses is perfectly smooth: read d_smooth beside its verification."
+        f"{len(people)} pairs of held-out people, {gallery_size} training faces. Brackets are 95% bootstrap intervals "
+        "over people. An embedder that collapses is perfectly smooth: read d_smooth beside its verification."
     )
     better = {"d_smooth": "lower", "novelty": "higher", "ROC AUC": "higher", "TAR at FAR 1%": "higher"}
     better = {key: value for key, value in better.items() if key in columns}
-    blocks: list[Block] = [Table("Smoothness", columns, rows, caption, better)]
+    return Table("Smoothness", columns, rows, caption, better)
+
+
+def _verdicts(outcome: Sequence[Embedder], people: np.ndarray) -> list[str]:
     words = [
         f"{e.judge.name} hardly tells people apart (ROC AUC {e.verification['ROC AUC']:.2f}): that it is smooth means "
         "nothing, a constant is perfectly smooth."
@@ -181,30 +203,30 @@ def _report(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a: np.nd
     ]
     if not all("ROC AUC" in e.verification for e in outcome):
         words.append(
-            "Whether the embedders tell people apart cannot be told: nobody held out is shown in two independent "
+            "Whether the embedders tell people apart cannot be measured: nobody held out is shown in two independent "
             "pictures. A constant is perfectly smooth, so measure that elsewhere before comparing."
         )
-    for first, second in ((x, y) for i, x in enumerate(outcome) for y in outcome[i + 1 :]):
+    for first, second in combinations(outcome, 2):
         difference = paired_difference_interval(first.found.d_smooth, second.found.d_smooth, people)
-        told = SAID[verdict(difference, "lower")]
         words.append(
-            f"{first.judge.name} is {told} {second.judge.name}: d_smooth differs by {difference.value:.3f} "
-            f"[{difference.low:.3f}, {difference.high:.3f}] on the same pairs."
+            f"{first.judge.name} is {COMPARED[verdict(difference, 'lower')]} {second.judge.name}: d_smooth differs by "
+            f"{difference.value:.3f} [{difference.low:.3f}, {difference.high:.3f}] on the same pairs."
         )
+    return words
+
+
+def _curve(outcome: Sequence[Embedder]) -> Curve:
     # d_smooth is the mean over r of what this curve shows at each r.
     share = lambda found: found.distance * (found.d_smooth / found.distance.mean(axis=1))[:, None]
     distance = {e.judge.name: (RATIOS, share(e.found).mean(axis=0)) for e in outcome}
-    blocks.append(
-        Curve("Distance to the nearest face on the way", distance, "ratio r", "distance over that of the pair",
-              "At the ends the held-out faces themselves are not among the training faces either.")
+    return Curve(
+        "Distance to the nearest face on the way", distance, "ratio r", "distance over that of the pair",
+        "At the ends the held-out faces themselves are not among the training faces either.",
     )  # fmt: skip
-    blocks += [_strip(outcome, train, test, a, b, pair) for pair in range(min(STRIPS, len(a)))]
-    intro = [f"Protocol {NAME}@{VERSION}. {ABOUT}"]
-    return dict(title="Smoothness of embedders", intro=intro, blocks=blocks, verdicts=words)
 
 
 def _strip(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a, b, pair: int) -> Picture:
-    """The nearest training faces from one end to the other, a row an embedder (the paper's figure 9)."""
+    """The nearest training faces from one end to the other, a row for each embedder (figure 9 of the paper)."""
     ends = [test.read(rows[pair : pair + 1])[0] for rows in (a, b)]
     rows = [[ends[0], *train.read(e.found.nearest[pair]), ends[1]] for e in outcome]
     labels = ["a", *(f"{r:.1f}" for r in RATIOS), "b"]
@@ -215,3 +237,6 @@ def _strip(outcome: Sequence[Embedder], train: Gallery, test: Gallery, a, b, pai
         "Held-out faces at both ends, between them the training face nearest to the point at ratio r. Different "
         f"faces: {counts}.",
     )  # fmt: skip
+
+
+SMOOTHNESS = Protocol(NAME, VERSION, ABOUT, run=evaluate_smoothness)

@@ -10,7 +10,6 @@ import base64
 import hashlib
 import io
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from smoothswap_jax.evaluation.report.numbers import Cell, Number, cell_text, column_decimals, plain
 from smoothswap_jax.evaluation.report.plots import (
     Curve,
     Scatter,
@@ -49,8 +49,6 @@ __all__ = [
     "write_report",
 ]
 
-Number = int | float | bool | np.integer | np.floating
-Cell = str | Number | Interval | None
 _ARROWS = {"lower": "↓", "higher": "↑"}
 SCHEMA = "smoothswap-report/2"  # of report.json
 
@@ -144,7 +142,7 @@ def write_report(out_dir: str | Path, report: Report, extra: Mapping[str, Any] =
     page = environment.from_string(template).render(
         report=report,
         blocks=_views(blocks, files),
-        facts={key: _text(value, None, 6) for key, value in report.facts.items()},
+        facts={key: cell_text(value, None, 6) for key, value in report.facts.items()},
     )
     out = Path(out_dir)
     (out / "pictures").mkdir(parents=True, exist_ok=True)
@@ -204,7 +202,7 @@ def _content(
     }
     if taken := sorted(raw.keys() & extra.keys()):
         raise ValueError(f"extra has keys that a report has itself: {', '.join(taken)}")
-    return _plain(raw, "report") | _plain(extra, "extra")
+    return plain(raw, "report") | plain(extra, "extra")
 
 
 def _block_content(block: Block, picture_names: Iterator[str]) -> dict[str, Any]:
@@ -236,62 +234,6 @@ def _table_content(table: Table) -> dict[str, Any]:
         "title": table.title, "caption": table.caption, "columns": columns, "better": dict(table.better),
         "baselines": list(table.baselines), "rows": rows, "notes": list(table.notes),
     }  # fmt: skip
-
-
-def _plain(value: Any, key: str) -> Any:
-    """`value` in the types JSON knows; `key` is its path, for the error message."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, np.bool_ | np.integer | np.floating) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return _plain(value.item(), key)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{key} must be a finite number, found {value}")
-        return value
-    if isinstance(value, Interval):
-        parts = {"value": value.value, "low": value.low, "high": value.high}
-        return {name: _plain(part, f"{key}.{name}") for name, part in parts.items()}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part, f"{key}.{name}") for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part, f"{key}[{i}]") for i, part in enumerate(value)]
-    raise TypeError(f"{key} must be text, a number or an interval, found {type(value).__name__}")
-
-
-def _decimals(cells: Sequence[Cell], digits: int) -> int | None:
-    """Decimals for a whole column, so that its points align; None where one number cannot suit all.
-
-    The largest number gets `digits` significant digits, and one decimal more where a smaller one needs it.
-    """
-    # Intervals count by their centre: an end that happens to be near zero needs no digits of its own.
-    ends = [abs(float(end)) for cell in cells if isinstance(cell, Interval) for end in (cell.low, cell.high)]
-    sizes = [size for cell in cells for size in _sizes(cell) if size > 0] or [max(ends, default=0.0)]
-    if sizes == [0.0]:
-        return 0
-    large, small = (math.floor(math.log10(size)) for size in (max(sizes), min(sizes)))
-    if large > 6 or small < -6 or large - small > 4:
-        return None
-    return max(0, min(digits - 1 - small, digits - large))
-
-
-def _sizes(cell: Cell) -> list[float]:
-    if isinstance(cell, Interval):
-        return [abs(float(cell.value))]
-    return [abs(float(cell))] if isinstance(cell, float | np.floating) else []
-
-
-def _text(cell: Cell, decimals: int | None, digits: int) -> str:
-    """A cell as people read it: `0.312`, `0.312 [0.290, 0.334]`, text as it is, None as a dash."""
-    if cell is None:
-        return "–"
-    if isinstance(cell, Interval):
-        value, low, high = (_text(float(x), decimals, digits) for x in (cell.value, cell.low, cell.high))
-        return f"{value} [{low}, {high}]"
-    if isinstance(cell, bool | np.bool_):
-        return "yes" if cell else "no"
-    if isinstance(cell, float | np.floating):
-        return f"{cell:.{digits}g}" if decimals is None else f"{cell:z.{decimals}f}"
-    return str(cell)
 
 
 # --- the page ---------------------------------------------------------------------------------------------
@@ -327,7 +269,7 @@ def _block_view(block: Block, files: Iterator[bytes]) -> dict[str, Any]:
 
 
 def _table_view(table: Table) -> dict[str, Any]:
-    decimals = [_decimals(column, table.digits) for column in zip(*table.rows, strict=True)]
+    decimals = [column_decimals(column, table.digits) for column in zip(*table.rows, strict=True)]
     cells = [
         [_cell_view(cell, places, table.digits) for cell, places in zip(row, decimals, strict=True)]
         for row in table.rows
@@ -357,10 +299,10 @@ def _cell_view(cell: Cell, decimals: int | None, digits: int) -> dict[str, Any]:
     centre, ends = cell, ""
     if isinstance(cell, Interval):
         centre = float(cell.value)
-        ends = _text(cell, decimals, digits).removeprefix(_text(centre, decimals, digits)).strip()
-    value = None if centre is None or isinstance(centre, str) else _plain(centre, "cell") + 0  # True sorts as 1
+        ends = cell_text(cell, decimals, digits).removeprefix(cell_text(centre, decimals, digits)).strip()
+    value = None if centre is None or isinstance(centre, str) else plain(centre, "cell") + 0  # True sorts as 1
     return {
-        "text": _text(centre, decimals, digits), "ends": ends, "value": value, "dash": cell is None, "best": False,
+        "text": cell_text(centre, decimals, digits), "ends": ends, "value": value, "dash": cell is None, "best": False,
         "is_text": isinstance(cell, str),
     }  # fmt: skip
 

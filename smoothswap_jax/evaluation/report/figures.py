@@ -5,11 +5,12 @@ from typing import Literal
 
 import numpy as np
 
+from smoothswap_jax.evaluation.measures.base import Measure, Scores, mean_interval
+from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.report.document import Picture
 from smoothswap_jax.evaluation.report.plots import Point, Scatter
-from smoothswap_jax.evaluation.scores import Measure, Scores, mean_interval
 from smoothswap_jax.faces.grid import image_grid, swap_grid
 from smoothswap_jax.metrics.bootstrap import Interval
 
@@ -19,7 +20,7 @@ SIDE = 96  # of a face in a picture, pixels at least
 
 
 def scale_of(size: int) -> int:
-    """How often a face is enlarged in the report."""
+    """The factor by which a face is enlarged in the report."""
     return max(1, SIDE // size)
 
 
@@ -105,7 +106,7 @@ def trade_off(
 def trade_off_measures(measures: Sequence[Measure]) -> tuple[Measure, Measure] | None:
     """The measures of the trade-off: the first judge's cosine to the source, and an expression measure, else pose, else
     the error to the truth, else the change outside the face."""
-    identity = next((m for m in measures if m.kind == "identity" and m.name.endswith("cosine to source")), None)
+    identity = next((m for m in measures if m.kind == "identity" and m.name.endswith(COSINE_TO_SOURCE)), None)
     wanted = ("expression (blendshapes)", "expression", "pose", "error outside", "change outside")
     kept = next((m for word in wanted for m in measures if word in m.name and m.kind != "identity"), None)
     return (identity, kept) if identity and kept else None

@@ -158,7 +158,7 @@ def scatter_view(scatter: Scatter) -> dict[str, Any]:
 
 
 def _about_dots(scatter: Scatter) -> str:
-    """What the reader must know of the dots: not all of them are drawn."""
+    """A note on the dots, not all of which are drawn."""
     if not scatter.clouds:
         return ""
     ends = [_axis([values], log=False)[1] for values in _in_sight(scatter)]

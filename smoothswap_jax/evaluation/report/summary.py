@@ -1,4 +1,4 @@
-"""What the numbers say, in words: so that nobody takes a copy of the source for a good swap."""
+"""What the numbers mean, in words, so that nobody takes a copy of the source for a good swap."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -6,10 +6,13 @@ from types import MappingProxyType
 import numpy as np
 
 from smoothswap_jax.evaluation.checks import Check
-from smoothswap_jax.evaluation.scores import Measure, Scores, mean
+from smoothswap_jax.evaluation.measures.base import Measure, Scores, mean
+from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
+from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR
+from smoothswap_jax.evaluation.measures.scoring import NO_FACE
 
 NEAR_COPY, DISAGREE = 0.1, 0.3
-"""A method whose pictures are this near to a baseline, relative to the distance of source and target, is called a
+"""A method whose images are this near to a baseline, relative to the distance of source and target, is called a
 copy of it. Judges whose shares of the way differ by more than the second number are said to disagree."""
 
 
@@ -33,7 +36,7 @@ def verdicts(
 
 def _copies(name: str, methods: Mapping[str, Scores]) -> str:
     """Whether the method hardly changes its target, or hardly keeps it, by the change of pixels."""
-    change, most = (mean(methods[one]["change"]) for one in (name, "copy source"))
+    change, most = (mean(methods[one][CHANGE.name]) for one in (name, "copy source"))
     if change < NEAR_COPY * _least(methods):
         return (
             f"{name} hardly changes its targets (mean squared change {change:.3g}; copying the source: {most:.3g}): it "
@@ -49,7 +52,7 @@ def _copies(name: str, methods: Mapping[str, Scores]) -> str:
 
 def _least(methods: Mapping[str, Scores]) -> float:
     """The change that a swap cannot do without: that of the truth where it is known."""
-    return mean(methods["true swap" if "true swap" in methods else "copy source"]["change"])
+    return mean(methods["true swap" if "true swap" in methods else "copy source"][CHANGE.name])
 
 
 def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequence[Measure]) -> list[str]:
@@ -60,7 +63,7 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
     reached = {}
     for judge, measure in _identities(measures).items():
         low, high, mine = (mean(scores[measure]) for scores in (target, source, own))
-        if not (low < high and np.isfinite(mine)):  # a judge that tells the copies not apart, or sees nothing
+        if not (low < high and np.isfinite(mine)):  # a judge that cannot tell the copies apart, or sees nothing
             continue
         reached[judge] = (mine - low) / (high - low)
         beside = f"; the true swap {_percent((mean(truth[measure]) - low) / (high - low))}" if truth else ""
@@ -73,22 +76,22 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
             "The judges disagree about identity. One that was trained on the same pictures as the method, or on as "
             "small ones, may look at the same few things that the method has learnt to change."
         )
-    other = next((m for m in measures if m.kind == "attributes" and m.name != "no face found"), None)
+    other = next((m for m in measures if m.kind == "attributes" and m.name != NO_FACE.name), None)
     worst = mean(source[other.name]) if other else 0.0
     if other and worst > 0 and np.isfinite(lost := mean(own[other.name]) / worst):
         words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'"
         bought = ": its identity is bought with the target's expression and pose." if lost > 0.8 else "."
         sentences.append(words + bought)
-    if "error to the true swap" in own and (most := mean(target["error to the true swap"])) > 0:
-        ratio = mean(own["error to the true swap"]) / most
-        tells = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
-        sentences.append(f"{name} is {tells} its unchanged target: {ratio:.2f} of its error.")
+    if ERROR.name in own and (most := mean(target[ERROR.name])) > 0:
+        ratio = mean(own[ERROR.name]) / most
+        nearer = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
+        sentences.append(f"{name} is {nearer} its unchanged target: {ratio:.2f} of its error.")
     return sentences
 
 
 def _identities(measures: Sequence[Measure]) -> dict[str, str]:
     """The measure of the cosine to the source of each identity judge."""
-    end = ": cosine to source"
+    end = f": {COSINE_TO_SOURCE}"
     return {m.name.removesuffix(end): m.name for m in measures if m.name.endswith(end)}
 
 

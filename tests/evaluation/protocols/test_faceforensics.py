@@ -12,7 +12,9 @@ import pytest
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.methods import SLACK
-from smoothswap_jax.evaluation.protocols.registry import ProtocolError, Request, find_protocol, official_pairs
+from smoothswap_jax.evaluation.protocols.base import ProtocolError, Request
+from smoothswap_jax.evaluation.protocols.faceforensics import official_pairs
+from smoothswap_jax.evaluation.protocols.registry import find_protocol
 from smoothswap_jax.faces.videos import frames_at
 from smoothswap_jax.runtime import sharding
 from tests.evaluation.made_faces import astronaut, face_mask, moved, stranger, write_video
@@ -271,7 +273,9 @@ def test_a_missing_original_is_refused_by_name(short, out, tmp_path, capsys):
     assert "found no pair of videos whose faces are found" in refused(capsys, evaluate(data, out, "--pairs-only"))
     write_video(data / ORIGINALS / "007.mp4", clip(stranger(SIDE), 2))
     (data / "splits" / "test.json").write_text('[["000", "003"], ["000", "007"]]')
-    pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(out / "cache.sqlite"), split="test"))
+    pairs = find_protocol("faceforensics").pairs(
+        Request(data, 128, open_cache(out / "cache.sqlite"), options={"split": "test"})
+    )
     assert {name.partition("/")[0] for name in pairs.names} == {"000_007", "007_000"}
     assert pairs.gallery.left_out == {f"{ORIGINALS}/003.mp4": "found no such file; wanted a video"}
     assert "2 of 4 pairs are left out: one of their videos cannot be read or shows no face." in pairs.notes
@@ -295,7 +299,9 @@ def test_a_source_without_a_face_in_its_first_frames_gives_the_next(tmp_path):
     for number, blind, photo in (("000", 2, astronaut(SIDE)), ("003", 0, stranger(SIDE)), ("007", 3, grey)):
         write_video(tmp_path / ORIGINALS / f"{number}.mp4", [grey] * blind + clip(photo, 2))
     (tmp_path / "test.json").write_text('[["000", "003"], ["003", "007"]]')
-    pairs = find_protocol("faceforensics").pairs(Request(tmp_path, 64, open_cache(tmp_path / "cache"), split="test"))
+    pairs = find_protocol("faceforensics").pairs(
+        Request(tmp_path, 64, open_cache(tmp_path / "cache"), options={"split": "test"})
+    )
     names = [pairs.gallery.names[row].rpartition("/")[2] for row in pairs.source]
     assert dict(zip(pairs.names, names, strict=True)) == {
         "000_003/2": "003.mp4#0", "000_003/3": "003.mp4#0", "003_000/0": "000.mp4#2", "003_000/1": "000.mp4#2",
@@ -312,23 +318,23 @@ def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path)
     (data / "conversion_dict.json").write_text(
         '{"000": "--b1Ua-kWJE 0", "003": "R03Sko97IDE 0", "004": "R03Sko97IDE 1"}'
     )
-    pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), split="test"))
+    pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), options={"split": "test"}))
     assert set(pairs.people[0]) == {"youtube/--b1Ua-kWJE", "youtube/R03Sko97IDE"}
     assert pairs.gallery.facts["people"] == "people are YouTube videos, by conversion_dict.json"
     assert len(set(pairs.gallery.takes)) == 3
     # Whom the method knows from one sequence it knows in the other.
-    request = Request(data, 128, open_cache(aligned), split="test", trained_on={"youtube/003"})
+    request = Request(data, 128, open_cache(aligned), options={"split": "test"}, trained_on={"youtube/003"})
     with pytest.raises(ProtocolError, match="trained on people of all 4 pairs"):
         find_protocol("faceforensics").pairs(request)
     (data / "conversion_dict.json").write_text('{"000": 1}')
     with pytest.raises(ProtocolError, match=r"conversion_dict\.json: found .*; wanted names such as"):
-        find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), split="test"))
+        find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), options={"split": "test"}))
 
 
 def test_people_the_method_was_trained_on_are_left_out(short, aligned, tmp_path):
     data = shutil.copytree(short, tmp_path / "data")
     (data / "splits" / "test.json").write_text('[["000", "003"], ["003", "003"]]')
-    request = Request(data, 128, open_cache(aligned), trained_on={"youtube/000"}, split="test")
+    request = Request(data, 128, open_cache(aligned), trained_on={"youtube/000"}, options={"split": "test"})
     pairs = find_protocol("faceforensics").pairs(request)
     assert pairs.names == ("003_003/0", "003_003/1")
     assert pairs.notes[1:] == ("2 of 3 pairs are left out because the method was trained on their people.",)

@@ -13,8 +13,8 @@ from smoothswap_jax.data.dataset import DataError, SizeError
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.pairs import COLUMNS, Pairs, by_hash, manifest, manifest_digest
-from smoothswap_jax.evaluation.protocols import registry
-from smoothswap_jax.evaluation.protocols.registry import ProtocolError, Request, find_protocol
+from smoothswap_jax.evaluation.protocols.base import ProtocolError, Request
+from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS, find_protocol
 from smoothswap_jax.faces import photos as photos_lib
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.prepare.crops import PrepareSettings
@@ -48,7 +48,7 @@ def test_protocols_are_found_by_name_and_version():
     [
         ("london", "protocol 'london': wanted one of synthetic-truth@2, london-truth@1, "),
         ("", "protocol '': wanted one of"),
-        ("smooth", "or smoothness of embedders"),
+        ("smooth", "protocol 'smooth': wanted one of .*, smoothness@1"),
         ("ffhq@1", "protocol 'ffhq@1': this package has version 2 of ffhq only"),
         ("ffhq@", "protocol 'ffhq@': this package has version 2 of ffhq only"),
     ],
@@ -58,7 +58,7 @@ def test_other_names_and_versions_are_refused(title, message):
         find_protocol(title)
 
 
-@pytest.mark.parametrize("name", [name for name in registry.PROTOCOLS if name != "synthetic-truth"])
+@pytest.mark.parametrize("name", [name for name, one in PROTOCOLS.items() if one.pairs and name != "synthetic-truth"])
 def test_a_protocol_of_photos_asks_for_their_folder(name, tmp_path):
     with pytest.raises(ProtocolError, match="--data is missing"):
         find_protocol(name).pairs(request(None, tmp_path))
@@ -71,7 +71,9 @@ def test_a_protocol_of_photos_asks_for_their_folder(name, tmp_path):
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory) -> Pairs:
-    return find_protocol("synthetic-truth").pairs(request(None, tmp_path_factory.mktemp("world"), world=WORLD))
+    return find_protocol("synthetic-truth").pairs(
+        request(None, tmp_path_factory.mktemp("world"), trained_in={"a": WORLD})
+    )
 
 
 def test_the_truth_has_the_sources_identity_and_everything_else_of_the_target(rendered):
@@ -112,17 +114,19 @@ def test_nobody_of_the_synthetic_world_is_a_training_person(rendered):
 
 
 def test_the_synthetic_world_is_the_same_every_time_and_that_of_the_config(rendered, tmp_path):
-    again = find_protocol("synthetic-truth").pairs(request(None, tmp_path, world=WORLD))
+    again = find_protocol("synthetic-truth").pairs(request(None, tmp_path, trained_in={"a": WORLD}))
     assert manifest_digest(again) == manifest_digest(rendered)
     rows = np.arange(len(again.gallery))
     np.testing.assert_array_equal(again.gallery.read(rows), rendered.gallery.read(rows))
-    other = find_protocol("synthetic-truth").pairs(request(None, tmp_path, world=WORLD | {"seed": 8}))
+    other = find_protocol("synthetic-truth").pairs(request(None, tmp_path, trained_in={"a": WORLD | {"seed": 8}}))
     assert np.any(other.gallery.read(rows[:4]) != rendered.gallery.read(rows[:4]))
     assert rendered.gallery.facts["seed"] == "7" and other.gallery.facts["seed"] == "8"
     # Other pictures have other names and another digest, so swaps and scores of the two cannot be mixed up.
     assert not set(other.names) & set(rendered.names) and manifest_digest(other) != manifest_digest(rendered)
     with pytest.raises(ProtocolError, match="1 held-out people; wanted at least 2"):
-        find_protocol("synthetic-truth").pairs(request(None, tmp_path, world=WORLD | {"held_out_people": 1}))
+        find_protocol("synthetic-truth").pairs(
+            request(None, tmp_path, trained_in={"a": WORLD | {"held_out_people": 1}})
+        )
 
 
 def test_without_a_config_there_are_256_pairs(tmp_path, monkeypatch):

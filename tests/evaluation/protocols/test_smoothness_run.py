@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.cli.main import main
-from smoothswap_jax.evaluation.evaluate import Settings
+from smoothswap_jax.evaluation.evaluate import evaluate
 from smoothswap_jax.evaluation.judges.registry import JudgeError
 from smoothswap_jax.evaluation.protocols import smoothness
-from smoothswap_jax.evaluation.protocols.registry import ProtocolError
+from smoothswap_jax.evaluation.protocols.base import ProtocolError
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.training.networks import make_embedder
 from tests.tiny_runs import config, make_people
 
 SIZE = 16
@@ -65,21 +67,21 @@ def test_where_nobody_has_two_pictures_the_report_says_that_it_cannot_tell_more(
     """As in FFHQ."""
     fields = {"data.kind": "synthetic", "data.people": 30, "data.held_out_people": 8, "data.photos": 1, "data.dir": ""}
     save_embedder(tmp_path / "run", config("embedder", runs, **fields), 0)
-    smoothness.evaluate_smoothness(Settings("smoothness", tmp_path / "out", checkpoints={"a": tmp_path / "run"}))
+    evaluate(EvaluationSettings("smoothness", tmp_path / "out", checkpoints={"a": tmp_path / "run"}))
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "ROC AUC" not in report["tables"][0]["columns"]
-    assert any("cannot be told: nobody held out is shown in two" in words for words in report["verdicts"])
+    assert any("cannot be measured: nobody held out is shown in two" in words for words in report["verdicts"])
 
 
 def test_a_collapsed_embedder_is_named(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(smoothness, "_embed", lambda judge, faces, *_: np.ones((len(faces), 4)))
     with pytest.raises(JudgeError, match=r"a: there is nothing between equal embeddings.*has collapsed"):
-        smoothness.evaluate_smoothness(Settings("smoothness", tmp_path, checkpoints={"a": runs / "one"}))
+        evaluate(EvaluationSettings("smoothness", tmp_path, checkpoints={"a": runs / "one"}))
 
 
 def test_another_version_is_refused(runs, tmp_path):
     with pytest.raises(ProtocolError, match="smoothness@2"):
-        smoothness.evaluate_smoothness(Settings("smoothness@2", tmp_path, checkpoints={"a": runs / "one"}))
+        evaluate(EvaluationSettings("smoothness@2", tmp_path, checkpoints={"a": runs / "one"}))
 
 
 def test_a_judge_that_is_no_embedder_is_refused(runs, tmp_path, monkeypatch):
@@ -87,11 +89,11 @@ def test_a_judge_that_is_no_embedder_is_refused(runs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(smoothness, "load_judge", lambda *_: Judge("pose", "pose", {}))
     with pytest.raises(JudgeError, match="found a judge of pose; wanted an embedder"):
-        smoothness.evaluate_smoothness(Settings("smoothness", tmp_path, checkpoints={"pose": runs}))
+        evaluate(EvaluationSettings("smoothness", tmp_path, checkpoints={"pose": runs}))
 
 
 def test_an_embedder_of_other_data_needs_data(runs, tmp_path):
     people = make_people(tmp_path / "people")
     save_embedder(tmp_path / "run", config("embedder", people), 0)
     with pytest.raises(ProtocolError, match="--data is missing"):
-        smoothness.evaluate_smoothness(Settings("smoothness", tmp_path / "out", checkpoints={"x": tmp_path / "run"}))
+        evaluate(EvaluationSettings("smoothness", tmp_path / "out", checkpoints={"x": tmp_path / "run"}))
