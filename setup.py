@@ -40,7 +40,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
+    # The configs lie beside the package in a clone, where they are edited, and inside of it in a wheel.
+    packages=[*find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]), "smoothswap_jax.configs"],
+    package_dir={"smoothswap_jax.configs": "configs"},
     package_data={"smoothswap_jax.evaluation.report": ["*.jinja"], "smoothswap_jax.prepare": ["*.jinja"]},
     install_requires=[
         "absl-py>=2.1,<3",
