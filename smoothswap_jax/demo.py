@@ -1,6 +1,5 @@
 """The whole job on a laptop: faces in, embedder, judge and swapper trained, held-out people swapped and measured."""
 
-import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothswap_jax.config.load import load_config
 from smoothswap_jax.evaluation.evaluate import Settings, run
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
@@ -68,21 +68,14 @@ def _say(text: str) -> None:
 
 
 def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
-    """The stage's config file at the demo's variant, as plain dicts."""
-    path = Path(__file__).parents[1] / "configs" / f"{stage}.py"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; the demo runs from a clone of the repository")
-    spec = importlib.util.spec_from_file_location(f"demo_config_{stage}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(VARIANT)
-    config.seed = seed
-    config.steps = max(1, round(config.steps * effort))
-    config.data.update(data)
-    if data and stage == "embedder":
-        config.batch = min(config.batch, config.images_per_identity * data["people"])
-    return config.to_dict()
+    """The stage's shipped config at the demo's variant, as plain dicts. data: fields of `config.data` to replace."""
+    name = f"{stage}:{VARIANT}"
+    usual = load_config(name, [])
+    fields = {"seed": seed, "steps": max(1, round(usual["steps"] * effort))}
+    fields |= {f"data.{field}": value for field, value in data.items()}
+    if data and stage == "embedder":  # a person is in a batch once
+        fields["batch"] = min(usual["batch"], usual["images_per_identity"] * data["people"])
+    return load_config(name, [f"--config.{field}={value}" for field, value in fields.items()])
 
 
 def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dict:
