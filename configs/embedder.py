@@ -1,9 +1,9 @@
 """Stage 1: the identity embedder.
 
-tiny32: faces of 32 px, the demo's
+tiny32: synthetic faces of 32 px, as in the demo
     smoothswap train --config=embedder:tiny32 --workdir=runs/embedder
     2 CPU cores, about 2 minutes. 2026-11-24: ROC AUC of held-out people 0.999, TAR at FAR 1% 0.99.
-small64: synthetic faces of 64 px in all poses and lights
+small64: synthetic faces of 64 px, in the full range of poses and lights
     smoothswap train --config=embedder:small64 --workdir=runs/e64
     For a laptop. Not trained yet.
 paper256: the paper's network, on faces that `smoothswap prepare --out=DIR` wrote
@@ -57,10 +57,10 @@ def defaults() -> ConfigDict:
     c.augment.colour = 0.1  # largest relative change of brightness, contrast, saturation
 
     c.eval_images = 512  # of held-out people
-    c.eval_steps = 500  # steps from one evaluation to the next; 0: only the last
+    c.eval_steps = 500  # steps between evaluations; 0: only at the end
     c.log_images_steps = 0  # this stage has no images to show
-    c.checkpoint_steps = 500  # steps from one checkpoint to the next; 0: only the last
-    c.keep_best = "eval/auc"  # also keep the best checkpoint by this metric; "-name": lower is better, "": none
+    c.checkpoint_steps = 500  # steps between checkpoints; 0: only at the end
+    c.keep_best = "eval/auc"  # also keep the best checkpoint by this metric; "-name": lower is better; "": none
     return c
 
 

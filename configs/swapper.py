@@ -1,10 +1,10 @@
 """Stage 2: the face swapper, trained with a frozen identity embedder of stage 1.
 
-tiny32: faces of 32 px, the demo's
+tiny32: synthetic faces of 32 px, as in the demo
     smoothswap train --config=swapper:tiny32 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder
     2 CPU cores, 13 minutes for the whole of `smoothswap demo`. 2026-11-24: error to the true swap 0.058, 0.372 of the
     error of the unchanged target; cosine to the source 0.865 by an embedder of another seed.
-small64: synthetic faces of 64 px in all poses and lights
+small64: synthetic faces of 64 px, in the full range of poses and lights
     smoothswap train --config=swapper:small64 --workdir=runs/s64 --config.embedder.checkpoint=runs/e64
     2 CPU cores (Xeon, AVX-512), 2026-11-28: 1.08 s a step at batch 8. Not trained yet.
 paper256: the paper's networks, on faces that `smoothswap prepare --out=DIR` wrote
@@ -48,7 +48,7 @@ def defaults() -> ConfigDict:
     c.generator.nf = 64  # channels at full resolution
     c.generator.ch_mult = (1, 2, 4, 4)  # channels of each resolution, over nf
     c.generator.num_res_blocks = 2  # of each resolution
-    c.generator.attn_resolutions = (32,)  # in pixels, where self-attention stands
+    c.generator.attn_resolutions = (32,)  # resolutions with self-attention, in pixels
     c.generator.fir = True  # resample through the FIR filter, as StyleGAN2 does
     c.generator.fir_kernel = (1, 3, 3, 1)
     c.generator.skip_rescale = True  # residual sums over sqrt(2)
@@ -57,8 +57,8 @@ def defaults() -> ConfigDict:
     c.generator.combine = "sum"  # how the input pyramid joins: sum or cat
     c.generator.init_scale = 0.0  # of the initial weights of the last layer of each block, and of the output
     c.generator.dropout = 0.0
-    # What of the residual blocks is computed again in the backward pass, for less memory and more time: off,
-    # dots_saveable (all but convolutions and matrix products) or nothing_saveable (all).
+    # What the backward pass recomputes of the residual blocks, for less memory and more time: off, dots_saveable (all
+    # but convolutions and matrix products) or nothing_saveable (everything).
     c.generator.remat = "off"
     c.generator.dtype = "float32"  # of convolutions; bfloat16 on accelerators
 
@@ -74,8 +74,8 @@ def defaults() -> ConfigDict:
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
     c.objective.identity_warmup_steps = 0  # over which lambda_id rises from 0
-    c.objective.r1_gamma = 1.0  # grows with the number of pixels
-    c.objective.r1_interval = 16  # steps from one R1 penalty to the next
+    c.objective.r1_gamma = 1.0  # larger images want more
+    c.objective.r1_interval = 16  # steps between R1 penalties (lazy regularisation)
     c.objective.ema_decay = 0.999  # of the generator's averaged weights, each step
 
     c.generator_optimizer = optimizer_fields("adam", learning_rate=1e-3, b1=0.0)
@@ -87,11 +87,11 @@ def defaults() -> ConfigDict:
     c.augment.colour = 0.0  # largest relative change of brightness, contrast, saturation
 
     c.eval_images = 64  # pairs of held-out people
-    c.eval_steps = 5000  # steps from one evaluation to the next; 0: only the last
-    c.log_images_steps = 5000  # steps from one grid of swaps under WORKDIR/images to the next; 0: none
-    c.checkpoint_steps = 5000  # steps from one checkpoint to the next; 0: only the last
-    # Also keep the best checkpoint by this metric; "-name": lower is better, "": none. Synthetic faces know the true
-    # swap; of other faces there is only the training embedder's own cosine, which is no measure.
+    c.eval_steps = 5000  # steps between evaluations; 0: only at the end
+    c.log_images_steps = 5000  # steps between grids of swaps in WORKDIR/images; 0: none
+    c.checkpoint_steps = 5000  # steps between checkpoints; 0: only at the end
+    # Also keep the best checkpoint by this metric; "-name": lower is better; "": none. The true swap is only
+    # known for synthetic faces; the cosine by the training embedder itself would not be a fair measure.
     c.keep_best = ""
     return c
 

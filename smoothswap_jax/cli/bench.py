@@ -10,8 +10,8 @@ def add_parser(verbs) -> None:
         help="measure speed on this machine",
         description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
-        "a device, by the compiler, also for devices that are not here. scaling: 1 to 8 virtual devices, 1 and 2 "
-        "processes. Prints a table, and all of it as one line of JSON.",
+        "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
+        "1 and 2 processes. Prints a table, and all of it as one line of JSON.",
         allow_abbrev=False,
     )
     bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
@@ -31,7 +31,9 @@ def add_parser(verbs) -> None:
     bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
     bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
     bench.add_argument(
-        "--topology", metavar="NAME", help="memory: of devices that are not here, e.g. v5e:8x8, h200:8x8 (8 hosts)"
+        "--topology",
+        metavar="NAME",
+        help="memory: of devices elsewhere, e.g. v5e:8x8, h200:8x8 (8 hosts)",
     )
     bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
     bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")

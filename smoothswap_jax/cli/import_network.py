@@ -29,7 +29,7 @@ def add_parser(verbs) -> None:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="what names and shapes of tensors do not tell",
+        help="what the names and shapes of the tensors leave open",
     )
     import_.set_defaults(run=run)
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _key_value(text: str) -> tuple[str, Any]:
-    """'image_size=256' as ('image_size', 256); a value that is not a Python literal is a text."""
+    """'image_size=256' as ('image_size', 256); a value that is not a Python literal stays a string."""
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"--known {text}: wanted KEY=VALUE")

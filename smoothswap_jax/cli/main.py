@@ -14,7 +14,7 @@ VERBS = (train, swap, prepare, import_network, evaluate, compare, export, bench,
 """In the order of `smoothswap --help`."""
 
 MISTAKE, CRASH = 1, 70
-"""Exit codes: the user has to mend something first (as after argparse's 2); a launcher may try again."""
+"""Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -21,12 +21,8 @@ def add_parser(verbs) -> None:
     train.add_argument("--workdir", required=True, metavar="DIR", help="run directory; resumed if it has checkpoints")
     train.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
     train.add_argument(
-        "--profile", type=_profiled_steps, metavar="START:COUNT", help="steps to write a trace of, WORKDIR/profile"
+        "--profile", type=_profiled_steps, metavar="START:COUNT", help="write a trace of these steps to WORKDIR/profile"
     )
-    several = train.add_argument_group("several processes", "The same command in each; WORKDIR is seen by all.")
-    several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where nothing is found")
-    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
     train.add_argument(
         "--stopped-code",
         type=int,
@@ -34,6 +30,10 @@ def add_parser(verbs) -> None:
         metavar="N",
         help="exit code of a run that a signal stopped before its last step (default 0)",
     )
+    several = train.add_argument_group("several processes", "Run the same command in each, with the same WORKDIR.")
+    several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where --distributed finds none")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
     several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
     train.set_defaults(run=run)
 

@@ -26,7 +26,7 @@ def common_fields() -> ConfigDict:
     """Everything that has the same default in both stages."""
     c = ConfigDict()
     c.seed = 0  # of initial weights, batches and augmentation
-    c.grad_accum_steps = 1  # parts in which a batch is computed, one after the other: less memory, more time
+    c.grad_accum_steps = 1  # microbatches of a batch, one after the other: less memory, more time
 
     c.data = ConfigDict()
     c.data.kind = "prepared"  # synthetic, prepared, folder, tfds
@@ -34,26 +34,26 @@ def common_fields() -> ConfigDict:
     c.data.size = 256  # pixels
     c.data.people = 2000  # synthetic: identities to render for training
     c.data.photos = 4  # synthetic: photos of each
-    # synthetic: how far expression, pose and light stray from their means; 1 is the whole world, yaw to 35 degrees
+    # synthetic: spread of expression, pose and light around their means; 1 is the full range, yaw up to 35 degrees
     c.data.spread = 1.0
     c.data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
-    c.data.seed = 0  # synthetic: of the world, independent of the run's seed
+    c.data.seed = 0  # synthetic: of the rendered people, independent of the run's seed
     # prepared: what `smoothswap prepare` wrote, or several as A,B; folder: DIR/<person>/<photo>; tfds: data_dir
     c.data.dir = placeholder(str)
-    c.data.weights = ()  # prepared: how often each of several is drawn, e.g. (3.0, 1.0); () is equally often
+    c.data.weights = ()  # prepared: sampling weights of several sets, e.g. (3.0, 1.0); (): all the same
     c.data.name = "synthetic_faces"  # tfds: dataset/config
 
-    c.log_steps = 10  # metrics of every so many steps go to WORKDIR/metrics.jsonl and TensorBoard
+    c.log_steps = 10  # steps between two lines of WORKDIR/metrics.jsonl
     c.max_to_keep = 3  # newest checkpoints
-    c.keep_every_steps = 0  # also keep the checkpoints of steps that this divides; 0: none
+    c.keep_every_steps = 0  # also keep the checkpoint of every so many steps; 0: none
 
-    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # folder of compiled programs, for the next start; "": none
+    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # cache of compiled programs for later starts; "": none
     c.debug_nans = False  # on NaN or infinity, run that step again and name the operation
-    c.watchdog_seconds = 1800  # a step that takes longer has its stacks written to stderr; 0: never
+    c.watchdog_seconds = 1800  # after so long a step, all stack traces go to stderr; 0: never
 
     c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
-    c.mesh.fsdp = 1  # number of devices over which parameters, optimiser states and averages are split
-    c.mesh.rules = ((".*", "fsdp"),)  # (path regex, fsdp or replicate): the first that matches an array counts
+    c.mesh.fsdp = 1  # devices that share parameters, optimiser states and averaged weights
+    c.mesh.rules = ((".*", "fsdp"),)  # (path regex, fsdp or replicate): the first match counts
     return c
 
 
