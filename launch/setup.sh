@@ -1,5 +1,5 @@
-# Sourced by demo.sh and test.sh: makes .venv beside the repository's files and installs the package into it.
-#   setup_environment EXTRAS      PYTHON=python3.12 chooses the interpreter, VENV=DIR the place.
+# Sourced by demo.sh, test.sh and tpu_pod.sh: makes .venv in the current folder and installs the package into it.
+#   setup_environment EXTRAS      PYTHON=python3.12 chooses the interpreter, VENV=DIR the folder.
 setup_environment() {
   local python="${PYTHON:-}" candidate
   if [ -z "$python" ]; then
@@ -15,7 +15,7 @@ setup_environment() {
     return 1
   fi
   VENV="${VENV:-$PWD/.venv}"
-  # A stamp of what was asked for, written last: an interrupted installation is done again.
+  # A stamp of what is installed, written last: an interrupted installation starts over.
   local wanted
   wanted="$1 $(cksum < setup.py)"
   if [ "$(cat "$VENV/installed" 2>/dev/null)" != "$wanted" ]; then
@@ -26,7 +26,7 @@ setup_environment() {
   fi
   PATH="$VENV/bin:$PATH"
   export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
-  # Compiled programs are kept, so a second run, or a second network of the same shape, starts at once.
+  # Compiled programs are cached, so a second run, or a second network of the same shape, starts at once.
   export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$VENV/xla-cache}"
   export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:-0}"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up an environment and runs everything CI runs: lint, format, types, tests.
+# Sets up an environment and runs what CI runs: lint, format, types, tests.
 #   bash launch/test.sh [pytest options]      e.g. bash launch/test.sh -m slow
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice, by gcloud: one command a stage of its life.
-#   bash launch/tpu_pod.sh create            queue a slice (it waits until there is one) and install the package on it
-#   bash launch/tpu_pod.sh run --config=configs/swapper.py:paper256 --workdir=/shared/runs/swapper [overrides]
-#   bash launch/tpu_pod.sh resume ...        the same as run: a run goes on from its newest checkpoint
-#   bash launch/tpu_pod.sh log               what the first host says
+# Trains on a Cloud TPU slice, through gcloud: one command for each stage of its life.
+#   bash launch/tpu_pod.sh create            queue for a slice, wait for it, and install the package on it
+#   bash launch/tpu_pod.sh run --config=swapper:paper256 --workdir=/shared/runs/swapper [overrides]
+#   bash launch/tpu_pod.sh resume ...        the same as run: a run resumes from its newest checkpoint
+#   bash launch/tpu_pod.sh log               the first host's log
 #   bash launch/tpu_pod.sh status | delete
 #
 # Set NAME, ZONE, PROJECT, ACCELERATOR (v5litepod-64), VERSION (v2-alpha-tpuv5-lite), SPOT=1 for preemptible slices, and
-# BUCKET: it is mounted by gcsfuse as /shared on every host, and holds data and runs (give it a hierarchical namespace, in
-# which folders are renamed at once). REPOSITORY is what is installed.
+# BUCKET: gcsfuse mounts it as /shared on every host, and it holds data and runs (give it a hierarchical namespace, where
+# renaming a folder is atomic). REPOSITORY is the git URL to install from.
 set -euo pipefail
 verb="${1:?want create, run, resume, log, status or delete}"
 shift
@@ -16,7 +16,7 @@ shift
 : "${ZONE:?set ZONE, for instance europe-west4-b}" "${PROJECT:?set PROJECT, the id of your Google Cloud project}"
 where=(--zone="$ZONE" --project="$PROJECT")
 
-# The same command on every host of the slice.
+# Runs a command on every host of the slice.
 everywhere() {
   gcloud compute tpus tpu-vm ssh "$NAME" "${where[@]}" --worker=all --command="$1"
 }

@@ -1,6 +1,5 @@
-"""The whole job on a laptop: faces in, embedder, judge and swapper trained, held-out people swapped and measured."""
+"""The demo: trains an embedder, a judge and a swapper on a laptop, then swaps and measures held-out people."""
 
-import importlib.util
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothswap_jax.config.load import load_config
 from smoothswap_jax.evaluation.evaluate import judge_swaps
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
@@ -18,7 +18,7 @@ from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
-JUDGE_SEED = 1000  # added to the run's seed
+JUDGE_SEED = 1000  # added to the seed of the run
 TEST_SHARE = 0.2
 
 
@@ -29,15 +29,15 @@ def demo(
     effort: float = 1.0,
     paired_views: bool = False,
 ) -> Path:
-    """Trains, measures and reports; returns the path of report.html. A run that was stopped is continued.
+    """Trains, measures and reports; returns the path of report.html. Resumes a run that was stopped.
 
     Args:
-      out: everything is written below this folder.
-      photos: train on DIR/<person>/<photo> instead of synthetic faces, a fifth of the people held out.
+      out: folder for everything that is written.
+      photos: train on DIR/<person>/<photo> instead of synthetic faces; a fifth of the people is held out.
       seed: of the swapper and its embedder; the judge has another.
-      effort: factor on all numbers of training steps.
-      paired_views: photos of the same file name show the same pose, expression and light (as in the London set), so
-        the source's own photo of the target's name is the true swap.
+      effort: factor on the number of training steps of all three.
+      paired_views: photos with the same file name show the same pose, expression and light (as in the London set), so
+        the source's photo with the target's file name is the true swap.
     """
     out, began = Path(out), time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
@@ -69,25 +69,18 @@ def _say(text: str) -> None:
 
 
 def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
-    """The stage's config file at the demo's variant, as plain dicts."""
-    path = Path(__file__).parents[1] / "configs" / f"{stage}.py"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not found; the demo runs from a clone of the repository")
-    spec = importlib.util.spec_from_file_location(f"demo_config_{stage}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(VARIANT)
-    config.seed = seed
-    config.steps = max(1, round(config.steps * effort))
-    config.data.update(data)
-    if data and stage == "embedder":
-        config.batch = min(config.batch, config.images_per_identity * data["people"])
-    return config.to_dict()
+    """The stage's shipped config at the demo's variant, as plain dicts. data: fields of `config.data` to replace."""
+    name = f"{stage}:{VARIANT}"
+    usual = load_config(name, [])
+    fields = {"seed": seed, "steps": max(1, round(usual["steps"] * effort))}
+    fields |= {f"data.{field}": value for field, value in data.items()}
+    if data and stage == "embedder":  # the people of a batch are all different
+        fields["batch"] = min(usual["batch"], usual["images_per_identity"] * data["people"])
+    return load_config(name, [f"--config.{field}={value}" for field, value in fields.items()])
 
 
 def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dict:
-    """Aligns the photos; returns the config's data fields for them."""
+    """Aligns the photos into folder `faces`; returns the fields of `config.data` that read them."""
     start = time.monotonic()
     _say(f"aligning the photos of {photos}")
     summary = prepare(
@@ -121,7 +114,7 @@ def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
     if photos and paired_views:
         protocol = "london-truth" if any(photos.glob("*/neutral_front.jpg")) else "paired-views"
     data = photos if paired_views else out / "faces" if photos else None
-    # On photographs a judge from outside as well: one trained on the same few people shares the swapper's view of them.
+    # For photographs also an independent judge: one that is trained on the same few people shares the swapper's view.
     judges = [f"judge={out / 'judge'}", *(["sface"] if photos else [])]
     settings = EvaluationSettings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
     result = judge_swaps(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
@@ -130,7 +123,7 @@ def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
 
 
 def _curves(out: Path) -> list[Curve]:
-    """What the runs logged."""
+    """What embedder and swapper logged during training."""
     swapper = metric_log.read_metrics(out / "swapper" / metric_log.NAME)
     embedder = metric_log.read_metrics(out / "embedder" / metric_log.NAME)
 
@@ -144,7 +137,7 @@ def _curves(out: Path) -> list[Curve]:
             series(swapper, to_source="eval/cosine_to_source", to_target="eval/cosine_to_target"),
             "step",
             "cosine",
-            "By the embedder that trains the swapper. A swapper that collapses onto its target stays at 'to target' 1.",
+            "By the embedder that trains the swapper. If swaps are copies of their targets, 'to target' stays at 1.",
         ),
         Curve(
             "Losses of the swapper",

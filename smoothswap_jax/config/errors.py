@@ -40,5 +40,5 @@ def no_field(unknown: str, names: Iterable[str]) -> str:
     elif close := difflib.get_close_matches(last, leaves, n=1):
         meant = leaves[close[0]]
     else:
-        return f"no field {unknown}; {group or 'the config'} has {', '.join(sorted(beside))}"
+        return f"no field {unknown}; {group or 'the config'} has {', '.join(sorted(beside)) or 'no fields'}"
     return f"no field {unknown}; did you mean {' or '.join(meant)}?"

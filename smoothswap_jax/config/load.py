@@ -1,23 +1,137 @@
-"""Config files, with overrides from the command line."""
+"""Config files, found by name or path, with overrides from the command line."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from smoothswap_jax.config.errors import ConfigError, no_field, raise_mistakes
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+PACKAGE = Path(__file__).resolve().parents[1]
+OVERRIDE = re.compile(r"--?(?:no)?config\.(?P<field>[^=]+)(?:=(?P<value>.*))?", re.DOTALL)
+WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple": "a tuple, e.g. '(1, 2)'"}
 
 
-def load_config(path: str, overrides: list[str]) -> dict:
-    """A config file with `--config.field=value` overrides, as plain nested dicts.
+def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
+    """A config as plain nested dicts.
 
-    Raises ValueError naming the file or the field that does not fit.
+    Args:
+      name: FILE[:VARIANT]; FILE is a shipped config (`embedder`, `swapper`) or the path of a Python file that has
+        `get_config(variant)`, which returns a ConfigDict.
+      overrides: `--config.field=value` arguments, as ml_collections reads them.
+
+    Raises ConfigError that names the file, or every field that does not fit with what was found and wanted.
     """
     from absl import flags
     from ml_collections import config_flags
 
-    values = flags.FlagValues()
-    arguments = ["smoothswap", f"--config={path}", *overrides]
-    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    config = _read(name)
+    _check_names(name, config, overrides)
+    values, arguments = flags.FlagValues(), ["smoothswap", *overrides]
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
         left = values(arguments)[1:]
-    except (flags.Error, AttributeError, KeyError, TypeError, FileNotFoundError) as error:
-        # ml_collections puts a traceback into its messages; the reason is their last line.
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"--config={path}: {reason}") from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise_mistakes(_wrong_types(config, overrides), f"{name}: ")
+        raise ConfigError(f"{name}: {_last_line(error)}") from error
     if left:
-        raise ValueError(f"unrecognised arguments: {' '.join(left)}")
-    return values.config.to_dict()
+        raise ConfigError(f"unrecognised arguments: {' '.join(left)}")
+    return config.to_dict()
+
+
+def find_config(name: str) -> tuple[Path, str | None]:
+    """The file and the variant (None: the file's default) of FILE[:VARIANT]."""
+    file, _, variant = name.partition(":")
+    shipped = shipped_configs()
+    path = shipped.get(file, Path(file))
+    if not path.is_file():
+        known = [f"{stem}:{own}" for stem, found in shipped.items() for own in _run_file(found).VARIANTS]
+        raise ConfigError(
+            f"{name}: found no file {file}; wanted the path of a config file, or one of {', '.join(known)}"
+        )
+    return path, variant or None
+
+
+def shipped_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name: in a wheel inside of it, in a clone beside it."""
+    inside = PACKAGE / "configs"
+    folder = inside if inside.is_dir() else PACKAGE.parent / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def _read(name: str) -> "ConfigDict":
+    from ml_collections import ConfigDict
+
+    path, variant = find_config(name)
+    try:
+        config = _run_file(path).get_config(*([variant] if variant else []))
+    except ValueError as error:  # an unknown variant
+        raise ConfigError(f"{name}: {error}") from error
+    except Exception as error:  # a config file is the user's code: whatever fails in it is theirs to mend
+        raise ConfigError(f"{name}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"{name}: get_config() returned {type(config).__name__}, wanted a ConfigDict")
+    return config
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"smoothswap_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check_names(name: str, config: "ConfigDict", overrides: list[str]) -> None:
+    """ml_collections reports only the first part of an unknown name that does not exist, and proposes nothing."""
+    names = _names(config.to_dict())
+    asked = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
+    unknown = [_unknown_part(field, names) for field in asked if "[" not in field and field not in names]
+    raise_mistakes([no_field(field, names) for field in dict.fromkeys(unknown)], f"{name}: ")
+
+
+def _unknown_part(field: str, names: list[str]) -> str:
+    """The shortest beginning of a dotted name that is no field or group: 'a' of 'a.b' where there is no 'a'."""
+    parts = field.split(".")
+    beginnings = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    return next(beginning for beginning in beginnings if beginning not in names)
+
+
+def _names(fields: dict[str, Any], group: str = "") -> list[str]:
+    """The dotted names of all fields and groups."""
+    own = {f"{group}.{key}".lstrip("."): value for key, value in fields.items()}
+    return [*own, *(name for key, value in own.items() if isinstance(value, dict) for name in _names(value, key))]
+
+
+def _wrong_types(config: "ConfigDict", overrides: list[str]) -> list[str]:
+    """What is wrong with overrides of the form --config.field=value that do not parse by themselves."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    mistakes = []
+    for text in overrides:
+        match = OVERRIDE.fullmatch(text)
+        if match is None or match["value"] is None:
+            continue
+        try:
+            values = flags.FlagValues()
+            config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["smoothswap", text])
+            values(["smoothswap", text])
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError):
+            *groups, last = match["field"].split(".")
+            inside = config
+            for group in groups:
+                inside = inside[group]
+            wanted = WANTED.get(inside.get_type(last).__name__, "a group of fields, e.g. '{\"name\": 1}'")
+            mistakes.append(f"config.{match['field']} is {match['value']!r}, wanted {wanted}")
+    return mistakes
+
+
+def _last_line(error: Exception) -> str:
+    """ml_collections puts a traceback into its messages; the reason is their last line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()

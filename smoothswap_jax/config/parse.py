@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union
 from smoothswap_jax.config.errors import ConfigError, Fields, no_field, raise_mistakes
 from smoothswap_jax.config.schema import STAGES, EmbedderConfig, SwapperConfig
 
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "None"}
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "None"}
 MISSING = object()
 
 

@@ -1,8 +1,7 @@
 """The two configs as frozen dataclasses: which fields there are, their types and ranges. `parse` makes them.
 
 What a field does is said beside its value, in configs/*.py and config/common.py. Names that choose code (`data.kind`,
-`objective.kind`, `optimizer.name`, ...) are any text here: the code that they choose from knows them, and refuses
-others.
+`objective.kind`, `optimizer.name`, ...) are any string here: the code that looks them up refuses unknown ones.
 """
 
 import math

@@ -1,12 +1,12 @@
-"""The command line: what it accepts, and what it says of mistakes."""
+"""The command line as a whole: help, exit codes, and what is said of mistakes."""
+
+import types
 
 import pytest
 
 from smoothswap_jax.cli import main as main_lib
-from smoothswap_jax.config.load import load_config
-from tests.tiny_runs import ROOT
 
-VERBS = ("train", "swap", "prepare", "import", "export", "bench", "demo")
+VERBS = ("train", "swap", "prepare", "import", "evaluate", "compare", "export", "bench", "demo")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)])
@@ -17,48 +17,42 @@ def test_help_answers(arguments, capsys):
     assert "usage: smoothswap" in capsys.readouterr().out
 
 
-def test_overrides_reach_nested_fields_with_their_types():
-    path = f"{ROOT}/configs/swapper.py:small64"
-    config = load_config(
-        path, ["--config.objective.change=2.5", "--config.batch=4", "--config.generator.ch_mult=(1,2)"]
-    )
-    assert (config["objective"]["change"], config["batch"], config["generator"]["ch_mult"]) == (2.5, 4, (1, 2))
-    assert config["generator"]["nf"] == 32
+def test_help_lists_every_verb(capsys):
+    with pytest.raises(SystemExit):
+        main_lib.main(["--help"])
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("    ") and line[4] != " "] == [*VERBS]
 
 
-@pytest.mark.parametrize("stage", ["embedder", "swapper"])
-def test_every_preset_builds_its_networks(stage):
-    from smoothswap_jax.training import networks, optimizers
+def failing(error):
+    """A verb that fails."""
 
-    variants = ["tiny32", "small64", "paper256", *(["ncsnpp256"] if stage == "swapper" else [])]
-    for variant in variants:
-        config = load_config(f"{ROOT}/configs/{stage}.py:{variant}", [])
-        if stage == "embedder":
-            networks.make_embedder(config["embedder"])
-            optimizers.make_optimizer(config["optimizer"], config["steps"])
-        else:
-            networks.make_generator(config["generator"])
-            networks.make_discriminator(config["discriminator"], config["data"]["size"])
-            optimizers.make_optimizer(config["generator_optimizer"], config["steps"])
+    def run(args):
+        raise error
+
+    return types.SimpleNamespace(add_parser=lambda verbs: verbs.add_parser("fail").set_defaults(run=run))
 
 
 @pytest.mark.parametrize(
-    "config, overrides, message",
+    "error, code, said",
     [
-        ("configs/swapper.py:huge", [], "want one of"),
-        ("configs/nothing.py", [], "nothing.py"),
-        ("configs/swapper.py", ["--config.generator.width=3"], "width"),
-        ("configs/swapper.py", ["--config.batch=many"], "many"),
-        ("configs/swapper.py", ["stray"], "stray"),
+        (ValueError("field\n  is wrong"), 1, "smoothswap fail: field is wrong\n"),
+        (OSError("no file"), 1, "smoothswap fail: no file\n"),
+        (ImportError("no library"), 1, "smoothswap fail: no library\n"),
+        (FloatingPointError("step 3"), 1, "smoothswap fail: step 3\n"),
+        (RuntimeError("broken"), 70, "Traceback"),
     ],
 )
-def test_mistakes_are_one_line_that_names_them(config, overrides, message, capsys, tmp_path):
-    code = main_lib.main(["train", f"--config={ROOT}/{config}", f"--workdir={tmp_path / 'run'}", *overrides])
-    error = capsys.readouterr().err
-    assert code == 1
-    assert message in error
-    assert error.count("\n") == 1 and "Traceback" not in error
-    assert not (tmp_path / "run").exists()
+def test_mistakes_are_one_line_and_crashes_a_traceback(error, code, said, monkeypatch, capsys):
+    monkeypatch.setattr(main_lib, "VERBS", (failing(error),))
+    assert main_lib.main(["fail"]) == code
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_verbose_shows_the_traceback_of_a_mistake(monkeypatch):
+    monkeypatch.setattr(main_lib, "VERBS", (failing(ValueError("wrong")),))
+    with pytest.raises(ValueError, match="wrong"):
+        main_lib.main(["--verbose", "fail"])
 
 
 def test_only_train_takes_config_overrides(capsys):

@@ -10,16 +10,15 @@ from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import EmbedderConfig, SwapperConfig
-from tests.places import ROOT
 
 VARIANTS = [
-    *(f"embedder.py:{variant}" for variant in ("tiny32", "small64", "paper256")),
-    *(f"swapper.py:{variant}" for variant in ("tiny32", "small64", "paper256", "ncsnpp256")),
+    *(f"embedder:{variant}" for variant in ("tiny32", "small64", "paper256")),
+    *(f"swapper:{variant}" for variant in ("tiny32", "small64", "paper256", "ncsnpp256")),
 ]
 
 
 def plain(name: str) -> dict:
-    return load_config(f"{ROOT}/configs/{name}", [])
+    return load_config(name, [])
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -32,7 +31,7 @@ def test_every_variant_parses_and_comes_back_the_same(name):
 
 
 def test_fields_are_plain_values_and_frozen():
-    config = parse(json.loads(json.dumps(plain("swapper.py:small64"))))
+    config = parse(json.loads(json.dumps(plain("swapper:small64"))))
     assert config.generator["ch_mult"] == (1, 2, 2) and config.data.weights == ()
     assert config.mesh.rules == ((".*", "fsdp"),) and config.embedder.checkpoint is None
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -40,7 +39,7 @@ def test_fields_are_plain_values_and_frozen():
 
 
 def test_whole_numbers_stand_for_floats_but_not_the_other_way():
-    config = plain("swapper.py:tiny32")
+    config = plain("swapper:tiny32")
     config["objective"]["change"] = 2
     assert type(parse(config).objective.change) is float
     config["batch"] = 16.0
@@ -73,9 +72,9 @@ def changed(name: str, **fields) -> dict:
         ({"self_pair_fraction": 1.5}, "config.self_pair_fraction is 1.5, wanted a number, 0 to 1"),
         ({"augment__crop": 0.0}, "config.augment.crop is 0.0, wanted a number, above 0 and at most 1"),
         ({"objective__r1_gamma": float("nan")}, "config.objective.r1_gamma is nan, wanted a number, at least 0"),
-        ({"data__dir": 3}, "config.data.dir is 3, wanted a text or None"),
+        ({"data__dir": 3}, "config.data.dir is 3, wanted a string or None"),
         ({"data__weights": [1.0, "x"]}, "config.data.weights is [1.0, 'x'], wanted a tuple, of each item: a number"),
-        ({"mesh__rules": [["a", "b", "c"]]}, "wanted a tuple, of each item: (a text, a text)"),
+        ({"mesh__rules": [["a", "b", "c"]]}, "wanted a tuple, of each item: (a string, a string)"),
         ({"generator": 3}, "config.generator is 3, wanted a group of fields"),
         ({"data": "faces"}, "config.data is 'faces', wanted a group of fields"),
         ({"data": ...}, "config.data is missing, wanted a group of fields"),
@@ -88,20 +87,20 @@ def changed(name: str, **fields) -> dict:
 )
 def test_mistakes_name_field_found_and_wanted(fields, said):
     with pytest.raises(ConfigError) as raised:
-        parse(changed("swapper.py:tiny32", **fields))
+        parse(changed("swapper:tiny32", **fields))
     assert said in str(raised.value) and "mistakes" not in str(raised.value)
 
 
 def test_a_field_that_moved_is_found_where_it_is_now():
     with pytest.raises(ConfigError) as raised:
-        parse(changed("swapper.py:tiny32", learning_rate=1.0))
+        parse(changed("swapper:tiny32", learning_rate=1.0))
     names = "generator_optimizer.learning_rate or discriminator_optimizer.learning_rate"
     assert str(raised.value) == f"no field learning_rate; did you mean {names}?"
 
 
 def test_all_mistakes_are_named_on_one_line():
     with pytest.raises(ConfigError) as raised:
-        parse(changed("embedder.py:tiny32", batch=0, objective__margin=-1.0, data__sise=3))
+        parse(changed("embedder:tiny32", batch=0, objective__margin=-1.0, data__sise=3))
     text = str(raised.value)
     assert text.startswith("3 mistakes: (1) ") and "\n" not in text
     assert all(field in text for field in ("config.batch is 0", "config.objective.margin is -1.0", "data.sise"))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.cli import main
 from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
@@ -334,7 +333,3 @@ def test_score_networks_of_other_makes_are_refused():
     lost = {n: v for n, v in state.items() if not n.startswith("all_modules.4.")}
     with pytest.raises(WeightMismatch, match="the residual blocks come as"):
         from_torch("ncsnpp", lost, image_size=32)
-
-
-def test_the_command_line_lists_the_same_kinds():
-    assert tuple(KINDS) == main.KINDS

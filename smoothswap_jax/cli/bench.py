@@ -1,0 +1,99 @@
+"""`smoothswap bench`: measure speed and memory on this machine."""
+
+import argparse
+import json
+
+
+def add_parser(verbs) -> None:
+    bench = verbs.add_parser(
+        "bench",
+        help="measure speed on this machine",
+        description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
+        "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
+        "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
+        "1 and 2 processes. Prints a table, and all of it as one line of JSON.",
+        allow_abbrev=False,
+    )
+    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
+    bench.add_argument("--config", default="swapper:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
+    bench.add_argument("--embedder", default="embedder:tiny32", metavar="FILE[:VARIANT]", help="of the embedder")
+    bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
+    bench.add_argument("--dtype", nargs="+", help="of convolutions: float32 (default), bfloat16")
+    bench.add_argument(
+        "--fsdp", type=int, nargs="+", metavar="N", help="steps, memory: devices that share the state (default 1)"
+    )
+    bench.add_argument(
+        "--remat",
+        nargs="+",
+        metavar="POLICY",
+        help="memory: off, nothing_saveable, dots_saveable, as generator.remat (default: the config's)",
+    )
+    bench.add_argument("--devices", type=int, metavar="N", help="steps, memory: the first N devices (default: all)")
+    bench.add_argument("--virtual", type=int, metavar="N", help="steps, memory: N devices that are this CPU")
+    bench.add_argument(
+        "--topology",
+        metavar="NAME",
+        help="memory: of devices elsewhere, e.g. v5e:8x8, h200:8x8 (8 hosts)",
+    )
+    bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
+    bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
+    bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
+    bench.add_argument("--detector-model", metavar="FILE", help="as for prepare")
+    bench.add_argument("--seconds", type=float, default=4.0, help="of each measurement in each round (default 4)")
+    bench.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    from smoothswap_jax.bench.table import table
+
+    if args.what == "data":
+        from smoothswap_jax.bench.data import bench_data
+
+        result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
+    else:
+        result = _bench_programs(args)
+    print(table(result))
+    print(json.dumps(result))
+
+
+def _bench_programs(args) -> dict:
+    import jax
+
+    from smoothswap_jax.config.load import load_config
+
+    _refuse_ignored(args)
+    if args.topology or args.virtual:
+        jax.config.update("jax_platforms", "cpu")
+    if args.virtual:
+        jax.config.update("jax_num_cpu_devices", args.virtual)
+    config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
+    batches, dtypes, fsdps = args.batch or [config["batch"]], args.dtype or ["float32"], args.fsdp or [1]
+    if args.what == "steps":
+        from smoothswap_jax.bench.steps import bench_steps
+
+        return bench_steps(config, embedder, batches, dtypes, fsdps[0], args.devices, args.seconds)
+    if args.what == "scaling":
+        from smoothswap_jax.bench.scaling import bench_scaling
+
+        return bench_scaling(config, embedder, batches[0], dtypes[0], args.seconds)
+    from smoothswap_jax.bench.memory import bench_memory
+
+    return bench_memory(config, embedder, batches, dtypes, fsdps, args.remat or [""], args.devices, args.topology)
+
+
+def _refuse_ignored(args) -> None:
+    """Raises ValueError for options, or second values of them, that the bench would not look at."""
+    known = {
+        "steps": ("batch", "dtype", "fsdp", "devices", "virtual"),
+        "memory": ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"),
+        "scaling": ("batch", "dtype"),
+    }[args.what]
+    one = {"steps": ("fsdp",), "memory": (), "scaling": ("batch", "dtype")}[args.what]
+    for name in ("batch", "dtype", "fsdp", "devices", "virtual", "remat", "topology"):
+        value = getattr(args, name)
+        if value is not None and name not in known:
+            raise ValueError(f"--{name} is not for --what={args.what}, which takes --{', --'.join(known)}")
+        if name in one and value is not None and len(value) > 1:
+            raise ValueError(f"--{name} has {len(value)} values; wanted one with --what={args.what}")
+    if args.topology and args.virtual:
+        raise ValueError("--virtual and --topology: wanted one of them")

@@ -1,0 +1,67 @@
+"""`smoothswap train`: train a network from a config file, or resume a run."""
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(verbs) -> None:
+    train = verbs.add_parser(
+        "train",
+        help="train the embedder or the swapper, or resume a run",
+        description="Train from a config file, or resume the run in WORKDIR.",
+        epilog="Any field can be overridden: --config.steps=1000 --config.data.kind=folder --config.data.dir=DIR",
+        allow_abbrev=False,
+    )
+    train.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:VARIANT]",
+        help="a shipped config, e.g. embedder:tiny32, or the path of a config file",
+    )
+    train.add_argument("--workdir", required=True, metavar="DIR", help="run directory; resumed if it has checkpoints")
+    train.add_argument("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    train.add_argument(
+        "--profile", type=_profiled_steps, metavar="START:COUNT", help="write a trace of these steps to WORKDIR/profile"
+    )
+    train.add_argument(
+        "--stopped-code",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exit code of a run that a signal stopped before its last step (default 0)",
+    )
+    several = train.add_argument_group("several processes", "Run the same command in each, with the same WORKDIR.")
+    several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where --distributed finds none")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    train.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from smoothswap_jax.config.load import load_config
+
+    config = load_config(args.config, args.overrides)
+    if with_others(args):
+        from smoothswap_jax.runtime.sharding import start_processes
+
+        start_processes(args.coordinator, args.processes, args.process)
+    from smoothswap_jax.training.loop import train
+
+    train(config, args.workdir, args.devices, args.profile)
+    saved = [int(path.name) for path in (Path(args.workdir) / "checkpoints").iterdir() if path.name.isdigit()]
+    return 0 if max(saved, default=0) >= config["steps"] else args.stopped_code
+
+
+def with_others(args: argparse.Namespace) -> bool:
+    """Whether this process is one of several that train together."""
+    given = (args.coordinator, args.processes, args.process)
+    return args.distributed or any(value is not None for value in given)
+
+
+def _profiled_steps(text: str) -> tuple[int, int]:
+    """'100:5' as (100, 5)."""
+    start, colon, count = text.partition(":")
+    if not (colon and start.isdigit() and count.isdigit() and int(count)):
+        raise argparse.ArgumentTypeError(f"found {text!r}; wanted START:COUNT, two whole numbers")
+    return int(start), int(count)

@@ -1,0 +1,71 @@
+"""What the configs of both stages share: fields, and the choice of a variant. Of the package, configs/*.py import only
+this module."""
+
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+Variant = Callable[[ConfigDict], None]
+"""Sets the values in which a variant differs from its stage's defaults."""
+
+
+def with_variant(defaults: ConfigDict, variants: Mapping[str, Variant], name: str) -> ConfigDict:
+    """The defaults with the values of the variant `name`. A variant can only set fields that the defaults have.
+
+    Raises ValueError for an unknown variant.
+    """
+    if name not in variants:
+        raise ValueError(f"variant is {name!r}, wanted one of {', '.join(variants)}")
+    defaults.lock()
+    variants[name](defaults)
+    return defaults
+
+
+def common_fields() -> ConfigDict:
+    """Everything that has the same default in both stages."""
+    c = ConfigDict()
+    c.seed = 0  # of initial weights, batches and augmentation
+    c.grad_accum_steps = 1  # microbatches of a batch, one after the other: less memory, more time
+
+    c.data = ConfigDict()
+    c.data.kind = "prepared"  # synthetic, prepared, folder, tfds
+    c.data.feed = "tf"  # memory: all images on the device; tf: tf.data reads files
+    c.data.size = 256  # pixels
+    c.data.people = 2000  # synthetic: identities to render for training
+    c.data.photos = 4  # synthetic: photos of each
+    # synthetic: spread of expression, pose and light around their means; 1 is the full range, yaw up to 35 degrees
+    c.data.spread = 1.0
+    c.data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
+    c.data.seed = 0  # synthetic: of the rendered people, independent of the run's seed
+    # prepared: what `smoothswap prepare` wrote, or several as A,B; folder: DIR/<person>/<photo>; tfds: data_dir
+    c.data.dir = placeholder(str)
+    c.data.weights = ()  # prepared: sampling weights of several sets, e.g. (3.0, 1.0); (): all the same
+    c.data.name = "synthetic_faces"  # tfds: dataset/config
+
+    c.log_steps = 10  # steps between two lines of WORKDIR/metrics.jsonl
+    c.max_to_keep = 3  # newest checkpoints
+    c.keep_every_steps = 0  # also keep the checkpoint of every so many steps; 0: none
+
+    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # cache of compiled programs for later starts; "": none
+    c.debug_nans = False  # on NaN or infinity, run that step again and name the operation
+    c.watchdog_seconds = 1800  # after so long a step, all stack traces go to stderr; 0: never
+
+    c.mesh = ConfigDict()  # all devices of all processes, as (data, fsdp)
+    c.mesh.fsdp = 1  # devices that share parameters, optimiser states and averaged weights
+    c.mesh.rules = ((".*", "fsdp"),)  # (path regex, fsdp or replicate): the first match counts
+    return c
+
+
+def optimizer_fields(name: str, learning_rate: float, b1: float) -> ConfigDict:
+    """An optimiser under a constant learning rate."""
+    optimizer = ConfigDict()
+    optimizer.name = name  # adam or sgd
+    optimizer.learning_rate = learning_rate
+    optimizer.b1 = b1  # first decay of adam, momentum of sgd
+    optimizer.b2 = 0.99  # adam only
+    optimizer.weight_decay = 0.0  # decoupled, kernels only
+    optimizer.warmup_steps = 0  # over which the learning rate rises linearly from 0
+    optimizer.schedule = "constant"  # constant, cosine, or linear: a fall to 0 over the last `decay` of the run
+    optimizer.decay = 0.3
+    return optimizer

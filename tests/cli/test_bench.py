@@ -1,0 +1,40 @@
+"""`smoothswap bench`: configs are found by name, from any folder. tests/bench has the measurements."""
+
+import pytest
+
+from smoothswap_jax.bench import scaling, steps
+from smoothswap_jax.cli import bench
+from smoothswap_jax.cli.main import main
+
+
+@pytest.fixture
+def called(monkeypatch):
+    calls = []
+
+    def measure(*given):
+        calls.append(given)
+        return {}
+
+    monkeypatch.setattr(steps, "bench_steps", measure)
+    monkeypatch.setattr(scaling, "bench_scaling", measure)
+    monkeypatch.setattr("smoothswap_jax.bench.table.table", lambda result: "a table")
+    return calls
+
+
+def test_configs_are_found_by_name(called, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench", "--what=steps"]) == 0
+    chosen = ["--config=swapper:small64", "--embedder=embedder:small64", "--batch=4", "--dtype=bfloat16"]
+    assert main(["bench", "--what=scaling", *chosen]) == 0
+    (config, embedder, batches, dtypes, fsdp, *_), (other, other_embedder, batch, dtype, _) = called
+    assert (config["data"]["size"], embedder["dim"], batches, dtypes, fsdp) == (32, 128, [16], ["float32"], 1)
+    assert (other["data"]["size"], other_embedder["dim"], batch, dtype) == (64, 256, 4, "bfloat16")
+    assert capsys.readouterr().out.splitlines() == ["a table", "{}"] * 2
+
+
+def test_data_needs_no_config(monkeypatch, capsys):
+    monkeypatch.setattr("smoothswap_jax.bench.data.bench_data", lambda *given: {"given": list(given)})
+    monkeypatch.setattr("smoothswap_jax.bench.table.table", lambda result: "a table")
+    monkeypatch.setattr(bench, "_bench_programs", None)
+    assert main(["bench", "--what=data", "--source=photos", "--seconds=1"]) == 0
+    assert '["photos", null, "yunet", null, 1.0]' in capsys.readouterr().out

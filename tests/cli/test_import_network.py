@@ -1,0 +1,41 @@
+"""`smoothswap import`: its options; what it imports is tested in tests/weights."""
+
+import subprocess
+import sys
+
+import pytest
+
+from smoothswap_jax.cli import import_network
+from smoothswap_jax.cli.main import main
+from smoothswap_jax.weights.kinds import KINDS
+from tests.places import ROOT
+
+
+def test_help_lists_the_kinds_that_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["import", "--help"])
+    out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert f"Kinds: {', '.join(KINDS)}." in out
+
+
+def test_known_facts_are_literals_or_texts():
+    assert import_network._key_value("image_size=256") == ("image_size", 256)
+    assert import_network._key_value("stage_sizes=3,4,23,3") == ("stage_sizes", (3, 4, 23, 3))
+    assert import_network._key_value("attn_resolutions=16,") == ("attn_resolutions", (16,))
+    assert import_network._key_value("ema=False") == ("ema", False)
+    assert import_network._key_value("channels=RGB") == ("channels", "RGB")
+    for text in ("image_size", "=3", "image size=3"):
+        with pytest.raises(ValueError, match="KEY=VALUE"):
+            import_network._key_value(text)
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys, smoothswap_jax.cli.main as m\n"
+        "try: m.main(['import', '--help'])\n"
+        "except SystemExit: print(sorted({'jax', 'flax', 'tensorflow', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    out = done.stdout.decode()
+    assert done.returncode == 0 and out.endswith("[]\n")
+    assert all(kind in out.replace("\n", "") for kind in ("sface", "stylegan2-discriminator"))

@@ -1,0 +1,122 @@
+"""Config files: where they are found, what overrides do, and what is said of mistakes."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.load import load_config, shipped_configs
+from tests.places import ROOT
+
+OWN = """
+from smoothswap_jax.config.common import common_fields
+
+def get_config(variant="plain"):
+    config = common_fields()
+    config.name = variant
+    return config
+"""
+
+
+def test_overrides_reach_nested_fields_with_their_types():
+    config = load_config(
+        "swapper:small64", ["--config.objective.change=2", "--config.batch", "4", "--config.generator.ch_mult=(1,2)"]
+    )
+    assert (config["batch"], config["generator"]["ch_mult"], config["generator"]["nf"]) == (4, (1, 2), 32)
+    assert type(config["objective"]["change"]) is float and config["objective"]["change"] == 2
+
+
+def test_steps_take_along_what_depends_on_them():
+    embedder = load_config("embedder:tiny32", ["--config.steps=400"])
+    assert embedder["optimizer"]["warmup_steps"] == 20
+    swapper = [load_config(f"swapper:{v}", ["--config.steps=400"])["objective"] for v in ("tiny32", "paper256")]
+    assert [objective["identity_warmup_steps"] for objective in swapper] == [10, 0]
+
+
+def test_a_name_means_the_shipped_file_and_a_path_any_file(tmp_path, monkeypatch):
+    assert sorted(shipped_configs()) == ["embedder", "swapper"]
+    assert load_config("swapper:tiny32", []) == load_config(f"{ROOT}/configs/swapper.py:tiny32", [])
+    assert load_config("swapper", []) == load_config("swapper:tiny32", [])
+    (tmp_path / "mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    assert load_config("mine.py", [])["name"] == "plain"
+    assert load_config(f"{tmp_path}/mine.py:other", [])["name"] == "other"
+    assert load_config("mine.py", ["--config.mesh.fsdp=2"])["mesh"]["fsdp"] == 2
+
+
+@pytest.mark.parametrize(
+    "name, overrides, said",
+    [
+        ("swaper:tiny32", [], "found no file swaper; wanted the path of a config file, or one of embedder:tiny32, "),
+        ("configs/none.py", [], "configs/none.py: found no file configs/none.py"),
+        ("swapper:huge", [], "variant is 'huge', wanted one of tiny32, small64, paper256, ncsnpp256"),
+        (f"{ROOT}/README.md", [], "README.md: not a Python file"),
+        ("swapper", ["--config.optimizer.name=adam"], "no field optimizer; did you mean generator_optimizer?"),
+        ("swapper", ["--config.optimizer.b1=1", "--config.optimizer.b2=1"], "swapper: no field optimizer; did you"),
+        ("embedder", ["--config.optimiser.name=adam"], "no field optimiser; did you mean optimizer?"),
+        ("swapper", ["--config.self_pairs_fraction=1"], "did you mean self_pair_fraction?"),
+        ("swapper", ["--config.generator.width=3"], "no field generator.width; generator has attn_resolutions, ch_m"),
+        ("swapper", ["--config.batch.x=3"], "no field batch.x; batch has no fields"),
+        ("swapper", ["--noconfig.debug_nan"], "no field debug_nan; did you mean debug_nans?"),
+        ("swapper", ["--config.batch=many"], "swapper: config.batch is 'many', wanted a whole number"),
+        ("swapper", ["--config.objective.change=x"], "config.objective.change is 'x', wanted a number"),
+        ("swapper", ["--config.debug_nans=maybe"], "config.debug_nans is 'maybe', wanted true or false"),
+        ("swapper", ["--config.generator.ch_mult=(1,"], "config.generator.ch_mult is '(1,', wanted a tuple"),
+        ("swapper", ["--config.generator=3"], "config.generator is '3', wanted a group of fields"),
+        ("swapper", ["--config.batch"], "--config.batch"),
+        ("swapper", ["--confg.batch=3"], "confg"),
+        ("swapper", ["stray"], "unrecognised arguments: stray"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_them(name, overrides, said):
+    with pytest.raises(ConfigError) as raised:
+        load_config(name, overrides)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_all_mistakes_are_named():
+    unknown = ["--config.optimizer.name=adam", "--config.learning_rate=1", "--config.batch=3"]
+    with pytest.raises(ConfigError) as raised:
+        load_config("swapper", unknown)
+    assert "2 mistakes: (1) no field optimizer; did you mean generator_optimizer? (2) no field" in str(raised.value)
+    with pytest.raises(ConfigError, match=r"2 mistakes: \(1\) config\.batch is 'x'.* \(2\) config\.steps is '1\.5'"):
+        load_config("swapper", ["--config.batch=x", "--config.seed=3", "--config.steps=1.5"])
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("def get_config():\n    return 3", "get_config() returned int, wanted a ConfigDict"),
+        ("def get_config():\n    return {}[3]", "KeyError: 3"),
+        ("get_config = ", "SyntaxError"),
+        ("x = 3", "get_config"),
+    ],
+)
+def test_a_config_file_that_fails_is_named(text, said, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        load_config(f"{tmp_path}/mine.py", [])
+    assert f"{tmp_path}/mine.py: " in str(raised.value) and said in str(raised.value)
+
+
+def test_an_installed_package_has_the_configs(tmp_path):
+    """Built as setup.py says, and run from an empty folder with nothing else of the repository in sight."""
+    pytest.importorskip("setuptools")
+    source, built, empty = tmp_path / "source", tmp_path / "built", tmp_path / "empty"
+    source.mkdir()
+    empty.mkdir()
+    for name in ("smoothswap_jax", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "README.md"):
+        shutil.copy(ROOT / name, source / name)
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(built)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True, timeout=120)
+    shutil.rmtree(source)
+    command = ["train", "--config=swapper:tiny32", f"--workdir={empty / 'run'}", "--config.optimizer.name=adam"]
+    code = (
+        f"import sys; sys.path.insert(0, {str(built)!r}); from smoothswap_jax.cli.main import main; main({command!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty, capture_output=True, text=True, timeout=120)
+    assert done.stderr == ("smoothswap train: swapper:tiny32: no field optimizer; did you mean generator_optimizer?\n")
