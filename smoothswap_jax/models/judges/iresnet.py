@@ -34,7 +34,7 @@ class IBasicBlock(nn.Module):
         h = same_conv(self.features, 3, self.stride, self.dtype, "conv2")(PReLU(name="prelu")(h))
         h = BatchNorm(name="bn3")(h, train)
         if self.stride != 1 or x.shape[-1] != self.features:
-            x = same_conv(self.features, 1, self.stride, self.dtype, "downsamplesame_conv")(x)
+            x = same_conv(self.features, 1, self.stride, self.dtype, "downsample_conv")(x)
             x = BatchNorm(name="downsample_bn")(x, train)
         return h + x
 
