@@ -16,16 +16,8 @@ from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.features import Readings, read_faces
 from smoothswap_jax.evaluation.galleries import recordings_of
-from smoothswap_jax.evaluation.judges.registry import (
-    FACTORS,
-    Judge,
-    check_judges,
-    factor_judge,
-    load_judge,
-    named,
-    params_digest,
-    refuse_self_judges,
-)
+from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld
+from smoothswap_jax.evaluation.judges.registry import check_judges, find_judge, load_judge, refuse_self_judges
 from smoothswap_jax.evaluation.methods import Method, MethodError
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, manifest
 from smoothswap_jax.evaluation.protocols.registry import WORLD, Protocol, Request, find_protocol
@@ -38,6 +30,7 @@ from smoothswap_jax.inference import restore
 from smoothswap_jax.metrics.fid import frechet_distance, kernel_distance
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.weights.variables import params_digest
 
 Progress = Callable[[str], Callable[[int, int], None]]
 """From the name of a piece of work to what shows how far it is."""
@@ -94,8 +87,9 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
     read_world = settings.protocol.partition("@")[0] == "synthetic-truth"
-    specs = [spec for spec in settings.judges if not (read_world and named(spec)[1] == FACTORS)]
-    judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in specs]
+    later = [text for text in settings.judges if read_world and find_judge(text).needs_world]
+    load = lambda text, world=None: load_judge(text, mesh, settings.identity, settings.pose, world)
+    judges = [load(text) for text in settings.judges if text not in later]
     check_judges(judges)
     trainers = {
         params_digest(swapper.variables["embedder"]): f"the embedder that trained {name}"
@@ -103,7 +97,9 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
     }
     judges = refuse_self_judges(judges, trainers, settings.trained_with, settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
-    judges += [_factor_judge(spec, settings, pairs, progress) for spec in settings.judges if spec not in specs]
+    if later:
+        world = _judged_world(settings, pairs, progress)
+        judges += [load(text, world) for text in later]
     check_judges(judges)
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]
     return judge_methods(settings, protocol, pairs, everyone, judges, _grids(swappers, pairs, mesh), progress)
@@ -194,12 +190,11 @@ def _training_people(config: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _factor_judge(spec: str, settings: Settings, pairs: Pairs, progress: Progress | None) -> Judge:
-    """It is fitted to a world like the judged one, which is known when the pairs are."""
+def _judged_world(settings: Settings, pairs: Pairs, progress: Progress | None) -> JudgedWorld:
+    """For judges that are fitted to a world like the judged one, which is known when the pairs are."""
     world, cache = pairs.gallery.facts, open_cache(settings.out / CACHE)
     show = progress("fitting the judge of factors") if progress else None
-    name = named(spec)[0] or FACTORS
-    return factor_judge(name, pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, show)
+    return JudgedWorld(pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, show)
 
 
 def _methods(settings: Settings, swappers, pairs: Pairs, mesh, progress: Progress | None) -> list[Method]:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smoothswap_jax.evaluation import cache as caching
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import chunks
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.detection.yunet import detect_faces

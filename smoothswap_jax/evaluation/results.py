@@ -19,7 +19,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation import scores
 from smoothswap_jax.evaluation.checks import Check
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES, Pairs, manifest_digest
 from smoothswap_jax.evaluation.protocols.registry import Protocol

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from smoothswap_jax.evaluation.features import Readings, unseen
-from smoothswap_jax.evaluation.judges.crops import BOX
-from smoothswap_jax.evaluation.judges.factors import group_distance, label
-from smoothswap_jax.evaluation.judges.registry import Judge, split_mesh
+from smoothswap_jax.evaluation.judges.alignments import BOX
+from smoothswap_jax.evaluation.judges.base import Judge
+from smoothswap_jax.evaluation.judges.factor_reader import group_distance, label
+from smoothswap_jax.evaluation.judges.mediapipe import split_mesh
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
@@ -221,7 +222,7 @@ def _pose(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
 
 def _mesh(judge: Judge, swaps, known, pairs: Pairs) -> Scored:
     """Of MediaPipe's mesh: pose, expression by points, expression by blendshapes, all to the target."""
-    from smoothswap_jax.evaluation.judges.mesh import LEFT_EYE, RIGHT_EYE
+    from smoothswap_jax.evaluation.judges.face_mesh import LEFT_EYE, RIGHT_EYE
 
     eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
     distances = {

@@ -2,30 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
-from smoothswap_jax.weights.preprocessing import Preprocessing
-from smoothswap_jax.weights.source import WeightMismatch
-from smoothswap_jax.weights.torch_names import strip_prefixes
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 
 Shape = tuple[int, ...]
 State = dict[str, np.ndarray]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a kind makes of a checkpoint: the module to fill, by which name map, from which tensors."""
-
-    module: nn.Module
-    names: str
-    preprocessing: Preprocessing
-    inputs: tuple[Shape, ...]
-    state: State
-    fresh: tuple[str, ...] = ()
+_PREFIXES = ("module.", "net.", "_orig_mod.")
 
 
 _REQUIRED = object()
@@ -132,6 +118,14 @@ def tensors_of(state: Mapping[str, Any]) -> State:
     """The arrays of a flat dict, without wrappers' prefixes; scalars such as an epoch are left out."""
     arrays = {str(name): value for name, value in state.items() if hasattr(value, "shape")}
     return strip_prefixes({name: np.asarray(value) for name, value in arrays.items()})
+
+
+def strip_prefixes(state: Mapping[str, np.ndarray]) -> State:
+    """Drop wrappers' prefixes (DataParallel's 'module.' and the like) that all names share."""
+    names = dict(state)
+    while names and (prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in names)), "")):
+        names = {name[len(prefix) :]: value for name, value in names.items()}
+    return names
 
 
 def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:

@@ -18,32 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
-from smoothswap_jax.models.judges.deep3d import Deep3D
-from smoothswap_jax.models.judges.hopenet import Hopenet
-from smoothswap_jax.models.judges.inception_fid import InceptionFID
-from smoothswap_jax.models.judges.iresnet import IResNet
-from smoothswap_jax.models.judges.lpips import LPIPS
-from smoothswap_jax.models.judges.sface import SFace
-from smoothswap_jax.models.judges.sphereface import SphereFace
-from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime.files import new_folder, refuse_full
+from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
-from smoothswap_jax.weights.kinds import Network, check_kind, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing
-from smoothswap_jax.weights.source import WeightMismatch
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.registry import find_spec, specs
+from smoothswap_jax.weights.spec import Network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
+from smoothswap_jax.weights.variables import to_variables
 
 FORMAT = 1
 PARAMS, CONFIG = "params.safetensors", "config.json"
-MODULES: dict[str, type[nn.Module]] = {
-    cls.__name__: cls
-    for cls in (
-        *(Deep3D, Discriminator, Hopenet, IdentityEmbedder, InceptionFID, IResNet, LPIPS, NCSNpp, ResNet, SFace),
-        SphereFace,
-    )
-}
 
 
 class FolderError(ValueError):
@@ -85,12 +70,19 @@ def module_fields(module: nn.Module) -> dict[str, Any]:
     }
 
 
+def module_classes() -> dict[str, type[nn.Module]]:
+    """The classes of all kinds of networks, by name."""
+    return {spec.module.__name__: spec.module for spec in specs().values()}
+
+
 def make_module(name: str, fields: Mapping[str, Any]) -> nn.Module:
-    """The module of a class in MODULES. Raises FolderError for another class, and for fields it does not have."""
-    if name not in MODULES:
-        raise FolderError(f"module is {name!r}, wanted one of {', '.join(MODULES)}")
+    """The module of a class that some kind of network has. Raises FolderError for another class, and for unknown
+    fields."""
+    classes = module_classes()
+    if name not in classes:
+        raise FolderError(f"module is {name!r}, wanted one of {', '.join(classes)}")
     try:
-        return MODULES[name](**{key: _field(key, value) for key, value in fields.items()})
+        return classes[name](**{key: _field(key, value) for key, value in fields.items()})
     except TypeError as error:
         raise FolderError(f"{name}: {error}") from error
 
@@ -168,7 +160,7 @@ def import_file(
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
     refuse_full(out)  # before minutes of reading
-    check_kind(kind)
+    find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
     # import_network refuses what is no dict.

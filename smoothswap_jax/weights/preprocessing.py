@@ -43,6 +43,17 @@ class Preprocessing:
             )
 
 
+IMAGENET = Preprocessing(
+    (224, 224), "imagenet", low=0.0, high=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+"""As torchvision's classifiers were trained."""
+
+
+def ffhq(size: int) -> Preprocessing:
+    """FFHQ-aligned faces in [-1, 1], `size` pixels a side: what generators and discriminators see."""
+    return Preprocessing((size, size), "ffhq")
+
+
 def preprocess(images: Float[Array, "b h w 3"], how: Preprocessing) -> Float[Array, "b h2 w2 3"]:
     """Images in [-1, 1], RGB, cropped as `how.crop` says, to the network's input, float32."""
     x = jnp.asarray(images, jnp.float32)

@@ -12,7 +12,7 @@ from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training import losses, steps, train_state
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden
 
 COLUMNS = (

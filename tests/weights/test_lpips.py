@@ -11,10 +11,10 @@ from scipy.signal import correlate
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.models.judges.lpips import LPIPS, TRUNKS
-from smoothswap_jax.weights.kinds import from_torch, import_network
+from smoothswap_jax.weights.importing import from_torch, import_network
 from smoothswap_jax.weights.network_folder import import_file, load_imported
 from smoothswap_jax.weights.preprocessing import preprocess
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests.models.helpers import count, quick_jit
 from tests.weights.drawn import drawn, images
 

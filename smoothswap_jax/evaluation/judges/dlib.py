@@ -14,10 +14,12 @@ import functools
 import hashlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.faces.align import Points, Quad, ffhq_quad, quick_crop
 from smoothswap_jax.faces.detection.dlib import VIEW, Landmarks, load_dlib, package_file, predictor
 from smoothswap_jax.faces.detection.registry import detector_facts
@@ -37,6 +39,19 @@ LICENCE = "weights CC0-1.0; points by a predictor trained on iBUG 300-W, which e
 Crop = UInt8[np.ndarray, "s s 3"]
 Vector = Float[np.ndarray, "128"]
 Descriptor = Callable[[Crop, Points], Vector]
+
+
+def _load(request: JudgeRequest) -> Judge:
+    if request.identity.name != "aligned":
+        found = request.identity.name
+        raise JudgeError(f"judge dlib: has its own alignment; found convention {found!r}, wanted 'aligned'")
+    describe = make_descriptor()
+    measure = lambda images, points: np.stack([describe(i, p) for i, p in zip(images, points, strict=True)])
+    facts_ = {"kind": "dlib", **facts(), "recipe": "1"}
+    return Judge(request.name or "dlib", "identity", facts_, measure, distance=True)
+
+
+SPEC = JudgeSpec("dlib", "dlib", lambda name, path: path == "dlib" and not Path(path).exists(), _load)
 
 
 def make_descriptor() -> Descriptor:

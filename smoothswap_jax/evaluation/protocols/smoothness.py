@@ -23,7 +23,8 @@ from smoothswap_jax.evaluation import scores
 from smoothswap_jax.evaluation.evaluate import CACHE, Progress, Settings
 from smoothswap_jax.evaluation.features import read_faces
 from smoothswap_jax.evaluation.galleries import Gallery, from_arrays, from_prepared, recordings_of
-from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, load_judge
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError
+from smoothswap_jax.evaluation.judges.registry import load_judge
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES
 from smoothswap_jax.evaluation.protocols.registry import WORLD, ProtocolError, drawn_pairs
 from smoothswap_jax.evaluation.report.document import Block, Cell, Curve, Picture, Report, Table, write_report

@@ -32,7 +32,7 @@ BOX = (0.24, 0.18, 0.77, 0.92)
 views of the London set (spread .02). Networks that were fed crops by boxes get them through the points, which is
 steadier than a detector's box in a picture that is cropped already."""
 
-CROPS = "1"  # of this file's geometry: features that were computed with another are not taken from a cache
+ALIGNMENT_VERSION = "1"  # of this file's geometry: features that were computed with another are not taken from a cache
 
 WHOLE = ("whole", "ffhq", "hopenet", "imagenet")
 """Crops that are the aligned picture as it is. Hopenet wants a loose box around the head, which an FFHQ crop is."""

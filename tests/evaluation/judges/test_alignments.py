@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.evaluation.galleries import mean_points
-from smoothswap_jax.evaluation.judges import crops
-from smoothswap_jax.evaluation.judges.crops import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, template_quad
+from smoothswap_jax.evaluation.judges import alignments
+from smoothswap_jax.evaluation.judges.alignments import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, template_quad
 from smoothswap_jax.faces.align import ffhq_quad
 from tests.faces.drawn_points import turned, waves
 
@@ -98,7 +98,7 @@ def test_a_front_view_fills_deep3ds_picture_as_it_should():
 
 def test_vggface2_sees_the_box_grown_by_three_tenths_and_cropped():
     image = waves(256, 256, 60)
-    box = np.array(crops.BOX) * 256 - 0.5  # the FFHQ square of a face in an FFHQ crop is the crop
+    box = np.array(alignments.BOX) * 256 - 0.5  # the FFHQ square of a face in an FFHQ crop is the crop
     centre, side = (box[:2] + box[2:]) / 2, (box[3] - box[1]) * 1.3 * 224 / 256
     left, top = centre - side / 2 + 0.5
     wanted = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
@@ -140,7 +140,7 @@ def test_a_face_elsewhere_in_another_size_gives_the_same_picture(kind, degrees, 
     assert np.abs(found - wanted)[inside].mean() < 1.5 and np.percentile(np.abs(found - wanted)[inside], 99) <= 6
 
 
-@pytest.mark.parametrize("kind", crops.WHOLE)
+@pytest.mark.parametrize("kind", alignments.WHOLE)
 def test_whole_pictures_are_left_as_they_are(kind):
     image = waves(64, 64)
     np.testing.assert_array_equal(judge_crop(image, FACE, kind, (112, 112)), image)

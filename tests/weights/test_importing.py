@@ -10,9 +10,10 @@ from smoothswap_jax.cli import main
 from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights import torch_names
-from smoothswap_jax.weights.kinds import KINDS, from_torch, import_network
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights import registry
+from smoothswap_jax.weights.importing import from_torch, import_network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
+from smoothswap_jax.weights.variables import stored_tensors
 from tests.golden_files import Golden, relative_error
 from tests.models.helpers import quick_jit
 from tests.weights.drawn import JUDGES, drawn, images
@@ -100,10 +101,10 @@ def test_caffe_and_torchvision_names_are_one_network():
 # --------------------------------------------------------------------------------- every configuration, by shapes
 def state_of(names, module, *inputs, values=False):
     """Tensors under the published names; without memory unless `values`."""
-    sources, shapes = torch_names.source_map(names, module, *(jax.ShapeDtypeStruct(s, np.float32) for s in inputs))
+    tensors, shapes = stored_tensors(names, module, *(jax.ShapeDtypeStruct(s, np.float32) for s in inputs))
     rng = np.random.default_rng(0)
     draw = (lambda s: rng.normal(size=s).astype("f")) if values else (lambda s: np.broadcast_to(np.float32(0), s))
-    return {source.name: draw(source.source_shape(shapes[path])) for path, source in sources.items()}
+    return {tensor.name: draw(tensor.stored_shape(shapes[path])) for path, tensor in tensors.items()}
 
 
 SMALL = NCSNpp(nf=8, ch_mult=(1, 2, 2), num_res_blocks=1, attn_resolutions=(16,))
@@ -264,11 +265,11 @@ def test_misfits_are_listed(resnet):
     assert "not floating-point (1): bn1.bias: int32" in message
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", registry.kinds())
 def test_every_kind_refuses_what_it_does_not_know(kind):
     known = {"image_size": 32} if kind in ("ncsnpp", "embedder", "generator") else {}
     for state in ({}, {"weird.weight": np.zeros((3, 3), "f")}, {"epoch": 1}, {"part": {"a": np.zeros(1)}}, [1]):
-        with pytest.raises(WeightMismatch, match=rf"this is no {kind} checkpoint: ."):
+        with pytest.raises(WeightMismatch, match=rf"not a checkpoint of kind {kind}: ."):
             from_torch(kind, state, **known)
 
 
@@ -297,7 +298,7 @@ def test_shapes_that_no_layer_can_have():
         ("cosface-sphere20", sphere | {"fc.weight": np.zeros((9, 1), "f")}, {}),
         ("sface", quantised | {"scalar_op1": np.ones(1, "f")}, {}),
     ]:
-        with pytest.raises(WeightMismatch, match=f"this is no {kind} checkpoint"):
+        with pytest.raises(WeightMismatch, match=f"not a checkpoint of kind {kind}"):
             from_torch(kind, state, **known)
 
 
@@ -337,4 +338,4 @@ def test_score_networks_of_other_makes_are_refused():
 
 
 def test_the_command_line_lists_the_same_kinds():
-    assert tuple(KINDS) == main.KINDS
+    assert registry.kinds() == main.KINDS

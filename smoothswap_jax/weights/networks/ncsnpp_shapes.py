@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.weights.inspect import shape_of
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 
 State = Mapping[str, np.ndarray]
 
