@@ -15,7 +15,7 @@ import pytest
 
 from smoothswap_jax.weights.readers import numpy_files
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
-from smoothswap_jax.weights.readers.source import WeightFileError
+from smoothswap_jax.weights.readers.errors import WeightFileError
 from tests.weights.weight_files import (
     OLD_NUMPY_PICKLE,
     OLD_NUMPY_VALUES,

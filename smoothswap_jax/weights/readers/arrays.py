@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import ml_dtypes
 import numpy as np
 
-from smoothswap_jax.weights.readers.source import Source, Unfit, shown
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, shown
 
 MAX_DIMS = 32
 MAX_ELEMENTS = 1 << 40  # keeps every product below far from 64 bits, whatever the element size
@@ -38,28 +39,30 @@ def numpy_dtype(typestr: object) -> np.dtype:
     if isinstance(typestr, str) and _TYPESTR.fullmatch(typestr):
         return np.dtype(typestr)
     if isinstance(typestr, str) and typestr.lstrip("<>|=").startswith("O"):
-        raise Unfit("an array of Python objects, which only a pickle can hold", "numbers (convert it at its source)")
-    raise Unfit(f"the element type {shown(typestr)}", "numbers or text of fixed size")
+        raise Malformed(
+            "an array of Python objects, which only a pickle can hold", "numbers (convert it at its source)"
+        )
+    raise Malformed(f"the element type {shown(typestr)}", "numbers or text of fixed size")
 
 
 def checked_shape(shape: object) -> tuple[int, ...]:
     """`shape` if it can be one: up to 32 non-negative integers, of up to 2**40 elements."""
     if not isinstance(shape, tuple | list) or not all(type(size) is int for size in shape):
-        raise Unfit(f"the shape {shown(shape)}", "a list of integers")
+        raise Malformed(f"the shape {shown(shape)}", "a list of integers")
     if len(shape) > MAX_DIMS:
-        raise Unfit(f"a shape of {len(shape)} dimensions", f"at most {MAX_DIMS}")
+        raise Malformed(f"a shape of {len(shape)} dimensions", f"at most {MAX_DIMS}")
     # Sizes of 0 count as 1: numpy multiplies the others just the same.
     if any(size < 0 for size in shape) or math.prod(max(size, 1) for size in shape) > MAX_ELEMENTS:
-        raise Unfit(f"the shape {shown(shape)}", "sizes from 0 on, of a number of elements that fits a memory")
+        raise Malformed(f"the shape {shown(shape)}", "sizes from 0 on, of a number of elements that fits a memory")
     return tuple(shape)
 
 
-def read_array(source: Source, dtype: np.dtype, shape: object, order: str = "C") -> np.ndarray:
+def read_array(source: ByteRange, dtype: np.dtype, shape: object, order: str = "C") -> np.ndarray:
     """The next bytes of `source` as an array: native byte order, its own memory. They must be that many."""
     sizes = checked_shape(shape)
     size = math.prod(sizes) * dtype.itemsize
     if size > source.left:
-        raise Unfit(
+        raise Malformed(
             f"{dtype} {list(sizes)}, which takes {size:,} bytes, where {source.left:,} are left",
             "a whole, undamaged file",
         )
@@ -72,7 +75,9 @@ def array_of(data: bytes, dtype: np.dtype, shape: object, order: str = "C") -> n
     """`data`, all of it, as an array of native byte order; it shares the memory of `data` where it can."""
     sizes = checked_shape(shape)
     if math.prod(sizes) * dtype.itemsize != len(data):
-        raise Unfit(f"{len(data):,} bytes for {dtype} {list(sizes)}", f"{math.prod(sizes) * dtype.itemsize:,} bytes")
+        raise Malformed(
+            f"{len(data):,} bytes for {dtype} {list(sizes)}", f"{math.prod(sizes) * dtype.itemsize:,} bytes"
+        )
     if not data:
         return np.empty(sizes, dtype)  # frombuffer refuses to look at nothing
     return finished(np.frombuffer(data, dtype), sizes, order)
@@ -81,11 +86,11 @@ def array_of(data: bytes, dtype: np.dtype, shape: object, order: str = "C") -> n
 def finished(flat: np.ndarray, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
     """Elements as they lie in a file -> an array of `shape` in native byte order with lawful values."""
     if flat.size and flat.dtype == np.bool_ and flat.view(np.uint8).max() > 1:
-        raise Unfit("a truth value that is neither 0 nor 1", "booleans")
+        raise Malformed("a truth value that is neither 0 nor 1", "booleans")
     if not flat.dtype.isnative:
         flat = flat.astype(flat.dtype.newbyteorder("="))
     if flat.dtype.kind == "U" and flat.dtype.itemsize and flat.size and flat.view(np.uint32).max() > 0x10FFFF:
-        raise Unfit("characters beyond Unicode", "text")  # Python would stumble over them later
+        raise Malformed("characters beyond Unicode", "text")  # Python would stumble over them later
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 

@@ -19,7 +19,8 @@ from smoothswap_jax.weights.readers import (
     torch_files,
     zip_files,
 )
-from smoothswap_jax.weights.readers.source import Budget, Source, Unfit, WeightFileError, naming, shown
+from smoothswap_jax.weights.readers.byte_range import Budget, ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, WeightFileError, naming, shown
 from smoothswap_jax.weights.readers.tree import Tree
 
 MAX_BYTES = 4 << 30
@@ -59,33 +60,33 @@ def read_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
         try:
             with _opened(name) as file:
                 size = os.fstat(file.fileno()).st_size
-                return _read(Source(file, 0, size, Budget(size, max_bytes)), name)
+                return _read(ByteRange(file, 0, size, Budget(size, max_bytes)), name)
         except OSError as error:
-            raise Unfit(f"a file that cannot be read ({error.strerror or error})", WANTED) from error
+            raise Malformed(f"a file that cannot be read ({error.strerror or error})", WANTED) from error
         except MemoryError:
-            raise Unfit("contents for which memory does not suffice", "a machine with more memory") from None
-        except (Unfit, WeightFileError):
+            raise Malformed("contents for which memory does not suffice", "a machine with more memory") from None
+        except (Malformed, WeightFileError):
             raise
         except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
             # No file is known to come here. If one is found, it is a damaged one all the same, and a bug of ours.
-            raise Unfit(f"damage that no check foresaw ({type(error).__name__}: {error})", WANTED) from error
+            raise Malformed(f"damage that no check foresaw ({type(error).__name__}: {error})", WANTED) from error
 
 
 def _opened(name: str) -> BinaryIO:
     """The file, opened. A pipe or device would block or never end, so only plain files are."""
     if not os.path.exists(name):
-        raise Unfit("no such file", WANTED)
+        raise Malformed("no such file", WANTED)
     mode = os.stat(name).st_mode
     if stat.S_ISDIR(mode):
-        raise Unfit("a folder", WANTED)
+        raise Malformed("a folder", WANTED)
     if not stat.S_ISREG(mode):
-        raise Unfit("a pipe, socket or device", WANTED)
+        raise Malformed("a pipe, socket or device", WANTED)
     return open(name, "rb")
 
 
-def _read(source: Source, name: str) -> Tree:
+def _read(source: ByteRange, name: str) -> Tree:
     if not source.size:
-        raise Unfit("an empty file (0 bytes)", WANTED)
+        raise Malformed("an empty file (0 bytes)", WANTED)
     head = source.part(0, min(source.size, 512)).read(min(source.size, 512))
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _read_zip(source, name)
@@ -95,9 +96,9 @@ def _read(source: Source, name: str) -> Tree:
         return safetensors_files.read_safetensors(source, name)
     for magic, kind, advice in _REFUSED:
         if head.startswith(magic):
-            raise Unfit(f"{kind}: it starts with {shown(head[:8])}", f"{WANTED}; {advice}")
+            raise Malformed(f"{kind}: it starts with {shown(head[:8])}", f"{WANTED}; {advice}")
     if head[257:262] == b"ustar":
-        raise Unfit("a tar archive (PyTorch before 0.2 wrote such)", f"{WANTED}; save it anew with a later PyTorch")
+        raise Malformed("a tar archive (PyTorch before 0.2 wrote such)", f"{WANTED}; save it anew with a later PyTorch")
     if head[:1] == b"\x80" and torch_files.LEGACY_MAGIC in head[:32]:
         return torch_files.read_torch_legacy(source, name)
     if (head[:1] == b"\x80" and head[1:2] <= b"\x05") or _OLD_PICKLE.match(head):
@@ -106,14 +107,14 @@ def _read(source: Source, name: str) -> Tree:
         return flax_msgpack.read_msgpack(source, name)
     if onnx_files.looks_like(head):
         return onnx_files.read_onnx(source, name)
-    raise Unfit(f"{source.size:,} bytes of no known format; they start with {shown(head[:8])}", WANTED)
+    raise Malformed(f"{source.size:,} bytes of no known format; they start with {shown(head[:8])}", WANTED)
 
 
-def _read_zip(source: Source, name: str) -> Tree:
+def _read_zip(source: ByteRange, name: str) -> Tree:
     found = zip_files.members(source)
     if torch_files.is_torch_zip(found):
         return torch_files.read_torch_zip(source, found, name)
     if found and all(member.endswith(".npy") for member in found):
         return numpy_files.read_npz(source, found, name)
     some = ", ".join(map(shown, list(found)[:5]))
-    raise Unfit(f"a zip archive of {some or 'nothing'}", f"{WANTED}; unpack it first if the weights are inside")
+    raise Malformed(f"a zip archive of {some or 'nothing'}", f"{WANTED}; unpack it first if the weights are inside")

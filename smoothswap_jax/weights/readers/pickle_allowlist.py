@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import DTYPES, array_of, checked_shape, numpy_dtype
-from smoothswap_jax.weights.readers.source import CHUNK, Unfit, shown
+from smoothswap_jax.weights.readers.byte_range import CHUNK
+from smoothswap_jax.weights.readers.errors import Malformed, shown
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ _TORCH_DTYPES = {f"torch.{name}": dtype for name, dtype in DTYPES.items()}
 
 def _rebuild_tensor(storage: object, offset: object, shape: object, strides: object) -> Tensor:
     if not isinstance(storage, Storage) or storage.dtype is None:
-        raise Unfit(f"{shown(storage)} as the storage of a tensor", "a typed storage")
+        raise Malformed(f"{shown(storage)} as the storage of a tensor", "a typed storage")
     return _tensor(storage, storage.dtype, offset, shape, strides)
 
 
@@ -107,24 +108,26 @@ def _rebuild_tensor_v3(
     metadata: object = None,
 ) -> Tensor:
     if not isinstance(storage, Storage):
-        raise Unfit(f"{shown(storage)} as the storage of a tensor", "a storage")
+        raise Malformed(f"{shown(storage)} as the storage of a tensor", "a storage")
     if not isinstance(dtype, Global) or dtype.name not in _TORCH_DTYPES:
-        raise Unfit(f"{shown(dtype)} as an element type", "a torch.dtype")
+        raise Malformed(f"{shown(dtype)} as an element type", "a torch.dtype")
     return _tensor(storage, _TORCH_DTYPES[dtype.name], offset, shape, strides)
 
 
 def _tensor(storage: Storage, dtype: np.dtype, offset: object, shape: object, strides: object) -> Tensor:
     sizes = checked_shape(shape)
     if not isinstance(strides, tuple | list) or not all(type(step) is int and 0 <= step < 1 << 48 for step in strides):
-        raise Unfit(f"the strides {shown(strides)}", "non-negative integers")
+        raise Malformed(f"the strides {shown(strides)}", "non-negative integers")
     if len(strides) != len(sizes) or type(offset) is not int or not 0 <= offset < 1 << 48:
-        raise Unfit(f"the offset {shown(offset)} and {len(strides)} strides for {len(sizes)} dimensions", "a tensor")
+        raise Malformed(
+            f"the offset {shown(offset)} and {len(strides)} strides for {len(sizes)} dimensions", "a tensor"
+        )
     return Tensor(storage, dtype, offset, sizes, tuple(strides))
 
 
 def _rebuild_parameter(data: object, requires_grad: object, hooks: object, state: object = None) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Unfit(f"{shown(data)} as the data of a parameter", "a tensor")
+        raise Malformed(f"{shown(data)} as the data of a parameter", "a tensor")
     return data
 
 
@@ -134,17 +137,17 @@ def _size(sizes: object = ()) -> list[int]:
 
 def _device(kind: object, index: object = None) -> str:
     if not isinstance(kind, str) or not (index is None or type(index) is int):
-        raise Unfit(f"{shown(kind)} as a device", "a device")
+        raise Malformed(f"{shown(kind)} as a device", "a device")
     return kind if index is None else f"{kind}:{index}"
 
 
 def _ordered_dict(items: object = ()) -> dict:
     if not isinstance(items, tuple | list):
-        raise Unfit(f"{shown(items)} as a dict's items", "pairs")
+        raise Malformed(f"{shown(items)} as a dict's items", "pairs")
     made: dict = {}
     for pair in items:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str | int):
-            raise Unfit(f"{shown(pair)} as a dict's item", "a name and a value")
+            raise Malformed(f"{shown(pair)} as a dict's item", "a name and a value")
         made[pair[0]] = pair[1]
     return made
 
@@ -158,10 +161,10 @@ class NumpyDtype:
 
     def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
-            raise Unfit("an element type of several parts", "plain numbers")
+            raise Malformed("an element type of several parts", "plain numbers")
         order = state[1]
         if not isinstance(order, str) or order not in ("<", ">", "|", "="):
-            raise Unfit(f"the byte order {shown(order)}", "'<', '>' or '|'")
+            raise Malformed(f"the byte order {shown(order)}", "'<', '>' or '|'")
         self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
@@ -172,18 +175,18 @@ class NumpyArray:
 
     def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise Unfit(f"{shown(state)} as the contents of an array", "version, shape, type, order and bytes")
+            raise Malformed(f"{shown(state)} as the contents of an array", "version, shape, type, order and bytes")
         _, shape, dtype, fortran, data = state
         if isinstance(data, list):
-            raise Unfit("an array of Python objects, which only a pickle can hold", "numbers")
+            raise Malformed("an array of Python objects, which only a pickle can hold", "numbers")
         if not isinstance(fortran, int):
-            raise Unfit(f"{shown(fortran)} as an array's order", "a boolean")
+            raise Malformed(f"{shown(fortran)} as an array's order", "a boolean")
         self.array = array_of(_raw(data), _dtype(dtype), shape, "F" if fortran else "C")
 
 
 def _dtype(value: object) -> np.dtype:
     if not isinstance(value, NumpyDtype):
-        raise Unfit(f"{shown(value)} as an element type", "a numpy.dtype")
+        raise Malformed(f"{shown(value)} as an element type", "a numpy.dtype")
     return value.dtype
 
 
@@ -193,7 +196,7 @@ def _raw(data: object) -> bytes:
 
 def _reconstruct(kind: object, shape: object, code: object) -> NumpyArray:
     if not isinstance(kind, Global) or kind.name != "numpy.ndarray":
-        raise Unfit(f"{shown(kind)} as an array's class", "numpy.ndarray")
+        raise Malformed(f"{shown(kind)} as an array's class", "numpy.ndarray")
     return NumpyArray()
 
 
@@ -203,7 +206,7 @@ def _scalar(dtype: object, data: object) -> np.ndarray:
 
 def _frombuffer(data: object, dtype: object, shape: object, order: object) -> np.ndarray:
     if not isinstance(order, str) or order not in ("C", "F"):
-        raise Unfit(f"the order {shown(order)}", "'C' or 'F'")
+        raise Malformed(f"the order {shown(order)}", "'C' or 'F'")
     return array_of(_raw(data), _dtype(dtype), shape, order)
 
 
@@ -218,8 +221,8 @@ def _encode(text: object, encoding: object) -> bytes:
             if isinstance(text, LongText) and text.encoding == "utf-8":
                 return _latin1_of_utf8(text.data)
         except UnicodeError:
-            raise Unfit("characters beyond 255 in text that stands for bytes", "bytes") from None
-    raise Unfit(f"{shown(text)} in the encoding {shown(encoding)} as bytes", "latin-1 text")
+            raise Malformed("characters beyond 255 in text that stands for bytes", "bytes") from None
+    raise Malformed(f"{shown(text)} in the encoding {shown(encoding)} as bytes", "latin-1 text")
 
 
 def _latin1_of_utf8(data: bytes) -> bytes:
@@ -272,19 +275,19 @@ _SYSTEM = (
 )
 
 
-def refused_global(name: str) -> Unfit:
+def refused_global(name: str) -> Malformed:
     """The refusal of a name that is not admitted, with what its owner probably meant and what can be done."""
     asked, root = f"a file that asks for {ascii(name[:200])[1:-1]}", name.split(".")[0]
     if root in ("dnnlib", "torch_utils") or name.startswith("training.networks"):
-        return Unfit(
+        return Malformed(
             f"{asked}: a pickle of NVIDIA's StyleGAN code, which runs when it is opened",
             "tensors (convert it to a rosinality-style .pt on a machine that you trust)",
         )
     if root in _SYSTEM:
-        return Unfit(f"{asked}: code that would run on this machine when the file is opened", "tensors only")
+        return Malformed(f"{asked}: code that would run on this machine when the file is opened", "tensors only")
     if root == "numpy" or name.startswith(("torch._utils.", "torch._tensor.")):
-        return Unfit(f"{asked}: a kind of array this reader does not admit", "dense tensors of numbers")
-    return Unfit(
+        return Malformed(f"{asked}: a kind of array this reader does not admit", "dense tensors of numbers")
+    return Malformed(
         f"{asked}: a whole pickled module or another object that needs its own code, not a state dict",
         "tensors and containers only; ask its owner for a state_dict",
     )

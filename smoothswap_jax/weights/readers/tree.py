@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from smoothswap_jax.weights.readers.source import Unfit
+from smoothswap_jax.weights.readers.errors import Malformed
 
 Leaf: TypeAlias = np.ndarray | int | float | str | bytes | bool | None
 Tree: TypeAlias = "dict[str, Tree] | dict[int, Tree] | list[Tree] | Leaf"
@@ -28,6 +28,8 @@ class Nodes:
         """One node more, `depth` containers deep."""
         self.count += 1
         if self.count > MAX_NODES:
-            raise Unfit(f"more than {MAX_NODES:,} entries", "a checkpoint")
+            raise Malformed(f"more than {MAX_NODES:,} entries", "a checkpoint")
         if depth > MAX_DEPTH:
-            raise Unfit(f"containers nested deeper than {MAX_DEPTH} levels, or inside of themselves", "a checkpoint")
+            raise Malformed(
+                f"containers nested deeper than {MAX_DEPTH} levels, or inside of themselves", "a checkpoint"
+            )
