@@ -1,5 +1,5 @@
-"""from_torch: golden checkpoints without being told their architecture, every configuration back from its shapes,
-and what is refused."""
+"""from_torch: golden checkpoints whose architecture it finds, every configuration back from its shapes, and what is
+refused."""
 
 import jax
 import numpy as np
@@ -313,7 +313,7 @@ def test_the_depth_in_a_kind_s_name_holds(resnet):
         ("resnet51", {}, "kind is 'resnet51', wanted one of resnet50, vggface2-resnet50"),
         ("resnet50", {"image_size": 64, "stage_sizes": (1, 1, 1, 1)}, "no use for image_size; takes stage_sizes"),
         ("resnet50", {"stage_sizes": 4}, "stage_sizes is 4, wanted numbers"),
-        ("ncsnpp", {}, "names and shapes do not tell image_size"),
+        ("ncsnpp", {}, "names and shapes do not show image_size"),
         ("ncsnpp", {"image_size": "large"}, "image_size is 'large', wanted a whole number"),
         ("generator", {"image_size": True}, "image_size is True"),
         ("ncsnpp", {"image_size": 32, "ema": 1}, "ema is 1, wanted True or False"),
@@ -333,7 +333,7 @@ def test_score_networks_of_other_makes_are_refused():
         with pytest.raises(WeightMismatch, match=r"all_modules\.1, \.2 and \.3"):
             from_torch("ncsnpp", strange, image_size=32)
     lost = {n: v for n, v in state.items() if not n.startswith("all_modules.4.")}
-    with pytest.raises(WeightMismatch, match="the residual blocks come as"):
+    with pytest.raises(WeightMismatch, match="the residual blocks are b*r[rb]* .* not those of NCSN"):
         from_torch("ncsnpp", lost, image_size=32)
 
 

@@ -23,7 +23,7 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def _tensors(module: Any, shapes: Shapes) -> dict[Path, StoredTensor]:
-    """backbone.<torchvision name>, and the heads as 1x1 convolutions final_layers.<i>."""
+    """backbone.<torchvision's name>, and the heads as 1x1 convolutions final_layers.<i>."""
     tensors = {}
     for path, shape in shapes.items():
         if path[1] == "backbone":

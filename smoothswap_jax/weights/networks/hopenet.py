@@ -13,7 +13,7 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, tor
 
 
 def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """deep-head-pose's hopenet_*.pkl; `fc_finetune` was for training and is left out."""
+    """deep-head-pose's hopenet_*.pkl, without `fc_finetune`, which only training used."""
     tensors = tensors_of(descend(state, "state_dict"))
     tensors = {name: value for name, value in tensors.items() if not name.startswith("fc_finetune.")}
     bins = shape_of(tensors, f"fc_{ANGLES[0]}.weight", 2)[0]

@@ -17,11 +17,11 @@ _ANY_SIZE = (64, 64)  # of the images that shapes are inferred from: LPIPS takes
 
 
 def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """LPIPS v0.1 on AlexNet or VGG16, told apart by their first convolution.
+    """LPIPS v0.1 on AlexNet or VGG16, recognised by the first convolution.
 
     Either the state dict of a whole `lpips.LPIPS(net='alex')` or 'vgg', or two files together: torchvision's
     alexnet-owt-*.pth or vgg16-*.pth (its classifier is left out) and lpips' own weights/v0.1/alex.pth or vgg.pth.
-    Its v0.0 files have the same names and shapes but other weights: nothing tells them apart, so take v0.1's.
+    Its v0.0 files have the same names and shapes but other weights, and cannot be told apart: take those of v0.1.
     """
     tensors = _checked(tensors_of(descend(state, "state_dict")))
     whole = any(name.startswith("net.") for name in tensors)
@@ -55,7 +55,7 @@ def _checked(tensors: State) -> State:
             continue
         wrong += [] if np.array_equal(value, wanted) else [name]
     if wrong:
-        raise WeightMismatch(f"other values than LPIPS v0.1 has ({len(wrong)}): {'; '.join(wrong)}")
+        raise WeightMismatch(f"not the values of LPIPS v0.1 ({len(wrong)}): {'; '.join(wrong)}")
     trunk, lins = (any(re.match(start, name) for name in kept) for start in (r"features\.|net\.", r"lin\d"))
     if trunk and not lins:
         raise WeightMismatch(

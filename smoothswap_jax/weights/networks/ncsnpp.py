@@ -39,12 +39,12 @@ def generator_module(fields: dict[str, Any], levels: Sequence[int], size: int, k
 def plan(state: Mapping[str, Any], known: Known) -> Plan:
     """score_sde's checkpoints of NCSN++ with BigGAN blocks: PyTorch's checkpoint_<n>.pth, Flax's msgpack.
 
-    `image_size` (256 for the FFHQ-256 model) is required, for Flax files also `attn_resolutions` ((16,)).
-    `ema` True (default where there is one) takes the averaged weights, False the trained ones. The network was
-    conditioned on Fourier features of the noise level. `dim` is the size of the identity embedding that takes their
-    place: the kernel of the first dense layer is then new (score_sde's initialiser, `seed` 0 by default), and listed
-    as fresh, while everything else, its bias included, is the checkpoint's. Without `dim` that kernel is kept too.
-    fir and skip_rescale (True, as published), emb_scale, input_residual, dropout, init_scale: NCSNpp's fields.
+    Keywords: `image_size` (256 for the FFHQ-256 model) is required, for Flax files also `attn_resolutions` ((16,)).
+    `ema` True (default where the file has them) takes the averaged weights, False the trained ones. The network was
+    conditioned on Fourier features of the noise level; `dim` is the size of the identity embedding that takes their
+    place. The kernel of the first dense layer is then initialised (as score_sde does, with `seed`, 0 by default) and
+    listed as fresh; everything else, that layer's bias included, is the checkpoint's. Without `dim` the kernel is kept.
+    fir and skip_rescale (True, as published), emb_scale, input_residual, dropout, init_scale are fields of NCSNpp.
     """
     size = known.take("image_size", int)
     tensors, flax = _score_sde_tensors(state, known.take("ema", bool, None))
@@ -69,7 +69,7 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def _score_sde_tensors(state: Mapping[str, Any], ema: bool | None) -> tuple[State, bool]:
-    """The flat tensors of one set of weights, and whether they carry Flax's names."""
+    """The flat tensors of one set of weights, and whether their names are Flax's."""
     if "params_ema" in state or ("optimizer" in state and "model" not in state):
         part = "optimizer" if ema is False else "params_ema"
         if not isinstance(state.get(part), Mapping):
@@ -89,10 +89,10 @@ def _score_sde_tensors(state: Mapping[str, Any], ema: bool | None) -> tuple[Stat
 
 
 def _shadow(model: State, ema: Mapping[str, Any]) -> State:
-    """score_sde's averaged weights: a list in the order of the model's trained parameters."""
+    """score_sde's averaged weights, which it stores as a list in the order of the model's trained parameters."""
     found = ema.get("shadow_params", ())
     shadow = [np.asarray(v) for v in (found.values() if isinstance(found, Mapping) else found)]
-    names = [n for n in model if not re.fullmatch(r"sigmas|all_modules\.0\.W", n)]  # a buffer, a fixed parameter
+    names = [n for n in model if not re.fullmatch(r"sigmas|all_modules\.0\.W", n)]  # a buffer and a fixed parameter
     if len(shadow) != len(names):
         raise WeightMismatch(f"ema: {len(shadow)} averaged tensors for {len(names)} parameters of the model")
     wrong = [n for n, v in zip(names, shadow, strict=True) if v.shape != model[n].shape]
@@ -119,14 +119,14 @@ _BLOCK = {
 
 
 def _score_sde_layer(layers: list[str], fir: bool) -> str:
-    """score_sde's name of the layer inside of a module; empty for a module that is a layer itself."""
+    """score_sde's name for the layer inside a module; empty for a module that is itself a layer."""
     if not layers:
         return ""
     return "Conv2d_0" if fir and layers[0] == "conv" else _BLOCK[layers[0]]
 
 
 def _score_sde_torch_leaf(path: Path, ndim: int, prefix: str, fir: bool) -> StoredTensor:
-    """`path` is the leaf inside one of score_sde's modules, which is called `prefix`."""
+    """The tensor of the leaf `path` inside the module of score_sde that is called `prefix`."""
     *layers, leaf = path
     layer = _score_sde_layer(layers, fir)
     name = f"{prefix}.{layer}".strip(".")
@@ -146,10 +146,10 @@ def _score_sde_flax_leaf(path: Path, prefix: str, fir: bool) -> StoredTensor:
 
 
 def ncsnpp_order(names: set[str]) -> list[str]:
-    """The submodules of an NCSNpp in the order in which score_sde creates its own.
+    """The submodules of an NCSNpp in the order in which score_sde creates them.
 
-    All names that any configuration could have are walked in that order, and those in `names` are kept.
-    Raises ValueError for a name that the walk does not know.
+    Lists all names that any configuration has in that order, and keeps those in `names`. Raises ValueError for a name
+    that no configuration has.
     """
     numbers = [tuple(map(int, m)) for n in names for m in re.findall(r"^(?:up|down)(\d+)_block(\d+)$", n)]
     levels, blocks = (1 + max(column) for column in zip(*numbers, strict=True))
@@ -169,7 +169,7 @@ def ncsnpp_order(names: set[str]) -> list[str]:
 
 
 def _score_sde_class(name: str) -> str:
-    """The class score_sde uses for our submodule `name`: its Flax names count within a class."""
+    """The class that score_sde has for our submodule `name`; its Flax names are numbered within each class."""
     part = name.split("_")[-1]
     if name.endswith("_pyramid"):
         return "Downsample" if name.startswith("down") else "Upsample"

@@ -17,7 +17,7 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, Wei
 
 
 def plan_embedder(state: Mapping[str, Any], known: Known) -> Plan:
-    """Our embedder. `image_size` is required; so is `stem` for a 3x3 first convolution (small, small2, small4)."""
+    """Our embedder. Keywords: `image_size`, and for a 3x3 first convolution `stem` (small, small2 or small4)."""
     tensors = flat_tensors(state)
     backbone = "params/backbone/"
     stages = stages_of(tensors, backbone + r"layer(\d+)_(\d+)/")
@@ -36,7 +36,7 @@ def plan_embedder(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def plan_generator(state: Mapping[str, Any], known: Known) -> Plan:
-    """Our generator. `image_size` is required; the fields of NCSNpp that shapes do not show may be given."""
+    """Our generator. Keywords: `image_size` is required; fields of NCSNpp that shapes do not show may be given."""
     tensors = flat_tensors(state)
     size = known.take("image_size", int)
     fields, levels = ncsnpp_shapes.from_own_names(tensors)
@@ -59,7 +59,7 @@ def plan_discriminator(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def _tensors(module: Any, shapes: Shapes) -> dict[Path, StoredTensor]:
-    """Our own names: the path of the leaf, as the exported files spell it."""
+    """Our own names: the path of the leaf, joined by slashes."""
     return {path: StoredTensor("/".join(path)) for path in shapes}
 
 

@@ -15,17 +15,17 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, Wei
 
 
 def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """OpenCV's face_recognition_sface_2021dec*.onnx: float, or block-quantised ('int8bq': dequantised here).
+    """OpenCV's face_recognition_sface_2021dec*.onnx, in float or block-quantised ('int8bq', which is dequantised).
 
-    The graph starts with (x - scalar_op1) * scalar_op2 on pixels in 0..255, which become mean and std. RGB, as
-    cv2.FaceRecognizerSF feeds it.
+    The graph starts with (x - scalar_op1) * scalar_op2 on pixels in 0..255, which become mean and std. Channels are
+    RGB, as cv2.FaceRecognizerSF feeds them.
     """
     try:
         tensors = dequantize(tensors_of(state))
     except KeyError as error:
         raise WeightMismatch(f"missing (1): {error.args[0]}") from error
     except (ValueError, IndexError, TypeError) as error:
-        raise WeightMismatch(f"quantised weights that do not fit their shape: {error}") from error
+        raise WeightMismatch(f"quantised weights do not fit their shape: {error}") from error
     for name in ("scalar_op1", "scalar_op2"):
         shape_of(tensors, name, 1)
     offset, factor = float(tensors.pop("scalar_op1")[0]), float(tensors.pop("scalar_op2")[0])
@@ -43,9 +43,9 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 def dequantize(state: Mapping[str, np.ndarray]) -> State:
     """The weights of an ONNX graph with block-wise 8-bit weights, as its DequantizeLinear nodes compute them.
 
-    `<name>_quantized` [n, m] has a scale and a zero point for every m / k columns, `<name>_scales` and
-    `<name>_zero_point` [n, k] (without rows for a vector); value = (quantized - zero point) * scale in float32,
-    reshaped to `<name>shape_of`. Other tensors are kept. Raises WeightMismatch when blocks do not fit.
+    `<name>_quantized` [n, m] has a scale and a zero point for every m / k columns, in `<name>_scales` and
+    `<name>_zero_point` [n, k] (vectors have no n); value = (quantized - zero point) * scale in float32, reshaped to
+    `<name>_shape`. Other tensors are kept. Raises WeightMismatch when blocks do not fit.
     """
     result = {}
     for name, value in state.items():

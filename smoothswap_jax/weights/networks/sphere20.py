@@ -28,7 +28,7 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def _tensors(module: Any, shapes: Shapes) -> dict[Path, StoredTensor]:
-    """layer1.0 is the convolution, layer1.1 its PReLU, the blocks follow from layer1.2 on."""
+    """layer1.0 is the convolution, layer1.1 its PReLU, and the blocks start at layer1.2."""
     tensors = {}
     for path, shape in shapes.items():
         name = re.sub(r"^(layer\d+)_(\d+)", lambda m: f"{m[1]}.{int(m[2]) + 2}", ".".join(path[1:-1]))

@@ -14,7 +14,7 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, Wei
 
 
 def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """rosinality/stylegan2-pytorch's checkpoints, under 'd'. `mbstd_group` is 4 there (default)."""
+    """rosinality/stylegan2-pytorch's checkpoints, under 'd'. Keyword `mbstd_group`: 4 there, and by default."""
     tensors = tensors_of(descend(state, "d"))
     blocks = 0
     while f"convs.{blocks + 1}.conv1.0.weight" in tensors:
@@ -25,13 +25,13 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
     for name in [name for name in tensors if name.endswith(".0.kernel")]:
         taps = np.asarray(FIR_1331) / sum(FIR_1331)
         if tensors[name].shape != (4, 4) or not np.allclose(tensors[name], np.outer(taps, taps), atol=1e-6):
-            raise WeightMismatch(f"{name}: the blur is not that of {FIR_1331}")
+            raise WeightMismatch(f"{name}: not the blur of taps {FIR_1331}")
     module = discriminator_module(size, channels | {4: features}, last - features, known)
     return Plan(module, "rosinality_discriminator", tensors, ffhq(size))
 
 
 def discriminator_module(size: int, channels: dict[int, int], mbstd: int, known: Known) -> Discriminator:
-    """By `channel_base` and `channel_max` where they give the channels found, else by the list."""
+    """With `channel_base` and `channel_max` where these give the channels found, else with a table of channels."""
     free = known.fields(mbstd_group=int)
     base, most = size * channels[size], max(channels.values())
     if channels == {r: min(base // r, most) for r in channels}:
@@ -39,7 +39,7 @@ def discriminator_module(size: int, channels: dict[int, int], mbstd: int, known:
     return Discriminator(size, channels=channels, mbstd_features=mbstd, **free)
 
 
-# Sequential positions in rosinality's ConvLayer: [blur,] convolution, activation (which owns the bias).
+# Positions in rosinality's ConvLayer: [blur,] convolution, activation (which has the bias).
 _STYLEGAN2_BLOCK: dict[Path, str] = {
     ("conv1", "kernel"): "conv1.0.weight",
     ("conv1", "bias"): "conv1.1.bias",

@@ -23,7 +23,7 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 
 
 def torchvision_name(layers: Path) -> str:
-    """torchvision's name of a layer of ours: (layer1_0, downsample_conv) -> layer1.0.downsample.0"""
+    """torchvision's name for a layer of ours: (layer1_0, downsample_conv) -> layer1.0.downsample.0"""
     name = re.sub(r"^(layer\d+)_", r"\1.", ".".join(layers))
     for ours, theirs in (("conv", "0"), ("bn", "1")):
         name = name.replace(f"downsample_{ours}", f"downsample.{theirs}")

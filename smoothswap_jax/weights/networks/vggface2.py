@@ -23,10 +23,10 @@ _PREPROCESSING = Preprocessing((224, 224), "vggface2", "BGR", 0.0, 255.0, mean=_
 def plan(state: Mapping[str, Any], known: Known, se: bool) -> Plan:
     """VGGFace2-pytorch's *_weight.pkl (torchvision's names) and Oxford's *_pytorch.pth (Caffe's names).
 
-    `channels`: 'BGR' (default: these files, converted from Caffe), or 'RGB' for albanie's *_dag.pth, whose first
-    convolution was turned round; the tensors do not tell.
+    Keyword `channels`: 'BGR' (default: these files, converted from Caffe), or 'RGB' for albanie's *_dag.pth, whose
+    first convolution has its input channels reversed; the tensors do not show which.
     """
-    # Caffe's own separator is a slash, which converters kept or replaced.
+    # Caffe separates by slashes, which some converters kept and some replaced.
     tensors = {name.replace("/", "_"): value for name, value in tensors_of(descend(state, "state_dict")).items()}
     caffe = "conv1_7x7_s2.weight" in tensors
     stem, top, names = (
@@ -34,10 +34,10 @@ def plan(state: Mapping[str, Any], known: Known, se: bool) -> Plan:
         if caffe
         else ("conv1.weight", "fc.weight", "vggface2_resnet")
     )
-    # Some converters kept the last layer as the 1x1 convolution it is in Caffe.
+    # Some converters kept the last layer as the 1x1 convolution that it is in Caffe.
     if top in tensors and shape_of(tensors, top, (2, 4))[2:] in ((), (1, 1)):
         tensors[top] = tensors[top].reshape(tensors[top].shape[:2])
-    # Caffe counts the pooling as a stage, and blocks from 1.
+    # Caffe counts the pooling as the first stage, and blocks from 1.
     stages = stages_of(tensors, r"conv(\d+)_(\d+)_", (2, 1)) if caffe else stages_of(tensors)
     squeeze = "conv2_1_1x1_down.weight" if caffe else "layer1.0.conv4.weight"
     reduction = None

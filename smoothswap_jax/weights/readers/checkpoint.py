@@ -1,6 +1,6 @@
-"""`read_checkpoint`: any published weight file in, a tree of numpy arrays out, whatever the file may try.
+"""`read_checkpoint`: from a published weight file, which may be hostile, to a tree of numpy arrays.
 
-The format is told by the first bytes, never by the suffix: published files are misnamed as a rule (.pkl for zip
+The format is recognised by the first bytes, never by the suffix: published files are often misnamed (.pkl for zip
 files of tensors, .tar for pickles).
 """
 
@@ -24,7 +24,7 @@ from smoothswap_jax.weights.readers.errors import Malformed, WeightFileError, na
 from smoothswap_jax.weights.readers.tree import Tree
 
 MAX_BYTES = 4 << 30
-"""Default bound on the memory that a file's contents may take. The largest network here takes 1.3 GB."""
+"""Default limit on the memory that a file's contents may take. The largest network here takes 1.3 GB."""
 
 WANTED = "a PyTorch, .npz, .safetensors, Flax msgpack or ONNX file"
 
@@ -44,16 +44,16 @@ _OLD_PICKLE = re.compile(rb"\((?:[dl]p|lp|d\.|I|S|V|c|i)|[}\]](?:q|p|\.|\()|c[A-
 def read_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Tree:
     """Reads a weight file: nested dicts (and lists) with numpy arrays and plain values at the leaves.
 
-    Formats: PyTorch's zip and legacy files and pickles of numpy arrays, without running code of theirs; .npz and
-    .npy; .safetensors; Flax msgpack; the initialisers of an ONNX model. Tuples come out as lists, torch devices
-    and dtypes as text, tied weights as one array. bfloat16 and float8 are ml_dtypes'. Arrays have the machine's
-    byte order and may be read-only.
+    Formats: PyTorch's zip and legacy files and pickles of numpy arrays, without running the code in them; .npz and
+    .npy; .safetensors; Flax msgpack; the initialisers of an ONNX model. Tuples become lists, torch devices and dtypes
+    become strings, tied weights one array. bfloat16 and float8 are those of ml_dtypes. Arrays have the machine's byte
+    order and may be read-only.
 
-    `max_bytes` bounds the memory of what is read. A bound of 64 MiB + 16 x the file's size holds in any case.
+    `max_bytes` limits the memory of what is read; it is never more than 64 MiB + 16 x the file's size.
 
     Raises:
-      WeightFileError: missing, a folder or device, empty, of no known format, truncated or damaged, larger than
-        the bounds, or in need of code (whole pickled modules, TorchScript, NVIDIA's StyleGAN pickles).
+      WeightFileError: the file is missing, a folder or device, empty, of no known format, truncated or damaged, larger
+        than the limits, or needs code (whole pickled modules, TorchScript, NVIDIA's StyleGAN pickles).
     """
     name = os.fsdecode(path)
     with naming(name):
@@ -64,16 +64,16 @@ def read_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
         except OSError as error:
             raise Malformed(f"a file that cannot be read ({error.strerror or error})", WANTED) from error
         except MemoryError:
-            raise Malformed("contents for which memory does not suffice", "a machine with more memory") from None
+            raise Malformed("contents that do not fit into memory", "a machine with more memory") from None
         except (Malformed, WeightFileError):
             raise
         except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-            # No file is known to come here. If one is found, it is a damaged one all the same, and a bug of ours.
-            raise Malformed(f"damage that no check foresaw ({type(error).__name__}: {error})", WANTED) from error
+            # No file is known to get here. One that does is damaged, and shows a check that is missing.
+            raise Malformed(f"damage of an unknown kind ({type(error).__name__}: {error})", WANTED) from error
 
 
 def _opened(name: str) -> BinaryIO:
-    """The file, opened. A pipe or device would block or never end, so only plain files are."""
+    """Opens a regular file; a pipe or device could block or never end."""
     if not os.path.exists(name):
         raise Malformed("no such file", WANTED)
     mode = os.stat(name).st_mode
@@ -98,7 +98,7 @@ def _read(source: ByteRange, name: str) -> Tree:
         if head.startswith(magic):
             raise Malformed(f"{kind}: it starts with {shown(head[:8])}", f"{WANTED}; {advice}")
     if head[257:262] == b"ustar":
-        raise Malformed("a tar archive (PyTorch before 0.2 wrote such)", f"{WANTED}; save it anew with a later PyTorch")
+        raise Malformed("a tar archive (as PyTorch before 0.2 wrote)", f"{WANTED}; save it again with a later PyTorch")
     if head[:1] == b"\x80" and torch_files.LEGACY_MAGIC in head[:32]:
         return torch_files.read_torch_legacy(source, name)
     if (head[:1] == b"\x80" and head[1:2] <= b"\x05") or _OLD_PICKLE.match(head):

@@ -1,4 +1,4 @@
-"""What the readers raise, and how values of untrusted files are quoted in it.
+"""What the readers raise, and how they quote values of untrusted files.
 
 A check that knows no names raises `Malformed(found, wanted)`; `naming` turns that into the `WeightFileError` that also
 says which file, and which field or tensor of it.
@@ -15,7 +15,7 @@ class WeightFileError(ValueError):
 
 
 class Malformed(Exception):
-    """Something is not as it must be; `naming` adds where. Never leaves this package."""
+    """A check failed; `naming` adds where. Never leaves the readers."""
 
     def __init__(self, found: str, wanted: str) -> None:
         super().__init__(f"found {found}; wanted {wanted}")
@@ -23,7 +23,7 @@ class Malformed(Exception):
 
 @contextmanager
 def naming(file: str, field: str = "") -> Iterator[None]:
-    """Turns an `Malformed` into a `WeightFileError` about `field` of `file`; the innermost naming is the one told."""
+    """Turns a `Malformed` into a `WeightFileError` about `field` of `file`; the innermost `naming` wins."""
     try:
         yield
     except Malformed as fault:
@@ -31,7 +31,7 @@ def naming(file: str, field: str = "") -> Iterator[None]:
 
 
 def shown(value: object) -> str:
-    """A value of an untrusted file for an error text: short, printable, and never a walk through a container."""
+    """A value of an untrusted file for an error text: short, printable, and without walking through a container."""
     if isinstance(value, str | bytes):
         text = ascii(value[:100])
         return f"{text}..." if len(value) > 100 else text

@@ -1,7 +1,7 @@
 """Flax's msgpack files (`flax.serialization.to_bytes`): maps of names, arrays in extension types.
 
-A decoder of our own, because msgpack's allocates a list as long as a header of five bytes claims, a thousand
-levels deep. Here lists grow by what is there.
+Not read with the msgpack library: that allocates a list as long as a header of five bytes claims, a thousand levels
+deep. Here lists grow as their items are read.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def read_msgpack(source: ByteRange, file: str) -> Tree:
     tree = _Decoder(file).value(source, ())
     with naming(file):
         if source.left:
-            raise Malformed(f"{source.left:,} bytes behind the tree", "the end of the file")
+            raise Malformed(f"{source.left:,} bytes after the tree", "the end of the file")
     return tree
 
 
 class _Decoder:
-    """Decodes one file; `path` are the names of the maps around a value, for errors."""
+    """Decodes one file; `path` has the names of the maps around a value, for error messages."""
 
     def __init__(self, file: str) -> None:
         self.file, self.nodes = file, Nodes()
@@ -62,7 +62,7 @@ class _Decoder:
                 size = _EXT[code] or _length(source, _EXT_LENGTH[code])
                 kind = source.number(1)
                 return self._extension(source.skip(size), kind)
-            raise Malformed(f"the byte {code:#04x} where a msgpack value is due", "an undamaged file")
+            raise Malformed(f"the byte {code:#04x} where a msgpack value should be", "an undamaged file")
 
     def _map(self, source: ByteRange, size: int, path: tuple[str, ...]) -> Tree:
         made: dict[str, Tree] = {}
@@ -95,7 +95,7 @@ class _Decoder:
 
 
 def _joined(made: dict) -> np.ndarray:
-    """An array that Flax cut into flat chunks, because msgpack ends at 4 GiB."""
+    """An array that Flax split into flat chunks, because msgpack is limited to 4 GiB."""
     shape, chunks = made.get("shape"), made.get("chunks")
     if not isinstance(shape, dict) or not isinstance(chunks, dict):
         raise Malformed("a chunked array without shape or chunks", "both")
@@ -104,7 +104,7 @@ def _joined(made: dict) -> np.ndarray:
     arrays = [part for part in parts if isinstance(part, np.ndarray) and part.ndim == 1]
     same = len(arrays) == len(parts) > 0 and len({part.dtype for part in arrays}) == 1
     if not same or sum(part.size for part in arrays) != math.prod(sizes):
-        raise Malformed(f"chunks that do not make up an array of shape {list(sizes)}", "flat ones of one type")
+        raise Malformed(f"chunks that do not add up to an array of shape {list(sizes)}", "flat ones of one type")
     return np.concatenate(arrays).reshape(sizes)
 
 
@@ -115,7 +115,7 @@ def _text(source: ByteRange, size: int) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Malformed(f"text that is no utf-8: {shown(data)}", "an undamaged file") from None
+        raise Malformed(f"text that is not utf-8: {shown(data)}", "an undamaged file") from None
 
 
 def _sized(source: ByteRange, code: int, wide: dict[int, int], small: int) -> int | None:

@@ -1,4 +1,5 @@
-"""numpy's .npy and .npz files. The header is matched, not evaluated; pickled objects are never read."""
+"""numpy's .npy and .npz files. The header is matched by a regular expression, not evaluated; pickled objects are
+refused."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from smoothswap_jax.weights.readers.tree import Tree
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 14
-# Python 2 wrote long integers with an L. Records have a list here, and do not match.
+# Python 2 wrote long integers with an L. Structured types have a list as descr, and do not match.
 _HEADER = re.compile(
     r"\{'descr': '([^']{1,20})', 'fortran_order': (True|False), "
     r"'shape': \(((?:[0-9]{1,20}L?, ?)*(?:[0-9]{1,20}L?)?)\),? ?\}\s*"
@@ -27,7 +28,7 @@ def read_npy(source: ByteRange, file: str) -> np.ndarray:
         dtype, shape, order = _header(source)
         array = read_array(source, dtype, shape, order)
         if source.left:
-            raise Malformed(f"{source.left:,} bytes behind the array", "the end of the file")
+            raise Malformed(f"{source.left:,} bytes after the array", "the end of the file")
         return array
 
 
@@ -52,7 +53,10 @@ def parsed_header(header: bytes) -> tuple[np.dtype, tuple[int, ...], str]:
     typestr, fortran, sizes = match.groups()
     shape = checked_shape([int(size.strip().rstrip("L")) for size in sizes.split(",") if size.strip()])
     if typestr.lstrip("<>|=").startswith("V"):
-        raise Malformed(f"the element type {shown(typestr)}", "a type .npy can name (bfloat16 it cannot: save float32)")
+        raise Malformed(
+            f"the element type {shown(typestr)}",
+            "a type that .npy has a name for (it has none for bfloat16: save float32)",
+        )
     return numpy_dtype(typestr), shape, "F" if fortran == "True" else "C"
 
 
@@ -77,6 +81,6 @@ def _npy_bytes(data: np.ndarray) -> np.ndarray:
     if end + size != len(data):
         raise Malformed(f"{dtype} {list(shape)} in a file of {len(data):,} bytes", f"{end + size:,} bytes")
     flat = data[end:]
-    # A header's end is aligned to 16 bytes or more; old writers' need not be, and a view has to be.
+    # numpy aligns the header's end to 16 bytes or more, but old writers may not, and a view must be aligned.
     flat = flat if flat.ctypes.data % max(dtype.alignment, 1) == 0 else flat.copy()
     return finished(flat.view(dtype) if size else np.empty(0, dtype), shape, order)

@@ -1,8 +1,8 @@
 """The initialisers of an ONNX model: the few protobuf fields that hold them, and nothing else.
 
-ONNX has no magic bytes and its library parses the whole graph into objects, many times the file's size for a
-hostile one. Weights lie in ModelProto.graph (field 7), GraphProto.initializer (5), a list of TensorProto, so this
-walks there and skips the rest unread. Tests compare with the library.
+ONNX has no magic bytes, and its library parses the whole graph into objects, which take many times the size of a
+hostile file. Weights are in ModelProto.graph (field 7), GraphProto.initializer (5), a list of TensorProto; all else is
+skipped unread. Tests compare with the library.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_onnx(source: ByteRange, file: str) -> Tree:
 
 def _message(value: object, wire: int) -> ByteRange:
     if wire != _BYTES or not isinstance(value, ByteRange):
-        raise Malformed("a number where a part of the model is due", "an undamaged ONNX file")
+        raise Malformed("a number where a part of the model should be", "an undamaged ONNX file")
     return value
 
 
@@ -114,7 +114,9 @@ def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray
             name = _name(_message(value, wire))
         elif field == _EXTERNAL or (field == _LOCATION and value == 1):
             with naming(file, f"initialiser {shown(name)}"):
-                raise Malformed("a tensor kept in another file", "a model that holds its weights (onnx can embed them)")
+                raise Malformed(
+                    "a tensor that is stored in another file", "a model with its weights inside (onnx can embed them)"
+                )
         elif field in _ELEMENTS or field in (3, 6, _RAW):
             parts.setdefault(field, []).append((wire, value))
     with naming(file, f"initialiser {shown(name)}"):
@@ -131,7 +133,7 @@ def _name(source: ByteRange) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Malformed(f"a name that is no utf-8: {shown(data)}", "an undamaged ONNX file") from None
+        raise Malformed(f"a name that is not utf-8: {shown(data)}", "an undamaged ONNX file") from None
 
 
 def _integers(wire: int, value: int | ByteRange, nodes: Nodes) -> list[int]:
@@ -164,17 +166,17 @@ def _elements(
         return read_array(raw, dtype.newbyteorder("<"), shape)
     if _ELEMENTS[field] == _VARINT:
         if math.prod(shape) > MAX_NODES:
-            raise Malformed(f"{math.prod(shape):,} elements one by one", "such a tensor as raw_data")
+            raise Malformed(f"{math.prod(shape):,} elements stored one by one", "a tensor of this size as raw_data")
         return _counted(dtype, shape, [number for piece in pieces for number in _integers(*piece, nodes)])
     data = b"".join(_message(value, _BYTES).read(_message(value, _BYTES).left) for _, value in pieces)
     return array_of(data, dtype.newbyteorder("<"), shape)
 
 
 def _counted(dtype: np.dtype, shape: tuple[int, ...], numbers: list[int]) -> np.ndarray:
-    """Elements that were stored as integers: values, or the bits of the smaller floats."""
+    """Elements that were stored as integers: their values, or the bits of 16-bit and smaller floats."""
     if len(numbers) != math.prod(shape):
         raise Malformed(f"{len(numbers):,} elements for {dtype} {list(shape)}", f"{math.prod(shape):,}")
-    bits = np.array(numbers, np.uint64).astype(np.dtype(f"u{dtype.itemsize}"))  # two's complement cut to size
+    bits = np.array(numbers, np.uint64).astype(np.dtype(f"u{dtype.itemsize}"))  # two's complement, truncated
     signed = np.array(numbers, np.uint64).view(np.int64)
     if dtype.kind in "iu" and (bits.view(dtype).astype(np.int64) != signed).any() and dtype.itemsize < 8:
         raise Malformed(f"numbers beyond {dtype}", "elements of this type")

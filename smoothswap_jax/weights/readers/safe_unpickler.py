@@ -1,16 +1,16 @@
 """An interpreter for pickles that can only build data.
 
-Why our own. Python's unpicklers are made to call things: `find_class` can be narrowed, but what remains still
-allocates what a length field claims (the C one sizes its memo by the largest index that occurs), calls
-`__setstate__` and `__reduce__` protocols of whatever it holds, and differs between Python versions. A state dict
-needs some sixty of the opcodes, all of which push, pop and collect. Here those are all there is:
+Python's unpicklers are made to call things: `find_class` can be restricted, but they still allocate as much as a length
+field claims (the C one sizes its memo by the largest index that occurs), call `__setstate__` and `__reduce__` of
+whatever they hold, and differ between Python versions. A state dict needs some sixty of the opcodes, which push, pop
+and collect. This interpreter has no others:
 
-- a global is looked up in one table of names (`admitted.py`) and becomes an inert token; any other name ends the
-  reading. Nothing is ever imported.
-- REDUCE calls the function of our own that the token stands for, BUILD is understood by two of our classes and
-  ignored for dicts. There is no other opcode that calls: NEWOBJ, OBJ, INST and EXT end the reading.
-- every length is compared with what the file still holds, the memo is a dict, opcodes are counted, and numbers
-  are at most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
+- a global is looked up in one table of names (`pickle_allowlist.py`) and becomes an inert token; any other name is an
+  error. Nothing is ever imported.
+- REDUCE calls our own function that the token stands for; BUILD works on two of our classes and is ignored for dicts.
+  No other opcode calls anything: NEWOBJ, OBJ, INST and EXT are errors.
+- every length is compared with what is left of the file, the memo is a dict, opcodes are counted, and numbers are at
+  most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from smoothswap_jax.weights.readers.errors import Malformed, shown
 from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Global, LongText, refused_global
 
 MAX_OPCODES = 2_000_000
-"""Some 40 a tensor are needed. Each holds at most a few hundred bytes beyond what it reads from the file."""
+"""A tensor needs about 40. Each takes at most a few hundred bytes of memory beyond what it reads from the file."""
 MAX_INTEGER_BYTES = 32
 MAX_TEXT_BYTES = 1 << 16
-"""Longer texts are kept as bytes: decoded they could take four times the room, and only arrays need them."""
+"""Longer texts are kept as bytes: decoded they could take four times the memory, and only arrays have them."""
 MAX_LINE_BYTES = 1 << 12
 
 
 @dataclass
 class Machine:
-    """The state of one reading. `persistent` makes a value of a persistent id (torch's storages)."""
+    """The interpreter's state. `persistent` turns a persistent id into a value (torch's storages)."""
 
     source: ByteRange
     persistent: Callable[[object], object]
@@ -54,7 +54,7 @@ class Machine:
 
     def pop_mark(self) -> list:
         if not self.marks:
-            raise Malformed("an opcode that takes items to a mark that is not there", "an undamaged pickle")
+            raise Malformed("an opcode that needs a mark where there is none", "an undamaged pickle")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
@@ -62,10 +62,10 @@ class Machine:
 
 
 def unpickle(source: ByteRange, persistent: Callable[[object], object] | None = None) -> object:
-    """The value of the pickle at the source's position, which moves to behind it.
+    """The value of the pickle that starts at the position of `source`, which is moved to its end.
 
-    The value consists of None, bool, int, float, str, bytes, list, tuple, dict, and of `admitted`'s stand-ins.
-    It may hold one container in several places, and containers may hold themselves.
+    It consists of None, bool, int, float, str, bytes, list, tuple, dict, and the stand-ins of `pickle_allowlist.py`.
+    A container may occur in several places, and may contain itself.
     """
     machine = Machine(source, persistent or _no_persistent)
     for _ in range(MAX_OPCODES):
@@ -79,13 +79,13 @@ def unpickle(source: ByteRange, persistent: Callable[[object], object] | None = 
             raise Malformed(f"the pickle opcode {_CALLING[code]}, which creates objects", "a file of tensors only")
         step = _STEPS.get(code)
         if step is None:
-            raise Malformed(f"the byte {code!r} where a pickle opcode is due", "a pickle of tensors, undamaged")
+            raise Malformed(f"the byte {code!r} where a pickle opcode should be", "an undamaged pickle of tensors")
         step(machine)
     raise Malformed(f"a pickle of more than {MAX_OPCODES:,} operations", "a file of tensors")
 
 
 def _no_persistent(pid: object) -> object:
-    raise Malformed("a reference to data outside of the pickle", "a pickle that stands alone")
+    raise Malformed("a reference to data outside the pickle", "a pickle that stands alone")
 
 
 _CALLING = {
@@ -121,7 +121,7 @@ def _proto(machine: Machine) -> None:
 
 @_step(b"\x95")
 def _frame(machine: Machine) -> None:
-    # A frame tells loaders how much to read ahead. We do not, but a lie marks a damaged file.
+    # A frame says how much a loader may read ahead. We do not, but a wrong size means a damaged file.
     if (size := machine.source.number(8)) > machine.source.left:
         raise Malformed(f"a frame of {size:,} bytes where {machine.source.left:,} are left", "a whole, undamaged file")
 
@@ -170,7 +170,7 @@ def _decimal(machine: Machine) -> int:
     try:
         return int(line.removesuffix(b"L"))
     except ValueError:
-        raise Malformed(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _int_line(machine: Machine) -> object:
@@ -180,7 +180,7 @@ def _int_line(machine: Machine) -> object:
     try:
         return int(line)
     except ValueError:
-        raise Malformed(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _float_line(machine: Machine) -> float:
@@ -188,7 +188,7 @@ def _float_line(machine: Machine) -> float:
     try:
         return float(line)
     except ValueError:
-        raise Malformed(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _long(machine: Machine, size: int) -> int:
@@ -220,13 +220,13 @@ def _text(data: bytes, encoding: str) -> str | LongText:
         text.encode()  # an escape may spell half a surrogate pair, which could not even be printed
         return text
     except UnicodeError:
-        raise Malformed(f"text that is no {encoding}: {shown(data)}", "an undamaged pickle") from None
+        raise Malformed(f"text that is not {encoding}: {shown(data)}", "an undamaged pickle") from None
 
 
 def _quoted(machine: Machine) -> str | LongText:
     line = machine.source.line(machine.source.left).strip()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[:1] != line[-1:]:
-        raise Malformed("text without quotes where a quoted text is due", "an undamaged pickle")
+        raise Malformed("text without quotes where quoted text should be", "an undamaged pickle")
     try:
         return _text(codecs.escape_decode(line[1:-1])[0], "latin-1")
     except ValueError:
@@ -237,7 +237,7 @@ def _unicode_line(machine: Machine) -> str | LongText:
     return _text(machine.source.line(machine.source.left), "raw-unicode-escape")
 
 
-# Python 2's str comes through as text: it is names and, in arrays, bytes that latin-1 gives back unchanged.
+# Python 2's str is read as text: names and, in arrays, bytes that latin-1 gives back unchanged.
 _pushes(b"S", _quoted)
 _pushes(b"U", lambda m: _text(m.source.read(m.source.number(1)), "latin-1"))
 _pushes(b"T", lambda m: _text(m.source.read(m.source.number(4)), "latin-1"))
@@ -248,7 +248,7 @@ _pushes(b"\x8d", lambda m: _text(m.source.read(m.source.number(8)), "utf-8"))
 _pushes(b"C", lambda m: m.source.read(m.source.number(1)))
 _pushes(b"B", lambda m: m.source.read(m.source.number(4)))
 _pushes(b"\x8e", lambda m: m.source.read(m.source.number(8)))
-_pushes(b"\x96", lambda m: m.source.read(m.source.number(8)))  # a bytearray, which nobody will change here
+_pushes(b"\x96", lambda m: m.source.read(m.source.number(8)))  # a bytearray, which nothing here changes
 
 
 # -------------------------------------------------------------------------------------------------- containers
@@ -270,14 +270,14 @@ _pushes(b"d", lambda m: _set_items({}, m.pop_mark()))
 def _extend(machine: Machine, items: list) -> None:
     target = machine.top()
     if not isinstance(target, list):
-        raise Malformed(f"items for {shown(target)}, which takes none", "an undamaged pickle")
+        raise Malformed(f"items for {shown(target)}, which cannot have any", "an undamaged pickle")
     target.extend(items)
 
 
 def _update(machine: Machine, items: list) -> None:
     target = machine.top()
     if not isinstance(target, dict):
-        raise Malformed(f"entries for {shown(target)}, which takes none", "an undamaged pickle")
+        raise Malformed(f"entries for {shown(target)}, which cannot have any", "an undamaged pickle")
     _set_items(target, items)
 
 
@@ -285,7 +285,7 @@ def _set_items(target: dict, items: list) -> dict:
     if len(items) % 2:
         raise Malformed("a key without a value", "an undamaged pickle")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Other keys could be hashed, but a hash may walk through a nest of tuples, and weights have names.
+        # Hashing other keys could walk through nested tuples, and weights have names.
         if not isinstance(key, str | int):
             raise Malformed(f"{shown(key)} as a key", "text or an integer")
         target[key] = value
@@ -315,7 +315,7 @@ _pushes(b"c", lambda m: _global(_line_text(m), _line_text(m)))
 
 @_step(b"i")
 def _inst(machine: Machine) -> None:
-    # INST names a class and calls it. No saver of tensors writes it, so even an admitted name is refused.
+    # INST names a class and calls it. Nothing that saves tensors writes it, so even an allowed name is refused.
     raise refused_global(f"{_line_text(machine)}.{_line_text(machine)}")
 
 
@@ -331,14 +331,14 @@ def _stack_global(machine: Machine) -> None:
 def _reduce(machine: Machine) -> None:
     arguments, called = machine.pop(), machine.pop()
     if not isinstance(called, Global) or not isinstance(arguments, tuple):
-        raise Malformed(f"a call of {shown(called)} with {shown(arguments)}", "an admitted function and its arguments")
+        raise Malformed(f"a call of {shown(called)} with {shown(arguments)}", "an allowed function and its arguments")
     function = ADMITTED[called.name]
     if function is None:
-        raise Malformed(f"a call of {called.name}", "a file of tensors, which has no use for one")
+        raise Malformed(f"a call of {called.name}", "a file of tensors, which calls no such thing")
     try:
         machine.stack.append(function(*arguments))
-    except TypeError:  # stand-ins check what they are given, so only its number can be wrong
-        raise Malformed(f"a call of {called.name} with {len(arguments)} arguments", "a number it takes") from None
+    except TypeError:  # stand-ins check their arguments, so only the number can be wrong
+        raise Malformed(f"a call of {called.name} with {len(arguments)} arguments", "as many as it takes") from None
 
 
 @_step(b"b")
@@ -347,7 +347,7 @@ def _build(machine: Machine) -> None:
     if isinstance(target, BUILT):
         target.build(state)
     elif not isinstance(target, dict):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
-        raise Malformed(f"attributes for {shown(target)}, which takes none", "a file of tensors")
+        raise Malformed(f"attributes for {shown(target)}, which cannot have any", "a file of tensors")
 
 
 @_step(b"Q")

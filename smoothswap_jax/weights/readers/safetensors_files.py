@@ -1,8 +1,8 @@
 """The .safetensors format: a length, a JSON header, and the tensors' bytes without gaps.
 
-The header is checked as a whole, and nothing remains that the safetensors library would do but copy the bytes:
-reading them here costs three lines, holds for bfloat16 and float8 whatever the library's version, and neither
-maps the file nor meets a panic of its Rust core. Tests compare with the library.
+Once the header is checked, the safetensors library would only copy the bytes. Doing that here takes three lines, works
+for bfloat16 and float8 whatever the library's version, does not map the file, and cannot run into a panic of its Rust
+core. Tests compare with the library.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def read_safetensors(source: ByteRange, file: str) -> Tree:
             last = end
     with naming(file):
         if last != data.size:
-            raise Malformed(f"{data.size - last:,} bytes behind the last tensor", "the end of the file")
+            raise Malformed(f"{data.size - last:,} bytes after the last tensor", "the end of the file")
     return arrays
 
 
@@ -67,7 +67,7 @@ def _parsed(text: bytes) -> dict:
     except RecursionError:
         raise Malformed("a deeply nested header", "a flat one") from None
     except ValueError as error:
-        raise Malformed(f"a header that is no JSON ({shown(str(error))})", "a whole, undamaged file") from None
+        raise Malformed(f"a header that is not JSON ({shown(str(error))})", "a whole, undamaged file") from None
     if not isinstance(header, dict):
         raise Malformed(f"{shown(header)} as header", "a JSON object")
     return header
@@ -76,7 +76,7 @@ def _parsed(text: bytes) -> dict:
 def _no_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Malformed("one name twice in the header", "names that are each given once")
+        raise Malformed("a name that occurs twice in the header", "different names")
     return made
 
 

@@ -30,7 +30,7 @@ from smoothswap_jax.weights.readers.safe_unpickler import unpickle
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""Stands in the first pickle of a legacy file, as an integer behind the protocol's opcodes."""
+"""In the first pickle of a legacy file, an integer after the protocol's opcodes."""
 _LEGACY_PROTOCOL = 1001
 
 
@@ -39,7 +39,7 @@ def read_plain_pickle(source: ByteRange, file: str) -> Tree:
     with naming(file, "pickle"):
         value = unpickle(source)
         if source.left:
-            raise Malformed(f"{source.left:,} bytes behind the pickle", "one pickle")
+            raise Malformed(f"{source.left:,} bytes after the pickle", "one pickle")
     return _settled(value, file, _no_storages)
 
 
@@ -62,7 +62,7 @@ def read_torch_zip(archive: ByteRange, found: dict[str, zip_files.Member], file:
             )
         if f"{root}/constants.pkl" in found or any(name.startswith(f"{root}/code/") for name in found):
             raise Malformed(
-                "a TorchScript archive, which is a program", "a state dict; save model.state_dict() of the module"
+                "a TorchScript archive, which is a program", "a state dict (save the module's state_dict())"
             )
         swapped = False
         if order := found.get(f"{root}/byteorder"):
@@ -74,7 +74,7 @@ def read_torch_zip(archive: ByteRange, found: dict[str, zip_files.Member], file:
         source = zip_files.stored_bytes(archive, found[f"{root}/data.pkl"])
         value = unpickle(source, _storage_of_zip)
         if source.left:
-            raise Malformed(f"{source.left:,} bytes behind the pickle", "one pickle")
+            raise Malformed(f"{source.left:,} bytes after the pickle", "one pickle")
     records: dict[str, ByteRange] = {}
 
     def record(storage: Storage) -> ByteRange:
@@ -99,7 +99,7 @@ def _storage(pid: tuple) -> Storage:
     if not isinstance(tag, str) or tag != "storage" or not isinstance(kind, Global) or kind.name not in STORAGE_TYPES:
         raise Malformed("a persistent id of something else", "a storage of numbers")
     if not isinstance(key, str) or type(count) is not int or not 0 <= count < 1 << 48:
-        raise Malformed(f"the storage {shown(key)} of {shown(count)} elements", "a name and a number from 0 on")
+        raise Malformed(f"the storage {shown(key)} of {shown(count)} elements", "a name and a number from 0 up")
     return Storage(key, STORAGE_TYPES[kind.name], count)
 
 
@@ -140,7 +140,7 @@ def read_torch_legacy(source: ByteRange, file: str) -> Tree:
     with naming(file, "storages"):
         keys = unpickle(source)
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or {*keys} != {*storages}:
-            raise Malformed("a list of storages that is not that of the tensors", "one entry for every storage")
+            raise Malformed("a list of storages that does not match the tensors", "one entry for every storage")
         records = {}
         for key in keys:
             if key in records:
@@ -151,7 +151,7 @@ def read_torch_legacy(source: ByteRange, file: str) -> Tree:
                     raise Malformed(f"{count:,} elements", f"{storages[key].count:,}, as the tensors say")
                 records[key] = source.skip(size)
         if source.left:
-            raise Malformed(f"{source.left:,} bytes behind the last storage", "the end of the file")
+            raise Malformed(f"{source.left:,} bytes after the last storage", "the end of the file")
     return _settled(value, file, _Storages(lambda storage: records[storage.key], not little).load)
 
 
@@ -162,7 +162,7 @@ def _item_size(storage: Storage) -> int:
 # ----------------------------------------------------------------------------------------------------- tensors
 @dataclass
 class _Storages:
-    """Reads tensors out of their storages; equal tensors (tied weights) come out as one array."""
+    """Reads tensors from their storages; equal tensors (tied weights) become one array."""
 
     record: Callable[[Storage], ByteRange]
     swapped: bool
@@ -189,7 +189,7 @@ class _Storages:
         if tensor.offset + span > length:
             raise Malformed(
                 f"shape {list(tensor.shape)} with strides {list(tensor.strides)} from element {tensor.offset:,} on",
-                f"a tensor inside of its storage of {length:,} elements",
+                f"a tensor inside its storage of {length:,} elements",
             )
         dtype = tensor.dtype.newbyteorder(">") if self.swapped else tensor.dtype
         start = storage.offset * _item_size(storage) + tensor.offset * dtype.itemsize
@@ -204,7 +204,7 @@ class _Storages:
 
 
 def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of elements that lie in order; an axis of one element is never stepped along, so keeps its own."""
+    """The strides of a contiguous tensor of this shape; along an axis of one element any stride will do, so its own."""
     steps, step = [], 1
     for size, given in zip(reversed(shape), reversed(strides), strict=True):
         steps.append(given if size == 1 else step)
@@ -213,7 +213,7 @@ def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, 
 
 
 def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> Tree:
-    """The tree of an unpickled value: tensors read, tuples as lists."""
+    """The tree of an unpickled value, with tensors read and tuples as lists."""
     nodes = Nodes()
 
     def settle(value: object, path: tuple) -> Tree:
@@ -247,4 +247,4 @@ def _decoded(text: LongText) -> str:
     try:
         return text.data.decode(text.encoding)
     except UnicodeDecodeError:
-        raise Malformed(f"text that is no {text.encoding}", "an undamaged pickle") from None
+        raise Malformed(f"text that is not {text.encoding}", "an undamaged pickle") from None

@@ -1,7 +1,7 @@
-"""The directory of a zip archive, and its members as bounded stretches of the file.
+"""The directory of a zip archive, and its members as byte ranges of the file.
 
-Python's zipfile believes the archive: it reads as large a directory as is claimed, inflates without a bound, and
-lets members overlap. Weight files need little of zip, so that little is read strictly.
+Python's zipfile trusts the archive: it reads as large a directory as is claimed, inflates without a limit, and lets
+members overlap. Weight files need only a small part of zip, and that is read strictly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from smoothswap_jax.weights.readers.errors import Malformed, shown
 
 MAX_MEMBERS = 100_000
 MAX_DIRECTORY_BYTES = 32 << 20
-MAX_TAIL_BYTES = 22 + 65535  # the end record and the comment behind it
+MAX_TAIL_BYTES = 22 + 65535  # the end record and the comment after it
 STORED, DEFLATED = 0, 8
 MAX_RATIO = 1032  # deflate cannot do better
 
@@ -52,7 +52,8 @@ def members(archive: ByteRange) -> dict[str, Member]:
     for member in sorted(found.values(), key=lambda member: member.header):
         if member.header < end or member.packed > start - member.header:
             raise Malformed(
-                f"the zip member {shown(member.name)} that lies over another or outside", "whole, own members"
+                f"the zip member {shown(member.name)}, which overlaps another or the directory",
+                "members that do not overlap",
             )
         end = member.header + member.packed
     return found
@@ -67,7 +68,7 @@ def _end_record(archive: ByteRange) -> tuple[int, int, int]:
         raise Malformed("a zip archive without its end record", "a whole file: the download may have stopped early")
     disk, first_disk, here, count, size, start, comment = struct.unpack("<HHHHIIH", tail[at + 4 : at + 22])
     if len(tail) - at - 22 != comment or disk not in (0, 0xFFFF) or first_disk not in (0, 0xFFFF):
-        raise Malformed("a zip archive in parts, or with bytes behind its end", "one whole archive")
+        raise Malformed("a zip archive in parts, or with bytes after its end", "one whole archive")
     position = archive.size - tail_size + at
     if 0xFFFF in (here, count) or 0xFFFFFFFF in (size, start):
         locator = archive.part(position - 20, 20).read(20) if position >= 20 else b""
@@ -88,10 +89,10 @@ def _directory_entry(directory: ByteRange) -> Member:
     )
     raw_name, extra, _ = (directory.read(length) for length in lengths)
     if flags & 1:
-        raise Malformed("an encrypted zip archive", "an open one")
+        raise Malformed("an encrypted zip archive", "one without encryption")
     wide = _wide_fields(extra)
     values = []
-    for value in (size, packed, header):  # those that do not fit 32 bits stand in the extra field, in this order
+    for value in (size, packed, header):  # those beyond 32 bits are in the extra field, in this order
         if value == 0xFFFFFFFF:
             if len(wide) < 8:
                 raise Malformed("a zip entry without its 64-bit sizes", "an undamaged file")
@@ -112,7 +113,7 @@ def _wide_fields(extra: bytes) -> bytes:
 
 
 def packed_bytes(archive: ByteRange, member: Member) -> ByteRange:
-    """The member's bytes as they lie in the archive. Its local header must agree with the directory."""
+    """The member's bytes as they are in the archive. Its local header must agree with the directory."""
     header = archive.part(member.header, 30).read(30)
     signature, _, flags, method, _, _, _, _, _, name_size, extra_size = struct.unpack("<4sHHHHHIIIHH", header)
     raw_name = archive.part(member.header + 30, name_size).read(name_size)
@@ -122,11 +123,11 @@ def packed_bytes(archive: ByteRange, member: Member) -> ByteRange:
 
 
 def stored_bytes(archive: ByteRange, member: Member) -> ByteRange:
-    """The member's bytes, of one that is stored as it is, after comparing their checksum."""
+    """The bytes of a member that is stored uncompressed, after comparing their checksum."""
     if member.method != STORED or member.packed != member.size:
-        raise Malformed("a compressed zip member", "stored ones, as torch.save writes them")
+        raise Malformed("a compressed zip member", "uncompressed ones, as torch.save writes them")
     source = packed_bytes(archive, member)
-    if member.crc == 0:  # torch writes 0 for all checksums when told to leave them out
+    if member.crc == 0:  # torch writes 0 where it is configured to leave checksums out
         return source
     crc = 0
     for chunk in source.chunks():
@@ -141,13 +142,15 @@ def unpacked(archive: ByteRange, member: Member) -> np.ndarray:
     if member.method not in (STORED, DEFLATED):
         raise Malformed(f"zip compression method {member.method}", "stored or deflated")
     if member.size > MAX_RATIO * member.packed + 64:
-        raise Malformed(f"a claim that {member.packed:,} bytes inflate to {member.size:,}", "what deflate can do")
+        raise Malformed(
+            f"a claim that {member.packed:,} bytes inflate to {member.size:,}", f"a factor of at most {MAX_RATIO}"
+        )
     source = packed_bytes(archive, member)
     archive.budget.take(member.size)
     made, end = np.empty(member.size, np.uint8), 0
     for piece in source.chunks() if member.method == STORED else _inflated(source):
         if len(piece) > member.size - end:
-            raise Malformed(f"a zip member longer than the {member.size:,} bytes it claims", "an honest archive")
+            raise Malformed(f"a zip member longer than the {member.size:,} bytes it claims", "an undamaged file")
         made[end : end + len(piece)] = np.frombuffer(piece, np.uint8)
         end += len(piece)
     if end != member.size or zlib.crc32(made) != member.crc:
@@ -160,7 +163,9 @@ def _inflated(source: ByteRange) -> Iterator[bytes]:
     inflate = zlib.decompressobj(-15)
     for chunk in source.chunks():
         full = True
-        while (chunk or full) and not inflate.eof:  # after a full piece zlib may hold more, though all was taken in
+        while (
+            chunk or full
+        ) and not inflate.eof:  # after a full piece zlib may have more output, though it has taken all input
             try:
                 piece = inflate.decompress(chunk, CHUNK)
             except zlib.error as error:
