@@ -255,7 +255,7 @@ def lying_msgpack() -> Cases:
             "the shape",
             chunked(b"\x81\xa1x\x04", b"\x81\xa10" + msgpack_array(wide(4))),
         ),
-        "a chunked shape that is none": ("chunked array", chunked(b"\xc0", b"\xc0")),
+        "a chunked array without a shape": ("chunked array", chunked(b"\xc0", b"\xc0")),
         "a chunk of numbers": ("chunks", chunked(b"\x81\xa10\x01", b"\x81\xa10\x05")),
     }
     for name, (refused, value) in values.items():
@@ -284,7 +284,7 @@ def lying_onnx() -> Cases:
         "text": ("element type 8", w(kind=8)),
         "int4": ("element type 22", w(kind=22)),
         "no type": ("element type 0", w(kind=0)),
-        "a type that is no number": ("element type 0", field(2, b"float") + field(8, b"w") + field(9, FLOATS)),
+        "an element type 0": ("element type 0", field(2, b"float") + field(8, b"w") + field(9, FLOATS)),
         "a file beside it": ("another file", w(more=field(13, field(1, b"location") + field(2, b"/etc/passwd")))),
         "a place elsewhere": ("another file", w(more=field(14, 1))),
         "two kinds of data": ("in the fields", w(more=field(4, FLOATS))),

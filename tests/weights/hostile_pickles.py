@@ -1,6 +1,6 @@
 """Pickles that try to run code, to take memory or to crash, in PyTorch's layouts and alone; made by hand.
 
-Every function gives (name, file, text its refusal must hold). An empty text stands for any refusal, None for a
+Every function gives (name, file, text that its error must contain). An empty text stands for any refusal, None for a
 file that is odd but harmless and may be read.
 """
 
@@ -226,7 +226,7 @@ def broken() -> Cases:
         "SETITEM on a list": b"]NNs",
         "SETITEMS of three": b"}(NNNu",
         "a list as a key": b"}]Ns",
-        "a number as a key that is none": b"}G" + bytes(8) + b"Ns",
+        "a float as a key": b"}G" + bytes(8) + b"Ns",
         "GET of nothing": b"h\x05",
         "LONG_BINGET of nothing": b"j\xff\xff\xff\xff",
         "GET of text": b"gabc\n",

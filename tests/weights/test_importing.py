@@ -333,7 +333,7 @@ def test_score_networks_of_other_makes_are_refused():
         with pytest.raises(WeightMismatch, match=r"all_modules\.1, \.2 and \.3"):
             from_torch("ncsnpp", strange, image_size=32)
     lost = {n: v for n, v in state.items() if not n.startswith("all_modules.4.")}
-    with pytest.raises(WeightMismatch, match="the residual blocks are b*r[rb]* .* not those of NCSN"):
+    with pytest.raises(WeightMismatch, match=r"the residual blocks are b*r[rb]* .* not those of NCSN"):
         from_torch("ncsnpp", lost, image_size=32)
 
 

@@ -211,7 +211,7 @@ def command(out, *weights):
 
 
 def test_the_command_takes_both_files(files, tmp_path, capsys):
-    """In either order; config.json tells both with their hashes, and the folder gives the network back."""
+    """In either order; config.json lists both with their hashes, and the network is loaded from the folder."""
     wanted = import_network("lpips", whole("alex"))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     for out, order in (("net", files), ("turned", files[::-1])):
@@ -240,7 +240,10 @@ def test_files_that_do_not_go_together_are_refused(files, tmp_path, capsys):
     np.save(tmp_path / "array.npy", np.zeros(3, "f"))
     for weights, message in [
         ((*files, tmp_path / "old.npz"), "old.npz: names that an earlier file has too: lin4.model.1.weight (1 in all)"),
-        ((files[1], files[1]), "alex.npz: lin0.model.1.weight, lin1.model.1.weight, "),
+        (
+            (files[1], files[1]),
+            "alex.npz: names that an earlier file has too: lin0.model.1.weight, lin1.model.1.weight, ",
+        ),
         ((files[0], tmp_path / "array.npy"), "array.npy holds a ndarray, wanted names with tensors"),
         ((files[0],), "give that file too"),
     ]:

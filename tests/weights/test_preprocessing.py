@@ -44,7 +44,7 @@ def test_vggface2_is_fed_bgr_minus_its_mean(photo):
 
 
 def test_the_order_of_channels_changes_what_a_network_says(photo):
-    """The same weights, fed RGB where they want BGR, give other features: nobody would notice by shapes."""
+    """The same weights, fed RGB where they want BGR, give other features, though all shapes are the same."""
     network = import_network("vggface2-resnet50", vggface2_state(), stage_sizes=(1, 1))
     apply = quick_jit(lambda x: network.module.apply(network.variables, preprocess(x, network.preprocessing)))
     right, wrong = (np.asarray(apply(to_unit(p))) for p in (photo, photo[..., ::-1]))

@@ -1,12 +1,13 @@
-"""A judge of the synthetic face world only: reads its factors from pixels by ridge regression.
+"""Reads the factors of the synthetic face world from pixels, by ridge regression.
 
-It is fitted to people rendered from a world of its own seed, in closed form and with no network, so nothing that a
-method is trained with or judged by can have seen it. A linear reading is weak: it sees about half of the variance of
-an average factor of 32 px pictures. Its worth is that how weak is known: the share it explains (R2) is measured for
-every factor on people of neither the fit nor the choice of its strength, and factors below `KEEP` are never read.
+It is fitted in closed form to people rendered from a world of another seed, without a network, so it has nothing in
+common with what a method is trained with or judged by. A linear reading is weak: of 32-pixel images it explains about
+half of the variance of an average factor. But how weak is known: the share of variance explained (R2) is measured for
+every factor, on people that neither the fit nor the choice of the ridge has seen, and factors below `KEEP` are never
+read.
 
-Readings are guesses of least squared error, so they are drawn towards the mean of all people: distances of readings
-are smaller than those of the true factors. Compare them with distances of strangers read by the same reader.
+Readings minimise the squared error, so they are shrunk towards the mean of all people: distances between readings are
+smaller than between the true factors. Compare them with distances of strangers read by the same reader.
 """
 
 import io
@@ -32,12 +33,12 @@ FIELDS = {
     "pose": world.POSE_FIELDS,
     "light": world.LIGHT_FIELDS,
 }
-READ_SIZE = 32  # larger pictures are averaged down to it: the regression has a number for each pair of its pixels
-KEEP = 0.4  # least R2 of a factor that is read, of sharp and of soft pictures alike
-# Swaps are softer than renderings: fitted to sharp pictures only, the regression leans on edges and misreads them.
-BLURS = ((0.0, 0.5), (0.6, 0.25), (1.0, 0.25))  # standard deviation in read pixels, share of the fit
-SOFT_BLUR, SOFT_NOISE = 0.7, 0.03  # of the soft pictures that R2 is measured on
-NOISES = (0.03, 0.05, 0.08, 0.12)  # strengths: standard deviations of noise on pixels in [-1, 1]
+READ_SIZE = 32  # larger images are averaged down to it: the regression needs a matrix of all pairs of pixels
+KEEP = 0.4  # least R2 of a factor that is read, in both sharp and soft images
+# Swaps are softer than renderings: fitted to sharp images only, the regression relies on edges and misreads swaps.
+BLURS = ((0.0, 0.5), (0.6, 0.25), (1.0, 0.25))  # standard deviation in pixels of READ_SIZE, share of the fit
+SOFT_BLUR, SOFT_NOISE = 0.7, 0.03  # of the soft images that R2 is measured on
+NOISES = (0.03, 0.05, 0.08, 0.12)  # strengths of the ridge, as standard deviations of noise on pixels in [-1, 1]
 
 Images = UInt8[np.ndarray, "n s s 3"]
 Pixels = Float[np.ndarray, "n r r 3"]
@@ -45,11 +46,11 @@ Readings = Float[np.ndarray, "n k"]
 
 
 class FactorReader(NamedTuple):
-    """A fitted reader: `(pixels - mean) @ matrix`, a column for each kept factor, and how good it is.
+    """A fitted reader: `(pixels - mean) @ matrix`, with a column for each kept factor, and how good it is.
 
-    size: of the pictures, pixels. spread, seed, people: of the world it was fitted to. noise: its strength, one of
-    `NOISES`. r2, r2_soft: share of variance explained by group and factor, in held-out sharp and soft pictures; 1 is
-    perfect, 0 is guessing the mean, and it may be less. kept: names of the factors that are read, by group.
+    size: of the images, pixels. spread, seed, people: of the world it was fitted to. noise: strength of the ridge, one
+    of `NOISES`. r2, r2_soft: share of variance explained, by group and factor, in held-out sharp and soft images; 1 is
+    perfect, 0 is guessing the mean, and it may be negative. kept: names of the factors that are read, by group.
     """
 
     size: int
@@ -73,15 +74,17 @@ def make_reader(
     judged_seed: int | None = None,
     held_out: int = 1000,
 ) -> FactorReader:
-    """Renders one face each of `people` people and fits a reader to them, and 2 * `held_out` more to measure it with:
-    the first half chooses the strength, R2 is measured on the second.
+    """Fits a reader to rendered faces of `people` people, one each.
 
-    size, spread: those of the judged pictures. progress: called with faces rendered so far and in all. Needs less than
-    1 GB, whatever `people`. Raises ValueError if `seed` is `judged_seed`, the seed of the judged world, for a
-    spread that is not positive, and for a size that `read` cannot take.
+    Renders 2 * `held_out` people more: on the first half the strength of the ridge is chosen, on the second R2 is
+    measured. size, spread: those of the judged images. progress: called with faces rendered so far and in all. Needs
+    less than 1 GB of memory, whatever `people`. Raises ValueError if `seed` is `judged_seed`, the seed of the judged
+    world, for a spread that is not positive, and for a size that `read` cannot take.
     """
     if seed == judged_seed:
-        raise ValueError(f"seed {seed} is that of the judged world: a reader must not be fitted to whom it judges")
+        raise ValueError(
+            f"seed {seed} is that of the judged world: a reader must not be fitted to the people it judges"
+        )
     if spread <= 0:
         raise ValueError(f"spread must be positive, found {spread}")
     side, total = _read_side(size), people + 2 * held_out
@@ -89,11 +92,11 @@ def make_reader(
     wanted = np.concatenate([np.asarray(getattr(factors, group)) for group in FIELDS], axis=1) / _prior(spread)
 
     def rendered(start: int, stop: int) -> Iterator[tuple[Pixels, Readings]]:
-        chunk = max(64, 2**19 // size**2)  # 6 MB of pixels, or 64 pictures
+        chunk = max(64, 2**19 // size**2)  # 6 MB of pixels, or 64 images
         for first in range(start, stop, chunk):
             rows = slice(first, min(first + chunk, stop))
             part = jax.tree.map(lambda values, rows=rows: np.asarray(values)[rows], factors)
-            # Rounded to bytes like the pictures it will be given.
+            # Rounded to bytes like the images it will read.
             yield _pooled(to_uint8(render_many(part, size)), side), wanted[rows]
             if progress:
                 progress(rows.stop, total)
@@ -102,7 +105,7 @@ def make_reader(
     mean, solved = _moments(rendered(0, people), people, side * side * 3)
     validation = together(people, people + held_out)
     fits = [(noise, solved(noise)) for noise in NOISES]
-    # One strength for all factors: chosen factor by factor, it would hardly read better.
+    # One strength for all factors: choosing it for each hardly improves R2.
     noise, matrix = max(fits, key=lambda fit: np.mean(_explained(mean, fit[1], *validation)))
     sharp, soft = _explained(mean, matrix, *together(people + held_out, total))
     kept = np.minimum(sharp, soft) > KEEP
@@ -110,7 +113,7 @@ def make_reader(
 
 
 def read(reader: FactorReader, images: Images) -> Readings:
-    """The kept factors of pictures, in prior standard deviations from the prior mean; `groups` says which is which.
+    """The kept factors of images, in prior standard deviations from the prior mean; `groups` has their columns.
 
     Raises ValueError for images of another size or type than the reader's.
     """
@@ -129,22 +132,22 @@ def groups(reader: FactorReader) -> dict[str, slice]:
 
 
 def label(reader: FactorReader, group: str) -> str:
-    """What a distance of the group is a distance of, such as `mouth_open, gaze_x (2 of 8 expression factors)`."""
+    """The factors that a distance of the group compares: `mouth_open, gaze_x (2 of 8 expression factors)`."""
     names = reader.kept[group]
     return f"{', '.join(names) or 'none'} ({len(names)} of {len(FIELDS[group])} {group} factors)"
 
 
 def group_distance(reader: FactorReader, a: Readings, b: Readings, group: str) -> Float[np.ndarray, "n"]:
-    """Distance of each pair of readings in one group: root mean square over its kept factors, in prior standard
-    deviations; 0 for equal readings.
+    """Distance of each pair of readings in one group: root mean square difference of its kept factors, in prior
+    standard deviations; 0 for equal readings.
 
     Raises ValueError when the shapes differ, or the reader keeps no factor of the group.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
-        raise ValueError(f"readings must have one shape, found {a.shape} and {b.shape}")
+        raise ValueError(f"readings must have the same shape, found {a.shape} and {b.shape}")
     if not reader.kept[group]:
-        raise ValueError(f"{group}: the reader keeps none of its factors, all have an R2 of {KEEP} or less")
+        raise ValueError(f"{group}: the reader keeps none of its factors; all have an R2 of {KEEP} or less")
     columns = groups(reader)[group]
     return np.sqrt(np.mean(np.square(a[:, columns] - b[:, columns]), axis=1))
 
@@ -152,7 +155,7 @@ def group_distance(reader: FactorReader, a: Readings, b: Readings, group: str) -
 def pose_degrees(reader: FactorReader, readings: Readings) -> Float[np.ndarray, "n 3"]:
     """Yaw, pitch and roll in degrees, signed as in `face_factors`; NaN for an angle that the reader does not keep.
 
-    Drawn towards zero like all readings, by about the angle's R2.
+    Shrunk towards zero like all readings, by about the angle's R2.
     """
     angles = np.full((len(readings), 3), np.nan)
     pose = np.asarray(readings)[:, groups(reader)["pose"]]
@@ -177,7 +180,7 @@ def from_bytes(data: bytes) -> FactorReader:
     """What `to_bytes` wrote. Raises ValueError for a reader of other factors than this version's world has."""
     with np.load(io.BytesIO(data), allow_pickle=False) as found:
         if found["factors"].tolist() != _factor_names():
-            raise ValueError("found a reader of another version's factors; make it anew")
+            raise ValueError("found a reader of another version's factors; fit a new one")
         size, spread, seed, people, noise = (found[key].item() for key in ("size", "spread", "seed", "people", "noise"))
         return _reader(size, spread, seed, people, noise, found["mean"], found["matrix"], found["r2"], found["r2_soft"])
 
@@ -203,7 +206,8 @@ def _reader(size, spread, seed, people, noise, mean, matrix, sharp, soft) -> Fac
 def _moments(
     parts: Iterator[tuple[Pixels, Readings]], people: int, d: int
 ) -> tuple[Float[np.ndarray, "d"], Callable[[float], Float[np.ndarray, "d f"]]]:
-    """The mean picture, and the regression's matrix by strength, from sums over the parts: no picture is kept."""
+    """The mean image, and the regression's matrix as a function of the strength. From sums over the parts, so that no
+    images are kept."""
     factors = sum(len(names) for names in FIELDS.values())
     mean, squares, products, total = np.zeros(d), np.zeros((d, d)), np.zeros((d, factors)), np.zeros(factors)
     for pixels, wanted in parts:
@@ -215,14 +219,14 @@ def _moments(
             products += share * (rows.T @ wanted)
     squares -= people * np.outer(mean, mean)
     products -= np.outer(mean, total)
-    # Ridge regression is what independent noise on every pixel would do, without drawing any.
+    # Ridge regression has the effect of independent noise on every pixel, without sampling any.
     ridge = lambda noise: people * noise**2 * np.eye(d)
     solved = lambda noise: solve(squares + ridge(noise), products, assume_a="pos", overwrite_a=True).astype(np.float32)
     return mean.astype(np.float32), solved
 
 
 def _explained(mean, matrix, pixels: Pixels, wanted: Readings) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f"]]:
-    """R2 of every factor in the pictures as they are and made soft, against guessing the prior mean."""
+    """R2 of every factor in the images as they are and softened, against guessing the prior mean."""
     noise = np.random.default_rng(0).normal(scale=SOFT_NOISE, size=pixels.shape)
     soft = _blurred(pixels, SOFT_BLUR) + noise.astype(np.float32)
     missed = [np.mean(np.square(_linear(mean, matrix, x) - wanted), axis=0) for x in (pixels, soft)]
@@ -239,7 +243,7 @@ def _blurred(pixels: Pixels, deviation: float) -> Pixels:
 
 
 def _pooled(images: Images, side: int) -> Pixels:
-    """Pictures in [-1, 1], each block of pixels averaged to one."""
+    """Images in [-1, 1], with each block of pixels averaged to one."""
     n, size = images.shape[:2]
     block = size // side
     return to_float(images).reshape(n, side, block, side, block, 3).mean(axis=(2, 4))
@@ -257,6 +261,6 @@ def _pose_deviations(spread: float) -> Float[np.ndarray, "3"]:
 
 
 def _prior(spread: float) -> Float[np.ndarray, "f"]:
-    """Standard deviations of all factors in the world that `synthetic_factors` draws."""
+    """Standard deviations of all factors as `synthetic_factors` samples them."""
     scale = {"identity": np.ones(world.IDENTITY_DIM), "pose": _pose_deviations(spread)}
     return np.concatenate([scale.get(group, np.full(len(names), spread)) for group, names in FIELDS.items()])

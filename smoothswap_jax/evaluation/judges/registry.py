@@ -43,13 +43,13 @@ def load_judge(
 
 
 def named(spec: str) -> tuple[str, str]:
-    """'NAME=PATH' as its two parts; without a name, or where the sign belongs to the path, the name is ''."""
+    """'NAME=PATH' in its two parts; the name is '' where there is none, or where the = is part of the path."""
     name, equals, path = spec.partition("=")
     return (name, path) if equals and "/" not in name else ("", spec)
 
 
 def check_judges(judges: Sequence[Judge]) -> None:
-    """Raises JudgeError for names that tables could not tell apart."""
+    """Raises JudgeError for names that are equal or have characters that reports use otherwise."""
     names = [judge.name for judge in judges]
     for name in names:
         if names.count(name) > 1 or ":" in name or "=" in name:
@@ -65,11 +65,11 @@ def _convention(known: Mapping[str, Any], name: str, what: str) -> Any:
 def refuse_self_judges(
     judges: Sequence[Judge], trained_with: Mapping[str, str], declared: Sequence[str], allow: bool
 ) -> list[Judge]:
-    """The judges, those that trained a method marked in name and `self_judged`.
+    """The judges, with those that trained a method marked in their name and `self_judged`.
 
-    trained_with: what each digest of a network is that is known to have trained a method. declared: names, kinds, files
-    or digests of judges that trained others' methods. Raises JudgeError for such judges unless `allow`, and for a
-    declared one that is none of the judges: a name that is not understood would guard against nothing.
+    trained_with: digests of networks that are known to have trained a method, and what each is. declared: names, kinds,
+    files or digests of judges that trained the methods of others. Raises JudgeError for such judges unless `allow`, and
+    for a declared one that is not among the judges, since a mistyped name would guard against nothing.
     """
     selves: dict[str, str] = {}
     for judge in judges:
@@ -96,7 +96,7 @@ def refuse_self_judges(
 
 
 def _known_as(judge: Judge) -> set[str]:
-    """All that a judge can be called by: name, kind, files with and without suffix, and digests."""
+    """Everything that can identify a judge: name, kind, files with and without suffix, and digests, in lower case."""
     files = [judge.facts.get("source", "").partition(", step ")[0], *judge.facts.get("model", "").split(", ")]
     digests = re.findall(r"\b[0-9a-fA-F]{64}\b", " ".join(judge.facts.values()))
     stems = [Path(file).stem for file in files]

@@ -12,7 +12,7 @@ from smoothswap_jax.models.layers import BatchNorm, at_least_float32
 
 
 class PReLU(nn.Module):
-    """Leaky ReLU with one learned slope a channel (PyTorch's PReLU(c))."""
+    """Leaky ReLU with a learned slope per channel (PyTorch's PReLU(c))."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
@@ -40,11 +40,10 @@ class IBasicBlock(nn.Module):
 
 
 class IResNet(nn.Module):
-    """ArcFace's backbone: aligned 112x112 faces (value range of the checkpoint, commonly [-1, 1]) to
-    features.
+    """ArcFace's backbone: from aligned 112x112 faces, normally in [-1, 1], to features [b, num_features].
 
-    The features [b, num_features] are float32 and not normalised. stage_sizes (3, 4, 14, 3) is IResNet-50,
-    (3, 13, 30, 3) IResNet-100. Dropout before the last layer is left out: these networks only judge here.
+    The features are float32 and not normalised. stage_sizes (3, 4, 14, 3) is IResNet-50, (3, 13, 30, 3) IResNet-100.
+    Dropout before the last layer is left out: these networks are not trained here.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 14, 3)

@@ -21,7 +21,7 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
 
     Either the state dict of a whole `lpips.LPIPS(net='alex')` or 'vgg', or two files together: torchvision's
     alexnet-owt-*.pth or vgg16-*.pth (its classifier is left out) and lpips' own weights/v0.1/alex.pth or vgg.pth.
-    Its v0.0 files have the same names and shapes but other weights, and cannot be told apart: take those of v0.1.
+    Its v0.0 files have the same names and shapes but other weights, which nothing reveals: use those of v0.1.
     """
     tensors = _checked(tensors_of(descend(state, "state_dict")))
     whole = any(name.startswith("net.") for name in tensors)

@@ -1,4 +1,4 @@
-"""What judges see: their published alignments, in one sampling from the aligned picture."""
+"""What judges see: their published alignments, in one sampling from the aligned image."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_outside_of_the_picture_is_black():
 
 
 def published_alignment(points: np.ndarray, height: int) -> tuple[np.ndarray, float]:
-    """Left upper corner of the crop in the enlarged picture, and how much it is enlarged, by the steps of
+    """Left upper corner of the crop in the enlarged image, and how much it is enlarged, by the steps of
     Deep3DFaceRecon_pytorch's util/preprocess.py, without its roundings to whole pixels."""
     five = np.column_stack([points[:, 0], height - 1 - points[:, 1]])
     equations, wanted = np.zeros((10, 8)), np.zeros(10)
@@ -113,7 +113,7 @@ def test_vggface2_sees_the_box_grown_by_three_tenths_and_cropped():
 
 
 def transformed(image: np.ndarray, points: np.ndarray, degrees: float, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Picture and points turned and enlarged about the middle, in a picture of twice the side."""
+    """Image and points rotated and enlarged about the middle, in an image of twice the side."""
     side = 2 * image.shape[0]
     middle, new = (image.shape[0] - 1) / 2, (side - 1) / 2
     there = lambda p: turned(p, degrees, (middle, middle)) * zoom + (new - middle * zoom)
@@ -129,7 +129,7 @@ def transformed(image: np.ndarray, points: np.ndarray, degrees: float, zoom: flo
 
 @pytest.mark.parametrize("kind, degrees", [("arcface", 25), ("sphereface", -40), ("vggface2", 0), ("deep3d", 0)])
 @pytest.mark.parametrize("zoom", [0.8, 1.0, 1.7])
-def test_a_face_elsewhere_in_another_size_gives_the_same_picture(kind, degrees, zoom):
+def test_a_face_elsewhere_in_another_size_gives_the_same_crop(kind, degrees, zoom):
     image = waves(256, 256, 90)
     other, points = transformed(image, FACE, degrees, zoom)
     wanted, found = (judge_crop(i, p, kind, SIZES[kind]).astype(int) for i, p in ((image, FACE), (other, points)))

@@ -29,7 +29,7 @@ def read():
 
 
 def off(one: MeshReading, other: MeshReading) -> float:
-    """Mean distance of the landmarks in the picture, in pixels."""
+    """Mean distance of the landmarks in the image, in pixels."""
     return float(np.linalg.norm(one.landmarks[:, :2] - other.landmarks[:, :2], axis=1).mean())
 
 
@@ -59,7 +59,7 @@ def test_the_best_rotation_is_found_again():
     seen[0] += 100  # a point without weight has no say
     weights[0] = 0
     np.testing.assert_allclose(face_mesh.best_rotation(points, seen, weights), turn, atol=1e-9)
-    # A mirror image fits best by a reflection, which is no rotation.
+    # A mirror image fits best by a reflection, which is not a rotation.
     assert np.linalg.det(face_mesh.best_rotation(points, points * (-1, 1, 1), weights)) == pytest.approx(1)
     # scipy's own, on points that no rotation fits
     seen = seen + random.normal(size=(20, 3))
@@ -245,7 +245,7 @@ def test_no_face_is_no_reading(read):
     for crop in (np.full((256, 256, 3), 128, np.uint8), random.integers(0, 256, (64, 64, 3), np.uint8)):
         assert read(crop, UNKNOWN) is None
     crop, points = london_face(PEOPLE[0], "neutral_front")
-    assert read(crop, points + 2000) is None  # points beside the picture
+    assert read(crop, points + 2000) is None  # points outside the image
     assert read(np.roll(crop, 128, axis=0), UNKNOWN) is None
 
 

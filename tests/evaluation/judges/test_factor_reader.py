@@ -1,4 +1,4 @@
-"""The reader of the synthetic world's factors, against the factors that its pictures were rendered from."""
+"""The reader of the synthetic world's factors, against the factors that its images were rendered from."""
 
 import numpy as np
 import pytest
@@ -28,16 +28,16 @@ def judged() -> world.Factors:
 
 
 @pytest.fixture(scope="module")
-def pictures(judged: world.Factors) -> np.ndarray:
-    return _pictures(judged)
+def images(judged: world.Factors) -> np.ndarray:
+    return _rendered(judged)
 
 
 @pytest.fixture(scope="module")
-def readings(reader: FactorReader, pictures: np.ndarray) -> np.ndarray:
-    return read(reader, pictures)
+def readings(reader: FactorReader, images: np.ndarray) -> np.ndarray:
+    return read(reader, images)
 
 
-def _pictures(factors: world.Factors) -> np.ndarray:
+def _rendered(factors: world.Factors) -> np.ndarray:
     return to_uint8(render_many(factors, SIZE))
 
 
@@ -51,7 +51,7 @@ def test_the_source_is_nearer_in_identity_than_strangers(reader, judged, reading
     copied = group_distance(reader, readings, readings.copy(), "identity")
     np.testing.assert_array_equal(copied, 0)
     targets = world.Factors(*(_others(values) for values in judged))
-    swaps = read(reader, _pictures(world.swap_truth(judged, targets)))
+    swaps = read(reader, _rendered(world.swap_truth(judged, targets)))
     to_source = group_distance(reader, swaps, readings, "identity").mean()
     to_target = group_distance(reader, swaps, _others(readings), "identity").mean()
     assert to_source < 0.6 * strangers
@@ -61,8 +61,8 @@ def test_the_source_is_nearer_in_identity_than_strangers(reader, judged, reading
     assert kept < 0.6 * group_distance(reader, swaps, readings, "light").mean()
 
 
-def test_soft_pictures_are_near_and_shuffled_ones_at_chance(reader, pictures, readings) -> None:
-    soft = read(reader, np.rint(gaussian_filter(pictures.astype(float), (0, 0.7, 0.7, 0))).astype(np.uint8))
+def test_soft_images_are_near_and_shuffled_ones_at_chance(reader, images, readings) -> None:
+    soft = read(reader, np.rint(gaussian_filter(images.astype(float), (0, 0.7, 0.7, 0))).astype(np.uint8))
     for group, columns in groups(reader).items():
         if columns.start == columns.stop:
             continue
@@ -87,7 +87,7 @@ def test_pose_of_known_yaws(reader, judged) -> None:
     yaws = SPREAD * np.degrees(world.MAX_YAW) * np.array([-1, -0.5, 0, 0.5, 1])
     few = world.Factors(*(np.tile(values[:24], (5, 1)) for values in judged))
     few.pose[:, 0] = np.repeat(np.radians(yaws), 24)
-    found = pose_degrees(reader, read(reader, _pictures(few)))[:, 0].reshape(5, 24).mean(axis=1)
+    found = pose_degrees(reader, read(reader, _rendered(few)))[:, 0].reshape(5, 24).mean(axis=1)
     assert np.all(np.diff(found) > 1)
     np.testing.assert_allclose(found, yaws, atol=2.5)
     # Drawn towards zero by about R2, and never beyond the truth.
@@ -112,13 +112,13 @@ def test_r2_holds_in_the_judged_world(reader, judged, readings) -> None:
         assert min(reader.r2_soft[group][name] for name in reader.kept[group]) > 0.4
 
 
-def test_bytes_round_trip(reader, pictures) -> None:
+def test_bytes_round_trip(reader, images) -> None:
     data = factor_reader.to_bytes(reader)
     back = factor_reader.from_bytes(data)
     for name, value in reader._asdict().items():
         np.testing.assert_equal(getattr(back, name), value, err_msg=name)
     assert factor_reader.to_bytes(back) == data
-    np.testing.assert_array_equal(read(back, pictures), read(reader, pictures))
+    np.testing.assert_array_equal(read(back, images), read(reader, images))
 
 
 def test_bytes_of_another_world_are_refused(reader, monkeypatch) -> None:
@@ -151,7 +151,7 @@ def test_refuses_what_it_cannot_read(reader, readings) -> None:
     for images in (np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, SIZE, SIZE, 3), np.float32)):
         with pytest.raises(ValueError, match="wanted images"):
             read(reader, images)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         group_distance(reader, readings, readings[1:], "identity")
     blind = reader._replace(kept={**reader.kept, "light": ()})
     with pytest.raises(ValueError, match="light: the reader keeps none"):

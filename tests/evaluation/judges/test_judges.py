@@ -1,4 +1,4 @@
-"""Judges by name: what they are told to see, what they say of themselves, and which are refused."""
+"""Judges by name: what they see, which facts they report, and which are refused."""
 
 import json
 
@@ -109,7 +109,7 @@ def test_casias_pose_is_measured_with_exchanged_channels(mesh, faces):
     assert straight.key != turned.key
 
 
-def test_a_perceptual_judge_compares_pictures(mesh, faces):
+def test_a_perceptual_judge_compares_images(mesh, faces):
     module = LPIPS("alex", widths=(4, 4, 4, 4, 4))
     shape = (1, SIZE, SIZE, 3)
     blank = np.zeros(shape, np.float32)
