@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.weights.torch_names import source_map, to_variables
+from smoothswap_jax.weights.variables import stored_tensors, to_variables
 from tests.models.helpers import quick_jit
 
 FOLDER = Path(__file__).with_name("golden")
@@ -77,7 +77,7 @@ def gradient_errors(golden, kind, module, inputs, grads, prefix="") -> dict[str,
     are held against the largest gradient: what is zero in the file, and the bias of attention's keys (NIN_1),
     which is zero but for rounding because softmax ignores a constant.
     """
-    sources, _ = source_map(kind, module, *inputs)
+    sources, _ = stored_tensors(kind, module, *inputs)
     full, norms = golden.group(prefix + "grad/"), golden.group(prefix + "gradnorm/")
     full, norms = ({n.removeprefix("net."): v for n, v in names.items()} for names in (full, norms))
     ours = flatten_dict({"params": grads})

@@ -35,10 +35,10 @@ def add_parser(verbs) -> None:
 
 
 def _epilog() -> str:
-    from smoothswap_jax.weights.kinds import KINDS
+    from smoothswap_jax.weights.registry import kinds
 
     return (
-        f"Kinds: {', '.join(KINDS)}. For ncsnpp: --known image_size=256 dim=512 (a Flax checkpoint also "
+        f"Kinds: {', '.join(kinds())}. For ncsnpp: --known image_size=256 dim=512 (a Flax checkpoint also "
         "attn_resolutions=16,); for vggface2 files with RGB input: channels=RGB; for networks of other depths than "
         "the kind's name says: stage_sizes=3,4,23,3; for our own embedder and generator: image_size=256."
     )

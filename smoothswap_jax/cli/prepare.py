@@ -21,7 +21,7 @@ def add_parser(verbs) -> None:
         "--layout",
         default="auto",
         metavar="NAME",
-        help="how the photos lie, see below (default auto: told from the folders)",
+        help="how the photos lie, see below (default auto)",
     )
     add("--size", type=int, help="of the crops in pixels (default 256)")
     add("--detector", metavar="NAME", help="which finds the faces, see below (default yunet)")
@@ -45,7 +45,7 @@ def _epilog() -> str:
     from smoothswap_jax.prepare.layouts import LAYOUTS
 
     return (
-        f"Layouts: auto, {', '.join(LAYOUTS)}; people is DIR/<person>/<photo>, flat DIR/<photo>, the others are public "
+        f"Layouts: {', '.join(LAYOUTS)}; people is DIR/<person>/<photo>, flat DIR/<photo>, the others are public "
         f"sets as they unpack. Detectors: {', '.join(DETECTORS)}. Another Beam runner: "
         '--beam_options="--runner=DataflowRunner --project=..." (workers need this package, and the source under the '
         "same path)."

@@ -13,14 +13,8 @@ from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import CACHE, open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.features import read_originals, read_swaps
-from smoothswap_jax.evaluation.judges.registry import (
-    Judge,
-    check_judges,
-    load_judge,
-    named,
-    params_digest,
-    refuse_self_judges,
-)
+from smoothswap_jax.evaluation.judges.base import Judge
+from smoothswap_jax.evaluation.judges.registry import check_judges, find_judge, load_judge, refuse_self_judges
 from smoothswap_jax.evaluation.measures import scoring
 from smoothswap_jax.evaluation.measures.base import Measure, Scores
 from smoothswap_jax.evaluation.methods import Method, MethodError
@@ -36,6 +30,7 @@ from smoothswap_jax.faces.photos import save_photo, to_float
 from smoothswap_jax.inference import restore
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.weights.variables import params_digest
 
 SWAPS = "swaps"
 
@@ -66,8 +61,10 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
     _check_names([*settings.checkpoints, *settings.swaps])
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
-    later = [spec for spec in settings.judges if named(spec)[1] in protocol.judges]
-    judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in settings.judges if spec not in later]
+    fitted = protocol.judged_world is not None
+    later = [text for text in settings.judges if fitted and find_judge(text).needs_world]
+    load = lambda text, world=None: load_judge(text, mesh, settings.identity, settings.pose, world)
+    judges = [load(text) for text in settings.judges if text not in later]
     check_judges(judges)
     trainers = {
         params_digest(swapper.variables["embedder"]): f"the embedder that trained {name}"
@@ -75,7 +72,10 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
     }
     judges = refuse_self_judges(judges, trainers, settings.trained_with, settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
-    judges += [_judge_of_pairs(spec, settings, protocol, pairs, progress) for spec in later]
+    if later and protocol.judged_world is not None:
+        show = started(progress, "fitting judges to the world")
+        world = protocol.judged_world(pairs, open_cache(settings.out / CACHE), show)
+        judges += [load(text, world) for text in later]
     check_judges(judges)
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]
     return score_methods(settings, protocol, pairs, everyone, judges, _grids(swappers, pairs, mesh), progress)
@@ -166,15 +166,6 @@ def _training_people(data: Mapping[str, Any]) -> list[str]:
     except DataError as error:
         print(f"evaluate: cannot tell whom the method was trained on: {error}", file=sys.stderr)
     return []
-
-
-def _judge_of_pairs(
-    spec: str, settings: EvaluationSettings, protocol: Protocol, pairs: Pairs, progress: StartProgress | None
-) -> Judge:
-    """A judge that the protocol makes for its own pairs."""
-    name, kind = named(spec)
-    show = started(progress, f"fitting the judge of {kind}")
-    return protocol.judges[kind](name or kind, pairs, open_cache(settings.out / CACHE), show)
 
 
 def _methods(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smoothswap_jax.evaluation import cache as caching
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.progress import OnProgress

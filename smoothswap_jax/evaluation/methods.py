@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from smoothswap_jax.evaluation.judges.registry import params_digest
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face
@@ -19,6 +18,7 @@ from smoothswap_jax.inference import restore
 from smoothswap_jax.prepare.crops import resized
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.weights.variables import params_digest
 
 Images = UInt8[np.ndarray, "m s s 3"]
 PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")

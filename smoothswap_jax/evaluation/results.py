@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.evaluation.checks import Check
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import KINDS, Measure, Scores, mean, mean_interval
 from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
 from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR

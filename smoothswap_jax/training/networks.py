@@ -16,7 +16,7 @@ from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training.steps import SwapperNetworks
 from smoothswap_jax.weights.network_folder import load_network
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.variables import to_variables
 
 DTYPES = ("float32", "bfloat16")
 CHOICES = {"dtype": DTYPES, "remat": tuple(REMAT), "injection": tuple(INJECTIONS)}

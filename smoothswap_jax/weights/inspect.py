@@ -1,31 +1,17 @@
-"""Looking into a checkpoint: the caller's keywords, groups of tensors, shapes, and the depths that names tell."""
+"""Looking into a checkpoint: groups of tensors, shapes, and depths by names; and the caller's keywords."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
-from smoothswap_jax.weights.preprocessing import Preprocessing
-from smoothswap_jax.weights.source import WeightMismatch
-from smoothswap_jax.weights.torch_names import strip_prefixes
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 
 Shape = tuple[int, ...]
 State = dict[str, np.ndarray]
 
-
-@dataclass(frozen=True)
-class Plan:
-    """What a kind makes of a checkpoint: the module to fill, by which name map, from which tensors."""
-
-    module: nn.Module
-    names: str
-    preprocessing: Preprocessing
-    inputs: tuple[Shape, ...]
-    state: State
-    fresh: tuple[str, ...] = ()
+_PREFIXES = ("module.", "net.", "_orig_mod.")
 
 
 _REQUIRED = object()
@@ -39,17 +25,17 @@ _TYPES = {
 
 
 class Known:
-    """The caller's keywords. Each may be asked for once; what nobody asked for is an error."""
+    """What the caller knows of a network, as keywords. A plan takes those it needs; `finish` refuses the others."""
 
     def __init__(self, kind: str, values: Mapping[str, Any]) -> None:
         self.kind, self.values, self.asked = kind, dict(values), [""]
 
     def take(self, name: str, wanted: type, default: Any = _REQUIRED) -> Any:
-        """Raises ValueError for a missing one without default, and for a value of another type than `wanted`."""
+        """The keyword's value. Raises ValueError where it is missing without a default, or not of the type `wanted`."""
         self.asked.append(name)
         if name not in self.values:
             if default is _REQUIRED:
-                raise ValueError(f"{self.kind}: names and shapes do not tell {name}; say {name}=...")
+                raise ValueError(f"{self.kind}: names and shapes do not show {name}; give {name}=...")
             return default
         value = self.values[name]
         if wanted is tuple and isinstance(value, list):
@@ -61,17 +47,17 @@ class Known:
         return value
 
     def fields(self, **wanted: type) -> dict[str, Any]:
-        """Those of the names that were given, checked as by `take`."""
+        """The keywords that were given, of those in `wanted`, checked as by `take`."""
         return {name: value for name, kind in wanted.items() if (value := self.take(name, kind, None)) is not None}
 
     def finish(self) -> None:
-        """Raises ValueError for keywords the kind has no use for."""
+        """Raises ValueError for keywords that nothing took."""
         if extra := sorted(set(self.values) - set(self.asked)):
             raise ValueError(f"{self.kind}: no use for {', '.join(extra)}; takes {', '.join(self.asked[1:]) or 'none'}")
 
 
 def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, ...] | None = None) -> Shape:
-    """Raises WeightMismatch when the tensor is missing, or has not one of `ndim` axes."""
+    """The shape of a tensor. Raises WeightMismatch for a missing or empty one, and for another number of axes."""
     if name not in state:
         raise WeightMismatch(f"missing (1): {name}; found {some_names(state)}")
     shape = tuple(state[name].shape)
@@ -81,7 +67,7 @@ def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, 
 
 
 def some_names(names: Mapping[str, Any]) -> str:
-    """A few names, to recognise a file by."""
+    """The first names, for error messages."""
     first = list(map(str, names))[:6]
     return f"{', '.join(first)}{', ...' if len(names) > 6 else ''} ({len(names)} in all)" if first else "nothing"
 
@@ -89,10 +75,10 @@ def some_names(names: Mapping[str, Any]) -> str:
 def stages_of(
     state: Mapping[str, np.ndarray], pattern: str = r"layer(\d+)\.(\d+)\.", first: tuple[int, int] = (1, 0)
 ) -> tuple[int, ...]:
-    """Blocks of each stage, from names that hold a stage and a block number.
+    """The number of blocks in each stage, from names that have the numbers of stage and block.
 
-    `first`: the lowest number of a stage, and of a block where it is not 0. Raises WeightMismatch when a stage or a
-    block is left out, so a network is never larger than its list of names.
+    first: the lowest numbers of a stage and a block. Raises WeightMismatch when a stage or block is missing, so that a
+    network is never larger than its list of names.
     """
     found = {(int(m[1]), int(m[2])) for m in (re.match(pattern, name) for name in state) if m}
     if not found:
@@ -102,12 +88,14 @@ def stages_of(
     wanted = {(first[0] + i, first[1] + block) for i, size in enumerate(sizes) for block in range(size)}
     if found != wanted:
         strange = ", ".join(f"{stage}.{block}" for stage, block in sorted(found - wanted)[:6])
-        raise WeightMismatch(f"missing: a stage or block; {pattern} counts to {strange} without the numbers before")
+        raise WeightMismatch(
+            f"missing: a stage or block; names like {pattern} go up to {strange} without the numbers before"
+        )
     return tuple(sizes)
 
 
 def published_depth(known: Known, found: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """The depths found, which must be those the kind is named after unless `stage_sizes` says otherwise."""
+    """`found`, which must be the depths that the kind is named after unless the keyword `stage_sizes` gives others."""
     asked = known.take("stage_sizes", tuple, wanted)
     if found != asked:
         raise WeightMismatch(f"{known.kind}: found stages of {found} blocks, wanted {asked} (stage_sizes)")
@@ -115,9 +103,9 @@ def published_depth(known: Known, found: tuple[int, ...], wanted: tuple[int, ...
 
 
 def descend(state: Mapping[str, Any], *parts: str) -> dict[str, Any]:
-    """Into the first of `parts` that a training checkpoint has; a plain state dict is left as it is.
+    """The first of `parts` that a training checkpoint has; a plain state dict is returned as it is.
 
-    Raises WeightMismatch when there are groups of tensors and none of them is known.
+    Raises WeightMismatch when there are groups of tensors but none of these names.
     """
     groups = [name for name, value in state.items() if isinstance(value, Mapping)]
     for part in parts:
@@ -129,9 +117,17 @@ def descend(state: Mapping[str, Any], *parts: str) -> dict[str, Any]:
 
 
 def tensors_of(state: Mapping[str, Any]) -> State:
-    """The arrays of a flat dict, without wrappers' prefixes; scalars such as an epoch are left out."""
+    """The arrays of a flat dict, without wrappers' prefixes; plain numbers such as an epoch are left out."""
     arrays = {str(name): value for name, value in state.items() if hasattr(value, "shape")}
     return strip_prefixes({name: np.asarray(value) for name, value in arrays.items()})
+
+
+def strip_prefixes(state: Mapping[str, np.ndarray]) -> State:
+    """Drops the prefixes of wrappers (such as DataParallel's 'module.') that all names share."""
+    names = dict(state)
+    while names and (prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in names)), "")):
+        names = {name[len(prefix) :]: value for name, value in names.items()}
+    return names
 
 
 def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
@@ -146,7 +142,7 @@ def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
 
 
 def image_shape(size: Sequence[int]) -> Shape:
-    """One RGB image of (height, width). Raises WeightMismatch for a side of 0: a last layer that fits no image."""
+    """One RGB image of (height, width). Raises WeightMismatch for a side of 0: the last layer fits no image."""
     if min(size) < 1:
-        raise WeightMismatch(f"the last layer's shape, or image_size, asks for images of {tuple(size)} pixels")
+        raise WeightMismatch(f"the last layer's shape, or image_size, gives images of {tuple(size)} pixels")
     return (1, size[0], size[1], 3)

@@ -1,8 +1,8 @@
-"""A network as a folder: `params.safetensors` and `config.json`. Everything in it can be read without this package.
+"""A network as a folder of `params.safetensors` and `config.json`, which can be read without this package.
 
 params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
 holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
-where the weights come from (name and SHA-256 of the file, or of each of `files`), and the leaves that are fresh.
+where the weights come from (name and SHA-256 of the file, or of each of `files`), and the freshly initialised leaves.
 """
 
 import dataclasses
@@ -18,36 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
-from smoothswap_jax.models.judges.deep3d import Deep3D
-from smoothswap_jax.models.judges.hopenet import Hopenet
-from smoothswap_jax.models.judges.inception_fid import InceptionFID
-from smoothswap_jax.models.judges.iresnet import IResNet
-from smoothswap_jax.models.judges.lpips import LPIPS
-from smoothswap_jax.models.judges.sface import SFace
-from smoothswap_jax.models.judges.sphereface import SphereFace
-from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime.files import new_folder, refuse_full
+from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
-from smoothswap_jax.weights.kinds import Network, check_kind, import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing
-from smoothswap_jax.weights.source import WeightMismatch
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.registry import find_spec, specs
+from smoothswap_jax.weights.spec import Network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
+from smoothswap_jax.weights.variables import to_variables
 
 FORMAT = 1
 PARAMS, CONFIG = "params.safetensors", "config.json"
-MODULES: dict[str, type[nn.Module]] = {
-    cls.__name__: cls
-    for cls in (
-        *(Deep3D, Discriminator, Hopenet, IdentityEmbedder, InceptionFID, IResNet, LPIPS, NCSNpp, ResNet, SFace),
-        SphereFace,
-    )
-}
 
 
 class FolderError(ValueError):
-    """A folder does not hold a network as written here; the message names the folder and what is wrong."""
+    """A folder does not hold a network in this format; the message names the folder and what is wrong."""
 
 
 # --------------------------------------------------------------------------------------------- variables as a file
@@ -61,7 +46,7 @@ def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
 
 
 def load_variables(path: str | Path) -> dict[str, Any]:
-    """What `save_variables` wrote. Raises FolderError for a file that is no such thing."""
+    """What `save_variables` wrote. Raises FolderError for a file that is not safetensors."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -85,12 +70,19 @@ def module_fields(module: nn.Module) -> dict[str, Any]:
     }
 
 
+def module_classes() -> dict[str, type[nn.Module]]:
+    """The classes of all kinds of networks, by name."""
+    return {spec.module.__name__: spec.module for spec in specs().values()}
+
+
 def make_module(name: str, fields: Mapping[str, Any]) -> nn.Module:
-    """The module of a class in MODULES. Raises FolderError for another class, and for fields it does not have."""
-    if name not in MODULES:
-        raise FolderError(f"module is {name!r}, wanted one of {', '.join(MODULES)}")
+    """The module of a class that some kind of network has. Raises FolderError for another class, and for unknown
+    fields."""
+    classes = module_classes()
+    if name not in classes:
+        raise FolderError(f"module is {name!r}, wanted one of {', '.join(classes)}")
     try:
-        return MODULES[name](**{key: _field(key, value) for key, value in fields.items()})
+        return classes[name](**{key: _field(key, value) for key, value in fields.items()})
     except TypeError as error:
         raise FolderError(f"{name}: {error}") from error
 
@@ -105,7 +97,7 @@ def _field(name: str, value: Any) -> Any:
 
 # ------------------------------------------------------------------------------------------------------ the folder
 def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -> None:
-    """Writes the folder `out` whole or not at all. source: JSON values that say where the weights come from.
+    """Writes the folder `out`, completely or not at all. source: where the weights come from, as JSON values.
 
     Raises FileExistsError when `out` exists and is not empty.
     """
@@ -127,15 +119,15 @@ def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -
 def load_imported(folder: str | Path) -> tuple[nn.Module, dict[str, Any], Preprocessing]:
     """The module, its variables (float32 numpy arrays) and its preprocessing.
 
-    Raises FolderError for a folder that is not of this format, and WeightMismatch, with the names, when the arrays are
-    not those of the module.
+    Raises FolderError for a folder that is not in this format, and WeightMismatch, with the names, when the arrays do
+    not fit the module.
     """
     network = load_network(folder)
     return network.module, network.variables, network.preprocessing
 
 
 def load_network(folder: str | Path) -> Network:
-    """`load_imported`, with everything that is known of the network."""
+    """The network of a folder; raises as `load_imported` does."""
     folder = Path(folder)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -160,18 +152,18 @@ def load_network(folder: str | Path) -> Network:
 def import_file(
     kind: str, weights: str | Path | Sequence[str | Path], out: str | Path, known: Mapping[str, Any]
 ) -> Network:
-    """`smoothswap import`: a published file, or several that are one network, to the folder `out`.
+    """`smoothswap import`: from a published file, or several that make up one network, to the folder `out`.
 
-    Errors: the reader's, those of `import_network`, and WeightMismatch for names that two files have. The files are
-    read without running any code they may hold.
+    The files are read without running any code in them. Raises as `read_checkpoint` and `import_network` do, and
+    WeightMismatch for names that occur in two files.
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
     refuse_full(out)  # before minutes of reading
-    check_kind(kind)
+    find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
-    # import_network refuses what is no dict.
+    # import_network refuses what is not a dict.
     network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
     files = [{"file": path.name, "sha256": _sha256(path)} for path in paths]
     save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
@@ -184,7 +176,7 @@ def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:
         if not isinstance(tree, Mapping):
             raise WeightMismatch(f"{path} holds a {type(tree).__name__}, wanted names with tensors")
         if twice := [str(name) for name in tree if name in merged]:
-            raise WeightMismatch(f"{path}: {some_names(dict.fromkeys(twice))} are in a file before it too")
+            raise WeightMismatch(f"{path}: names that an earlier file has too: {some_names(dict.fromkeys(twice))}")
         merged |= tree
     return merged
 

@@ -1,4 +1,4 @@
-"""What a published network expects of its images, as data, and the one function that follows it."""
+"""How the images of a published network are preprocessed, as data, and the function that does it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 # name: antialias. Both are bilinear with half-pixel centres. PyTorch's interpolate(align_corners=False) reads two
-# pixels a side whatever the scale; PIL widens the kernel when it shrinks, and so does 'bilinear_antialias'.
+# pixels along each axis whatever the scale; PIL widens the kernel when it shrinks, as 'bilinear_antialias' does.
 INTERPOLATIONS = {"bilinear": False, "bilinear_antialias": True}
 CHANNELS = ("RGB", "BGR")
 
@@ -16,13 +16,13 @@ CHANNELS = ("RGB", "BGR")
 class Preprocessing:
     """From an image in [-1, 1] RGB to a network's input: resize, scale to `low`..`high`, order, (x - mean) / std.
 
-    size: (height, width) in pixels; None leaves images in their own, for networks that take any. crop: what the image
-    must show, by name; cropping is the caller's: 'imagenet' (shorter side 256, central crop), 'vggface2' (detector's
-    box grown by 0.3, shorter side 256, central crop), 'arcface' (similarity transform to the five-point template of
-    112 x 112), 'sphereface' (the same to that of 112 x 96), 'hopenet' (a loose box around the head), 'deep3d' (five
-    points to BFM's, rescale factor 102), 'ffhq' (FFHQ alignment), 'whole' (the image as it is). mean and std: a
-    channel each, in the order of `channels`, in the units of the range. Raises ValueError for an unknown order or
-    interpolation.
+    size: (height, width) in pixels; None keeps the images' own, for networks that take any. crop: which part of the
+    image the network was trained on, by name; the caller crops. 'imagenet': shorter side 256, central crop. 'vggface2':
+    a detector's box grown by 0.3, shorter side 256, central crop. 'arcface': similarity transform to the five-point
+    template of 112 x 112. 'sphereface': the same to that of 112 x 96. 'hopenet': a loose box around the head. 'deep3d':
+    five points to BFM's, rescale factor 102. 'ffhq': FFHQ alignment. 'whole': the image as it is. mean and std: per
+    channel, in the order of `channels` and in the units of `low`..`high`. Raises ValueError for an unknown order of
+    channels or interpolation.
     """
 
     size: tuple[int, int] | None
@@ -41,6 +41,17 @@ class Preprocessing:
             raise ValueError(
                 f"Preprocessing: interpolation is {self.interpolation!r}, wanted one of {tuple(INTERPOLATIONS)}"
             )
+
+
+IMAGENET = Preprocessing(
+    (224, 224), "imagenet", low=0.0, high=1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+)
+"""As torchvision's classifiers were trained."""
+
+
+def ffhq(size: int) -> Preprocessing:
+    """FFHQ-aligned faces in [-1, 1], `size` pixels a side: what generators and discriminators see."""
+    return Preprocessing((size, size), "ffhq")
 
 
 def preprocess(images: Float[Array, "b h w 3"], how: Preprocessing) -> Float[Array, "b h2 w2 3"]:

@@ -7,7 +7,7 @@ import pytest
 
 from smoothswap_jax.cli import import_network
 from smoothswap_jax.cli.main import main
-from smoothswap_jax.weights.kinds import KINDS
+from smoothswap_jax.weights.registry import kinds
 from tests.places import ROOT
 
 
@@ -15,7 +15,7 @@ def test_help_lists_the_kinds_that_there_are(capsys):
     with pytest.raises(SystemExit):
         main(["import", "--help"])
     out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
-    assert f"Kinds: {', '.join(KINDS)}." in out
+    assert f"Kinds: {', '.join(kinds())}." in out
 
 
 def test_known_facts_are_literals_or_texts():

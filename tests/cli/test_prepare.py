@@ -17,7 +17,7 @@ def test_options_reach_the_settings(monkeypatch, capsys):
     assert main(["prepare", "--source=s", "--out=o", *options, "--beam_options=--a=1 --b='x y'"]) == 0
     (((source, out, settings), how),) = calls
     assert (source, out) == ("s", "o")
-    assert settings == crops.Settings(size=128, duplicates=False, min_side=32, several="box")
+    assert settings == crops.PrepareSettings(size=128, duplicates=False, min_side=32, several="box")
     assert (how["several"], how["workers"], how["layout"]) == ("box", 2, "flat")
     assert how["beam_options"] == ["--a=1", "--b=x y"]
     assert "o/preview.html" in capsys.readouterr().out

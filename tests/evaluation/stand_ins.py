@@ -7,7 +7,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation import evaluate as ev
 from smoothswap_jax.evaluation import galleries, methods, results
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS

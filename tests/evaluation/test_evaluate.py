@@ -16,7 +16,9 @@ from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.compare import compare
 from smoothswap_jax.evaluation.features import Readings, read_faces
-from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, check_judges, network_judge, refuse_self_judges
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError
+from smoothswap_jax.evaluation.judges.networks import network_judge
+from smoothswap_jax.evaluation.judges.registry import check_judges, refuse_self_judges
 from smoothswap_jax.evaluation.measures import coefficients as coefficients_lib
 from smoothswap_jax.evaluation.measures import pixels, scoring
 from smoothswap_jax.evaluation.measures.base import mean
@@ -27,8 +29,8 @@ from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
 from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.preprocessing import Preprocessing
+from smoothswap_jax.weights.spec import Network
 from tests.evaluation.report.browser import browser, needs_browser
 from tests.evaluation.report.schema import documented_keys, keys_of
 from tests.evaluation.stand_ins import SIZE, identity_judge, judged, make_pairs, method_of, pictures, written

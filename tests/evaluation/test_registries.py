@@ -8,7 +8,8 @@ import pytest
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.evaluate import evaluate, judge_swaps, write_pairs
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeSpec
+from smoothswap_jax.evaluation.judges.registry import JUDGES
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.measures.registry import METRICS
 from smoothswap_jax.evaluation.pairs import Pairs
@@ -24,13 +25,22 @@ def toy_pairs(request: Request) -> Pairs:
     return make_pairs(seed=int(request.options.get("seed", "0")))
 
 
-def brightness_judge(name, pairs, cache, progress) -> Judge:
-    """Sees the mean of each colour."""
+def toy_world(pairs, cache, progress) -> JudgedWorld:
+    return JudgedWorld(pairs.gallery.size, 1.0, 0, cache, progress)
+
+
+def brightness_judge(request) -> Judge:
+    """Sees the mean of each colour; loaded when the pairs are known."""
+    assert request.world.size == make_pairs().gallery.size
     see = lambda images, points: images.mean(axis=(1, 2)).astype(np.float32)
-    return Judge(name, "brightness", {"kind": "brightness"}, see)
+    return Judge(request.name or "brightness", "brightness", {"kind": "brightness"}, see)
 
 
-TOY = Protocol("toy", 3, "Made faces.", toy_pairs, options={"seed": "0"}, judges={"brightness": brightness_judge})
+def brightness_spec(load=brightness_judge) -> JudgeSpec:
+    return JudgeSpec("brightness", "brightness", lambda name, path: path == "brightness", load, needs_world=True)
+
+
+TOY = Protocol("toy", 3, "Made faces.", toy_pairs, options={"seed": "0"}, judged_world=toy_world)
 
 
 def brightness(judge, swaps, known, pairs):
@@ -51,6 +61,7 @@ def extremes(judge, swaps, targets):
 @pytest.fixture
 def toy(monkeypatch):
     monkeypatch.setitem(PROTOCOLS, "toy", TOY)
+    monkeypatch.setitem(JUDGES, "brightness", brightness_spec())
 
 
 @pytest.fixture
@@ -90,20 +101,20 @@ def test_a_protocol_and_metrics_that_are_registered_run_and_are_reported(toy, se
 
 
 def test_a_failure_costs_in_a_new_metric_what_it_costs_in_others(toy, settings, monkeypatch):
-    def half_blind(name, pairs, cache, progress):
+    pairs = make_pairs()
+
+    def half_blind(request):
         lost = {image.tobytes() for image in pictures(pairs, pairs.target)[:3] // 2}
-        plain = brightness_judge(name, pairs, cache, progress)
+        plain = brightness_judge(request)
 
         def see(images, points):
             hidden = np.array([image.tobytes() in lost for image in images])
             return np.where(hidden[:, None], np.nan, plain.measure(images, points))
 
-        return Judge(name, "brightness", {"kind": "half blind"}, see)
+        return Judge("brightness", "brightness", {"kind": "half blind"}, see)
 
-    blind = Protocol("toy", 3, "Made faces.", toy_pairs, judges={"brightness": half_blind})
-    monkeypatch.setitem(PROTOCOLS, "toy", blind)
+    monkeypatch.setitem(JUDGES, "brightness", brightness_spec(half_blind))
     monkeypatch.setitem(METRICS, "brightness", Metric("brightness", of_features=brightness))
-    pairs = make_pairs()
     for name, image in zip(pairs.names[:3], pictures(pairs, pairs.target) // 2, strict=False):
         save_photo(settings.swaps["copies"] / f"{name}.png", image)
     scores = judge_swaps(settings).scores

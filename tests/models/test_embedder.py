@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet, max_pool
 from smoothswap_jax.models.judges.iresnet import IResNet
-from smoothswap_jax.weights.torch_names import source_map, to_variables
+from smoothswap_jax.weights.variables import stored_tensors, to_variables
 from tests.golden_files import Golden, check_module, gradient_errors, nhwc, relative_error, value_and_grads
 from tests.models.helpers import count, quick_jit, random_variables
 
@@ -54,7 +54,7 @@ def test_torchvision_training_and_running_statistics(dtype, tolerance):
         # These are norms of the float32 run, whose own error is 1.1e-4.
         errors = gradient_errors(golden, "torchvision_resnet", RESNET, [x], got["params"])
         assert max(errors.values()) < 2e-4, errors
-    sources, _ = source_map("torchvision_resnet", RESNET, x)
+    sources, _ = stored_tensors("torchvision_resnet", RESNET, x)
     after = flatten_dict({"batch_stats": got["batch_stats"]})
     assert len(after) == sum(not k.endswith("tracked") for k in golden.group("after/"))
     for path, value in after.items():

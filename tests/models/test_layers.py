@@ -8,7 +8,7 @@ from jax import lax
 
 from smoothswap_jax.models import layers
 from smoothswap_jax.models.stylegan2 import DiscriminatorBlock
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden, relative_error
 
 KERNELS = {"1331": (1, 3, 3, 1), "1234": (1, 2, 3, 4), "121": (1, 2, 1), "box": None}

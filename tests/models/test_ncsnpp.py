@@ -16,7 +16,8 @@ from smoothswap_jax.models.ncsnpp import (
     NCSNpp,
     ResnetBlockBigGANpp,
 )
-from smoothswap_jax.weights.torch_names import ncsnpp_order, to_variables
+from smoothswap_jax.weights.networks.ncsnpp import ncsnpp_order
+from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden, check_module, nhwc, relative_error
 from tests.models.helpers import count, quick_jit, random_variables, shapes_of
 

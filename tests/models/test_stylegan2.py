@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden, check_module, gradient_errors, nhwc, relative_error
 from tests.models.helpers import count, quick_jit
 

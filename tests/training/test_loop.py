@@ -20,8 +20,8 @@ from smoothswap_jax.training import frozen_embedder
 from smoothswap_jax.training import loop as train_lib
 from smoothswap_jax.training import networks as networks_lib
 from smoothswap_jax.weights import network_folder
-from smoothswap_jax.weights.kinds import import_network
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.importing import import_network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests import tiny_runs
 
 

@@ -14,7 +14,7 @@ from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training import losses, steps, train_state
-from smoothswap_jax.weights.torch_names import to_variables
+from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden
 
 COLUMNS = (

@@ -39,7 +39,7 @@ def lying_zips() -> Cases:
     last = honest.rfind(b"PK\x01\x02")
     yield "no end record", honest[:end], "end record"
     yield "a cut end record", honest[: end + 10], "end record"
-    yield "bytes behind the end", honest + b"junk", "behind its end"
+    yield "bytes after the end", honest + b"junk", "after its end"
     yield "65,535 files", patched(honest, end + 10, "<H", 65_534), ""
     yield "fewer files than there are", patched(honest, end + 10, "<H", 1), ""
     yield "a directory of 4 GB", patched(honest, end + 12, "<I", 0xFFFFFFF0), ""
@@ -135,7 +135,7 @@ def lying_npy_files() -> Cases:
         "characters beyond Unicode": ("beyond Unicode", npy(descr="'<U1'", shape="(2,)", data=b"\xff" * 8)),
         "booleans of 7": ("neither 0 nor 1", npy(descr="'|b1'", shape="(2,)", data=b"\x07\x07")),
         "an odd order": ("the header", npy(fortran="maybe")),
-        "bytes behind": ("behind the array", npy(data=bytes(9))),
+        "bytes after": ("after the array", npy(data=bytes(9))),
         "too few bytes": ("left", npy(data=bytes(7))),
         "version 9": ("version", b"\x93NUMPY\x09\x00" + npy()[8:]),
         "a header of 4 GB": ("a header of", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"),
@@ -145,7 +145,7 @@ def lying_npy_files() -> Cases:
     for name, (refused, data) in files.items():
         yield f"npy, {name}", data, refused
         # In an archive the same lies meet another reader; what it says differs for sizes alone.
-        yield f"npz, {name}", zip_of({"w.npy": data}), "" if refused in ("left", "behind the array") else refused
+        yield f"npz, {name}", zip_of({"w.npy": data}), "" if refused in ("left", "after the array") else refused
 
 
 def lying_safetensors() -> Cases:
@@ -160,8 +160,8 @@ def lying_safetensors() -> Cases:
         "overlapping tensors": ("no gaps", {"a": entry(0, 16), "b": entry(8, 16, (2,))}),
         "one place for two tensors": ("no gaps", {"a": entry(0, 16), "b": entry(0, 16)}),
         "a gap": ("no gaps", {"w": entry(8, 16, (2,))}),
-        "bytes behind": ("behind the last", {"w": entry(0, 8, (2,))}),
-        "no tensor": ("behind the last", {}),
+        "bytes after": ("after the last", {"w": entry(0, 8, (2,))}),
+        "no tensor": ("after the last", {}),
         "backward offsets": ("data_offsets", {"w": entry(16, 0)}),
         "negative offsets": ("data_offsets", {"w": entry(-16, 0)}),
         "offsets beyond 64 bits": ("", {"w": entry(1 << 70, (1 << 70) + 16)}),
@@ -191,10 +191,13 @@ def lying_safetensors() -> Cases:
         "a header longer than the file": ("claim", safetensors(good, FLOATS, 4000)),
         "a header of 9 MB": ("a header of", safetensors(good + " " * (9 << 20))),
         "an empty header": ("", safetensors("{", b"", 0)),
-        "a header cut short": ("no JSON", safetensors(good, FLOATS, 20)),
-        "a header that is no utf-8": ("no JSON", safetensors(b'{"\xff": 1}')),
-        "a name twice": ("one name twice", safetensors(good[:-1] + ", " + good[1:], FLOATS)),
-        "a type twice": ("one name twice", safetensors(good.replace('"dtype"', '"dtype": "F64", "dtype"'), FLOATS)),
+        "a header cut short": ("not JSON", safetensors(good, FLOATS, 20)),
+        "a header that is not UTF-8": ("not JSON", safetensors(b'{"\xff": 1}')),
+        "a name twice": ("a name that occurs twice", safetensors(good[:-1] + ", " + good[1:], FLOATS)),
+        "a type twice": (
+            "a name that occurs twice",
+            safetensors(good.replace('"dtype"', '"dtype": "F64", "dtype"'), FLOATS),
+        ),
         "a header 100,000 deep": ("nested", safetensors('{"w":' + "[" * 100_000)),
         "objects 100,000 deep": ("nested", safetensors('{"w":' * 100_000)),
         "a number of 5000 digits": ("", safetensors(good.replace("16", "9" * 5000), FLOATS)),
@@ -245,14 +248,14 @@ def lying_msgpack() -> Cases:
         "lists nested 100,000 deep": ("deeper", b"\x91" * 100_000 + b"\xc0"),
         "maps nested 100,000 deep": ("deeper", b"\x81\xa1a" * 100_000 + b"\xc0"),
         "1,200,000 nothings": ("entries", b"\xdd" + struct.pack(">I", 1_200_000) + b"\xc0" * 1_200_000),
-        "text that is no utf-8": ("no utf-8", b"\xa2\xff\xff"),
+        "text that is not UTF-8": ("not utf-8", b"\xa2\xff\xff"),
         "chunks that are missing": ("chunks", chunked(b"\x81\xa10\x04", b"\x80")),
         "a chunked shape that lies": ("chunks", chunked(b"\x81\xa10\x05", b"\x81\xa10" + msgpack_array(wide(4)))),
         "a chunked shape without sizes": (
             "the shape",
             chunked(b"\x81\xa1x\x04", b"\x81\xa10" + msgpack_array(wide(4))),
         ),
-        "a chunked shape that is none": ("chunked array", chunked(b"\xc0", b"\xc0")),
+        "a chunked array without a shape": ("chunked array", chunked(b"\xc0", b"\xc0")),
         "a chunk of numbers": ("chunks", chunked(b"\x81\xa10\x01", b"\x81\xa10\x05")),
     }
     for name, (refused, value) in values.items():
@@ -262,7 +265,7 @@ def lying_msgpack() -> Cases:
     yield "msgpack, a list as a name", b"\x81\x91\xc0\xc0", "as a name"
     yield "msgpack, an array as a name", b"\x81" + msgpack_array(wide(4)) + b"\xc0", "as a name"
     yield "msgpack, a name twice", b"\x82\xa1w\xc0\xa1w\xc0", "twice"
-    yield "msgpack, bytes behind", b"\x81\xa1w\xc0junk", "behind the tree"
+    yield "msgpack, bytes after", b"\x81\xa1w\xc0junk", "after the tree"
 
 
 def lying_onnx() -> Cases:
@@ -281,7 +284,7 @@ def lying_onnx() -> Cases:
         "text": ("element type 8", w(kind=8)),
         "int4": ("element type 22", w(kind=22)),
         "no type": ("element type 0", w(kind=0)),
-        "a type that is no number": ("element type 0", field(2, b"float") + field(8, b"w") + field(9, FLOATS)),
+        "an element type 0": ("element type 0", field(2, b"float") + field(8, b"w") + field(9, FLOATS)),
         "a file beside it": ("another file", w(more=field(13, field(1, b"location") + field(2, b"/etc/passwd")))),
         "a place elsewhere": ("another file", w(more=field(14, 1))),
         "two kinds of data": ("in the fields", w(more=field(4, FLOATS))),
@@ -290,7 +293,7 @@ def lying_onnx() -> Cases:
         "too few integers": ("3 elements", bare((4,), 7, field(7, b"\x01\x02\x03"))),
         "integers beyond their type": ("beyond int8", bare((1,), 3, field(5, varint(300)))),
         "booleans of 7": ("neither 0 nor 1", bare((1,), 9, field(5, 7))),
-        "a name that is no utf-8": ("no utf-8", field(8, b"\xff\xff")),
+        "a name that is not UTF-8": ("not utf-8", field(8, b"\xff\xff")),
         "a name of a megabyte": ("a name of", field(8, bytes(1 << 20))),
         "raw_data that is a number": ("a number where", bare((4,), 1, field(9, 4))),
         "raw_data of 2^63": ("left", bare((4,), 1, varint(9 << 3 | 2) + varint(1 << 63))),

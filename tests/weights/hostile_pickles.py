@@ -1,6 +1,6 @@
 """Pickles that try to run code, to take memory or to crash, in PyTorch's layouts and alone; made by hand.
 
-Every function gives (name, file, text its refusal must hold). An empty text stands for any refusal, None for a
+Every function gives (name, file, text that its error must contain). An empty text stands for any refusal, None for a
 file that is odd but harmless and may be read.
 """
 
@@ -129,9 +129,9 @@ def admitted_functions_misused() -> Cases:
         "a dtype with fields": (p.call("numpy", "dtype", p.text("V8")), "element type"),
         "a dtype as a list": (p.call("numpy", "dtype", b"]"), "element type"),
         "a dtype of text of a gigabyte": (p.call("numpy", "dtype", p.text("U999999999")), "element type"),
-        "a dtype with metadata": (dtype + p.tuple(p.int(3), p.text("<"), b"]NN") + b"b", "several parts"),
+        "a dtype with metadata": (dtype + p.tuple(p.int(3), p.text("<"), b"]NN") + b"b", "structured element type"),
         "a dtype of odd order": (dtype + p.tuple(p.int(3), p.text("?"), b"NNN") + b"b", "byte order"),
-        "a dtype built from nothing": (dtype + b"Nb", "several parts"),
+        "a dtype built from nothing": (dtype + b"Nb", "structured element type"),
         "an array subclass": (
             p.call("numpy.core.multiarray", "_reconstruct", p.name("torch", "Size"), b")", b"C\x01b"),
             "ndarray",
@@ -186,8 +186,8 @@ def taking_memory() -> Cases:
         "LONG4 of 2 GiB": (b"\x8b" + size4, "an integer of"),
         "LONG1 of 255 bytes": (b"\x8a\xff" + bytes(255), "an integer of"),
         "FRAME of 2^62": (b"\x95" + size8 + b"N", "a frame"),
-        "a decimal of 100,000 digits": (b"L" + b"9" * 100_000 + b"L\n", "a line without end"),
-        "a line without end": (b"V" + b"x" * 100_000, "a line without end"),
+        "a decimal of 100,000 digits": (b"L" + b"9" * 100_000 + b"L\n", "a line that does not end"),
+        "a line without end": (b"V" + b"x" * 100_000, "a line that does not end"),
         "the memo index 2^32 - 1": (b"}r\xff\xff\xff\xff", None),
         "a decimal memo index of 70 digits": (b"}p" + b"9" * 70 + b"\n", None),
         "a billion laughs": (laughs, "more than 1,000,000 entries"),
@@ -196,9 +196,9 @@ def taking_memory() -> Cases:
         "lists nested 200,000 deep": (b"]" * 200_001 + b"a" * 200_000, "deeper than"),
         "dicts nested 65 deep": (b"}" + (p.text("k") + b"}") * 65 + b"s" * 65, "deeper than"),
         "500,000 marks": (b"(" * 500_000 + b"N", ""),
-        "a list that holds itself": (b"]q\x00h\x00a", "inside of themselves"),
-        "a dict that holds itself": (b"}q\x00" + p.text("k") + b"h\x00s", "inside of themselves"),
-        "two lists that hold each other": (b"]q\x00]q\x01h\x00ah\x00h\x01a00", "inside of themselves"),
+        "a list that holds itself": (b"]q\x00h\x00a", "inside themselves"),
+        "a dict that holds itself": (b"}q\x00" + p.text("k") + b"h\x00s", "inside themselves"),
+        "two lists that hold each other": (b"]q\x00]q\x01h\x00ah\x00h\x01a00", "inside themselves"),
         "a tuple that is its own key": (b"}(" + b")" + b"\x85" * 1000 + b"Nu", "as a key"),
         "3,000,000 operations": (b"N0" * 1_500_000 + b"N", "operations"),
         "1,200,000 numbers": (b"](" + b"K\x01" * 1_200_000 + b"e", "more than 1,000,000 entries"),
@@ -226,7 +226,7 @@ def broken() -> Cases:
         "SETITEM on a list": b"]NNs",
         "SETITEMS of three": b"}(NNNu",
         "a list as a key": b"}]Ns",
-        "a number as a key that is none": b"}G" + bytes(8) + b"Ns",
+        "a float as a key": b"}G" + bytes(8) + b"Ns",
         "GET of nothing": b"h\x05",
         "LONG_BINGET of nothing": b"j\xff\xff\xff\xff",
         "GET of text": b"gabc\n",
@@ -238,7 +238,7 @@ def broken() -> Cases:
         "STRING with a broken escape": b"S'\\x'\n",
         "UNICODE with a broken escape": b"V\\uZZZZ\n",
         "half a surrogate pair": b"V\\ud800\n",
-        "text that is no utf-8": b"X\x02\x00\x00\x00\xff\xff",
+        "text that is not UTF-8": b"X\x02\x00\x00\x00\xff\xff",
         "STACK_GLOBAL of numbers": b"K\x01K\x02\x93",
         "BUILD on nothing": b"b",
         "BINPERSID": b"NQ",
@@ -251,7 +251,7 @@ def broken() -> Cases:
     for name, body in bodies.items():
         yield f"{name}; plain pickle", p.whole(body), ""
     yield "no STOP", p.whole(b"N")[:-1], "left"
-    yield "bytes behind STOP", p.whole(b"N") + b"junk", "behind the pickle"
+    yield "bytes after STOP", p.whole(b"N") + b"junk", "after the pickle"
 
 
 def lying_tensors() -> Cases:
@@ -264,20 +264,20 @@ def lying_tensors() -> Cases:
 
     float6 = storage("FloatStorage", "k", 6)
     layouts = {
-        "a shape too long": ("inside of its storage", 0, (7,), (1,)),
-        "a shape far too long": ("inside of its storage", 0, (1 << 39,), (1,)),
+        "a shape too long": ("inside its storage", 0, (7,), (1,)),
+        "a shape far too long": ("inside its storage", 0, (1 << 39,), (1,)),
         "a shape beyond 64 bits": ("the shape", 0, (1 << 32, 1 << 32, 4), (0, 0, 0)),
         "a shape of one huge number": ("the shape", 0, (1 << 200,), (1,)),
         "no elements, huge": ("the shape", 0, (0, huge), (1, 1)),
         "a negative size": ("the shape", 0, (-2,), (1,)),
         "40 dimensions": ("40 dimensions", 0, (1,) * 40, (1,) * 40),
         "a negative stride": ("strides", 5, (3,), (-1,)),
-        "a stride too long": ("inside of its storage", 0, (2,), (6,)),
-        "a stride far too long": ("inside of its storage", 0, (2,), (1 << 47,)),
+        "a stride too long": ("inside its storage", 0, (2,), (6,)),
+        "a stride far too long": ("inside its storage", 0, (2,), (1 << 47,)),
         "a stride beyond 64 bits": ("strides", 0, (1 << 30,), (1 << 63,)),
         "too few strides": ("strides", 0, (2, 2), (1,)),
         "a negative offset": ("offset", -1, (2,), (1,)),
-        "an offset too far": ("inside of its storage", 5, (2,), (1,)),
+        "an offset too far": ("inside its storage", 5, (2,), (1,)),
         "an offset beyond 64 bits": ("offset", 1 << 70, (2,), (1,)),
         "one number expanded to 40 GB": ("of memory", 0, (100_000, 100_000), (0, 0)),
         "six numbers overlapping to 16 GB": ("of memory", 0, (3, 1 << 32), (1, 0)),
@@ -336,7 +336,7 @@ def lying_legacy_files() -> Cases:
     yield "a count of -1", body + keys("k") + struct.pack("<q", -1) + values.tobytes(), "elements"
     yield "a count of 2^62", body + keys("k") + struct.pack("<q", 1 << 62) + values.tobytes(), "elements"
     yield "half the elements", honest[:-12], "left"
-    yield "bytes behind", honest + b"junk", "behind the last storage"
+    yield "bytes after", honest + b"junk", "after the last storage"
     yield "another protocol version", honest.replace(p.int(1001), p.int(1002)), "protocol version"
     yield "no system", LEGACY_START[: -len(p.whole(b"")) - 1] + honest[len(LEGACY_START) :], ""
     yield "an odd byte order", honest.replace(b"\x88", b"N", 1), "system"

@@ -9,7 +9,7 @@ import pytest
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.models.judges.deep3d import split_coefficients
 from smoothswap_jax.models.judges.hopenet import pose_degrees
-from smoothswap_jax.weights.kinds import from_torch, import_network
+from smoothswap_jax.weights.importing import from_torch, import_network
 from smoothswap_jax.weights.network_folder import load_imported
 from tests.golden_files import Golden, relative_error
 from tests.models.helpers import quick_jit

@@ -11,10 +11,10 @@ from scipy.signal import correlate
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.models.judges.lpips import LPIPS, TRUNKS
-from smoothswap_jax.weights.kinds import from_torch, import_network
+from smoothswap_jax.weights.importing import from_torch, import_network
 from smoothswap_jax.weights.network_folder import import_file, load_imported
 from smoothswap_jax.weights.preprocessing import preprocess
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests.models.helpers import count, quick_jit
 from tests.weights.drawn import drawn, images
 
@@ -183,9 +183,9 @@ def test_misfits_are_named():
         ({**trunk, **lins, "features.4.running_mean": zeros(6)}, r"extra \(1\): features\.4\.running_mean"),
         ({**trunk, **lins, "lin5.model.1.weight": zeros(1, 3, 1, 1)}, r"extra \(1\): lin5\.model\.1\.weight"),
         (trunk | state, r"extra \(10\): features\.0\."),
-        (state | {shift: state[shift] + 0.01}, rf"other values .*\(1\): {shift}"),
-        (state | {twin: state[twin] + 1}, rf"other values .*\(1\): {twin}"),
-        (state | {"lins.7.model.1.weight": state[twin]}, r"other values .*\(1\): lins\.7"),
+        (state | {shift: state[shift] + 0.01}, rf"not the values of LPIPS v0.1 \(1\): {shift}"),
+        (state | {twin: state[twin] + 1}, rf"not the values of LPIPS v0.1 \(1\): {twin}"),
+        (state | {"lins.7.model.1.weight": state[twin]}, r"not the values of LPIPS v0.1 \(1\): lins\.7"),
         ({n: v for n, v in state.items() if "slice4" not in n}, r"missing \(1\): net\.slice4\.8\.weight"),
         ({n: v for n, v in state.items() if n != "net.slice2.3.bias"}, r"missing \(1\): net\.slice2\.3\.bias"),
         ({n.replace("slice5", "slice4"): v for n, v in state.items()}, r"missing \(1\): net\.slice5\.10\.weight"),
@@ -211,7 +211,7 @@ def command(out, *weights):
 
 
 def test_the_command_takes_both_files(files, tmp_path, capsys):
-    """In either order; config.json tells both with their hashes, and the folder gives the network back."""
+    """In either order; config.json lists both with their hashes, and the network is loaded from the folder."""
     wanted = import_network("lpips", whole("alex"))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     for out, order in (("net", files), ("turned", files[::-1])):
@@ -239,8 +239,11 @@ def test_files_that_do_not_go_together_are_refused(files, tmp_path, capsys):
     np.savez(tmp_path / "old.npz", **{"lin4.model.1.weight": np.zeros((1, 3, 1, 1), "f")})
     np.save(tmp_path / "array.npy", np.zeros(3, "f"))
     for weights, message in [
-        ((*files, tmp_path / "old.npz"), "old.npz: lin4.model.1.weight (1 in all) are in a file before it too"),
-        ((files[1], files[1]), "alex.npz: lin0.model.1.weight, lin1.model.1.weight, "),
+        ((*files, tmp_path / "old.npz"), "old.npz: names that an earlier file has too: lin4.model.1.weight (1 in all)"),
+        (
+            (files[1], files[1]),
+            "alex.npz: names that an earlier file has too: lin0.model.1.weight, lin1.model.1.weight, ",
+        ),
         ((files[0], tmp_path / "array.npy"), "array.npy holds a ndarray, wanted names with tensors"),
         ((files[0],), "give that file too"),
     ]:

@@ -7,13 +7,13 @@ import skimage.data
 from PIL import Image
 
 from smoothswap_jax.models.embedder import ResNet
-from smoothswap_jax.weights import judge_kinds
+from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import Known
-from smoothswap_jax.weights.kinds import import_network
-from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
+from smoothswap_jax.weights.networks import vggface2
+from smoothswap_jax.weights.preprocessing import IMAGENET, Preprocessing, preprocess
 from tests.golden_files import relative_error
 from tests.models.helpers import quick_jit
-from tests.weights.test_kinds import state_of
+from tests.weights.test_importing import state_of
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_vggface2_is_fed_bgr_minus_its_mean(photo):
 
 
 def test_the_order_of_channels_changes_what_a_network_says(photo):
-    """The same weights, fed RGB where they want BGR, give other features: nobody would notice by shapes."""
+    """The same weights, fed RGB where they want BGR, give other features, though all shapes are the same."""
     network = import_network("vggface2-resnet50", vggface2_state(), stage_sizes=(1, 1))
     apply = quick_jit(lambda x: network.module.apply(network.variables, preprocess(x, network.preprocessing)))
     right, wrong = (np.asarray(apply(to_unit(p))) for p in (photo, photo[..., ::-1]))
@@ -65,7 +65,7 @@ def vggface2_state():
 @pytest.mark.parametrize(
     "how, wanted",
     [
-        (judge_kinds._IMAGENET, lambda p: (p / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)),
+        (IMAGENET, lambda p: (p / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)),
         (Preprocessing((224, 224), "deep3d", low=0.0, high=1.0), lambda p: p / 255),
         (Preprocessing((224, 224), "arcface"), lambda p: (p / 255 - 0.5) / 0.5),
         (
@@ -77,7 +77,7 @@ def vggface2_state():
 def test_ranges_by_hand(photo, how, wanted):
     fed = np.asarray(preprocess(to_unit(photo), how))[0]
     np.testing.assert_allclose(fed, wanted(photo.astype(np.float64)), atol=2e-5)
-    assert fed[..., 0].mean() > fed[..., 2].mean() or how is judge_kinds._IMAGENET  # still red first
+    assert fed[..., 0].mean() > fed[..., 2].mean() or how is IMAGENET  # still red first
 
 
 @pytest.mark.parametrize("size", [(299, 299), (112, 96), (150, 300)])
@@ -110,6 +110,4 @@ def test_bad_values_are_named():
     with pytest.raises(ValueError, match="interpolation is 'nearest'"):
         Preprocessing((1, 1), "whole", interpolation="nearest")
     with pytest.raises(ValueError, match="channels is 'rgb'"):
-        judge_kinds.vggface2(
-            vggface2_state(), Known("vggface2-resnet50", {"stage_sizes": (1, 1), "channels": "rgb"}), False
-        )
+        vggface2.plan(vggface2_state(), Known("vggface2-resnet50", {"stage_sizes": (1, 1), "channels": "rgb"}), False)

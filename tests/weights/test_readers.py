@@ -15,7 +15,7 @@ import pytest
 
 from smoothswap_jax.weights.readers import numpy_files
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
-from smoothswap_jax.weights.readers.source import WeightFileError
+from smoothswap_jax.weights.readers.errors import WeightFileError
 from tests.weights.weight_files import (
     OLD_NUMPY_PICKLE,
     OLD_NUMPY_VALUES,
@@ -386,11 +386,11 @@ def test_the_callers_bound(tmp_path):
         read_checkpoint(tmp_path / "w.npy", max_bytes=70_000)
 
 
-def test_a_fault_that_no_check_foresaw_is_still_one_error(tmp_path, monkeypatch):
+def test_a_fault_that_no_check_covers_is_still_one_error(tmp_path, monkeypatch):
     def fail(*_):
         raise IndexError("list index out of range")
 
     monkeypatch.setattr(numpy_files, "read_npy", fail)
-    assert "no check foresaw (IndexError" in refusal(tmp_path / "w", b"\x93NUMPY")
+    assert "damage of an unknown kind (IndexError" in refusal(tmp_path / "w", b"\x93NUMPY")
     monkeypatch.setattr(numpy_files, "read_npy", lambda *_: bytearray(1 << 60))
-    assert "memory does not suffice" in refusal(tmp_path / "w")
+    assert "do not fit into memory" in refusal(tmp_path / "w")

@@ -7,10 +7,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from smoothswap_jax.weights.judge_kinds import dequantize
-from smoothswap_jax.weights.kinds import import_network
+from smoothswap_jax.weights.importing import import_network
+from smoothswap_jax.weights.networks.sface import dequantize
 from smoothswap_jax.weights.preprocessing import preprocess
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests.golden_files import relative_error
 from tests.models.helpers import quick_jit
 

@@ -1,7 +1,7 @@
-"""How public evaluation code measures identity and pose, by name. They differ, so every report says which was used.
+"""How published evaluation code measures identity and pose, by name. Every report says which convention was used.
 
-Their sources are listed in docs/evaluation.md. Crops and weights matter more than formulas: scores under different
-conventions cannot be compared.
+Sources are listed in docs/evaluation.md. Crops and weights matter more than formulas: scores under different
+conventions cannot be compared. Features are cached by `about` too, so a change of its wording recomputes them.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 class IdentityConvention:
     """How an identity network is fed and its embeddings are ranked.
 
-    points: by whose five points a swap is aligned, its 'own' or its 'target's. whole: the whole FFHQ crop is resized to
-    the network's input instead of the network's own crop. flip: embeddings of picture and mirror image are joined.
-    normalised: ranks are by cosine, not by the dot product.
+    points: whose five points a swap is aligned by, its 'own' or its 'target's. whole: the whole FFHQ crop is resized to
+    the network's input, instead of cropping as the network does. flip: the embedding of the mirror image is appended to
+    that of the image. normalised: ranks are by cosine, not by dot product.
     """
 
     name: str

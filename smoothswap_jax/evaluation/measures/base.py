@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.metrics.bootstrap import Interval, bootstrap_interval

@@ -1,6 +1,6 @@
 """How far the set of swaps lies from the set of targets: FID (Heusel et al. 2017) and KID (Binkowski et al. 2018)."""
 
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Features, Metric
 from smoothswap_jax.metrics.fid import frechet_distance, kernel_distance
 

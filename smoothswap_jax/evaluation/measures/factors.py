@@ -1,7 +1,7 @@
 """The synthetic world's own factors, as its judge reads them from a swap and from the true swap."""
 
-from smoothswap_jax.evaluation.judges.factors import group_distance, label
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
+from smoothswap_jax.evaluation.judges.factor_reader import group_distance, label
 from smoothswap_jax.evaluation.measures.base import Features, Metric, Scored, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.pairs import Pairs
 

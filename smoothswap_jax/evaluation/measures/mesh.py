@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from smoothswap_jax.evaluation.judges.registry import Judge, split_mesh
+from smoothswap_jax.evaluation.judges.base import Judge
+from smoothswap_jax.evaluation.judges.mediapipe import split_mesh
 from smoothswap_jax.evaluation.measures.base import Features, Metric, Scored, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.metrics import per_pair
 
 
 def _scores(judge: Judge, swaps: Features, known: Features, pairs: Pairs) -> Scored:
-    from smoothswap_jax.evaluation.judges.mesh import LEFT_EYE, RIGHT_EYE
+    from smoothswap_jax.evaluation.judges.face_mesh import LEFT_EYE, RIGHT_EYE
 
     eyes = np.array(LEFT_EYE), np.array(RIGHT_EYE)
     points = "mean distance of 478 points to the target's, laid on each other, over the distance of the eyes"

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, Scored
 from smoothswap_jax.evaluation.pairs import Pairs
 

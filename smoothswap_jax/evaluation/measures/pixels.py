@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from smoothswap_jax.evaluation.judges.crops import BOX
+from smoothswap_jax.evaluation.judges.alignments import BOX
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, Scored
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs

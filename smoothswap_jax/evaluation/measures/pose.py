@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Features, Metric, Scored, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.metrics import per_pair

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 from smoothswap_jax.evaluation.features import Readings, unseen
 from smoothswap_jax.evaluation.galleries import recordings_of
-from smoothswap_jax.evaluation.judges.registry import Judge
+from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Features, Measure, Metric, Scored, Scores, mean
 from smoothswap_jax.evaluation.measures.registry import METRICS
 from smoothswap_jax.evaluation.methods import Method

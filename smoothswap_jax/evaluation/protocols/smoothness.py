@@ -21,7 +21,8 @@ from smoothswap_jax.data import dataset, rendered
 from smoothswap_jax.evaluation.cache import CACHE, open_cache
 from smoothswap_jax.evaluation.features import read_faces
 from smoothswap_jax.evaluation.galleries import Gallery, gallery_of_arrays, gallery_of_prepared, recordings_of
-from smoothswap_jax.evaluation.judges.registry import Judge, JudgeError, load_judge
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError
+from smoothswap_jax.evaluation.judges.registry import load_judge
 from smoothswap_jax.evaluation.measures.identity import people_verification
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES
 from smoothswap_jax.evaluation.progress import StartProgress, started

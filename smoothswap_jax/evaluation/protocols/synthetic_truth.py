@@ -13,7 +13,7 @@ from smoothswap_jax.data import rendered
 from smoothswap_jax.data.dataset import DataError
 from smoothswap_jax.evaluation.cache import key_of
 from smoothswap_jax.evaluation.galleries import gallery_of_arrays
-from smoothswap_jax.evaluation.judges.registry import FACTORS, Judge, factor_judge
+from smoothswap_jax.evaluation.judges.base import JudgedWorld
 from smoothswap_jax.evaluation.pairs import Pairs, names_by_content
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, drawn_pairs, too_few
@@ -58,10 +58,9 @@ def _world(trained_in: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return first
 
 
-def _factor_judge(name: str, pairs: Pairs, cache: sqlite3.Connection, progress: OnProgress | None) -> Judge:
-    """The judge of factors, fitted to a world like the judged one."""
+def _judged_world(pairs: Pairs, cache: sqlite3.Connection, progress: OnProgress | None) -> JudgedWorld:
     world = pairs.gallery.facts
-    return factor_judge(name, pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, progress)
+    return JudgedWorld(pairs.gallery.size, float(world["spread"]), int(world["seed"]), cache, progress)
 
 
 SYNTHETIC_TRUTH = Protocol(
@@ -70,5 +69,5 @@ SYNTHETIC_TRUTH = Protocol(
     f"{COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so errors "
     "are measured against it.",
     _pairs,
-    judges={FACTORS: _factor_judge},
+    judged_world=_judged_world,
 )

@@ -13,9 +13,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from smoothswap_jax.evaluation.report.plots import (
 from smoothswap_jax.faces.grid import image_grid, swap_grid, to_uint8
 from smoothswap_jax.metrics.bootstrap import Interval
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.templates import render_page
 
 __all__ = [
     "Curve",
@@ -128,21 +128,19 @@ def write_report(out_dir: str | Path, report: Report, extra: Mapping[str, Any] =
     has itself, TypeError for a value of another kind, and ImportError naming the extra when jinja2 is
     missing.
     """
-    jinja2 = _jinja2()
     blocks = _blocks(report)
     pictures = [block for block in blocks if isinstance(block, Picture)]
     files = [_png(picture) for picture in pictures]
     names = [f"pictures/{i:02d}-{_slug(p.title)}.png" for i, p in enumerate(pictures, start=1)]
     content = _content(report, blocks, names, extra)
-    template = resources.files("smoothswap_jax.evaluation.report").joinpath("report.html.jinja").read_text("utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["source_hash"] = _source_hash
-    page = environment.from_string(template).render(
-        report=report,
-        blocks=_views(blocks, files),
-        facts={key: cell_text(value, None, 6) for key, value in report.facts.items()},
+    facts = {key: cell_text(value, None, 6) for key, value in report.facts.items()}
+    page = render_page(
+        "smoothswap_jax.evaluation.report",
+        "report.html.jinja",
+        {"report": report, "blocks": _views(blocks, files), "facts": facts},
+        user="writing a report",
+        extra="eval",
+        filters={"source_hash": _source_hash},
     )
     out = Path(out_dir)
     (out / "pictures").mkdir(parents=True, exist_ok=True)
@@ -163,15 +161,6 @@ def _blocks(report: Report) -> Sequence[Block]:
             kinds = ", ".join(kind.__name__ for kind in _KINDS)
             raise TypeError(f"report.blocks[{i}] must be one of {kinds}, found {type(block).__name__}")
     return report.blocks or parts
-
-
-def _jinja2() -> ModuleType:
-    try:
-        import jinja2
-    except ImportError as error:
-        message = "writing a report needs jinja2: install the `eval` extra, pip install 'smoothswap-jax[eval]'"
-        raise ImportError(message) from error
-    return jinja2
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

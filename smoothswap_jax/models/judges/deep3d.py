@@ -1,4 +1,4 @@
-"""Deep3DFaceRecon: 3DMM coefficients from a face (Deng et al. 2019, sicxu/Deep3DFaceRecon_pytorch `net_recon`)."""
+"""Deep3DFaceRecon: 3DMM coefficients of a face (Deng et al. 2019, sicxu/Deep3DFaceRecon_pytorch `net_recon`)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ HEADS = (80, 64, 80, 3, 27, 2, 1)
 
 
 class Coefficients(NamedTuple):
-    """A face in terms of the Basel Face Model 2009 and its surroundings, as `split_coefficients` cuts them.
+    """A face in terms of the Basel Face Model 2009, with pose and illumination, as `split_coefficients` gives them.
 
     `identity`, `expression`, `texture`: in standard deviations of the model's bases. `angle`: Euler angles in
     radians (pitch, yaw, roll). `illumination`: 9 spherical harmonics for each of R, G, B. `translation`: x, y, z.
@@ -43,7 +43,7 @@ class Deep3D(nn.Module):
 
 
 def split_coefficients(y: Float[Array, "b 257"]) -> Coefficients:
-    """The output of the published network by meaning. Raises ValueError for another number of coefficients."""
+    """The published network's output by meaning. Raises ValueError for another number of coefficients."""
     if y.shape[-1] != sum(HEADS):
         raise ValueError(f"split_coefficients: {y.shape[-1]} coefficients, wanted {sum(HEADS)}")
     return Coefficients(*jnp.split(y, (80, 144, 224, 227, 254), axis=-1))

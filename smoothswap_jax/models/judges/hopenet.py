@@ -1,4 +1,4 @@
-"""Hopenet: head pose from a face (Ruiz et al. 2018, natanielruiz/deep-head-pose `hopenet.py`)."""
+"""Hopenet: the head pose of a face (Ruiz et al. 2018, natanielruiz/deep-head-pose `hopenet.py`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ BIN_DEGREES, FIRST_BIN_DEGREES = 3.0, -99.0
 
 
 class Hopenet(nn.Module):
-    """Faces, ImageNet-normalised, to logits [b, 3, bins] over bins of 3 degrees; the angles are yaw, pitch, roll."""
+    """From ImageNet-normalised faces to logits [b, 3, bins] over bins of 3 degrees; the angles are yaw, pitch, roll."""
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
     width: int = 64

@@ -1,8 +1,8 @@
 """The Inception-v3 of the Frechet Inception distance: TensorFlow's network of 2015-12-05.
 
-Szegedy et al. 2016 as mseitzer/pytorch-fid ports it. It differs from torchvision's in three places: average pools
-leave the padding out of the mean, the last block pools by the maximum, and there are 1008 classes.
-Submodules carry the published names (`Mixed_5b/branch1x1/conv`).
+Szegedy et al. 2016, as ported by mseitzer/pytorch-fid. It differs from torchvision's in three places: average pooling
+does not count the padding, the last block has max pooling, and there are 1008 classes. Submodules have the published
+names (`Mixed_5b/branch1x1/conv`).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from smoothswap_jax.models.layers import BatchNorm, at_least_float32
 
 # A branch: (name, channels at full width, kernel size, stride) of each convolution in turn. Stride 1 is padded to
-# keep the size, stride 2 is unpadded. A name that ends on 'a' and the next one on 'b' are both fed the same input.
+# keep the size, stride 2 is unpadded. Names that end in 'a' and 'b' are two convolutions of the same input.
 Branch = tuple[tuple[str, int, tuple[int, int], int], ...]
 _ONE, _ROW, _COLUMN, _THREE = (1, 1), (1, 7), (7, 1), (3, 3)
 
@@ -67,7 +67,7 @@ def _block_e() -> tuple[Branch, ...]:
     )  # fmt: skip
 
 
-# name: (branches, pool, channels of the 1x1 convolution after the pool). Pool 'reduce' halves and has none.
+# name: (branches, pool, channels of the 1x1 convolution after the pool). Pool 'reduce' halves the size and has none.
 BLOCKS: dict[str, tuple[tuple[Branch, ...], str, int]] = {
     "Mixed_5b": (_block_a(), "avg", 32),
     "Mixed_5c": (_block_a(), "avg", 64),
@@ -142,7 +142,7 @@ class InceptionFID(nn.Module):
     """Images in [-1, 1], 299 x 299, to the pool3 features [b, 64 * width] (2048) and logits [b, num_classes].
 
     Inference only. Both results are float32. `width` is the stem's; all other channel counts scale with it, so it
-    must be even. Without use of the logits, their layer is not computed (under jit).
+    must be even. Under jit, logits that are not used are not computed.
     """
 
     width: int = STEM_WIDTH

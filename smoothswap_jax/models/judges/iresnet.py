@@ -12,7 +12,7 @@ from smoothswap_jax.models.layers import BatchNorm, at_least_float32
 
 
 class PReLU(nn.Module):
-    """Leaky ReLU with one learned slope a channel (PyTorch's PReLU(c))."""
+    """Leaky ReLU with a learned slope per channel (PyTorch's PReLU(c))."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
@@ -34,17 +34,16 @@ class IBasicBlock(nn.Module):
         h = same_conv(self.features, 3, self.stride, self.dtype, "conv2")(PReLU(name="prelu")(h))
         h = BatchNorm(name="bn3")(h, train)
         if self.stride != 1 or x.shape[-1] != self.features:
-            x = same_conv(self.features, 1, self.stride, self.dtype, "downsamplesame_conv")(x)
+            x = same_conv(self.features, 1, self.stride, self.dtype, "downsample_conv")(x)
             x = BatchNorm(name="downsample_bn")(x, train)
         return h + x
 
 
 class IResNet(nn.Module):
-    """ArcFace's backbone: aligned 112x112 faces (value range of the checkpoint, commonly [-1, 1]) to
-    features.
+    """ArcFace's backbone: from aligned 112x112 faces, normally in [-1, 1], to features [b, num_features].
 
-    The features [b, num_features] are float32 and not normalised. stage_sizes (3, 4, 14, 3) is IResNet-50,
-    (3, 13, 30, 3) IResNet-100. Dropout before the last layer is left out: these networks only judge here.
+    The features are float32 and not normalised. stage_sizes (3, 4, 14, 3) is IResNet-50, (3, 13, 30, 3) IResNet-100.
+    Dropout before the last layer is left out: these networks are not trained here.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 14, 3)

@@ -10,17 +10,17 @@ from jaxtyping import Array, Float
 
 from smoothswap_jax.models.layers import at_least_float32
 
-# What lpips' ScalingLayer takes off [-1, 1]: ImageNet's statistics in that range, to the digits it has.
+# lpips' ScalingLayer for images in [-1, 1]: ImageNet's statistics, rounded as there.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPSILON = 1e-10
 
 
 class Trunk(NamedTuple):
-    """torchvision's `features` as far as LPIPS looks: five slices, and their last ReLU is what it compares.
+    """The part of torchvision's `features` that LPIPS uses: five slices, of which it compares the last ReLUs.
 
-    convs: of each slice, (kernel size, stride, padding) of each convolution; a ReLU follows every one. pools: the
-    window of the max pool of stride 2 that a slice starts with, 0 for none. widths: channels of each slice as
-    published. least: the smallest side of an image that leaves the last slice a pixel.
+    convs: for each slice, (kernel size, stride, padding) of each convolution; a ReLU follows each. pools: the window of
+    the max pooling of stride 2 that a slice starts with, 0 for none. widths: channels of each slice as published.
+    least: the smallest side of an image for which the last slice has a pixel.
     """
 
     convs: tuple[tuple[tuple[int, int, int], ...], ...]
@@ -29,7 +29,7 @@ class Trunk(NamedTuple):
     least: int
 
     def positions(self) -> tuple[tuple[int, ...], ...]:
-        """torchvision's number of each convolution: pools and ReLUs are counted too."""
+        """torchvision's index of each convolution, which counts pools and ReLUs too."""
         numbers, last = [], -2
         for convs, pool in zip(self.convs, self.pools, strict=True):
             first = last + (3 if pool else 2)
@@ -53,12 +53,12 @@ TRUNKS = {
 
 
 class LPIPS(nn.Module):
-    """Two batches of images in [-1, 1], RGB, to their distances, float32: 0 for equal images, symmetric.
+    """From two batches of RGB images in [-1, 1] to their distances (eq. 1), float32: 0 for equal images, symmetric.
 
     net: 'alex' (relu1 to relu5 of AlexNet) or 'vgg' (relu1_2, 2_2, 3_3, 4_3, 5_3 of VGG16). widths: channels of the
-    five slices; without it the published ones. Images may have any size from 31 pixels a side on (vgg: 16), but only
-    distances at one size compare, and below 64 pixels the later slices see little: the last map of alex is 3 x 3
-    pixels there, and a single one at 32. Submodules carry the published names, `features_<i>` and `lin<i>`.
+    five slices, by default the published ones. Images may have any size from 31 pixels a side up (vgg: 16), but only
+    distances at the same size compare, and below 64 pixels the later slices see little: the last map of alex has 3 x 3
+    pixels at 64, and a single one at 32. Submodules have the published names, `features_<i>` and `lin<i>`.
     """
 
     net: str = "alex"
@@ -74,7 +74,7 @@ class LPIPS(nn.Module):
             raise ValueError(f"LPIPS: images of shapes {x.shape} and {y.shape}, wanted pairs of one shape")
         least = TRUNKS[self.net].least
         if min(x.shape[1:3]) < least:
-            raise ValueError(f"LPIPS: images of {x.shape[1:3]} pixels, {self.net} needs {least} a side")
+            raise ValueError(f"LPIPS: images have {x.shape[1:3]} pixels, {self.net} needs {least} a side")
         both = (jnp.concatenate([x, y]) - jnp.asarray(SHIFT, x.dtype)) / jnp.asarray(SCALE, x.dtype)
         total = jnp.zeros((), jnp.float32)
         for i, h in enumerate(self._slices(both)):

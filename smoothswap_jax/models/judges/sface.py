@@ -35,10 +35,10 @@ class _ConvNormPReLU(nn.Module):
 
 
 class SFace(nn.Module):
-    """Aligned 112x112 faces, (x - 127.5) / 128, to identity features [b, num_features], float32, not normalised.
+    """From aligned 112x112 faces, (x - 127.5) / 128, to identity features [b, num_features], float32, not normalised.
 
-    `widths`: the channels after each layer. The first is a 3x3 convolution, every further one a depthwise 3x3 and
-    a 1x1 convolution, of stride 2 where the channels grow, except for the first of them.
+    widths: the channels after each layer. The first layer is a 3x3 convolution, each later one a depthwise 3x3 and a
+    1x1 convolution; it has stride 2 where the channels grow, except in the second layer.
     """
 
     widths: Sequence[int] = WIDTHS

@@ -1,4 +1,4 @@
-"""SphereFace's 20-layer network, as CosFace's published weights use it (MuggleWang/CosFace_pytorch `net.py`).
+"""SphereFace's 20-layer network, as CosFace's published weights have it (MuggleWang/CosFace_pytorch `net.py`).
 
 Liu et al. 2017 (architecture), Wang et al. 2018 (CosFace). No batch norm anywhere.
 """
@@ -31,7 +31,7 @@ class SphereBlock(nn.Module):
 
 
 class SphereFace(nn.Module):
-    """Aligned faces, 112 rows by 96 columns in [-1, 1], to identity features [b, num_features], float32.
+    """From aligned faces, 112 rows by 96 columns in [-1, 1], to identity features [b, num_features], float32.
 
     Each stage halves the image by a convolution with bias and a PReLU, then `stage_sizes[i]` residual blocks.
     The features are not normalised. (1, 2, 4, 1) is sphere20, (3, 7, 16, 3) sphere64.

@@ -1,4 +1,4 @@
-"""Reading published weight files that may be damaged or hostile: `checkpoint.read_checkpoint` is the way in.
+"""Readers of published weight files that may be damaged or hostile; `checkpoint.read_checkpoint` is the entry point.
 
-No file is ever handed to a loader that can run code or that allocates what a header merely claims.
+No file is passed to a loader that could run code or allocate as much memory as a header claims.
 """

@@ -1,4 +1,4 @@
-"""Claimed shapes and element types -> arrays, checked before anything is allocated."""
+"""From shapes and element types that a file claims to arrays, checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Iterable
 import ml_dtypes
 import numpy as np
 
-from smoothswap_jax.weights.readers.source import Source, Unfit, shown
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, shown
 
 MAX_DIMS = 32
-MAX_ELEMENTS = 1 << 40  # keeps every product below far from 64 bits, whatever the element size
+MAX_ELEMENTS = 1 << 40  # so that no product below comes near 64 bits, whatever the element size
 
 DTYPES: dict[str, np.dtype] = {
     **{
@@ -29,7 +30,7 @@ DTYPES: dict[str, np.dtype] = {
 }
 """Element types by numpy's names. bfloat16 and float8 are ml_dtypes', as in JAX."""
 
-# Numbers and fixed-size text. Objects (O) are pickles in disguise; records (V) and times (M, m) are no weights.
+# Numbers and fixed-size text. Objects (O) are pickles in disguise; records (V) and times (M, m) are not weights.
 _TYPESTR = re.compile(r"([<>|=]?)(\?|b1|[iu][1248]|f[248]|c8|c16|[SU][1-9][0-9]{0,5})")
 
 
@@ -38,28 +39,31 @@ def numpy_dtype(typestr: object) -> np.dtype:
     if isinstance(typestr, str) and _TYPESTR.fullmatch(typestr):
         return np.dtype(typestr)
     if isinstance(typestr, str) and typestr.lstrip("<>|=").startswith("O"):
-        raise Unfit("an array of Python objects, which only a pickle can hold", "numbers (convert it at its source)")
-    raise Unfit(f"the element type {shown(typestr)}", "numbers or text of fixed size")
+        raise Malformed(
+            "an array of Python objects, which only a pickle can hold", "numbers (convert it where it was made)"
+        )
+    raise Malformed(f"the element type {shown(typestr)}", "numbers or text of fixed size")
 
 
 def checked_shape(shape: object) -> tuple[int, ...]:
-    """`shape` if it can be one: up to 32 non-negative integers, of up to 2**40 elements."""
+    """`shape` as a tuple, of at most 32 non-negative integers and at most 2**40 elements."""
     if not isinstance(shape, tuple | list) or not all(type(size) is int for size in shape):
-        raise Unfit(f"the shape {shown(shape)}", "a list of integers")
+        raise Malformed(f"the shape {shown(shape)}", "a list of integers")
     if len(shape) > MAX_DIMS:
-        raise Unfit(f"a shape of {len(shape)} dimensions", f"at most {MAX_DIMS}")
+        raise Malformed(f"a shape of {len(shape)} dimensions", f"at most {MAX_DIMS}")
     # Sizes of 0 count as 1: numpy multiplies the others just the same.
     if any(size < 0 for size in shape) or math.prod(max(size, 1) for size in shape) > MAX_ELEMENTS:
-        raise Unfit(f"the shape {shown(shape)}", "sizes from 0 on, of a number of elements that fits a memory")
+        raise Malformed(f"the shape {shown(shape)}", f"sizes from 0 up, of at most {MAX_ELEMENTS:,} elements")
     return tuple(shape)
 
 
-def read_array(source: Source, dtype: np.dtype, shape: object, order: str = "C") -> np.ndarray:
-    """The next bytes of `source` as an array: native byte order, its own memory. They must be that many."""
+def read_array(source: ByteRange, dtype: np.dtype, shape: object, order: str = "C") -> np.ndarray:
+    """The next bytes of `source` as an array in native byte order that owns its memory. Raises Malformed where too few
+    bytes are left."""
     sizes = checked_shape(shape)
     size = math.prod(sizes) * dtype.itemsize
     if size > source.left:
-        raise Unfit(
+        raise Malformed(
             f"{dtype} {list(sizes)}, which takes {size:,} bytes, where {source.left:,} are left",
             "a whole, undamaged file",
         )
@@ -69,26 +73,28 @@ def read_array(source: Source, dtype: np.dtype, shape: object, order: str = "C")
 
 
 def array_of(data: bytes, dtype: np.dtype, shape: object, order: str = "C") -> np.ndarray:
-    """`data`, all of it, as an array of native byte order; it shares the memory of `data` where it can."""
+    """All of `data` as an array in native byte order; it shares the memory of `data` where it can."""
     sizes = checked_shape(shape)
     if math.prod(sizes) * dtype.itemsize != len(data):
-        raise Unfit(f"{len(data):,} bytes for {dtype} {list(sizes)}", f"{math.prod(sizes) * dtype.itemsize:,} bytes")
+        raise Malformed(
+            f"{len(data):,} bytes for {dtype} {list(sizes)}", f"{math.prod(sizes) * dtype.itemsize:,} bytes"
+        )
     if not data:
-        return np.empty(sizes, dtype)  # frombuffer refuses to look at nothing
+        return np.empty(sizes, dtype)  # frombuffer refuses an empty buffer
     return finished(np.frombuffer(data, dtype), sizes, order)
 
 
 def finished(flat: np.ndarray, shape: tuple[int, ...], order: str = "C") -> np.ndarray:
-    """Elements as they lie in a file -> an array of `shape` in native byte order with lawful values."""
+    """Elements as they are in a file to an array of `shape` in native byte order, with valid values only."""
     if flat.size and flat.dtype == np.bool_ and flat.view(np.uint8).max() > 1:
-        raise Unfit("a truth value that is neither 0 nor 1", "booleans")
+        raise Malformed("a truth value that is neither 0 nor 1", "booleans")
     if not flat.dtype.isnative:
         flat = flat.astype(flat.dtype.newbyteorder("="))
     if flat.dtype.kind == "U" and flat.dtype.itemsize and flat.size and flat.view(np.uint32).max() > 0x10FFFF:
-        raise Unfit("characters beyond Unicode", "text")  # Python would stumble over them later
+        raise Malformed("characters beyond Unicode", "text")  # Python would fail on them later
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
 def table(names: Iterable[tuple[object, str]]) -> dict:
-    """A format's own codes of element types -> numpy's, from pairs (code, numpy's name)."""
+    """From a format's own codes of element types to numpy's types, given pairs (code, numpy's name)."""
     return {code: DTYPES[name] for code, name in names}

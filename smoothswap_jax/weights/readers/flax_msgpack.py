@@ -1,7 +1,7 @@
 """Flax's msgpack files (`flax.serialization.to_bytes`): maps of names, arrays in extension types.
 
-A decoder of our own, because msgpack's allocates a list as long as a header of five bytes claims, a thousand
-levels deep. Here lists grow by what is there.
+Not read with the msgpack library: that allocates a list as long as a header of five bytes claims, a thousand levels
+deep. Here lists grow as their items are read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import DTYPES, checked_shape, read_array
-from smoothswap_jax.weights.readers.source import Source, Unfit, naming, shown
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 
 _NDARRAY, _NPSCALAR = 1, 3
@@ -26,22 +27,22 @@ def looks_like(head: bytes) -> bool:
     return head[:1] in (b"\xde", b"\xdf") or (len(head) > 0 and 0x81 <= head[0] <= 0x8F)
 
 
-def read_msgpack(source: Source, file: str) -> Tree:
+def read_msgpack(source: ByteRange, file: str) -> Tree:
     """The tree of a Flax msgpack file."""
     tree = _Decoder(file).value(source, ())
     with naming(file):
         if source.left:
-            raise Unfit(f"{source.left:,} bytes behind the tree", "the end of the file")
+            raise Malformed(f"{source.left:,} bytes after the tree", "the end of the file")
     return tree
 
 
 class _Decoder:
-    """Decodes one file; `path` are the names of the maps around a value, for errors."""
+    """Decodes one file; `path` has the names of the maps around a value, for error messages."""
 
     def __init__(self, file: str) -> None:
         self.file, self.nodes = file, Nodes()
 
-    def value(self, source: Source, path: tuple[str, ...]) -> Tree:
+    def value(self, source: ByteRange, path: tuple[str, ...]) -> Tree:
         with naming(self.file, ".".join(path)):
             self.nodes.add(len(path))
             code = source.number(1)
@@ -61,89 +62,89 @@ class _Decoder:
                 size = _EXT[code] or _length(source, _EXT_LENGTH[code])
                 kind = source.number(1)
                 return self._extension(source.skip(size), kind)
-            raise Unfit(f"the byte {code:#04x} where a msgpack value is due", "an undamaged file")
+            raise Malformed(f"the byte {code:#04x} where a msgpack value should be", "an undamaged file")
 
-    def _map(self, source: Source, size: int, path: tuple[str, ...]) -> Tree:
+    def _map(self, source: ByteRange, size: int, path: tuple[str, ...]) -> Tree:
         made: dict[str, Tree] = {}
         for _ in range(size):
             name = self.value(source, (*path, "(name)"))
             if not isinstance(name, str):
-                raise Unfit(f"{shown(name)} as a name", "text")
+                raise Malformed(f"{shown(name)} as a name", "text")
             if name in made:
-                raise Unfit(f"the name {shown(name)} twice", "once")
+                raise Malformed(f"the name {shown(name)} twice", "once")
             made[name] = self.value(source, (*path, shown(name)[1:-1]))
         return _joined(made) if _CHUNKED in made else made
 
-    def _extension(self, payload: Source, kind: int) -> Tree:
+    def _extension(self, payload: ByteRange, kind: int) -> Tree:
         if kind not in (_NDARRAY, _NPSCALAR):
-            raise Unfit(f"msgpack extension type {kind}", "1 (array) or 3 (scalar), as Flax writes them")
+            raise Malformed(f"msgpack extension type {kind}", "1 (array) or 3 (scalar), as Flax writes them")
         if payload.number(1) != 0x93:
-            raise Unfit("an array that is not (shape, type, bytes)", "an undamaged file")
+            raise Malformed("an array that is not (shape, type, bytes)", "an undamaged file")
         size = _sized(payload, payload.number(1), _LIST, 0x90)
         shape = checked_shape([self.value(payload, ()) for _ in range(-1 if size is None else size)])
         name = self.value(payload, ())
         if not isinstance(name, str) or name not in DTYPES:
-            raise Unfit(f"the element type {shown(name)}", "a number's")
+            raise Malformed(f"the element type {shown(name)}", "a number's")
         code = payload.number(1)
         if code not in _BYTES:
-            raise Unfit("an array without its bytes", "an undamaged file")
+            raise Malformed("an array without its bytes", "an undamaged file")
         length = _length(payload, _BYTES[code])
         if length != payload.left or length != math.prod(shape) * DTYPES[name].itemsize:
-            raise Unfit(f"{length:,} bytes for {name} {list(shape)}", "as many as the shape takes, and no more")
+            raise Malformed(f"{length:,} bytes for {name} {list(shape)}", "as many as the shape takes, and no more")
         return read_array(payload, DTYPES[name], shape)
 
 
 def _joined(made: dict) -> np.ndarray:
-    """An array that Flax cut into flat chunks, because msgpack ends at 4 GiB."""
+    """An array that Flax split into flat chunks, because msgpack is limited to 4 GiB."""
     shape, chunks = made.get("shape"), made.get("chunks")
     if not isinstance(shape, dict) or not isinstance(chunks, dict):
-        raise Unfit("a chunked array without shape or chunks", "both")
+        raise Malformed("a chunked array without shape or chunks", "both")
     sizes = checked_shape([shape.get(str(index)) for index in range(len(shape))])
     parts = [chunks.get(str(index)) for index in range(len(chunks))]
     arrays = [part for part in parts if isinstance(part, np.ndarray) and part.ndim == 1]
     same = len(arrays) == len(parts) > 0 and len({part.dtype for part in arrays}) == 1
     if not same or sum(part.size for part in arrays) != math.prod(sizes):
-        raise Unfit(f"chunks that do not make up an array of shape {list(sizes)}", "flat ones of one type")
+        raise Malformed(f"chunks that do not add up to an array of shape {list(sizes)}", "flat ones of one type")
     return np.concatenate(arrays).reshape(sizes)
 
 
-def _text(source: Source, size: int) -> str:
+def _text(source: ByteRange, size: int) -> str:
     if size > MAX_TEXT_BYTES:
-        raise Unfit(f"a text of {size:,} bytes", f"at most {MAX_TEXT_BYTES:,}")
+        raise Malformed(f"a text of {size:,} bytes", f"at most {MAX_TEXT_BYTES:,}")
     data = source.read(size)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Unfit(f"text that is no utf-8: {shown(data)}", "an undamaged file") from None
+        raise Malformed(f"text that is not utf-8: {shown(data)}", "an undamaged file") from None
 
 
-def _sized(source: Source, code: int, wide: dict[int, int], small: int) -> int | None:
+def _sized(source: ByteRange, code: int, wide: dict[int, int], small: int) -> int | None:
     """The number of items of a list or map that starts with `code`; None if it is neither."""
     if code & 0xF0 == small:
         return code & 0x0F
     return _length(source, wide[code]) if code in wide else None
 
 
-def _length(source: Source, size: int) -> int:
+def _length(source: ByteRange, size: int) -> int:
     return int.from_bytes(source.read(size), "big")
 
 
-def _integer(size: int, signed: bool) -> Callable[[Source], int]:
+def _integer(size: int, signed: bool) -> Callable[[ByteRange], int]:
     return lambda source: int.from_bytes(source.read(size), "big", signed=signed)
 
 
-def _bytes(size: int) -> Callable[[Source], bytes]:
+def _bytes(size: int) -> Callable[[ByteRange], bytes]:
     return lambda source: source.read(_length(source, size))
 
 
-def _string(size: int) -> Callable[[Source], str]:
+def _string(size: int) -> Callable[[ByteRange], str]:
     return lambda source: _text(source, _length(source, size))
 
 
 _LIST, _MAP, _BYTES = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}, {0xC4: 1, 0xC5: 2, 0xC6: 4}
 _EXT = {0xC7: 0, 0xC8: 0, 0xC9: 0, 0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _EXT_LENGTH = {0xC7: 1, 0xC8: 2, 0xC9: 4}
-_PLAIN: dict[int, Callable[[Source], int | float | str | bytes | bool | None]] = {
+_PLAIN: dict[int, Callable[[ByteRange], int | float | str | bytes | bool | None]] = {
     0xC0: lambda source: None,
     0xC2: lambda source: False,
     0xC3: lambda source: True,

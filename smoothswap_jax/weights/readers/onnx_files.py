@@ -1,8 +1,8 @@
 """The initialisers of an ONNX model: the few protobuf fields that hold them, and nothing else.
 
-ONNX has no magic bytes and its library parses the whole graph into objects, many times the file's size for a
-hostile one. Weights lie in ModelProto.graph (field 7), GraphProto.initializer (5), a list of TensorProto, so this
-walks there and skips the rest unread. Tests compare with the library.
+ONNX has no magic bytes, and its library parses the whole graph into objects, which take many times the size of a
+hostile file. Weights are in ModelProto.graph (field 7), GraphProto.initializer (5), a list of TensorProto; all else is
+skipped unread. Tests compare with the library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import array_of, checked_shape, read_array, table
-from smoothswap_jax.weights.readers.source import Source, Unfit, naming, shown
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.tree import MAX_NODES, Nodes, Tree
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -43,7 +44,7 @@ def looks_like(head: bytes) -> bool:
     return len(head) >= 3 and head[0] == 0x08 and 0 < head[1] < 0x80 and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x3A, 0x42)
 
 
-def read_onnx(source: Source, file: str) -> Tree:
+def read_onnx(source: ByteRange, file: str) -> Tree:
     """The initialisers by name, in the order of the graph's list."""
     nodes, graphs = Nodes(), 0
     arrays: dict[str, Tree] = {}
@@ -54,41 +55,41 @@ def read_onnx(source: Source, file: str) -> Tree:
             graphs += 1
             for inner, inner_wire, tensor in _fields(_message(value, wire), nodes):
                 if inner == 15:
-                    raise Unfit("a sparse initialiser", "dense ones")
+                    raise Malformed("a sparse initialiser", "dense ones")
                 if inner == 5:
                     name, array = _tensor(_message(tensor, inner_wire), nodes, file)
                     if name in arrays:
-                        raise Unfit(f"two initialisers named {shown(name)}", "one")
+                        raise Malformed(f"two initialisers named {shown(name)}", "one")
                     arrays[name] = array
         if graphs != 1:
-            raise Unfit(f"{graphs} graphs", "an ONNX model, which has one")
+            raise Malformed(f"{graphs} graphs", "an ONNX model, which has one")
     return arrays
 
 
-def _message(value: object, wire: int) -> Source:
-    if wire != _BYTES or not isinstance(value, Source):
-        raise Unfit("a number where a part of the model is due", "an undamaged ONNX file")
+def _message(value: object, wire: int) -> ByteRange:
+    if wire != _BYTES or not isinstance(value, ByteRange):
+        raise Malformed("a number where a part of the model should be", "an undamaged ONNX file")
     return value
 
 
-def _varint(source: Source) -> int:
+def _varint(source: ByteRange) -> int:
     value = 0
     for shift in range(0, 70, 7):
         byte = source.number(1)
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF
-    raise Unfit("a number of more than ten bytes", "an undamaged ONNX file")
+    raise Malformed("a number of more than ten bytes", "an undamaged ONNX file")
 
 
-def _fields(source: Source, nodes: Nodes) -> Iterator[tuple[int, int, int | Source]]:
+def _fields(source: ByteRange, nodes: Nodes) -> Iterator[tuple[int, int, int | ByteRange]]:
     """A message's fields as (number, wire type, value); the value of one with a length is its unread bytes."""
     while source.left:
         nodes.add(0)
         tag = _varint(source)
         field, wire = tag >> 3, tag & 7
         if field == 0 or field >= 1 << 29:
-            raise Unfit(f"the field number {field:,}", "an undamaged ONNX file")
+            raise Malformed(f"the field number {field:,}", "an undamaged ONNX file")
         if wire == _VARINT:
             yield field, wire, _varint(source)
         elif wire == _BYTES:
@@ -96,14 +97,14 @@ def _fields(source: Source, nodes: Nodes) -> Iterator[tuple[int, int, int | Sour
         elif wire in (_FIXED32, _FIXED64):
             yield field, wire, source.skip(4 if wire == _FIXED32 else 8)
         else:
-            raise Unfit(f"the wire type {wire}", "an undamaged ONNX file")
+            raise Malformed(f"the wire type {wire}", "an undamaged ONNX file")
 
 
-def _tensor(source: Source, nodes: Nodes, file: str) -> tuple[str, np.ndarray]:
+def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray]:
     """Name and array of a TensorProto."""
     dims: list[int] = []
     name, kind = "", 0
-    parts: dict[int, list[tuple[int, int | Source]]] = {}
+    parts: dict[int, list[tuple[int, int | ByteRange]]] = {}
     for field, wire, value in _fields(source, nodes):
         if field == 1:
             dims += _integers(wire, value, nodes)
@@ -113,27 +114,29 @@ def _tensor(source: Source, nodes: Nodes, file: str) -> tuple[str, np.ndarray]:
             name = _name(_message(value, wire))
         elif field == _EXTERNAL or (field == _LOCATION and value == 1):
             with naming(file, f"initialiser {shown(name)}"):
-                raise Unfit("a tensor kept in another file", "a model that holds its weights (onnx can embed them)")
+                raise Malformed(
+                    "a tensor that is stored in another file", "a model with its weights inside (onnx can embed them)"
+                )
         elif field in _ELEMENTS or field in (3, 6, _RAW):
             parts.setdefault(field, []).append((wire, value))
     with naming(file, f"initialiser {shown(name)}"):
         if kind not in _DTYPES:
-            raise Unfit(f"ONNX element type {kind}", "numbers of 8 bits or more")
+            raise Malformed(f"ONNX element type {kind}", "numbers of 8 bits or more")
         shape = checked_shape([size - (1 << 64) if size >> 63 else size for size in dims])
         return name, _elements(_DTYPES[kind], shape, parts, nodes)
 
 
-def _name(source: Source) -> str:
+def _name(source: ByteRange) -> str:
     if source.left > MAX_NAME_BYTES:
-        raise Unfit(f"a name of {source.left:,} bytes", f"at most {MAX_NAME_BYTES:,}")
+        raise Malformed(f"a name of {source.left:,} bytes", f"at most {MAX_NAME_BYTES:,}")
     data = source.read(source.left)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Unfit(f"a name that is no utf-8: {shown(data)}", "an undamaged ONNX file") from None
+        raise Malformed(f"a name that is not utf-8: {shown(data)}", "an undamaged ONNX file") from None
 
 
-def _integers(wire: int, value: int | Source, nodes: Nodes) -> list[int]:
+def _integers(wire: int, value: int | ByteRange, nodes: Nodes) -> list[int]:
     """One number, or a packed list of them."""
     if isinstance(value, int):
         return [value]
@@ -145,38 +148,38 @@ def _integers(wire: int, value: int | Source, nodes: Nodes) -> list[int]:
 
 
 def _elements(
-    dtype: np.dtype, shape: tuple[int, ...], parts: dict[int, list[tuple[int, int | Source]]], nodes: Nodes
+    dtype: np.dtype, shape: tuple[int, ...], parts: dict[int, list[tuple[int, int | ByteRange]]], nodes: Nodes
 ) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if not parts:
         if size:
-            raise Unfit(f"no elements for {dtype} {list(shape)}", f"{size:,} bytes")
+            raise Malformed(f"no elements for {dtype} {list(shape)}", f"{size:,} bytes")
         return np.empty(shape, dtype)
     (field, pieces), *others = parts.items()
     wanted = _FIELD_OF.get(str(dtype), 5)
     if others or field not in (_RAW, wanted):
-        raise Unfit(f"elements of {dtype} in the fields {[*parts]}", f"field {_RAW} (raw_data) or {wanted} alone")
+        raise Malformed(f"elements of {dtype} in the fields {[*parts]}", f"field {_RAW} (raw_data) or {wanted} alone")
     if field == _RAW:
         raw = _message(pieces[-1][1], pieces[-1][0])
         if raw.left != size:
-            raise Unfit(f"raw_data of {raw.left:,} bytes for {dtype} {list(shape)}", f"{size:,} bytes")
+            raise Malformed(f"raw_data of {raw.left:,} bytes for {dtype} {list(shape)}", f"{size:,} bytes")
         return read_array(raw, dtype.newbyteorder("<"), shape)
     if _ELEMENTS[field] == _VARINT:
         if math.prod(shape) > MAX_NODES:
-            raise Unfit(f"{math.prod(shape):,} elements one by one", "such a tensor as raw_data")
+            raise Malformed(f"{math.prod(shape):,} elements stored one by one", "a tensor of this size as raw_data")
         return _counted(dtype, shape, [number for piece in pieces for number in _integers(*piece, nodes)])
     data = b"".join(_message(value, _BYTES).read(_message(value, _BYTES).left) for _, value in pieces)
     return array_of(data, dtype.newbyteorder("<"), shape)
 
 
 def _counted(dtype: np.dtype, shape: tuple[int, ...], numbers: list[int]) -> np.ndarray:
-    """Elements that were stored as integers: values, or the bits of the smaller floats."""
+    """Elements that were stored as integers: their values, or the bits of 16-bit and smaller floats."""
     if len(numbers) != math.prod(shape):
-        raise Unfit(f"{len(numbers):,} elements for {dtype} {list(shape)}", f"{math.prod(shape):,}")
-    bits = np.array(numbers, np.uint64).astype(np.dtype(f"u{dtype.itemsize}"))  # two's complement cut to size
+        raise Malformed(f"{len(numbers):,} elements for {dtype} {list(shape)}", f"{math.prod(shape):,}")
+    bits = np.array(numbers, np.uint64).astype(np.dtype(f"u{dtype.itemsize}"))  # two's complement, truncated
     signed = np.array(numbers, np.uint64).view(np.int64)
     if dtype.kind in "iu" and (bits.view(dtype).astype(np.int64) != signed).any() and dtype.itemsize < 8:
-        raise Unfit(f"numbers beyond {dtype}", "elements of this type")
+        raise Malformed(f"numbers beyond {dtype}", "elements of this type")
     if dtype.kind == "b":
         return array_of(bits.tobytes(), dtype, shape)
     return bits.view(dtype).reshape(shape).copy()

@@ -1,7 +1,7 @@
-"""Every name a pickle may ask for, and the function of ours that stands for it.
+"""Every global that a pickle may refer to, and the function of ours that stands in for it.
 
-The stand-ins hold what they were given and check it; none imports, allocates by a claim or looks anything up.
-Their fixed numbers of arguments are part of the check: a call that does not fit is refused.
+The stand-ins check and keep their arguments. None of them imports or looks up anything, or allocates as much as a file
+claims. The number of arguments is part of the check: a call with another number is refused.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import DTYPES, array_of, checked_shape, numpy_dtype
-from smoothswap_jax.weights.readers.source import CHUNK, Unfit, shown
+from smoothswap_jax.weights.readers.byte_range import CHUNK
+from smoothswap_jax.weights.readers.errors import Malformed, shown
 
 
 @dataclass(frozen=True)
 class Global:
-    """An admitted name, as a value on the pickle's stack."""
+    """An allowed global, as a value on the pickle's stack."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class LongText:
-    """Text too long for a name, not decoded: the bytes of an array that went through a text-only protocol."""
+    """Text that is too long for a name, not decoded: the bytes of an array in a protocol that has only text."""
 
     data: bytes
     encoding: str
@@ -32,7 +33,7 @@ class LongText:
 
 @dataclass(frozen=True)
 class Storage:
-    """Where tensors keep their elements: `count` of `dtype` (None: bytes) in the record `key` of the file.
+    """Where tensors have their elements: `count` of `dtype` (None: bytes) in the record `key` of the file.
 
     `offset` and `extent` count elements: a legacy storage may be a part of a larger one.
     """
@@ -46,7 +47,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor that is still in the file; offset and strides (in elements) are checked when it is read."""
+    """A tensor that has not been read yet; its offset and strides (in elements) are checked when it is."""
 
     storage: Storage
     dtype: np.dtype
@@ -74,13 +75,13 @@ STORAGE_TYPES: dict[str, np.dtype | None] = {
     **{f"torch.{place}{name}Storage": DTYPES[to] for name, to in _STORAGES.items() for place in ("", "cuda.")},
     **dict.fromkeys(("torch.storage.UntypedStorage", "torch.storage._UntypedStorage", "torch.UntypedStorage")),
 }
-"""The element type each storage class stands for; None for bytes whose type the tensor knows."""
+"""The element type of each storage class; None for bytes, whose type the tensor gives."""
 _TORCH_DTYPES = {f"torch.{name}": dtype for name, dtype in DTYPES.items()}
 
 
 def _rebuild_tensor(storage: object, offset: object, shape: object, strides: object) -> Tensor:
     if not isinstance(storage, Storage) or storage.dtype is None:
-        raise Unfit(f"{shown(storage)} as the storage of a tensor", "a typed storage")
+        raise Malformed(f"{shown(storage)} as the storage of a tensor", "a typed storage")
     return _tensor(storage, storage.dtype, offset, shape, strides)
 
 
@@ -107,24 +108,26 @@ def _rebuild_tensor_v3(
     metadata: object = None,
 ) -> Tensor:
     if not isinstance(storage, Storage):
-        raise Unfit(f"{shown(storage)} as the storage of a tensor", "a storage")
+        raise Malformed(f"{shown(storage)} as the storage of a tensor", "a storage")
     if not isinstance(dtype, Global) or dtype.name not in _TORCH_DTYPES:
-        raise Unfit(f"{shown(dtype)} as an element type", "a torch.dtype")
+        raise Malformed(f"{shown(dtype)} as an element type", "a torch.dtype")
     return _tensor(storage, _TORCH_DTYPES[dtype.name], offset, shape, strides)
 
 
 def _tensor(storage: Storage, dtype: np.dtype, offset: object, shape: object, strides: object) -> Tensor:
     sizes = checked_shape(shape)
     if not isinstance(strides, tuple | list) or not all(type(step) is int and 0 <= step < 1 << 48 for step in strides):
-        raise Unfit(f"the strides {shown(strides)}", "non-negative integers")
+        raise Malformed(f"the strides {shown(strides)}", "non-negative integers")
     if len(strides) != len(sizes) or type(offset) is not int or not 0 <= offset < 1 << 48:
-        raise Unfit(f"the offset {shown(offset)} and {len(strides)} strides for {len(sizes)} dimensions", "a tensor")
+        raise Malformed(
+            f"the offset {shown(offset)} and {len(strides)} strides for {len(sizes)} dimensions", "a tensor"
+        )
     return Tensor(storage, dtype, offset, sizes, tuple(strides))
 
 
 def _rebuild_parameter(data: object, requires_grad: object, hooks: object, state: object = None) -> Tensor:
     if not isinstance(data, Tensor):
-        raise Unfit(f"{shown(data)} as the data of a parameter", "a tensor")
+        raise Malformed(f"{shown(data)} as the data of a parameter", "a tensor")
     return data
 
 
@@ -134,56 +137,56 @@ def _size(sizes: object = ()) -> list[int]:
 
 def _device(kind: object, index: object = None) -> str:
     if not isinstance(kind, str) or not (index is None or type(index) is int):
-        raise Unfit(f"{shown(kind)} as a device", "a device")
+        raise Malformed(f"{shown(kind)} as a device", "a device")
     return kind if index is None else f"{kind}:{index}"
 
 
 def _ordered_dict(items: object = ()) -> dict:
     if not isinstance(items, tuple | list):
-        raise Unfit(f"{shown(items)} as a dict's items", "pairs")
+        raise Malformed(f"{shown(items)} as a dict's items", "pairs")
     made: dict = {}
     for pair in items:
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str | int):
-            raise Unfit(f"{shown(pair)} as a dict's item", "a name and a value")
+            raise Malformed(f"{shown(pair)} as a dict's item", "a name and a value")
         made[pair[0]] = pair[1]
     return made
 
 
 # ------------------------------------------------------------------------------------------------------ numpy
 class NumpyDtype:
-    """numpy.dtype: made by type and size, told its byte order by BUILD."""
+    """numpy.dtype: created with type and size; BUILD sets its byte order."""
 
     def __init__(self, typestr: object, align: object = 0, copy: object = 0) -> None:
         self.dtype = numpy_dtype(typestr)
 
     def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
-            raise Unfit("an element type of several parts", "plain numbers")
+            raise Malformed("a structured element type", "plain numbers")
         order = state[1]
         if not isinstance(order, str) or order not in ("<", ">", "|", "="):
-            raise Unfit(f"the byte order {shown(order)}", "'<', '>' or '|'")
+            raise Malformed(f"the byte order {shown(order)}", "'<', '>' or '|'")
         self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 class NumpyArray:
-    """numpy.ndarray: made empty, filled by BUILD."""
+    """numpy.ndarray: created empty, filled by BUILD."""
 
     array: np.ndarray | None = None
 
     def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise Unfit(f"{shown(state)} as the contents of an array", "version, shape, type, order and bytes")
+            raise Malformed(f"{shown(state)} as the contents of an array", "version, shape, type, order and bytes")
         _, shape, dtype, fortran, data = state
         if isinstance(data, list):
-            raise Unfit("an array of Python objects, which only a pickle can hold", "numbers")
+            raise Malformed("an array of Python objects, which only a pickle can hold", "numbers")
         if not isinstance(fortran, int):
-            raise Unfit(f"{shown(fortran)} as an array's order", "a boolean")
+            raise Malformed(f"{shown(fortran)} as an array's order", "a boolean")
         self.array = array_of(_raw(data), _dtype(dtype), shape, "F" if fortran else "C")
 
 
 def _dtype(value: object) -> np.dtype:
     if not isinstance(value, NumpyDtype):
-        raise Unfit(f"{shown(value)} as an element type", "a numpy.dtype")
+        raise Malformed(f"{shown(value)} as an element type", "a numpy.dtype")
     return value.dtype
 
 
@@ -193,7 +196,7 @@ def _raw(data: object) -> bytes:
 
 def _reconstruct(kind: object, shape: object, code: object) -> NumpyArray:
     if not isinstance(kind, Global) or kind.name != "numpy.ndarray":
-        raise Unfit(f"{shown(kind)} as an array's class", "numpy.ndarray")
+        raise Malformed(f"{shown(kind)} as an array's class", "numpy.ndarray")
     return NumpyArray()
 
 
@@ -203,12 +206,12 @@ def _scalar(dtype: object, data: object) -> np.ndarray:
 
 def _frombuffer(data: object, dtype: object, shape: object, order: object) -> np.ndarray:
     if not isinstance(order, str) or order not in ("C", "F"):
-        raise Unfit(f"the order {shown(order)}", "'C' or 'F'")
+        raise Malformed(f"the order {shown(order)}", "'C' or 'F'")
     return array_of(_raw(data), _dtype(dtype), shape, order)
 
 
 def _encode(text: object, encoding: object) -> bytes:
-    """Bytes that protocols up to 2 carry as text of the characters 0 to 255."""
+    """Bytes that protocols up to 2 store as text of the characters 0 to 255."""
     if isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1"):
         try:
             if isinstance(text, str):
@@ -218,17 +221,17 @@ def _encode(text: object, encoding: object) -> bytes:
             if isinstance(text, LongText) and text.encoding == "utf-8":
                 return _latin1_of_utf8(text.data)
         except UnicodeError:
-            raise Unfit("characters beyond 255 in text that stands for bytes", "bytes") from None
-    raise Unfit(f"{shown(text)} in the encoding {shown(encoding)} as bytes", "latin-1 text")
+            raise Malformed("characters beyond 255 in text that stands for bytes", "bytes") from None
+    raise Malformed(f"{shown(text)} in the encoding {shown(encoding)} as bytes", "latin-1 text")
 
 
 def _latin1_of_utf8(data: bytes) -> bytes:
-    # A character beyond 255 would make Python hold four bytes for every character, so never the whole at once.
+    # One character beyond 255 would make Python take up to four bytes for every character, so decode in pieces.
     made, start = bytearray(), 0
     while start < len(data):
         end = min(start + CHUNK, len(data))
         while end < len(data) and data[end] & 0xC0 == 0x80 and end > start + 1:
-            end -= 1  # do not cut a character
+            end -= 1  # do not split a character
         made += data[start:end].decode("utf-8").encode("latin-1")
         start = end
     return bytes(made)
@@ -239,7 +242,7 @@ def _no_bytes() -> bytes:
 
 
 BUILT = (NumpyDtype, NumpyArray)
-"""The stand-ins that get their contents from BUILD."""
+"""The stand-ins whose contents come from BUILD."""
 
 _CALLS: dict[str, Callable] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
@@ -252,7 +255,7 @@ _CALLS: dict[str, Callable] = {
     "collections.OrderedDict": _ordered_dict,
     "numpy.dtype": NumpyDtype,
     "_codecs.encode": _encode,
-    # Protocols up to 2 spell b'' as a call of bytes; with an argument it would allocate, so it takes none.
+    # Protocols up to 2 write b'' as a call of bytes; an argument would make it allocate, so it takes none.
     "builtins.bytes": _no_bytes,
     "__builtin__.bytes": _no_bytes,
     **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
@@ -263,7 +266,7 @@ ADMITTED: dict[str, Callable | None] = {
     **_CALLS,
     **dict.fromkeys(("numpy.ndarray", *STORAGE_TYPES, *_TORCH_DTYPES)),
 }
-"""Admitted names; None for those that are only handed on and cannot be called."""
+"""Allowed globals; None for those that are only passed as arguments and cannot be called."""
 
 _SYSTEM = (
     *("os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "shutil", "importlib", "runpy", "socket"),
@@ -272,19 +275,19 @@ _SYSTEM = (
 )
 
 
-def refused_global(name: str) -> Unfit:
-    """The refusal of a name that is not admitted, with what its owner probably meant and what can be done."""
+def refused_global(name: str) -> Malformed:
+    """The error for a global that is not allowed: what the file probably is, and what would do instead."""
     asked, root = f"a file that asks for {ascii(name[:200])[1:-1]}", name.split(".")[0]
     if root in ("dnnlib", "torch_utils") or name.startswith("training.networks"):
-        return Unfit(
+        return Malformed(
             f"{asked}: a pickle of NVIDIA's StyleGAN code, which runs when it is opened",
-            "tensors (convert it to a rosinality-style .pt on a machine that you trust)",
+            "tensors (convert it to a rosinality-style .pt in a sandbox)",
         )
     if root in _SYSTEM:
-        return Unfit(f"{asked}: code that would run on this machine when the file is opened", "tensors only")
+        return Malformed(f"{asked}: code that would run on this machine when the file is opened", "tensors only")
     if root == "numpy" or name.startswith(("torch._utils.", "torch._tensor.")):
-        return Unfit(f"{asked}: a kind of array this reader does not admit", "dense tensors of numbers")
-    return Unfit(
+        return Malformed(f"{asked}: a kind of array that this reader does not support", "dense tensors of numbers")
+    return Malformed(
         f"{asked}: a whole pickled module or another object that needs its own code, not a state dict",
         "tensors and containers only; ask its owner for a state_dict",
     )

@@ -1,16 +1,16 @@
 """An interpreter for pickles that can only build data.
 
-Why our own. Python's unpicklers are made to call things: `find_class` can be narrowed, but what remains still
-allocates what a length field claims (the C one sizes its memo by the largest index that occurs), calls
-`__setstate__` and `__reduce__` protocols of whatever it holds, and differs between Python versions. A state dict
-needs some sixty of the opcodes, all of which push, pop and collect. Here those are all there is:
+Python's unpicklers are made to call things: `find_class` can be restricted, but they still allocate as much as a length
+field claims (the C one sizes its memo by the largest index that occurs), call `__setstate__` and `__reduce__` of
+whatever they hold, and differ between Python versions. A state dict needs some sixty of the opcodes, which push, pop
+and collect. This interpreter has no others:
 
-- a global is looked up in one table of names (`admitted.py`) and becomes an inert token; any other name ends the
-  reading. Nothing is ever imported.
-- REDUCE calls the function of our own that the token stands for, BUILD is understood by two of our classes and
-  ignored for dicts. There is no other opcode that calls: NEWOBJ, OBJ, INST and EXT end the reading.
-- every length is compared with what the file still holds, the memo is a dict, opcodes are counted, and numbers
-  are at most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
+- a global is looked up in one table of names (`pickle_allowlist.py`) and becomes an inert token; any other name is an
+  error. Nothing is ever imported.
+- REDUCE calls our own function that the token stands for; BUILD works on two of our classes and is ignored for dicts.
+  No other opcode calls anything: NEWOBJ, OBJ, INST and EXT are errors.
+- every length is compared with what is left of the file, the memo is a dict, opcodes are counted, and numbers are at
+  most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, shown
 from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Global, LongText, refused_global
-from smoothswap_jax.weights.readers.source import Source, Unfit, shown
 
 MAX_OPCODES = 2_000_000
-"""Some 40 a tensor are needed. Each holds at most a few hundred bytes beyond what it reads from the file."""
+"""A tensor needs about 40. Each takes at most a few hundred bytes of memory beyond what it reads from the file."""
 MAX_INTEGER_BYTES = 32
 MAX_TEXT_BYTES = 1 << 16
-"""Longer texts are kept as bytes: decoded they could take four times the room, and only arrays need them."""
+"""Longer texts are kept as bytes: decoded they could take four times the memory, and only arrays have them."""
 MAX_LINE_BYTES = 1 << 12
 
 
 @dataclass
 class Machine:
-    """The state of one reading. `persistent` makes a value of a persistent id (torch's storages)."""
+    """The interpreter's state. `persistent` turns a persistent id into a value (torch's storages)."""
 
-    source: Source
+    source: ByteRange
     persistent: Callable[[object], object]
     stack: list = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Machine:
 
     def pop(self) -> object:
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise Unfit("an opcode that takes from an empty stack", "an undamaged pickle")
+            raise Malformed("an opcode that takes from an empty stack", "an undamaged pickle")
         return self.stack.pop()
 
     def top(self) -> object:
@@ -53,18 +54,18 @@ class Machine:
 
     def pop_mark(self) -> list:
         if not self.marks:
-            raise Unfit("an opcode that takes items to a mark that is not there", "an undamaged pickle")
+            raise Malformed("an opcode that needs a mark where there is none", "an undamaged pickle")
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
 
-def unpickle(source: Source, persistent: Callable[[object], object] | None = None) -> object:
-    """The value of the pickle at the source's position, which moves to behind it.
+def unpickle(source: ByteRange, persistent: Callable[[object], object] | None = None) -> object:
+    """The value of the pickle that starts at the position of `source`, which is moved to its end.
 
-    The value consists of None, bool, int, float, str, bytes, list, tuple, dict, and of `admitted`'s stand-ins.
-    It may hold one container in several places, and containers may hold themselves.
+    It consists of None, bool, int, float, str, bytes, list, tuple, dict, and the stand-ins of `pickle_allowlist.py`.
+    A container may occur in several places, and may contain itself.
     """
     machine = Machine(source, persistent or _no_persistent)
     for _ in range(MAX_OPCODES):
@@ -72,19 +73,19 @@ def unpickle(source: Source, persistent: Callable[[object], object] | None = Non
         if code == b".":
             value = machine.pop()
             if machine.stack or machine.marks:
-                raise Unfit("a pickle that ends with more than one value", "an undamaged pickle")
+                raise Malformed("a pickle that ends with more than one value", "an undamaged pickle")
             return value
         if code in _CALLING:
-            raise Unfit(f"the pickle opcode {_CALLING[code]}, which creates objects", "a file of tensors only")
+            raise Malformed(f"the pickle opcode {_CALLING[code]}, which creates objects", "a file of tensors only")
         step = _STEPS.get(code)
         if step is None:
-            raise Unfit(f"the byte {code!r} where a pickle opcode is due", "a pickle of tensors, undamaged")
+            raise Malformed(f"the byte {code!r} where a pickle opcode should be", "an undamaged pickle of tensors")
         step(machine)
-    raise Unfit(f"a pickle of more than {MAX_OPCODES:,} operations", "a file of tensors")
+    raise Malformed(f"a pickle of more than {MAX_OPCODES:,} operations", "a file of tensors")
 
 
 def _no_persistent(pid: object) -> object:
-    raise Unfit("a reference to data outside of the pickle", "a pickle that stands alone")
+    raise Malformed("a reference to data outside the pickle", "a pickle that stands alone")
 
 
 _CALLING = {
@@ -115,14 +116,14 @@ def _pushes(code: bytes, make: Callable[[Machine], object]) -> None:
 @_step(b"\x80")
 def _proto(machine: Machine) -> None:
     if (version := machine.source.number(1)) > 5:
-        raise Unfit(f"pickle protocol {version}", "a protocol up to 5")
+        raise Malformed(f"pickle protocol {version}", "a protocol up to 5")
 
 
 @_step(b"\x95")
 def _frame(machine: Machine) -> None:
-    # A frame tells loaders how much to read ahead. We do not, but a lie marks a damaged file.
+    # A frame says how much a loader may read ahead. We do not, but a wrong size means a damaged file.
     if (size := machine.source.number(8)) > machine.source.left:
-        raise Unfit(f"a frame of {size:,} bytes where {machine.source.left:,} are left", "a whole, undamaged file")
+        raise Malformed(f"a frame of {size:,} bytes where {machine.source.left:,} are left", "a whole, undamaged file")
 
 
 @_step(b"(")
@@ -150,7 +151,7 @@ def _put(machine: Machine, index: int) -> None:
 
 def _get(machine: Machine, index: int) -> object:
     if index not in machine.memo:
-        raise Unfit(f"a reference to value {index} that was never stored", "an undamaged pickle")
+        raise Malformed(f"a reference to value {index} that was never stored", "an undamaged pickle")
     return machine.memo[index]
 
 
@@ -169,7 +170,7 @@ def _decimal(machine: Machine) -> int:
     try:
         return int(line.removesuffix(b"L"))
     except ValueError:
-        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _int_line(machine: Machine) -> object:
@@ -179,7 +180,7 @@ def _int_line(machine: Machine) -> object:
     try:
         return int(line)
     except ValueError:
-        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _float_line(machine: Machine) -> float:
@@ -187,12 +188,12 @@ def _float_line(machine: Machine) -> float:
     try:
         return float(line)
     except ValueError:
-        raise Unfit(f"{shown(line)} where a number is due", "an undamaged pickle") from None
+        raise Malformed(f"{shown(line)} where a number should be", "an undamaged pickle") from None
 
 
 def _long(machine: Machine, size: int) -> int:
     if size > MAX_INTEGER_BYTES:
-        raise Unfit(f"an integer of {size:,} bytes", f"at most {MAX_INTEGER_BYTES}")
+        raise Malformed(f"an integer of {size:,} bytes", f"at most {MAX_INTEGER_BYTES}")
     return int.from_bytes(machine.source.read(size), "little", signed=True)
 
 
@@ -219,24 +220,24 @@ def _text(data: bytes, encoding: str) -> str | LongText:
         text.encode()  # an escape may spell half a surrogate pair, which could not even be printed
         return text
     except UnicodeError:
-        raise Unfit(f"text that is no {encoding}: {shown(data)}", "an undamaged pickle") from None
+        raise Malformed(f"text that is not {encoding}: {shown(data)}", "an undamaged pickle") from None
 
 
 def _quoted(machine: Machine) -> str | LongText:
     line = machine.source.line(machine.source.left).strip()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[:1] != line[-1:]:
-        raise Unfit("text without quotes where a quoted text is due", "an undamaged pickle")
+        raise Malformed("text without quotes where quoted text should be", "an undamaged pickle")
     try:
         return _text(codecs.escape_decode(line[1:-1])[0], "latin-1")
     except ValueError:
-        raise Unfit("a quoted text with a broken escape", "an undamaged pickle") from None
+        raise Malformed("a quoted text with a broken escape", "an undamaged pickle") from None
 
 
 def _unicode_line(machine: Machine) -> str | LongText:
     return _text(machine.source.line(machine.source.left), "raw-unicode-escape")
 
 
-# Python 2's str comes through as text: it is names and, in arrays, bytes that latin-1 gives back unchanged.
+# Python 2's str is read as text: names and, in arrays, bytes that latin-1 gives back unchanged.
 _pushes(b"S", _quoted)
 _pushes(b"U", lambda m: _text(m.source.read(m.source.number(1)), "latin-1"))
 _pushes(b"T", lambda m: _text(m.source.read(m.source.number(4)), "latin-1"))
@@ -247,7 +248,7 @@ _pushes(b"\x8d", lambda m: _text(m.source.read(m.source.number(8)), "utf-8"))
 _pushes(b"C", lambda m: m.source.read(m.source.number(1)))
 _pushes(b"B", lambda m: m.source.read(m.source.number(4)))
 _pushes(b"\x8e", lambda m: m.source.read(m.source.number(8)))
-_pushes(b"\x96", lambda m: m.source.read(m.source.number(8)))  # a bytearray, which nobody will change here
+_pushes(b"\x96", lambda m: m.source.read(m.source.number(8)))  # a bytearray, which nothing here changes
 
 
 # -------------------------------------------------------------------------------------------------- containers
@@ -269,24 +270,24 @@ _pushes(b"d", lambda m: _set_items({}, m.pop_mark()))
 def _extend(machine: Machine, items: list) -> None:
     target = machine.top()
     if not isinstance(target, list):
-        raise Unfit(f"items for {shown(target)}, which takes none", "an undamaged pickle")
+        raise Malformed(f"items for {shown(target)}, which cannot have any", "an undamaged pickle")
     target.extend(items)
 
 
 def _update(machine: Machine, items: list) -> None:
     target = machine.top()
     if not isinstance(target, dict):
-        raise Unfit(f"entries for {shown(target)}, which takes none", "an undamaged pickle")
+        raise Malformed(f"entries for {shown(target)}, which cannot have any", "an undamaged pickle")
     _set_items(target, items)
 
 
 def _set_items(target: dict, items: list) -> dict:
     if len(items) % 2:
-        raise Unfit("a key without a value", "an undamaged pickle")
+        raise Malformed("a key without a value", "an undamaged pickle")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Other keys could be hashed, but a hash may walk through a nest of tuples, and weights have names.
+        # Hashing other keys could walk through nested tuples, and weights have names.
         if not isinstance(key, str | int):
-            raise Unfit(f"{shown(key)} as a key", "text or an integer")
+            raise Malformed(f"{shown(key)} as a key", "text or an integer")
         target[key] = value
     return target
 
@@ -314,7 +315,7 @@ _pushes(b"c", lambda m: _global(_line_text(m), _line_text(m)))
 
 @_step(b"i")
 def _inst(machine: Machine) -> None:
-    # INST names a class and calls it. No saver of tensors writes it, so even an admitted name is refused.
+    # INST names a class and calls it. Nothing that saves tensors writes it, so even an allowed name is refused.
     raise refused_global(f"{_line_text(machine)}.{_line_text(machine)}")
 
 
@@ -322,7 +323,7 @@ def _inst(machine: Machine) -> None:
 def _stack_global(machine: Machine) -> None:
     name, module = machine.pop(), machine.pop()
     if not isinstance(module, str) or not isinstance(name, str):
-        raise Unfit(f"{shown(module)} and {shown(name)} as a global's name", "an undamaged pickle")
+        raise Malformed(f"{shown(module)} and {shown(name)} as a global's name", "an undamaged pickle")
     machine.stack.append(_global(module, name))
 
 
@@ -330,14 +331,14 @@ def _stack_global(machine: Machine) -> None:
 def _reduce(machine: Machine) -> None:
     arguments, called = machine.pop(), machine.pop()
     if not isinstance(called, Global) or not isinstance(arguments, tuple):
-        raise Unfit(f"a call of {shown(called)} with {shown(arguments)}", "an admitted function and its arguments")
+        raise Malformed(f"a call of {shown(called)} with {shown(arguments)}", "an allowed function and its arguments")
     function = ADMITTED[called.name]
     if function is None:
-        raise Unfit(f"a call of {called.name}", "a file of tensors, which has no use for one")
+        raise Malformed(f"a call of {called.name}", "a file of tensors, which calls no such thing")
     try:
         machine.stack.append(function(*arguments))
-    except TypeError:  # stand-ins check what they are given, so only its number can be wrong
-        raise Unfit(f"a call of {called.name} with {len(arguments)} arguments", "a number it takes") from None
+    except TypeError:  # stand-ins check their arguments, so only the number can be wrong
+        raise Malformed(f"a call of {called.name} with {len(arguments)} arguments", "as many as it takes") from None
 
 
 @_step(b"b")
@@ -346,7 +347,7 @@ def _build(machine: Machine) -> None:
     if isinstance(target, BUILT):
         target.build(state)
     elif not isinstance(target, dict):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
-        raise Unfit(f"attributes for {shown(target)}, which takes none", "a file of tensors")
+        raise Malformed(f"attributes for {shown(target)}, which cannot have any", "a file of tensors")
 
 
 @_step(b"Q")

@@ -1,8 +1,8 @@
 """The .safetensors format: a length, a JSON header, and the tensors' bytes without gaps.
 
-The header is checked as a whole, and nothing remains that the safetensors library would do but copy the bytes:
-reading them here costs three lines, holds for bfloat16 and float8 whatever the library's version, and neither
-maps the file nor meets a panic of its Rust core. Tests compare with the library.
+Once the header is checked, the safetensors library would only copy the bytes. Doing that here takes three lines, works
+for bfloat16 and float8 whatever the library's version, does not map the file, and cannot run into a panic of its Rust
+core. Tests compare with the library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import math
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import checked_shape, read_array, table
-from smoothswap_jax.weights.readers.source import Source, Unfit, naming, shown
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 
 MAX_HEADER_BYTES = 8 << 20
@@ -31,12 +32,12 @@ def looks_like(head: bytes) -> bool:
     return head[5:9] == b"\0\0\0{"
 
 
-def read_safetensors(source: Source, file: str) -> Tree:
+def read_safetensors(source: ByteRange, file: str) -> Tree:
     """The tensors of a .safetensors file by name, in the order of the header."""
     with naming(file, "header"):
         size = source.number(8)
         if size > MAX_HEADER_BYTES:
-            raise Unfit(f"a header of {size:,} bytes", f"at most {MAX_HEADER_BYTES:,}")
+            raise Malformed(f"a header of {size:,} bytes", f"at most {MAX_HEADER_BYTES:,}")
         header = _parsed(source.read(size))
         header.pop("__metadata__", None)
         nodes = Nodes()
@@ -52,11 +53,11 @@ def read_safetensors(source: Source, file: str) -> Tree:
     for begin, end, name in sorted(places):
         with naming(file, f"tensor {shown(name)}"):
             if begin != last:
-                raise Unfit(f"bytes {begin:,} to {end:,}", f"bytes from {last:,} on: no gaps, no overlaps")
+                raise Malformed(f"bytes {begin:,} to {end:,}", f"bytes from {last:,} on: no gaps, no overlaps")
             last = end
     with naming(file):
         if last != data.size:
-            raise Unfit(f"{data.size - last:,} bytes behind the last tensor", "the end of the file")
+            raise Malformed(f"{data.size - last:,} bytes after the last tensor", "the end of the file")
     return arrays
 
 
@@ -64,31 +65,31 @@ def _parsed(text: bytes) -> dict:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_no_doubles)
     except RecursionError:
-        raise Unfit("a deeply nested header", "a flat one") from None
+        raise Malformed("a deeply nested header", "a flat one") from None
     except ValueError as error:
-        raise Unfit(f"a header that is no JSON ({shown(str(error))})", "a whole, undamaged file") from None
+        raise Malformed(f"a header that is not JSON ({shown(str(error))})", "a whole, undamaged file") from None
     if not isinstance(header, dict):
-        raise Unfit(f"{shown(header)} as header", "a JSON object")
+        raise Malformed(f"{shown(header)} as header", "a JSON object")
     return header
 
 
 def _no_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Unfit("one name twice in the header", "names that are each given once")
+        raise Malformed("a name that occurs twice in the header", "different names")
     return made
 
 
 def _entry(entry: object) -> tuple[np.dtype, tuple[int, ...], int, int]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise Unfit(shown(entry), "dtype, shape and data_offsets")
+        raise Malformed(shown(entry), "dtype, shape and data_offsets")
     kind, offsets = entry["dtype"], entry["data_offsets"]
     if not isinstance(kind, str) or kind not in _DTYPES:
-        raise Unfit(f"the element type {shown(kind)}", f"one of {', '.join(_DTYPES)}")
+        raise Malformed(f"the element type {shown(kind)}", f"one of {', '.join(_DTYPES)}")
     shape = checked_shape(entry["shape"])
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-        raise Unfit(f"data_offsets {shown(offsets)}", "[begin, end]")
+        raise Malformed(f"data_offsets {shown(offsets)}", "[begin, end]")
     size = math.prod(shape) * _DTYPES[kind].itemsize
     if offsets[0] < 0 or offsets[1] - offsets[0] != size:
-        raise Unfit(f"data_offsets {shown(offsets)} for {kind} {list(shape)}", f"{size:,} bytes")
+        raise Malformed(f"data_offsets {shown(offsets)} for {kind} {list(shape)}", f"{size:,} bytes")
     return _DTYPES[kind], shape, *offsets

@@ -15,6 +15,8 @@ import numpy as np
 
 from smoothswap_jax.weights.readers import zip_files
 from smoothswap_jax.weights.readers.arrays import finished
+from smoothswap_jax.weights.readers.byte_range import ByteRange
+from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.pickle_allowlist import (
     STORAGE_TYPES,
     Global,
@@ -25,25 +27,24 @@ from smoothswap_jax.weights.readers.pickle_allowlist import (
     Tensor,
 )
 from smoothswap_jax.weights.readers.safe_unpickler import unpickle
-from smoothswap_jax.weights.readers.source import Source, Unfit, naming, shown
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""Stands in the first pickle of a legacy file, as an integer behind the protocol's opcodes."""
+"""In the first pickle of a legacy file, an integer after the protocol's opcodes."""
 _LEGACY_PROTOCOL = 1001
 
 
-def read_plain_pickle(source: Source, file: str) -> Tree:
+def read_plain_pickle(source: ByteRange, file: str) -> Tree:
     """A pickle of containers and numpy arrays, such as the VGGFace2 networks are published in."""
     with naming(file, "pickle"):
         value = unpickle(source)
         if source.left:
-            raise Unfit(f"{source.left:,} bytes behind the pickle", "one pickle")
+            raise Malformed(f"{source.left:,} bytes after the pickle", "one pickle")
     return _settled(value, file, _no_storages)
 
 
 def _no_storages(tensor: Tensor) -> np.ndarray:
-    raise Unfit("a torch tensor", "numpy arrays")
+    raise Malformed("a torch tensor", "numpy arrays")
 
 
 # --------------------------------------------------------------------------------------------------------- zip
@@ -51,35 +52,37 @@ def is_torch_zip(names: Mapping[str, object]) -> bool:
     return any(name.endswith("/data.pkl") for name in names)
 
 
-def read_torch_zip(archive: Source, found: dict[str, zip_files.Member], file: str) -> Tree:
+def read_torch_zip(archive: ByteRange, found: dict[str, zip_files.Member], file: str) -> Tree:
     """A file of torch.save's zip layout; `found` is its directory."""
     roots = {name.partition("/")[0] for name in found}
     with naming(file):
         if len(roots) != 1 or (root := roots.pop()) + "/data.pkl" not in found:
-            raise Unfit(f"a zip archive of {len(found)} files in {len(roots)} folders", "one folder with a data.pkl")
+            raise Malformed(
+                f"a zip archive of {len(found)} files in {len(roots)} folders", "one folder with a data.pkl"
+            )
         if f"{root}/constants.pkl" in found or any(name.startswith(f"{root}/code/") for name in found):
-            raise Unfit(
-                "a TorchScript archive, which is a program", "a state dict; save model.state_dict() of the module"
+            raise Malformed(
+                "a TorchScript archive, which is a program", "a state dict (save the module's state_dict())"
             )
         swapped = False
         if order := found.get(f"{root}/byteorder"):
-            text = zip_files.stored_source(archive, order).read(min(order.size, 16))
+            text = zip_files.stored_bytes(archive, order).read(min(order.size, 16))
             if text not in (b"little", b"big"):
-                raise Unfit(f"the byte order {shown(text)}", "little or big")
+                raise Malformed(f"the byte order {shown(text)}", "little or big")
             swapped = text == b"big"
     with naming(file, "data.pkl"):
-        source = zip_files.stored_source(archive, found[f"{root}/data.pkl"])
+        source = zip_files.stored_bytes(archive, found[f"{root}/data.pkl"])
         value = unpickle(source, _storage_of_zip)
         if source.left:
-            raise Unfit(f"{source.left:,} bytes behind the pickle", "one pickle")
-    records: dict[str, Source] = {}
+            raise Malformed(f"{source.left:,} bytes after the pickle", "one pickle")
+    records: dict[str, ByteRange] = {}
 
-    def record(storage: Storage) -> Source:
+    def record(storage: Storage) -> ByteRange:
         if storage.key not in records:
             name = f"{root}/data/{storage.key}"
             if name not in found:
-                raise Unfit(f"no record {shown(name)} in the archive", "the storage of every tensor")
-            records[storage.key] = zip_files.stored_source(archive, found[name])
+                raise Malformed(f"no record {shown(name)} in the archive", "the storage of every tensor")
+            records[storage.key] = zip_files.stored_bytes(archive, found[name])
         return records[storage.key]
 
     return _settled(value, file, _Storages(record, swapped).load)
@@ -87,47 +90,49 @@ def read_torch_zip(archive: Source, found: dict[str, zip_files.Member], file: st
 
 def _storage_of_zip(pid: object) -> Storage:
     if not isinstance(pid, tuple) or len(pid) != 5:
-        raise Unfit(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number)")
+        raise Malformed(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number)")
     return _storage(pid)
 
 
 def _storage(pid: tuple) -> Storage:
     tag, kind, key, _, count = pid[:5]
     if not isinstance(tag, str) or tag != "storage" or not isinstance(kind, Global) or kind.name not in STORAGE_TYPES:
-        raise Unfit("a persistent id of something else", "a storage of numbers")
+        raise Malformed("a persistent id of something else", "a storage of numbers")
     if not isinstance(key, str) or type(count) is not int or not 0 <= count < 1 << 48:
-        raise Unfit(f"the storage {shown(key)} of {shown(count)} elements", "a name and a number from 0 on")
+        raise Malformed(f"the storage {shown(key)} of {shown(count)} elements", "a name and a number from 0 up")
     return Storage(key, STORAGE_TYPES[kind.name], count)
 
 
 # ------------------------------------------------------------------------------------------------------ legacy
-def read_torch_legacy(source: Source, file: str) -> Tree:
+def read_torch_legacy(source: ByteRange, file: str) -> Tree:
     """A file of torch.save's layout before PyTorch 1.6."""
     with naming(file, "header"):
         unpickle(source)  # the magic number, by which the file was recognised
         version, system = unpickle(source), unpickle(source)
         if type(version) is not int or version != _LEGACY_PROTOCOL:
-            raise Unfit(f"protocol version {shown(version)}", f"{_LEGACY_PROTOCOL}")
+            raise Malformed(f"protocol version {shown(version)}", f"{_LEGACY_PROTOCOL}")
         if not isinstance(system, dict) or not isinstance(little := system.get("little_endian", True), bool):
-            raise Unfit(f"{shown(system)} as the system's description", "a dict with little_endian")
+            raise Malformed(f"{shown(system)} as the system's description", "a dict with little_endian")
     storages: dict[str, Storage] = {}
 
     def persistent(pid: object) -> Storage:
         if isinstance(pid, tuple) and pid and isinstance(pid[0], str) and pid[0] == "module":
-            raise Unfit("a whole pickled module with its source", "a state dict; ask its owner for a state_dict")
+            raise Malformed("a whole pickled module with its source", "a state dict; ask its owner for a state_dict")
         if not isinstance(pid, tuple) or len(pid) not in (5, 6):
-            raise Unfit(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number, view)")
+            raise Malformed(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number, view)")
         root = _storage(pid)
         if storages.setdefault(root.key, root) != root:
-            raise Unfit(f"two descriptions of the storage {shown(root.key)}", "one")
+            raise Malformed(f"two descriptions of the storage {shown(root.key)}", "one")
         view = pid[5] if len(pid) == 6 else None
         if view is None:
             return root
         if not isinstance(view, tuple) or len(view) != 3 or any(type(n) is not int for n in view[1:]):
-            raise Unfit(f"{shown(view)} as a part of a storage", "(key, offset, size)")
+            raise Malformed(f"{shown(view)} as a part of a storage", "(key, offset, size)")
         _, offset, size = view
         if offset < 0 or size < 0 or offset + size > root.count:
-            raise Unfit(f"elements {shown(offset)} to {shown(offset + size)} of a storage of {root.count:,}", "a part")
+            raise Malformed(
+                f"elements {shown(offset)} to {shown(offset + size)} of a storage of {root.count:,}", "a part"
+            )
         return replace(root, offset=offset, extent=size)
 
     with naming(file, "pickle"):
@@ -135,18 +140,18 @@ def read_torch_legacy(source: Source, file: str) -> Tree:
     with naming(file, "storages"):
         keys = unpickle(source)
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or {*keys} != {*storages}:
-            raise Unfit("a list of storages that is not that of the tensors", "one entry for every storage")
+            raise Malformed("a list of storages that does not match the tensors", "one entry for every storage")
         records = {}
         for key in keys:
             if key in records:
-                raise Unfit(f"the storage {shown(key)} twice", "once")
+                raise Malformed(f"the storage {shown(key)} twice", "once")
             with naming(file, f"storage {shown(key)}"):
                 count, size = source.number(8), storages[key].count * _item_size(storages[key])
                 if count != storages[key].count:
-                    raise Unfit(f"{count:,} elements", f"{storages[key].count:,}, as the tensors say")
+                    raise Malformed(f"{count:,} elements", f"{storages[key].count:,}, as the tensors say")
                 records[key] = source.skip(size)
         if source.left:
-            raise Unfit(f"{source.left:,} bytes behind the last storage", "the end of the file")
+            raise Malformed(f"{source.left:,} bytes after the last storage", "the end of the file")
     return _settled(value, file, _Storages(lambda storage: records[storage.key], not little).load)
 
 
@@ -157,9 +162,9 @@ def _item_size(storage: Storage) -> int:
 # ----------------------------------------------------------------------------------------------------- tensors
 @dataclass
 class _Storages:
-    """Reads tensors out of their storages; equal tensors (tied weights) come out as one array."""
+    """Reads tensors from their storages; equal tensors (tied weights) become one array."""
 
-    record: Callable[[Storage], Source]
+    record: Callable[[Storage], ByteRange]
     swapped: bool
 
     def __post_init__(self) -> None:
@@ -173,7 +178,7 @@ class _Storages:
     def _read(self, tensor: Tensor) -> np.ndarray:
         storage, record = tensor.storage, self.record(tensor.storage)
         if record.size != storage.count * _item_size(storage):
-            raise Unfit(
+            raise Malformed(
                 f"a storage of {record.size:,} bytes", f"{storage.count:,} elements of {_item_size(storage)} bytes"
             )
         count = storage.count if storage.extent is None else storage.extent
@@ -182,9 +187,9 @@ class _Storages:
             return np.empty(tensor.shape, tensor.dtype)
         span = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=True))
         if tensor.offset + span > length:
-            raise Unfit(
+            raise Malformed(
                 f"shape {list(tensor.shape)} with strides {list(tensor.strides)} from element {tensor.offset:,} on",
-                f"a tensor inside of its storage of {length:,} elements",
+                f"a tensor inside its storage of {length:,} elements",
             )
         dtype = tensor.dtype.newbyteorder(">") if self.swapped else tensor.dtype
         start = storage.offset * _item_size(storage) + tensor.offset * dtype.itemsize
@@ -199,7 +204,7 @@ class _Storages:
 
 
 def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of elements that lie in order; an axis of one element is never stepped along, so keeps its own."""
+    """The strides of a contiguous tensor of this shape; along an axis of one element any stride will do, so its own."""
     steps, step = [], 1
     for size, given in zip(reversed(shape), reversed(strides), strict=True):
         steps.append(given if size == 1 else step)
@@ -208,7 +213,7 @@ def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, 
 
 
 def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> Tree:
-    """The tree of an unpickled value: tensors read, tuples as lists."""
+    """The tree of an unpickled value, with tensors read and tuples as lists."""
     nodes = Nodes()
 
     def settle(value: object, path: tuple) -> Tree:
@@ -222,7 +227,7 @@ def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> 
                 return load(value)
         if isinstance(value, NumpyArray):
             if value.array is None:
-                raise Unfit("an array without contents", "an undamaged pickle")
+                raise Malformed("an array without contents", "an undamaged pickle")
             return value.array
         if isinstance(value, NumpyDtype):
             return str(value.dtype)
@@ -232,7 +237,7 @@ def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> 
             return _decoded(value)
         if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
             return value
-        raise Unfit(f"{shown(value)}", "tensors, numbers and text")
+        raise Malformed(f"{shown(value)}", "tensors, numbers and text")
 
     with naming(file, "pickle"):
         return settle(value, ())
@@ -242,4 +247,4 @@ def _decoded(text: LongText) -> str:
     try:
         return text.data.decode(text.encoding)
     except UnicodeDecodeError:
-        raise Unfit(f"text that is no {text.encoding}", "an undamaged pickle") from None
+        raise Malformed(f"text that is not {text.encoding}", "an undamaged pickle") from None

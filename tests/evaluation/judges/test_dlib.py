@@ -1,4 +1,4 @@
-"""dlib's descriptor: against dlib's own way, and what it tells of the London people."""
+"""dlib's descriptor: against calling dlib directly, and on people of the London set."""
 
 import hashlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Judges by name: what they are told to see, what they say of themselves, and which are refused."""
+"""Judges by name: what they see, which facts they report, and which are refused."""
 
 import json
 
@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.evaluation.galleries import mean_points
+from smoothswap_jax.evaluation.judges.base import JudgeError
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
-from smoothswap_jax.evaluation.judges.registry import JudgeError, load_judge, network_judge, params_digest
+from smoothswap_jax.evaluation.judges.networks import network_judge
+from smoothswap_jax.evaluation.judges.registry import load_judge
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.models.judges.deep3d import Deep3D
@@ -17,9 +19,10 @@ from smoothswap_jax.models.judges.inception_fid import InceptionFID
 from smoothswap_jax.models.judges.iresnet import IResNet
 from smoothswap_jax.models.judges.lpips import LPIPS
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.weights.kinds import Network
 from smoothswap_jax.weights.network_folder import save_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
+from smoothswap_jax.weights.spec import Network
+from smoothswap_jax.weights.variables import params_digest
 
 SIZE = 64
 # kind: module, preprocessing
@@ -75,7 +78,7 @@ def test_a_network_sees_the_crop_of_its_preprocessing(mesh, faces):
     images, points = faces
     net = network("iresnet50")
     judge = network_judge("x", net, {}, mesh)
-    from smoothswap_jax.evaluation.judges.crops import judge_crop
+    from smoothswap_jax.evaluation.judges.alignments import judge_crop
 
     crops = np.stack([judge_crop(i, p, "arcface", (112, 112)) for i, p in zip(images, points, strict=True)])
     wanted = net.module.apply(net.variables, preprocess(to_float(crops), net.preprocessing))
@@ -106,7 +109,7 @@ def test_casias_pose_is_measured_with_exchanged_channels(mesh, faces):
     assert straight.key != turned.key
 
 
-def test_a_perceptual_judge_compares_pictures(mesh, faces):
+def test_a_perceptual_judge_compares_images(mesh, faces):
     module = LPIPS("alex", widths=(4, 4, 4, 4, 4))
     shape = (1, SIZE, SIZE, 3)
     blank = np.zeros(shape, np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.evaluate import evaluate
-from smoothswap_jax.evaluation.judges.registry import JudgeError
+from smoothswap_jax.evaluation.judges.base import JudgeError
 from smoothswap_jax.evaluation.protocols import smoothness
 from smoothswap_jax.evaluation.protocols.base import ProtocolError
 from smoothswap_jax.evaluation.settings import EvaluationSettings
@@ -85,7 +85,7 @@ def test_another_version_is_refused(runs, tmp_path):
 
 
 def test_a_judge_that_is_no_embedder_is_refused(runs, tmp_path, monkeypatch):
-    from smoothswap_jax.evaluation.judges.registry import Judge
+    from smoothswap_jax.evaluation.judges.base import Judge
 
     monkeypatch.setattr(smoothness, "load_judge", lambda *_: Judge("pose", "pose", {}))
     with pytest.raises(JudgeError, match="found a judge of pose; wanted an embedder"):

@@ -1,8 +1,8 @@
-"""What each judge wants to see of a face, cut out of an FFHQ-aligned crop by its five points.
+"""How each judge wants a face aligned: the region of an FFHQ-aligned image that it sees, by the face's five points.
 
-Coordinates are those of `data/align.py`: pixels, the centre of the first one at (0, 0). A region is a *quad* of the
-aligned crop, so that every judge's picture is sampled once from the pixels that are judged. Outside of the crop
-regions are black, as in insightface's and CosFace's own preprocessing.
+Coordinates are those of `faces/align.py`: pixels, with the centre of the first one at (0, 0). A region is a *quad* of
+the aligned image, so that every judge's crop is sampled only once from the pixels that are judged. Outside the image
+regions are black, as in the preprocessing of insightface and CosFace.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from smoothswap_jax.faces.align import Points, Quad, ffhq_quad, quick_crop
 Crop = UInt8[np.ndarray, "s s 3"]
 
 ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
-"""insightface's five points in 112 x 112 pixels. SphereFace's 112 x 96 are the same points 8 pixels further left."""
+"""insightface's five points in 112 x 112 pixels. SphereFace's, in 112 x 96, are the same 8 pixels further left."""
 
 BFM_POINTS = np.array(
     [
@@ -28,32 +28,32 @@ BFM_POINTS = np.array(
 BFM_RESCALE = 102.0
 
 BOX = (0.24, 0.18, 0.77, 0.92)
-"""x0, y0, x1, y1 of a detector's box in the face's FFHQ square, over its side: the mean of YuNet's boxes of 60 front
-views of the London set (spread .02). Networks that were fed crops by boxes get them through the points, which is
-steadier than a detector's box in a picture that is cropped already."""
+"""x0, y0, x1, y1 of a detector's box as fractions of the face's FFHQ square: the mean of YuNet's boxes in 60 frontal
+views of the London set (spread .02). Networks that were trained on boxes get theirs from the points, which is steadier
+than running a detector on an image that is already cropped."""
 
-CROPS = "1"  # of this file's geometry: features that were computed with another are not taken from a cache
+ALIGNMENT_VERSION = "1"  # raise it with any change here: cached features of other versions are not used
 
 WHOLE = ("whole", "ffhq", "hopenet", "imagenet")
-"""Crops that are the aligned picture as it is. Hopenet wants a loose box around the head, which an FFHQ crop is."""
+"""Crops that are the aligned image as it is. Hopenet wants a loose box around the head, which an FFHQ crop is."""
 
 
 def judge_crop(image: Crop, points: Points, kind: str, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture that a judge sees.
+    """The crop that a judge sees.
 
     Args:
       image: an FFHQ-aligned face.
-      points: its five points in pixels of `image` (see `data.detect.Face`).
+      points: its five points in pixels of `image`: eyes, nose tip, mouth corners.
       kind: `weights.preprocessing.Preprocessing.crop`.
       size: (height, width) of the judge's input. A `WHOLE` crop is returned in its own size.
 
-    Raises ValueError for an unknown kind, and for points without extent.
+    Raises ValueError for an unknown kind, and for points that coincide.
     """
     if kind in WHOLE:
         return image
     height, width = size
     if kind in ("arcface", "sphereface"):
-        # The template is square; SphereFace cuts its left and right edges off.
+        # The template is square; SphereFace cuts off its left and right edges.
         square = quick_crop(image, template_quad(points), height)
         margin = (height - width) // 2
         return square[:, margin : margin + width]
@@ -65,14 +65,14 @@ def judge_crop(image: Crop, points: Points, kind: str, size: tuple[int, int]) ->
 
 
 def template_quad(points: Points) -> Quad:
-    """The region that ArcFace's 112 x 112 template covers, by the least-squares similarity (Umeyama 1991) of the
-    five points; ValueError for points without extent."""
+    """The region that ArcFace's 112 x 112 template covers, by the least-squares similarity transform (Umeyama 1991) of
+    the five points. Raises ValueError for points that coincide."""
     p, q = _complex(points), _complex(ARCFACE)
     p0, q0 = p.mean(), q.mean()
     spread = float(np.sum(np.abs(p - p0) ** 2))
     if not np.isfinite(spread) or spread < 1e-9:
         raise ValueError(f"face points {np.asarray(points).tolist()}: wanted five points that are finite and distinct")
-    # In complex numbers a similarity without reflection is q = a p + b, and its least squares have this closed form.
+    # In complex numbers a similarity without reflection is q = a p + b, and its least-squares fit has this closed form.
     a = np.sum(np.conj(p - p0) * (q - q0)) / spread
     corners = _complex(np.array([[-0.5, -0.5], [-0.5, 111.5], [111.5, 111.5], [111.5, -0.5]]))
     found = (corners - q0) / a + p0
@@ -81,7 +81,7 @@ def template_quad(points: Points) -> Quad:
 
 def deep3d_quad(points: Points, image_size: int, size: int) -> Quad:
     """The region that Deep3DFaceRecon's `align_img` cuts out: upright, scaled and centred by the scaled orthographic
-    projection that fits `BFM_POINTS` to the points. ValueError for points without extent."""
+    projection that fits `BFM_POINTS` to the points. Raises ValueError for points that coincide."""
     upward = np.column_stack([points[:, 0], image_size - 1 - points[:, 1]])
     basis = np.column_stack([BFM_POINTS, np.ones(5)])
     solution = np.linalg.lstsq(basis, upward, rcond=None)[0]
@@ -93,11 +93,12 @@ def deep3d_quad(points: Points, image_size: int, size: int) -> Quad:
 
 
 def _box_quad(points: Points) -> Quad:
-    """VGGFace2's region: the detector's box grown by 0.3, made square by its longer side, then 224 of 256 pixels."""
+    """VGGFace2's region: the detector's box grown by 0.3, made square by its longer side, then the central 224 of 256
+    pixels."""
     quad = ffhq_quad(points)
     right, down = quad[3] - quad[0], quad[1] - quad[0]
     x0, y0, x1, y1 = BOX
-    # The box lies upright in the photo the network was trained on, so the head's tilt is not taken out.
+    # The boxes of the training photos are upright, so the head's tilt is kept.
     centre = quad[0] + (x0 + x1) / 2 * right + (y0 + y1) / 2 * down
     return _square(centre, float(np.hypot(*right)) * max(x1 - x0, y1 - y0) * 1.3 * 224 / 256)
 

@@ -9,7 +9,10 @@ from smoothswap_jax.models.embedder import IdentityEmbedder, ResNet
 from smoothswap_jax.models.judges.iresnet import IResNet
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.torch_names import KINDS, Source, WeightMismatch, ncsnpp_order, source_map, to_variables
+from smoothswap_jax.weights.networks.ncsnpp import ncsnpp_order
+from smoothswap_jax.weights.registry import name_maps
+from smoothswap_jax.weights.stored_tensor import StoredTensor, WeightMismatch
+from smoothswap_jax.weights.variables import stored_tensors, to_variables
 from tests.golden_files import Golden, gradient_errors, relative_error, value_and_grads
 
 X32, X64, X256 = (np.zeros((1, s, s, 3), "f") for s in (32, 64, 256))
@@ -76,14 +79,15 @@ def test_flattened_features_are_permuted():
     """torch flattens channels first: entry (c, h, w) of a [2, 3, 3] map must meet our entry (h, w, c)."""
     features = np.random.default_rng(0).normal(size=(1, 2, 3, 3))
     weight = np.random.default_rng(1).normal(size=(5, 18))
-    ours = Source("fc.weight", "dense_chw", 2).convert(weight)
+    ours = StoredTensor("fc.weight", "dense_chw", 2).convert(weight)
     np.testing.assert_allclose(features.transpose(0, 2, 3, 1).reshape(1, -1) @ ours, features.reshape(1, -1) @ weight.T)
 
 
-def test_unknown_kind_names_the_known_ones():
-    with pytest.raises(ValueError, match=r"kind is 'vgg'.*iresnet"):
-        source_map("vgg", RESNET, X64)
-    assert len(KINDS) == len(set(KINDS.values())) + 1  # VGGFace2 shares torchvision's spelling
+def test_an_unknown_name_map_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"name map is 'vgg'.*iresnet"):
+        stored_tensors("vgg", RESNET, X64)
+    maps = name_maps()
+    assert len(maps) == len({names.tensors for names in maps.values()}) + 1  # VGGFace2 shares torchvision's spelling
 
 
 def test_order_refuses_a_strange_submodule():
@@ -94,14 +98,14 @@ def test_order_refuses_a_strange_submodule():
 def test_residual_pyramids_have_score_sde_names():
     z = jnp.zeros((1, 32))
     net = NCSNPP.clone(progressive="residual", progressive_input="residual")
-    sources, _ = source_map("score_sde_ncsnpp_flax", net, X32, z)
-    names = {source.name for source in sources.values()}
-    assert sources[("params", "down1_pyramid", "conv", "kernel")].name == "Downsample_1/Conv2d_0/w"
-    assert sources[("params", "up1_pyramid", "conv", "kernel")].name == "Upsample_0/Conv2d_0/w"  # deepest first
+    tensors, _ = stored_tensors("score_sde_ncsnpp_flax", net, X32, z)
+    names = {tensor.name for tensor in tensors.values()}
+    assert tensors[("params", "down1_pyramid", "conv", "kernel")].name == "Downsample_1/Conv2d_0/w"
+    assert tensors[("params", "up1_pyramid", "conv", "kernel")].name == "Upsample_0/Conv2d_0/w"  # deepest first
     # Two halvings and two doublings, each with the fused convolution's own spelling.
     for i in range(2):
         assert {f"Downsample_{i}/Conv2d_0/w", f"Upsample_{i}/Conv2d_0/b"} <= names
-    plain = {s.name for s in source_map("score_sde_ncsnpp_flax", net.clone(fir=False), X32, z)[0].values()}
+    plain = {s.name for s in stored_tensors("score_sde_ncsnpp_flax", net.clone(fir=False), X32, z)[0].values()}
     assert "Upsample_1/Conv_0/kernel" in plain
     # stem, the deepest level's head and the last convolution; norms before the latter two.
     assert {"Conv_2/kernel", "GroupNorm_1/scale"} <= names and "Conv_3/kernel" not in names
@@ -113,21 +117,21 @@ def test_names_of_full_size_networks():
         nf=128, ch_mult=(1, 1, 2, 2, 2, 2, 2), attn_resolutions=(16,), progressive="output_skip",
         progressive_input="input_skip",
     )  # fmt: skip
-    sources, shapes = source_map("score_sde_ncsnpp", ncsnpp, X256, np.zeros((1, 512), "f"))
-    wanted = {source.name: source.source_shape(shapes[path]) for path, source in sources.items()}
+    tensors, shapes = stored_tensors("score_sde_ncsnpp", ncsnpp, X256, np.zeros((1, 512), "f"))
+    wanted = {tensor.name: tensor.stored_shape(shapes[path]) for path, tensor in tensors.items()}
     assert wanted["all_modules.1.weight"] == (512, 512)
     assert wanted["all_modules.3.weight"] == (128, 3, 3, 3)
     last = max(int(name.split(".")[1]) for name in wanted)
     assert wanted[f"all_modules.{last}.weight"] == (3, 128, 3, 3)
 
-    sources, shapes = source_map("rosinality_discriminator", Discriminator(), X256)
-    wanted = {source.name: source.source_shape(shapes[path]) for path, source in sources.items()}
+    tensors, shapes = stored_tensors("rosinality_discriminator", Discriminator(), X256)
+    wanted = {tensor.name: tensor.stored_shape(shapes[path]) for path, tensor in tensors.items()}
     assert wanted["convs.6.conv2.1.weight"] == (512, 512, 3, 3)
     assert wanted["final_linear.0.weight"] == (512, 8192)
 
-    sources, shapes = source_map("torchvision_resnet", ResNet(num_classes=1000), X64)
-    assert len(sources) == 320 - 53  # torchvision's state dict without num_batches_tracked
-    assert sources[("params", "layer4_2", "bn3", "scale")].name == "layer4.2.bn3.weight"
+    tensors, shapes = stored_tensors("torchvision_resnet", ResNet(num_classes=1000), X64)
+    assert len(tensors) == 320 - 53  # torchvision's state dict without num_batches_tracked
+    assert tensors[("params", "layer4_2", "bn3", "scale")].name == "layer4.2.bn3.weight"
 
 
 def test_backbone_of_an_embedder_is_not_a_published_kind(state):

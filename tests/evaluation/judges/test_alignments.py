@@ -1,12 +1,12 @@
-"""What judges see: their published alignments, in one sampling from the aligned picture."""
+"""What judges see: their published alignments, in one sampling from the aligned image."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from smoothswap_jax.evaluation.galleries import mean_points
-from smoothswap_jax.evaluation.judges import crops
-from smoothswap_jax.evaluation.judges.crops import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, template_quad
+from smoothswap_jax.evaluation.judges import alignments
+from smoothswap_jax.evaluation.judges.alignments import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, template_quad
 from smoothswap_jax.faces.align import ffhq_quad
 from tests.faces.drawn_points import turned, waves
 
@@ -61,7 +61,7 @@ def test_outside_of_the_picture_is_black():
 
 
 def published_alignment(points: np.ndarray, height: int) -> tuple[np.ndarray, float]:
-    """Left upper corner of the crop in the enlarged picture, and how much it is enlarged, by the steps of
+    """Left upper corner of the crop in the enlarged image, and how much it is enlarged, by the steps of
     Deep3DFaceRecon_pytorch's util/preprocess.py, without its roundings to whole pixels."""
     five = np.column_stack([points[:, 0], height - 1 - points[:, 1]])
     equations, wanted = np.zeros((10, 8)), np.zeros(10)
@@ -98,7 +98,7 @@ def test_a_front_view_fills_deep3ds_picture_as_it_should():
 
 def test_vggface2_sees_the_box_grown_by_three_tenths_and_cropped():
     image = waves(256, 256, 60)
-    box = np.array(crops.BOX) * 256 - 0.5  # the FFHQ square of a face in an FFHQ crop is the crop
+    box = np.array(alignments.BOX) * 256 - 0.5  # the FFHQ square of a face in an FFHQ crop is the crop
     centre, side = (box[:2] + box[2:]) / 2, (box[3] - box[1]) * 1.3 * 224 / 256
     left, top = centre - side / 2 + 0.5
     wanted = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
@@ -113,7 +113,7 @@ def test_vggface2_sees_the_box_grown_by_three_tenths_and_cropped():
 
 
 def transformed(image: np.ndarray, points: np.ndarray, degrees: float, zoom: float) -> tuple[np.ndarray, np.ndarray]:
-    """Picture and points turned and enlarged about the middle, in a picture of twice the side."""
+    """Image and points rotated and enlarged about the middle, in an image of twice the side."""
     side = 2 * image.shape[0]
     middle, new = (image.shape[0] - 1) / 2, (side - 1) / 2
     there = lambda p: turned(p, degrees, (middle, middle)) * zoom + (new - middle * zoom)
@@ -129,7 +129,7 @@ def transformed(image: np.ndarray, points: np.ndarray, degrees: float, zoom: flo
 
 @pytest.mark.parametrize("kind, degrees", [("arcface", 25), ("sphereface", -40), ("vggface2", 0), ("deep3d", 0)])
 @pytest.mark.parametrize("zoom", [0.8, 1.0, 1.7])
-def test_a_face_elsewhere_in_another_size_gives_the_same_picture(kind, degrees, zoom):
+def test_a_face_elsewhere_in_another_size_gives_the_same_crop(kind, degrees, zoom):
     image = waves(256, 256, 90)
     other, points = transformed(image, FACE, degrees, zoom)
     wanted, found = (judge_crop(i, p, kind, SIZES[kind]).astype(int) for i, p in ((image, FACE), (other, points)))
@@ -140,7 +140,7 @@ def test_a_face_elsewhere_in_another_size_gives_the_same_picture(kind, degrees, 
     assert np.abs(found - wanted)[inside].mean() < 1.5 and np.percentile(np.abs(found - wanted)[inside], 99) <= 6
 
 
-@pytest.mark.parametrize("kind", crops.WHOLE)
+@pytest.mark.parametrize("kind", alignments.WHOLE)
 def test_whole_pictures_are_left_as_they_are(kind):
     image = waves(64, 64)
     np.testing.assert_array_equal(judge_crop(image, FACE, kind, (112, 112)), image)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from smoothswap_jax.evaluation.judges import mesh as judge_mesh
-from smoothswap_jax.evaluation.judges.mesh import BLENDSHAPES, MeshReading, make_mesh, yaw_pitch_roll
+from smoothswap_jax.evaluation.judges import face_mesh
+from smoothswap_jax.evaluation.judges.face_mesh import BLENDSHAPES, MeshReading, make_mesh, yaw_pitch_roll
 from tests.evaluation.london_crops import FACES, PEOPLE, london_face, mirrored
 from tests.faces.drawn_points import turned
 
@@ -29,7 +29,7 @@ def read():
 
 
 def off(one: MeshReading, other: MeshReading) -> float:
-    """Mean distance of the landmarks in the picture, in pixels."""
+    """Mean distance of the landmarks in the image, in pixels."""
     return float(np.linalg.norm(one.landmarks[:, :2] - other.landmarks[:, :2], axis=1).mean())
 
 
@@ -55,35 +55,35 @@ def test_the_best_rotation_is_found_again():
     points, weights = random.normal(size=(20, 3)), random.uniform(0.1, 1, 20)
     turn = Rotation.from_rotvec([0.3, -0.8, 0.2]).as_matrix()
     seen = 3.7 * points @ turn.T + (5, -2, 9)
-    np.testing.assert_allclose(judge_mesh.best_rotation(points, seen, weights), turn, atol=1e-9)
+    np.testing.assert_allclose(face_mesh.best_rotation(points, seen, weights), turn, atol=1e-9)
     seen[0] += 100  # a point without weight has no say
     weights[0] = 0
-    np.testing.assert_allclose(judge_mesh.best_rotation(points, seen, weights), turn, atol=1e-9)
-    # A mirror image fits best by a reflection, which is no rotation.
-    assert np.linalg.det(judge_mesh.best_rotation(points, points * (-1, 1, 1), weights)) == pytest.approx(1)
+    np.testing.assert_allclose(face_mesh.best_rotation(points, seen, weights), turn, atol=1e-9)
+    # A mirror image fits best by a reflection, which is not a rotation.
+    assert np.linalg.det(face_mesh.best_rotation(points, points * (-1, 1, 1), weights)) == pytest.approx(1)
     # scipy's own, on points that no rotation fits
     seen = seen + random.normal(size=(20, 3))
     share = weights / weights.sum()
     wanted, _ = Rotation.align_vectors(seen - share @ seen, points - share @ points, weights=weights)
-    np.testing.assert_allclose(judge_mesh.best_rotation(points, seen, weights), wanted.as_matrix(), atol=1e-6)
+    np.testing.assert_allclose(face_mesh.best_rotation(points, seen, weights), wanted.as_matrix(), atol=1e-6)
 
 
 def test_the_first_square_follows_the_points():
     front = np.array([[95.5, 121.3], [159.5, 121.3], [127.5, 155.6], [99.5, 183.7], [155.5, 183.7]])
-    known, unknown = judge_mesh.first_square(front, 256), judge_mesh.first_square(UNKNOWN, 256)
+    known, unknown = face_mesh.first_square(front, 256), face_mesh.first_square(UNKNOWN, 256)
     np.testing.assert_allclose(known, unknown, atol=3)
-    half = judge_mesh.first_square((front + 0.5) / 2 - 0.5, 128)
+    half = face_mesh.first_square((front + 0.5) / 2 - 0.5, 128)
     np.testing.assert_allclose((half + 0.5) * 2 - 0.5, known, atol=1e-6)
     aside = np.array([30, -20])
-    np.testing.assert_allclose(judge_mesh.first_square(front + aside, 256), known + aside, atol=1e-6)
+    np.testing.assert_allclose(face_mesh.first_square(front + aside, 256), known + aside, atol=1e-6)
     for shift, wanted in ((-20, 25), (20, -25), (500, -64)):  # away from the nose, a quarter of the side at most
         turned = front + np.array([0, 0, 1, 0, 0])[:, None] * (shift, 0)
-        np.testing.assert_allclose(judge_mesh.first_square(turned, 256).mean(0) - known.mean(0), (wanted, 0), atol=0.3)
+        np.testing.assert_allclose(face_mesh.first_square(turned, 256).mean(0) - known.mean(0), (wanted, 0), atol=0.3)
     some = front.copy()
     some[3, 0] = np.nan
-    np.testing.assert_array_equal(judge_mesh.first_square(some, 256), unknown)
+    np.testing.assert_array_equal(face_mesh.first_square(some, 256), unknown)
     with pytest.raises(ValueError, match="give no direction"):
-        judge_mesh.first_square(np.full((5, 2), 100.0), 256)
+        face_mesh.first_square(np.full((5, 2), 100.0), 256)
 
 
 # --- The model file -----------------------------------------------------------------------------------------
@@ -111,24 +111,24 @@ def test_the_canonical_face_is_read():
     vertices = np.random.default_rng(0).normal(size=(468, 5)).astype(np.float32)
     weights = {4: 0.25, 200: 0.5, 467: 1.0}
     content = metadata(vertices, weights)
-    points, found = judge_mesh.canonical_face(content)
+    points, found = face_mesh.canonical_face(content)
     np.testing.assert_array_equal(points, vertices[:, :3])
     assert {int(i): found[i] for i in np.flatnonzero(found)} == weights
     with pytest.raises(ValueError, match="found 2335 coordinates, 3 weights; wanted 2340, 3 or more"):
-        judge_mesh.canonical_face(metadata(vertices[:-1], weights))
+        face_mesh.canonical_face(metadata(vertices[:-1], weights))
     with pytest.raises(ValueError, match="found 2340 coordinates, 2 weights"):
-        judge_mesh.canonical_face(metadata(vertices, {4: 0.25, 200: 0.5}))
+        face_mesh.canonical_face(metadata(vertices, {4: 0.25, 200: 0.5}))
     with pytest.raises(ValueError, match="ends within a field"):
-        judge_mesh.canonical_face(content[:5000])
+        face_mesh.canonical_face(content[:5000])
     with pytest.raises(ValueError, match="wire type 3"):
-        judge_mesh.canonical_face(b"\x0b")
+        face_mesh.canonical_face(b"\x0b")
     with pytest.raises(ValueError, match="more than 64 bits"):
-        judge_mesh.canonical_face(b"\xff" * 20)
+        face_mesh.canonical_face(b"\xff" * 20)
 
 
 def test_bad_bundles_are_refused(read, tmp_path):
     with zipfile.ZipFile(MODEL) as bundle:
-        members = {name: bundle.read(name) for name in judge_mesh.JUDGE_MEMBERS}
+        members = {name: bundle.read(name) for name in face_mesh.JUDGE_MEMBERS}
 
     def bundle_of(name: str, **changes: bytes | None) -> str:
         with zipfile.ZipFile(tmp_path / name, "w") as bundle:
@@ -143,8 +143,8 @@ def test_bad_bundles_are_refused(read, tmp_path):
         ValueError, match=r"odd\.task: face_blendshapes\.tflite: found inputs .*wanted \[\(1, 146, 2\)\]"
     ):
         make_mesh(bundle_of("odd.task", face_blendshapes=members["face_detector.tflite"]))
-    for content in (b"", b"\xff", members[judge_mesh.GEOMETRY_MEMBER][:-5], b"\x08\x01", b"\x12\x02\x08\x01"):
-        members[judge_mesh.GEOMETRY_MEMBER] = content
+    for content in (b"", b"\xff", members[face_mesh.GEOMETRY_MEMBER][:-5], b"\x08\x01", b"\x12\x02\x08\x01"):
+        members[face_mesh.GEOMETRY_MEMBER] = content
         file = bundle_of(f"geometry{len(content)}{content[:1].hex()}.task")
         with pytest.raises(ValueError, match=r"geometry.*\.task: geometry_pipeline.*: found no canonical face"):
             make_mesh(file)
@@ -160,12 +160,12 @@ def test_a_missing_package_says_what_to_install(monkeypatch, tmp_path):
 
 
 def test_facts_names_and_pickles(read):
-    facts = judge_mesh.facts(str(MODEL))
+    facts = face_mesh.facts(str(MODEL))
     assert set(facts) == {"name", "package", "version", "model", "sha256", "licence"}
     assert facts["model"] == MODEL.name and facts["licence"] == "Apache-2.0" and len(facts["sha256"]) == 64
-    assert len(set(BLENDSHAPES)) == 52 and len(set(judge_mesh.SHAPE_POINTS)) == 146
+    assert len(set(BLENDSHAPES)) == 52 and len(set(face_mesh.SHAPE_POINTS)) == 146
     again = pickle.loads(pickle.dumps(read))
-    assert again.keywords == {"model": str(MODEL)} and judge_mesh._networks(str(MODEL)) is judge_mesh._networks(
+    assert again.keywords == {"model": str(MODEL)} and face_mesh._networks(str(MODEL)) is face_mesh._networks(
         str(MODEL)
     )
 
@@ -209,7 +209,7 @@ def test_landmarks_lie_on_the_face(read):
     found = read(crop, points).landmarks
     eyes = found[[468, 473], :2]  # the irises
     assert np.abs(eyes - points[:2]).max() < 4 and np.abs(found[1, :2] - points[2]).max() < 8
-    left, right = found[judge_mesh.LEFT_EYE[0]], found[judge_mesh.RIGHT_EYE[0]]
+    left, right = found[face_mesh.LEFT_EYE[0]], found[face_mesh.RIGHT_EYE[0]]
     assert left[0] < eyes[0, 0] < eyes[1, 0] < right[0] and 75 < np.linalg.norm(left - right) < 105
     nose, ears = found[1, 2], found[[234, 454], 2]
     assert (ears - nose > 40).all()  # the nose is nearer to the camera
@@ -245,7 +245,7 @@ def test_no_face_is_no_reading(read):
     for crop in (np.full((256, 256, 3), 128, np.uint8), random.integers(0, 256, (64, 64, 3), np.uint8)):
         assert read(crop, UNKNOWN) is None
     crop, points = london_face(PEOPLE[0], "neutral_front")
-    assert read(crop, points + 2000) is None  # points beside the picture
+    assert read(crop, points + 2000) is None  # points outside the image
     assert read(np.roll(crop, 128, axis=0), UNKNOWN) is None
 
 

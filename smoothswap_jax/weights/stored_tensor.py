@@ -1,4 +1,4 @@
-"""Where a leaf of our variables comes from: a tensor of a published checkpoint, and its layout there.
+"""The tensor of a published checkpoint that a leaf of our variables is filled from, and its layout there.
 
 torch keeps convolutions as OIHW and dense layers as [out, in]; Flax HWIO and [in, out]. A dense layer after a
 flattened feature map sees channels first in torch (CHW) and last here (HWC), so its rows are permuted too.
@@ -14,16 +14,16 @@ Shapes = Mapping[Path, tuple[int, ...]]
 
 
 class WeightMismatch(ValueError):
-    """A checkpoint's tensors are not those of the network: the message lists them by name."""
+    """A checkpoint's tensors do not fit the network: the message lists them by name."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where one of our leaves comes from: the checkpoint's name of it, and its layout there.
+class StoredTensor:
+    """A tensor of a checkpoint: its name there, and its layout.
 
-    layout: 'same', 'conv' (OIHW), 'dense' ([out, in]), 'dense_chw' ([out, c * h * w] after a flatten of an h x w
-    map with `channels` channels), 'dense_1x1' (a dense layer kept as a 1x1 convolution, [out, in, 1, 1]), or
-    'prelu' ([c, 1, 1] in ONNX).
+    layout: 'same', 'conv' (OIHW), 'dense' ([out, in]), 'dense_chw' ([out, c * h * w], after flattening an h x w map
+    of `channels` channels), 'dense_1x1' (a dense layer stored as a 1x1 convolution, [out, in, 1, 1]), or 'prelu'
+    ([c, 1, 1] in ONNX).
     """
 
     name: str
@@ -43,8 +43,8 @@ class Source:
             return value[:, :, 0, 0].T
         return value.ravel() if self.layout == "prelu" else value
 
-    def source_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape the checkpoint's tensor must have for ours to be `shape`."""
+    def stored_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that the checkpoint's tensor must have for a leaf of `shape`."""
         if self.layout == "conv":
             return (shape[3], shape[2], shape[0], shape[1])
         if self.layout in ("dense_1x1", "prelu"):
@@ -61,9 +61,9 @@ _LEAVES = {
 }
 
 
-def torch_leaf(prefix: str, leaf: str, ndim: int) -> Source:
-    """The torch tensor of a leaf of an ordinary layer called `prefix` there."""
+def torch_leaf(prefix: str, leaf: str, ndim: int) -> StoredTensor:
+    """The PyTorch tensor of a leaf, in an ordinary layer that PyTorch calls `prefix`."""
     name = f"{prefix}.{_LEAVES.get(leaf, leaf)}".lstrip(".")
     if leaf == "kernel":
-        return Source(name, "conv" if ndim == 4 else "dense")
-    return Source(name)
+        return StoredTensor(name, "conv" if ndim == 4 else "dense")
+    return StoredTensor(name)

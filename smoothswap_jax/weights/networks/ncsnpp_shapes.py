@@ -1,7 +1,7 @@
-"""The architecture of an NCSN++ generator, read from the names and shapes of its tensors.
+"""The architecture of an NCSN++ generator (Song et al. 2021), read from the names and shapes of its tensors.
 
 score_sde numbers its modules in the order of creation (PyTorch: all of them, `all_modules.<i>`; Flax: within each
-class), so the walk through encoder, middle and decoder is repeated here. Our own files name the levels.
+class), so the order of encoder, middle and decoder is followed here. Our own names have the levels.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.weights.inspect import shape_of
-from smoothswap_jax.weights.source import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 
 State = Mapping[str, np.ndarray]
 
@@ -26,7 +26,7 @@ class Block:
 
 
 def _block(first: tuple[int, ...], has_shortcut: bool) -> Block:
-    """`first` is the OIHW shape of its first convolution. Only resampling needs a shortcut at equal channels.
+    """first: the OIHW shape of its first convolution. With equal channels only a block that resamples has a shortcut.
 
     Raises WeightMismatch for another number of axes.
     """
@@ -36,7 +36,7 @@ def _block(first: tuple[int, ...], has_shortcut: bool) -> Block:
 
 
 def _levels(blocks: Sequence[Block]) -> tuple[list[int], int]:
-    """Channels of each level and residual blocks a level, from the blocks in order of creation.
+    """The channels of each level, and residual blocks per level, from the blocks in order of creation.
 
     Encoder: n blocks a level, and a resampling one between levels; middle: 2; decoder: n + 1 a level, likewise.
     Raises WeightMismatch when the blocks do not come in that pattern.
@@ -52,13 +52,15 @@ def _levels(blocks: Sequence[Block]) -> tuple[list[int], int]:
         pattern += [False] * (each + 1) + [True] * (level < levels - 1)
     if rest or each < 1 or pattern != [block.resamples for block in blocks]:
         kinds = "".join("r" if block.resamples else "b" for block in blocks)
-        raise WeightMismatch(f"ncsnpp: the residual blocks come as {kinds} (r resamples); no NCSN++ of BigGAN blocks")
+        raise WeightMismatch(
+            f"ncsnpp: the residual blocks are {kinds} (r resamples), not those of NCSN++ with BigGAN blocks"
+        )
     return [blocks[level * (each + 1)].channels for level in range(levels)], each
 
 
 def _fields(nf: int, channels: Sequence[int], each: int, found: Mapping[str, Any]) -> dict[str, Any]:
     if any(c % nf for c in channels):
-        raise WeightMismatch(f"ncsnpp: levels of {list(channels)} channels are no multiples of nf = {nf}")
+        raise WeightMismatch(f"ncsnpp: levels have {list(channels)} channels, wanted multiples of nf = {nf}")
     return {"nf": nf, "ch_mult": tuple(c // nf for c in channels), "num_res_blocks": each, **found}
 
 
@@ -74,7 +76,7 @@ def _progressive(pyramid_down: bool, combine: bool, pyramid_up: bool, heads: int
 def from_torch_names(state: State) -> tuple[dict[str, Any], list[int]]:
     """NCSNpp's fields, and the levels (0: full resolution) that have attention.
 
-    Raises WeightMismatch for a network that is no NCSN++ with BigGAN blocks and a Fourier (or replaced) embedding.
+    Raises WeightMismatch for a network that is not NCSN++ with BigGAN blocks and a Fourier (or replaced) embedding.
     """
     modules: dict[int, dict[str, tuple[int, ...]]] = {}
     for name, value in state.items():
@@ -102,7 +104,7 @@ def from_torch_names(state: State) -> tuple[dict[str, Any], list[int]]:
         elif len(names.get("weight", ())) == 1:
             heads += 1
         elif len(names.get("weight", ())) != 4:
-            raise WeightMismatch(f"ncsnpp: all_modules.{index} holds {sorted(names)}, no module of NCSN++")
+            raise WeightMismatch(f"ncsnpp: all_modules.{index} holds {sorted(names)}, which no module of NCSN++ has")
     channels, each = _levels(blocks)
     middle = len(channels) * (each + 1) - 1  # blocks before the middle
     found: dict[str, Any] = _progressive(
@@ -116,7 +118,7 @@ def from_torch_names(state: State) -> tuple[dict[str, Any], list[int]]:
 
 # --------------------------------------------------------------------------------------------- score_sde, Flax
 def from_flax_names(state: State) -> dict[str, Any]:
-    """NCSNpp's fields but for the attention resolutions, which Flax's numbering within classes hides."""
+    """NCSNpp's fields except the attention resolutions, which Flax's numbering within classes does not show."""
     blocks: list[Block] = []
     while (prefix := f"ResnetBlockBigGANpp_{len(blocks)}/") + "Conv_0/kernel" in state:
         shape = shape_of(state, f"{prefix}Conv_0/kernel", 4)
@@ -143,7 +145,7 @@ def from_own_names(state: State) -> tuple[dict[str, Any], list[int]]:
     if len(numbers) != levels * each:
         raise WeightMismatch(f"ncsnpp: {len(numbers)} names like down<level>_block<i> for {levels} levels of {each}")
     channels = [shape_of(state, f"params/down{level}_block0/conv0/kernel", 4)[3] for level in range(levels)]
-    heads = 1 if "out_conv" in parts else 2  # a skip pyramid has one a level, and none at the end
+    heads = 1 if "out_conv" in parts else 2  # a skip pyramid has a head on every level, and no last convolution
     found: dict[str, Any] = _progressive(
         "down0_pyramid" in parts, "down0_combine" in parts, any(re.fullmatch(r"up\d+_pyramid", p) for p in parts), heads
     )

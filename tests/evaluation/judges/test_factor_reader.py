@@ -1,12 +1,12 @@
-"""The reader of the synthetic world's factors, against the factors that its pictures were rendered from."""
+"""The reader of the synthetic world's factors, against the factors that its images were rendered from."""
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from smoothswap_jax.data.rendered import synthetic_factors
-from smoothswap_jax.evaluation.judges import factors as judge_factors
-from smoothswap_jax.evaluation.judges.factors import FactorReader, group_distance, groups, pose_degrees, read
+from smoothswap_jax.evaluation.judges import factor_reader
+from smoothswap_jax.evaluation.judges.factor_reader import FactorReader, group_distance, groups, pose_degrees, read
 from smoothswap_jax.faces.photos import to_uint8
 from smoothswap_jax.synthetic import world
 from smoothswap_jax.synthetic.world import render_many
@@ -17,7 +17,7 @@ JUDGED = 128
 
 @pytest.fixture(scope="module")
 def reader() -> FactorReader:
-    return judge_factors.make_reader(SIZE, SPREAD, 1, PEOPLE, None, JUDGED_SEED, HELD_OUT)
+    return factor_reader.make_reader(SIZE, SPREAD, 1, PEOPLE, None, JUDGED_SEED, HELD_OUT)
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +28,16 @@ def judged() -> world.Factors:
 
 
 @pytest.fixture(scope="module")
-def pictures(judged: world.Factors) -> np.ndarray:
-    return _pictures(judged)
+def images(judged: world.Factors) -> np.ndarray:
+    return _rendered(judged)
 
 
 @pytest.fixture(scope="module")
-def readings(reader: FactorReader, pictures: np.ndarray) -> np.ndarray:
-    return read(reader, pictures)
+def readings(reader: FactorReader, images: np.ndarray) -> np.ndarray:
+    return read(reader, images)
 
 
-def _pictures(factors: world.Factors) -> np.ndarray:
+def _rendered(factors: world.Factors) -> np.ndarray:
     return to_uint8(render_many(factors, SIZE))
 
 
@@ -51,7 +51,7 @@ def test_the_source_is_nearer_in_identity_than_strangers(reader, judged, reading
     copied = group_distance(reader, readings, readings.copy(), "identity")
     np.testing.assert_array_equal(copied, 0)
     targets = world.Factors(*(_others(values) for values in judged))
-    swaps = read(reader, _pictures(world.swap_truth(judged, targets)))
+    swaps = read(reader, _rendered(world.swap_truth(judged, targets)))
     to_source = group_distance(reader, swaps, readings, "identity").mean()
     to_target = group_distance(reader, swaps, _others(readings), "identity").mean()
     assert to_source < 0.6 * strangers
@@ -61,8 +61,8 @@ def test_the_source_is_nearer_in_identity_than_strangers(reader, judged, reading
     assert kept < 0.6 * group_distance(reader, swaps, readings, "light").mean()
 
 
-def test_soft_pictures_are_near_and_shuffled_ones_at_chance(reader, pictures, readings) -> None:
-    soft = read(reader, np.rint(gaussian_filter(pictures.astype(float), (0, 0.7, 0.7, 0))).astype(np.uint8))
+def test_soft_images_are_near_and_shuffled_ones_at_chance(reader, images, readings) -> None:
+    soft = read(reader, np.rint(gaussian_filter(images.astype(float), (0, 0.7, 0.7, 0))).astype(np.uint8))
     for group, columns in groups(reader).items():
         if columns.start == columns.stop:
             continue
@@ -87,7 +87,7 @@ def test_pose_of_known_yaws(reader, judged) -> None:
     yaws = SPREAD * np.degrees(world.MAX_YAW) * np.array([-1, -0.5, 0, 0.5, 1])
     few = world.Factors(*(np.tile(values[:24], (5, 1)) for values in judged))
     few.pose[:, 0] = np.repeat(np.radians(yaws), 24)
-    found = pose_degrees(reader, read(reader, _pictures(few)))[:, 0].reshape(5, 24).mean(axis=1)
+    found = pose_degrees(reader, read(reader, _rendered(few)))[:, 0].reshape(5, 24).mean(axis=1)
     assert np.all(np.diff(found) > 1)
     np.testing.assert_allclose(found, yaws, atol=2.5)
     # Drawn towards zero by about R2, and never beyond the truth.
@@ -104,7 +104,7 @@ def test_pose_is_nan_where_it_is_not_read(reader, readings) -> None:
 def test_r2_holds_in_the_judged_world(reader, judged, readings) -> None:
     truth = {group: getattr(judged, group) / (1 if group == "identity" else SPREAD) for group in ("identity", "light")}
     for group, true in truth.items():
-        columns = [judge_factors.FIELDS[group].index(name) for name in reader.kept[group]]
+        columns = [factor_reader.FIELDS[group].index(name) for name in reader.kept[group]]
         missed = np.mean(np.square(readings[:, groups(reader)[group]] - true[:, columns]), axis=0)
         found = 1 - missed / np.mean(np.square(true[:, columns]), axis=0)
         np.testing.assert_allclose(found, [reader.r2[group][name] for name in reader.kept[group]], atol=0.2)
@@ -112,31 +112,31 @@ def test_r2_holds_in_the_judged_world(reader, judged, readings) -> None:
         assert min(reader.r2_soft[group][name] for name in reader.kept[group]) > 0.4
 
 
-def test_bytes_round_trip(reader, pictures) -> None:
-    data = judge_factors.to_bytes(reader)
-    back = judge_factors.from_bytes(data)
+def test_bytes_round_trip(reader, images) -> None:
+    data = factor_reader.to_bytes(reader)
+    back = factor_reader.from_bytes(data)
     for name, value in reader._asdict().items():
         np.testing.assert_equal(getattr(back, name), value, err_msg=name)
-    assert judge_factors.to_bytes(back) == data
-    np.testing.assert_array_equal(read(back, pictures), read(reader, pictures))
+    assert factor_reader.to_bytes(back) == data
+    np.testing.assert_array_equal(read(back, images), read(reader, images))
 
 
 def test_bytes_of_another_world_are_refused(reader, monkeypatch) -> None:
-    data = judge_factors.to_bytes(reader)
-    monkeypatch.setitem(judge_factors.FIELDS, "light", (*world.LIGHT_FIELDS[:-1], "colour"))
+    data = factor_reader.to_bytes(reader)
+    monkeypatch.setitem(factor_reader.FIELDS, "light", (*world.LIGHT_FIELDS[:-1], "colour"))
     with pytest.raises(ValueError, match="another version"):
-        judge_factors.from_bytes(data)
+        factor_reader.from_bytes(data)
 
 
 def test_label_names_what_is_read(reader) -> None:
     some = reader._replace(kept={**reader.kept, "expression": ("mouth_open", "gaze_x")})
-    assert judge_factors.label(some, "expression") == "mouth_open, gaze_x (2 of 8 expression factors)"
-    assert judge_factors.label(some._replace(kept={"pose": ()}), "pose") == "none (0 of 3 pose factors)"
+    assert factor_reader.label(some, "expression") == "mouth_open, gaze_x (2 of 8 expression factors)"
+    assert factor_reader.label(some._replace(kept={"pose": ()}), "pose") == "none (0 of 3 pose factors)"
 
 
 def test_refuses_the_judged_seed() -> None:
     with pytest.raises(ValueError, match="judged world"):
-        judge_factors.make_reader(SIZE, SPREAD, seed=3, people=8, judged_seed=3, held_out=8)
+        factor_reader.make_reader(SIZE, SPREAD, seed=3, people=8, judged_seed=3, held_out=8)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_refuses_the_judged_seed() -> None:
 )
 def test_refuses_other_worlds(size: int, spread: float, text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        judge_factors.make_reader(size, spread, people=8, held_out=8)
+        factor_reader.make_reader(size, spread, people=8, held_out=8)
 
 
 def test_refuses_what_it_cannot_read(reader, readings) -> None:
     for images in (np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, SIZE, SIZE, 3), np.float32)):
         with pytest.raises(ValueError, match="wanted images"):
             read(reader, images)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         group_distance(reader, readings, readings[1:], "identity")
     blind = reader._replace(kept={**reader.kept, "light": ()})
     with pytest.raises(ValueError, match="light: the reader keeps none"):
@@ -163,5 +163,5 @@ def test_large_pictures_are_read_by_their_block_means() -> None:
     small = rng.integers(0, 256, size=(2, 32, 32, 3), dtype=np.uint8)
     large = small.repeat(2, axis=1).repeat(2, axis=2)
     large[:, ::2, ::2] = 0  # a quarter of every block
-    pooled = judge_factors._pooled(large, 32)
+    pooled = factor_reader._pooled(large, 32)
     np.testing.assert_allclose(pooled, small * 0.75 / 127.5 - 1, atol=1e-5)

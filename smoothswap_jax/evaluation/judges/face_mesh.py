@@ -1,19 +1,19 @@
 """Landmarks, expression and head pose of an aligned face, by the networks of MediaPipe's face_landmarker.task.
 
-The face mesh gives 478 points in three dimensions, a second network their 52 blendshapes, and the canonical face in
-the bundle the pose. Steps and constants follow MediaPipe's face_landmarker, face_blendshapes_graph.cc and
-geometry_pipeline.cc, except that the pose is of a scaled orthographic camera: MediaPipe assumes one with a field of
-view of 63 degrees over the whole picture, which would make an aligned crop's pose depend on how it was cut.
+The face mesh gives 478 points in three dimensions, a second network their 52 blendshapes, and a fit of the bundle's
+canonical face the pose. Steps and constants follow MediaPipe's face_landmarker, face_blendshapes_graph.cc and
+geometry_pipeline.cc, except that the camera is scaled orthographic: MediaPipe assumes a field of view of 63 degrees
+over the whole image, which would make the pose of an aligned crop depend on how it was cropped.
 
-Measured in 20 people of the London set, aligned to 256 pixels: no front or three-quarter view goes unread, but 86% of
-the profiles do. Three-quarter views, meant to be 45 degrees, measure -38 and +39 (standard deviation 4); the angles of
-a mirrored crop agree to .8 degrees in the mean and 4 at most. The smile's blendshapes rise from .01 to .59 in front,
-to .45 in three-quarter views. From 256 to 128 pixels points move by .2 pixels of 256 and blendshapes by .006, to 64 by
-.7 and .023, to 32 by 2.1 and .06, which is as much as a smile changes them: compare pictures of one size.
+Measured on 20 people of the London set, aligned to 256 pixels: a face is found in every frontal and three-quarter view,
+but not in 86% of the profiles. Three-quarter views, nominally 45 degrees, measure -38 and +39 (standard deviation 4);
+the angles of a mirrored crop agree to .8 degrees on average and 4 at most. The blendshapes of a smile rise from .01 to
+.59 in frontal and to .45 in three-quarter views. From 256 to 128 pixels points move by .2 pixels of 256 and blendshapes
+by .006, to 64 by .7 and .023, to 32 by 2.1 and .06, as much as a smile does: only compare images of the same size.
 
-Expression is not told apart from all else. Blendshapes of two neutral people are .78 (L2) from each other, of one
-neutral person .53 between front and three-quarter view, and 1.05 between neutral and smiling; points that are laid on
-each other, over the distance of the eyes, .029, .033 and .027. So even the true photo of a swap does not score 0.
+Expression is not separated from identity and pose. Blendshapes of two neutral people are .78 (L2) apart, of one neutral
+person .53 between frontal and three-quarter view, and 1.05 between neutral and smiling; superimposed points, in units
+of the eyes' distance, .029, .033 and .027. So even a real photo of the wanted swap does not score 0.
 """
 
 import functools
@@ -35,26 +35,27 @@ from smoothswap_jax.faces.detection.mediapipe import (
     mesh_network,
     turned_square,
 )
+from smoothswap_jax.faces.detection.mediapipe import SPEC as DETECTOR
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.photos import check_photo
 
 SHAPES_MEMBER, GEOMETRY_MEMBER = "face_blendshapes.tflite", "geometry_pipeline_metadata_landmarks.binarypb"
 JUDGE_MEMBERS = MEMBERS | {SHAPES_MEMBER: 16 << 20, GEOMETRY_MEMBER: 1 << 20}
-"""What measuring needs of the bundle, and the most bytes that a member may unpack to."""
+"""The members of the bundle that are needed, and the most bytes that each may unpack to."""
 
 LEFT_EYE, RIGHT_EYE = (33,), (263,)
-"""The outer eye corners, left and right as the viewer sees them, for distances in units of the eyes' (as indices for
-`metrics.landmark_distance`). Take them in three dimensions: in the picture their distance shrinks as the head turns."""
+"""The outer eye corners, left and right as the viewer sees them, as indices for `metrics.per_pair.landmark_distance`,
+whose unit is the distance of the eyes. Use them in three dimensions: in the image it shrinks as the head turns."""
 
 CANONICAL = 468
-"""Points of the canonical face: those of the mesh without the ten of the irises, which come last."""
+"""Points of the canonical face: those of the mesh except the ten of the irises, which come last."""
 
 FACE_CENTRE, FACE_SIDE = (0.5, 0.59), 1.0
-"""Centre and side of the mesh network's square in the face's FFHQ square, over the latter's side: means of what the
-front views of 20 London people settle on (side .97, in three-quarter views 1.04)."""
+"""Centre and side of the mesh network's square as fractions of the face's FFHQ square: means over the squares that
+frontal views of 20 people of the London set converge to (side .97, in three-quarter views 1.04)."""
 
 NOSE_SHIFT = 1.25
-"""How far the centre moves away from the nose as the head turns, over the nose's own way from the middle."""
+"""How far the centre moves away from the nose as the head turns, over the nose's distance from the middle."""
 
 # The mesh points that the blendshape network sees (kLandmarksSubsetIdxs), in its order.
 # fmt: off
@@ -79,8 +80,7 @@ BLENDSHAPES = (
     "noseSneerLeft", "noseSneerRight",
 )
 # fmt: on
-"""Names of the blendshapes (kBlendshapeNames); left and right are the person's. The first means nothing: MediaPipe
-says to ignore it."""
+"""Names of the blendshapes (kBlendshapeNames); left and right are the person's. MediaPipe says to ignore the first."""
 
 Crop = UInt8[np.ndarray, "s s 3"]
 Solid = Float[np.ndarray, "478 3"]
@@ -88,7 +88,7 @@ Rotation = Float[np.ndarray, "3 3"]
 
 
 class MeshReading(NamedTuple):
-    """What the mesh tells of one face."""
+    """What the networks measure of one face."""
 
     landmarks: Solid
     """x and y in pixels of the crop, the first pixel's centre at 0; z in the same unit, falling towards the camera,
@@ -104,12 +104,10 @@ Mesh = Callable[[Crop, Points], MeshReading | None]
 
 
 def make_mesh(model: str) -> Mesh:
-    """The judge, from the path of face_landmarker.task: `read_mesh` with that model. It can be pickled.
+    """`read_mesh` with the model at a path of face_landmarker.task. It can be pickled.
 
-    Networks are loaded here, once per process and file; calls from several threads are safe.
-
-    Raises ImportError without ai-edge-litert (the text says what to install); FileNotFoundError; ValueError where
-    the file is no such bundle.
+    Networks are loaded here, once per process and file. Thread-safe. Raises ImportError without ai-edge-litert (the
+    text says what to install), FileNotFoundError, and ValueError for a file that is not such a bundle.
     """
     _networks(str(model))
     return functools.partial(read_mesh, model=str(model))
@@ -119,22 +117,22 @@ def read_mesh(crop: Crop, points: Points, *, model: str) -> MeshReading | None:
     """Measures the face of an FFHQ-aligned crop.
 
     Args:
-      crop: `uint8 [s, s, 3]`, RGB, of any size; 32 pixels are the least that still make sense.
+      crop: `uint8 [s, s, 3]`, RGB, of any size; below 32 pixels results mean little.
       points: left eye, right eye, nose tip, left and right mouth corner in pixels of the crop, left and right as the
-        viewer sees them. With a NaN among them the face is sought where FFHQ has it, which moves the result in front
-        views by .1 pixels of 256 in the mean, in three-quarter views by .4.
+        viewer sees them. If one is NaN, the face is sought where FFHQ has faces, which moves points by .1 pixels of 256
+        on average in frontal views and by .4 in three-quarter views.
       model: the path of face_landmarker.task.
 
-    Returns None where the mesh network sees no face: its presence is below .5 in the first square or in the second,
-    which is made from the landmarks of the first. Raises as `make_mesh` does; `PhotoError` or ValueError for a crop
-    or points of other shapes, and for finite points that give no direction.
+    Returns None where the mesh network finds no face: its presence is below .5 in the first square or in the second,
+    which follows from the landmarks of the first. Raises as `make_mesh` does, and PhotoError or ValueError for a crop
+    or points of other shapes and for finite points that define no direction.
     """
     crop, points = check_photo(crop, "aligned face"), np.asarray(points, np.float64)
     size = crop.shape[0]
     if crop.shape[1] != size or points.shape != (5, 2):
         raise ValueError(f"face {list(crop.shape)}, points {list(points.shape)}: wanted [s, s, 3] and [5, 2]")
     mesh, shapes, canonical, weights = _networks(model)
-    # A bicubic enlargement first: the square itself is sampled bilinearly, which moves points by a third more.
+    # Small crops are first enlarged bicubically: bilinear sampling of the square moves points by a third more.
     view, scale = crop, 1.0
     if size < MESH_SIDE:
         view = np.asarray(Image.fromarray(crop).resize((MESH_SIDE, MESH_SIDE), Image.Resampling.BICUBIC))
@@ -150,7 +148,7 @@ def read_mesh(crop: Crop, points: Points, *, model: str) -> MeshReading | None:
         )
         xy = landmarks[:, :2]
         quad = turned_square(np.concatenate([xy.min(0), xy.max(0)]), xy[LEFT_EYE[0]], xy[RIGHT_EYE[0]])
-    # The network takes no notice of where the face is and how large, so MediaPipe's pixels do not matter.
+    # The blendshape network ignores where the face is and how large, so any unit of points will do.
     (expression,) = shapes(landmarks[None, list(SHAPE_POINTS), :2].astype(np.float32))
     landmarks = np.column_stack([(landmarks[:, :2] + 0.5) / scale - 0.5, landmarks[:, 2] / scale])
     rotation = best_rotation(canonical, landmarks[:CANONICAL] * (1, -1, -1), weights)
@@ -158,14 +156,14 @@ def read_mesh(crop: Crop, points: Points, *, model: str) -> MeshReading | None:
 
 
 def first_square(points: Points, size: int) -> Quad:
-    """Where the mesh network looks first in a crop of `size` pixels: around the points, or with a NaN among them where
-    FFHQ's faces are. ValueError for finite points that give no direction."""
+    """Where the mesh network looks first in a crop of `size` pixels: around the points or, if one is NaN, where faces
+    are in FFHQ. Raises ValueError for finite points that define no direction."""
     aside = 0.0
     quad = np.array([[0, 0], [0, size], [size, size], [size, 0]]) - 0.5
     if np.isfinite(points).all():
         quad = ffhq_quad(points)
         along = quad[3] - quad[0]
-        # In profile the nose is an eighth of the side from the middle; more is a mistake of the points.
+        # In profile the nose is an eighth of the side from the middle; more means that a point is wrong.
         aside = float(np.clip((points[2] - quad.mean(0)) @ along / (along @ along), -0.2, 0.2))
     right, down = quad[3] - quad[0], quad[1] - quad[0]
     centre = quad[0] + (FACE_CENTRE[0] - NOSE_SHIFT * aside) * right + FACE_CENTRE[1] * down
@@ -173,11 +171,11 @@ def first_square(points: Points, size: int) -> Quad:
 
 
 def facts(model: str) -> dict[str, str]:
-    """What a report should say of this judge: `name`, `package`, `version`, `model`, `sha256`, `licence`.
+    """What reports say about this judge: `name`, `package`, `version`, `model`, `sha256`, `licence`.
 
     Raises as `make_mesh` does.
     """
-    return detector_facts("mediapipe", model) | {"name": "mediapipe-mesh", "licence": "Apache-2.0"}
+    return detector_facts(DETECTOR.name, model) | {"name": "mediapipe-mesh", "licence": "Apache-2.0"}
 
 
 # --- Pose ---------------------------------------------------------------------------------------------------
@@ -186,16 +184,16 @@ def facts(model: str) -> dict[str, str]:
 def best_rotation(
     points: Float[np.ndarray, "n 3"], seen: Float[np.ndarray, "n 3"], weights: Float[np.ndarray, "n"]
 ) -> Rotation:
-    """The rotation that takes `points` nearest to `seen` in weighted squares, both freely moved and scaled (Kabsch)."""
+    """The rotation from `points` to `seen` of least weighted squared error, up to shifts and scale (Kabsch 1976)."""
     share = weights / weights.sum()
     covariance = (seen - share @ seen).T @ ((points - share @ points) * share[:, None])
     u, _, v = np.linalg.svd(covariance)
-    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v  # without the sign it may be a reflection
+    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ v))]) @ v  # without the sign it could be a reflection
 
 
 def yaw_pitch_roll(rotation: Rotation) -> Float[np.ndarray, "3"]:
     """Degrees: yaw -90 to 90, positive where the nose points to the viewer's right; pitch, positive up; roll, positive
-    counter-clockwise as the viewer sees it. `rotation` is roll @ yaw @ pitch, as in `data/face_geometry.py`."""
+    counter-clockwise as the viewer sees it. `rotation` is roll @ yaw @ pitch, as in `synthetic/geometry.py`."""
     yaw = np.arcsin(np.clip(-rotation[2, 0], -1, 1))
     return np.degrees([yaw, np.arctan2(-rotation[2, 1], rotation[2, 2]), np.arctan2(rotation[1, 0], rotation[0, 0])])
 
@@ -231,12 +229,12 @@ def canonical_face(content: bytes) -> tuple[Float[np.ndarray, "468 3"], Float[np
         raise ValueError(
             f"found {len(values)} coordinates, {np.count_nonzero(weights)} weights; wanted {CANONICAL * 5}, 3 or more"
         )
-    # A vertex is x, y, z and its place in a texture.
+    # A vertex is x, y, z and its texture coordinates.
     return np.array(values, np.float64).reshape(CANONICAL, 5)[:, :3], weights
 
 
 def _protobuf(content: bytes) -> Iterator[tuple[int, Any]]:
-    """Field numbers and values of a message: integers, 4-byte floats, and bytes for all that has a length."""
+    """Field numbers and values of a message: integers, 4-byte floats, and bytes for fields with a length."""
     at = 0
 
     def integer() -> int:

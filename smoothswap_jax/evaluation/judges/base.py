@@ -1,0 +1,102 @@
+"""What a judge is: an instrument from outside that measures faces, and how one is named and loaded.
+
+A judge turns aligned faces into features, a row a face; `scores.py` makes scores of the features. Each judge has a file
+beside this one with a `JudgeSpec`, and `registry.py` lists them.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
+from smoothswap_jax.evaluation.judges.factor_reader import FactorReader
+
+Images = UInt8[np.ndarray, "n s s 3"]
+Points = Float[np.ndarray, "n 5 2"]
+Extractor = Callable[[Images, Points], Float[np.ndarray, "n d"]]
+"""From aligned faces and their five points, in pixels, to a row of features a face."""
+Comparison = Callable[[Images, Images], Float[np.ndarray, "n"]]
+"""From two sets of images to a distance a pair."""
+
+
+class JudgeError(ValueError):
+    """A judge cannot be had, or must not be used; the text says why and what would do."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An instrument: `measure(images, points)` gives a row of features a face; rows of NaN where it sees none.
+
+    role: identity, coefficients, pose, distribution, mesh, factors or perceptual. facts: all that decides its features;
+    features are cached, and evaluations compared, by them. compare: instead of features, a distance a pair of images
+    (perceptual judges). distance: its scores are given as distances of unit embeddings too, as is usual for VGGFace2's
+    networks. points: whose points it aligns by, each image's 'own' or the 'target's. reader: what reads the synthetic
+    world's factors. self_judged: how it took part in training a method that it judges all the same; its name says so
+    too.
+    """
+
+    name: str
+    role: str
+    facts: Mapping[str, str]
+    measure: Extractor | None = None
+    compare: Comparison | None = None
+    distance: bool = False
+    points: str = "own"
+    identity: IdentityConvention = IDENTITY["aligned"]
+    pose: PoseConvention = POSE["geodesic"]
+    reader: FactorReader | None = None
+    self_judged: str = ""
+
+    @property
+    def key(self) -> str:
+        """Identifies all that decides its features; its name does not."""
+        return json.dumps({**self.facts, "role": self.role}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class JudgedWorld:
+    """The rendered world that is judged, for judges that are fitted to a world like it.
+
+    size: of its images, pixels. spread, seed: as in the synthetic data's config. cache: of the evaluation. progress:
+    called with faces rendered so far and in all.
+    """
+
+    size: int
+    spread: float
+    seed: int
+    cache: sqlite3.Connection
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """What a judge is loaded with. name, path: as on the command line, NAME=PATH; name is '' where none was given.
+    mesh: the devices it runs on. world: None unless the judged images are rendered and known."""
+
+    name: str
+    path: str
+    mesh: Any
+    identity: IdentityConvention = IDENTITY["aligned"]
+    pose: PoseConvention = POSE["geodesic"]
+    world: JudgedWorld | None = None
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """A judge that can be asked for.
+
+    usage: how it is written on the command line. recognises: whether (name, path) of the command line means it. load:
+    raises JudgeError, and ImportError where a package is missing. needs_world: it is fitted to the rendered world that
+    is judged, so it is loaded after the pairs are made.
+    """
+
+    name: str
+    usage: str
+    recognises: Callable[[str, str], bool]
+    load: Callable[[JudgeRequest], Judge]
+    needs_world: bool = False

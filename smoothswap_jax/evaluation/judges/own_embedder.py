@@ -1,0 +1,30 @@
+"""An embedder that this package trained, as a judge of identity."""
+
+from pathlib import Path
+
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeRequest, JudgeSpec
+from smoothswap_jax.evaluation.judges.networks import network_judge
+from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.training.frozen_embedder import load_embedder
+from smoothswap_jax.training.networks import make_embedder
+from smoothswap_jax.weights.preprocessing import ffhq
+from smoothswap_jax.weights.spec import Network
+
+
+def _load(request: JudgeRequest) -> Judge:
+    run = Path(request.path)
+    fields, variables = load_embedder(run)
+    _, meta, step = checkpoint.load_parts(run, ())
+    size = meta["config"]["data"]["size"]
+    network = Network("embedder", make_embedder(fields), variables, ffhq(size), ((1, size, size, 3),))
+    source = {"file": f"{run.resolve().name}, step {step}, seed {meta['config']['seed']}"}
+    name = request.name or run.resolve().name
+    return network_judge(name, network, source, request.mesh, request.identity, request.pose)
+
+
+SPEC = JudgeSpec(
+    "own embedder",
+    "the run directory of an embedder",
+    lambda name, path: (Path(path) / checkpoint.FOLDER).is_dir(),
+    _load,
+)
