@@ -7,7 +7,6 @@ import pytest
 from smoothswap_jax.cli.evaluate import _named
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation import evaluate
-from smoothswap_jax.evaluation.protocols import smoothness
 
 
 def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
@@ -29,21 +28,22 @@ def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
     [
         (["--protocol=ffhq"], "evaluate"),
         (["--protocol=ffhq@1", "--pairs-only"], "write_pairs"),
-        (["--protocol=smoothness@1"], "evaluate_smoothness"),
+        (["--protocol=smoothness@1"], "evaluate"),
     ],
 )
 def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
     calls = []
-    for module, name in ((evaluate, "evaluate"), (evaluate, "write_pairs"), (smoothness, "evaluate_smoothness")):
-        monkeypatch.setattr(module, name, lambda settings, progress, name=name: calls.append((name, settings)))
+    for name in ("evaluate", "write_pairs"):
+        monkeypatch.setattr(evaluate, name, lambda settings, progress, name=name: calls.append((name, settings)))
     given = ["--checkpoint=a=A", "--checkpoint=B", "--judge=sface", "--judge=x=Y", f"--out={tmp_path}", "--devices=1"]
     assert main(["evaluate", *options, *given]) == 0
     ((name, settings),) = calls
     assert name == called and settings.protocol == options[0].partition("=")[2]
     assert settings.checkpoints == {"a": Path("A"), "B": Path("B")} and settings.judges == ["sface", "x=Y"]
+    assert settings.options == {"compression": "c23", "split": "all"}
     assert (settings.out, settings.data, settings.swaps, settings.devices) == (tmp_path, None, {}, 1)
 
 
 def test_smoothness_has_no_pairs(capsys, tmp_path):
     assert main(["evaluate", "--protocol=smoothness", "--pairs-only", f"--out={tmp_path}"]) == 1
-    assert "--pairs-only: protocol smoothness has no swaps" in capsys.readouterr().err
+    assert "protocol smoothness: has no pairs to swap" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from smoothswap_jax.config.load import find_config, load_config
+from smoothswap_jax.config.parse import parse
 from tests.places import ROOT
 
 FROZEN = json.loads((ROOT / "tests" / "golden" / "configs.json").read_text(encoding="utf-8"))
@@ -28,14 +29,14 @@ def test_the_docstring_has_the_command_of_every_variant(stage):
 def test_every_variant_builds_its_networks(name):
     from smoothswap_jax.training import networks, optimizers
 
-    config = load_config(name, [])
+    config = parse(load_config(name, []))
     if name.startswith("embedder"):
-        networks.make_embedder(config["embedder"])
-        optimizers.make_optimizer(config["optimizer"], config["steps"])
+        networks.make_embedder(config.embedder)
+        optimizers.make_optimizer(config.optimizer, config.steps)
     else:
-        networks.make_generator(config["generator"])
-        networks.make_discriminator(config["discriminator"], config["data"]["size"])
-        optimizers.make_optimizer(config["generator_optimizer"], config["steps"])
+        networks.make_generator(config.generator)
+        networks.make_discriminator(config.discriminator, config.data.size)
+        optimizers.make_optimizer(config.generator_optimizer, config.steps)
 
 
 def test_a_variant_cannot_invent_a_field():
