@@ -10,6 +10,17 @@ class ConfigError(ValueError):
     """A config field has a value that cannot be used."""
 
 
+RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "keep": "max_to_keep"}
+
+
+def with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that an older version saved, under today's names of its top-level fields."""
+    current = {RENAMED.get(name, name): value for name, value in config.items()}
+    if current.get("stage") == "swapper":
+        current.setdefault("self_pair_fraction", 0.125)
+    return current
+
+
 def load_config(path: str, overrides: list[str]) -> dict:
     """A config file with `--config.field=value` overrides, as plain nested dicts.
 

@@ -35,6 +35,7 @@ from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_f
 from smoothswap_jax.evaluation.scores import Measure, Scores
 from smoothswap_jax.faces.photos import save_photo, to_float
 from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.metrics.fid import frechet_distance, kernel_distance
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
@@ -92,7 +93,7 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
         raise MethodError("found no method; wanted --checkpoint=DIR or --swaps=DIR")
     _check_names([*settings.checkpoints, *settings.swaps])
     mesh = sharding.make_mesh(settings.devices)
-    swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
+    swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     read_world = settings.protocol.partition("@")[0] == "synthetic-truth"
     specs = [spec for spec in settings.judges if not (read_world and named(spec)[1] == FACTORS)]
     judges = [load_judge(spec, mesh, settings.identity, settings.pose) for spec in specs]
@@ -112,7 +113,7 @@ def run(settings: Settings, progress: Progress | None = None) -> Result:
 def write_pairs(settings: Settings, progress: Progress | None = None) -> Path:
     """Only the list of the protocol's pairs, for others to make swaps of; with the pictures where they are rendered."""
     _check_names([*settings.checkpoints, *settings.swaps])
-    swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
+    swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, find_protocol(settings.protocol), swappers, progress)
     if pairs.known_points:
         for row in np.unique([pairs.source, pairs.target]):
@@ -135,7 +136,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def make_pairs(
-    settings: Settings, protocol: Protocol, swappers: Mapping[str, restore.Trained], progress: Progress | None
+    settings: Settings, protocol: Protocol, swappers: Mapping[str, restore.RestoredSwapper], progress: Progress | None
 ) -> Pairs:
     """The protocol's pairs; pairs.csv and the cache are made in `settings.out`."""
     for name, folder in settings.swaps.items():
@@ -166,7 +167,7 @@ def make_pairs(
     return pairs
 
 
-def _world(swappers: Mapping[str, restore.Trained]) -> Mapping[str, Any] | None:
+def _world(swappers: Mapping[str, restore.RestoredSwapper]) -> Mapping[str, Any] | None:
     """The synthetic world that the checkpoints were trained in; they must agree, for only one can be judged."""
     configs = {name: swapper.config["data"] for name, swapper in swappers.items()}
     worlds = {
@@ -214,7 +215,7 @@ def _methods(settings: Settings, swappers, pairs: Pairs, mesh, progress: Progres
     return [*made, *given]
 
 
-def _grids(swappers: Mapping[str, restore.Trained], pairs: Pairs, mesh) -> list[Picture]:
+def _grids(swappers: Mapping[str, restore.RestoredSwapper], pairs: Pairs, mesh) -> list[Picture]:
     """The source x target picture of each checkpoint; others' swaps are only known for their pairs."""
     pictures = []
     source, target = figures.ends(pairs)

@@ -62,7 +62,7 @@ def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
 
 
 def swap(networks: steps.SwapperNetworks, variables: dict[str, Any], source: jax.Array, target: jax.Array) -> jax.Array:
-    """The swap of aligned images [b size size 3] in [-1, 1]; `variables` as in `Trained`."""
+    """The swap of aligned images [b size size 3] in [-1, 1]; `variables` as in `RestoredSwapper`."""
     z = networks.embed(variables["embedder"], source)
     return networks.generate(variables["generator"], target, z)
 

@@ -43,8 +43,13 @@ def brighten(source, target):
     return target + 0.4
 
 
+def pixel_swapper(network, size: int, detect: Detector = detect_faces) -> Swapper:
+    """Of a function (source, target) -> swap: z is the source itself, in a tree, which is no [b d] array."""
+    return Swapper(lambda source: {"code": (source,)}, lambda target, z: network(z["code"][0], target), size, detect)
+
+
 def toy(network=half_source, *faces, size: int = 64) -> Swapper:
-    return Swapper(network, size, marked(*(faces or [(80, 70, 1.5)])))
+    return pixel_swapper(network, size, marked(*(faces or [(80, 70, 1.5)])))
 
 
 def test_the_network_sees_batches_in_range():
@@ -90,7 +95,7 @@ def test_change_keeps_grain_and_pixels_replace_it():
 def test_the_identity_comes_from_the_chosen_source_face():
     source = np.zeros((160, 260, 3), np.uint8)
     source[:, 130:] = 255
-    swapper = Swapper(lambda source, target: source, 32, marked((50, 60, 1.0), (200, 60, 1.4)))
+    swapper = pixel_swapper(lambda source, target: source, 32, marked((50, 60, 1.0), (200, 60, 1.4)))
     photo = grain()
     assert swapper.swap(source, photo, paste="pixels")[70, 200].min() > 250
     assert swapper.swap(source, photo, source_face=1, paste="pixels")[70, 200].max() < 5
@@ -118,21 +123,21 @@ def test_choice_of_target_faces():
 
 def test_no_face_names_the_photo(tmp_path):
     save_photo(tmp_path / "wall.png", grain())
-    blind = Swapper(half_source, 32, lambda photo: [])
+    blind = pixel_swapper(half_source, 32, lambda photo: [])
     with pytest.raises(NoFaceError, match=r"wall\.png: found no face"):
         blind.swap(tmp_path / "wall.png", grain())
     with pytest.raises(NoFaceError, match="source array: found no face"):
         blind.swap(grain(), grain())
     source = toy().read_face(grain())
     with pytest.raises(NoFaceError, match="target image: found no face"):
-        Swapper(half_source, 64, lambda photo: []).swap_onto(source, Image.fromarray(grain()))
+        pixel_swapper(half_source, 64, lambda photo: []).swap_onto(source, Image.fromarray(grain()))
 
 
 def test_bad_networks_and_photos():
     photo = grain()
-    with pytest.raises(ValueError, match=r"swap_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
+    with pytest.raises(ValueError, match=r"generate_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
         toy(lambda source, target: target[:, ::2, ::2]).swap(photo, photo)
-    with pytest.raises(ValueError, match="swap_aligned: found NaN"):
+    with pytest.raises(ValueError, match="generate_aligned: found NaN"):
         toy(lambda source, target: target * np.nan).swap(photo, photo)
     with pytest.raises(PhotoError, match="target array: found float32"):
         toy().swap(photo, photo.astype(np.float32))
@@ -209,19 +214,19 @@ def check_swap(photo: np.ndarray, result: np.ndarray, face: Face) -> None:
 
 def test_swap_between_two_people(tmp_path):
     source, target = london("001/neutral_front.jpg"), london("004/smiling_left_3quarter.jpg")
-    swap_files(Swapper(half_source, 128), source, target, tmp_path / "swap.png")
+    swap_files(pixel_swapper(half_source, 128), source, target, tmp_path / "swap.png")
     photo = load_photo(target)
     check_swap(photo, load_photo(tmp_path / "swap.png"), detect_faces(photo)[0])
 
 
 def test_swap_onto_the_astronaut(astronaut):
-    result = Swapper(half_source, 128).swap(london("001/neutral_front.jpg"), astronaut)
+    result = pixel_swapper(half_source, 128).swap(london("001/neutral_front.jpg"), astronaut)
     check_swap(astronaut, result, detect_faces(astronaut)[0])
 
 
 def test_all_faces_of_a_group(astronaut):
     group = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
-    result = Swapper(brighten, 64).swap(astronaut, group, target_face="all")
+    result = pixel_swapper(brighten, 64).swap(astronaut, group, target_face="all")
     faces = detect_faces(group)
     assert len(faces) == 2
     for face in faces:
@@ -231,4 +236,4 @@ def test_all_faces_of_a_group(astronaut):
 
 def test_no_face_on_the_back_of_a_head(astronaut):
     with pytest.raises(NoFaceError, match="target array"):
-        Swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))
+        pixel_swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))

@@ -97,7 +97,7 @@ def test_a_run_writes_config_metrics_pictures_and_a_copy_of_its_embedder(people,
 
 def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people, embedder, tmp_path):
     train_lib.train(tiny_runs.config("swapper", people, embedder), tmp_path, devices=1)
-    found = restore.load_trained(tmp_path)
+    found = restore.restore_swapper(tmp_path)
     swap, size = restore.swap_function(found), found.size
     images = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     parts, meta, step = checkpoint.load_parts(tmp_path, ("generator", "generator_ema"))
@@ -109,7 +109,9 @@ def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(people
     assert step == 6
     swapper = Swapper.load(tmp_path)
     assert swapper.size == size
-    np.testing.assert_allclose(swapper.swap_aligned(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
+    np.testing.assert_allclose(
+        swapper.generate_aligned(images[1:], swapper.embed_aligned(images[:1])), outputs["generator_ema"], atol=1e-5
+    )
 
 
 def test_the_command_line_swaps_a_face_in_a_photo(people, embedder, tmp_path, capsys):
