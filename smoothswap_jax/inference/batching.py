@@ -1,4 +1,4 @@
-"""One compiled program for any number of faces, on all devices, with results that do not depend on that number."""
+"""Runs a network on any number of faces, over all devices, with results that do not depend on the batch."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,12 +11,12 @@ from smoothswap_jax.runtime import sharding
 
 PyTree = Any
 CAPACITY = 16
-"""Steps that one call of the program has room for. More save dispatches (a few per cent at 32 px), but every call
-moves arrays of this size, even for a single face."""
+"""Most steps in one call of the compiled program. Its arrays have this size even for a single face; a larger one saves
+dispatches, which cost a few per cent at 32 px."""
 
 
 def batch_size(tree: PyTree) -> int:
-    """The length of the leading axis of all leaves. Raises ValueError where there is none or they differ."""
+    """The common length of all leaves' leading axes. Raises ValueError if they differ or there is none."""
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
     if len(sizes) != 1 or () in sizes:
         found = [list(np.shape(leaf)) for leaf in jax.tree.leaves(tree)]
@@ -34,16 +34,17 @@ def in_steps(
 ) -> Callable[..., PyTree]:
     """Makes `function(variables, *inputs)` take host arrays of any batch size, over all devices of `mesh`.
 
-    Convolutions of another batch size are summed in another order, which turns a few pixels of eight bits. So every
-    device computes `faces_at_once` faces per step, always, in a loop of as many steps as are needed: a face comes out
-    bit for bit the same, alone or among others. On a CPU this is as fast as large batches; on an accelerator more
-    faces at once may be faster, and a single face then costs as much as that many.
+    XLA sums convolutions of different batch sizes in different orders, which changes a few of 100,000 8-bit values. So
+    the batch size is fixed: each device computes `faces_at_once` faces per step, in a loop whose length is an argument
+    of the one compiled program. A face gives the same result bit for bit, alone or in any batch. On CPU one face per
+    step is about as fast as a large batch; on accelerators more may be faster.
 
     Args:
-      function: pure; inputs and result are pytrees whose leaves have the batch as leading axis.
-      variables: its weights, host arrays; they are copied to every device, once.
+      function: pure; its inputs and result are pytrees whose leaves have the batch as leading axis.
+      variables: its weights, host arrays, copied to every device once.
+      faces_at_once: batch size of a device in each step; the last step is padded.
 
-    Returns a function of host pytrees [b, ...], b >= 1, that gives numpy arrays [b, ...].
+    Returns a function from host pytrees [b, ...], b >= 1, to pytrees of numpy arrays [b, ...].
     """
     if faces_at_once < 1:
         raise ValueError(f"faces_at_once: found {faces_at_once}; wanted at least 1")
@@ -76,19 +77,19 @@ def in_steps(
 
 
 def _portions(count: int, size: int) -> Iterator[np.ndarray]:
-    """0 ... count - 1 in order, at most `size` at a time."""
+    """0 ... count - 1 in order, in pieces of at most `size`."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))
 
 
 def _to_steps(tree: PyTree, faces: np.ndarray, rows: int, mesh: Any) -> PyTree:
-    """Leaves [b, ...] as [rows, CAPACITY, ...] over the devices, step after step; the last face fills what is left."""
+    """Leaves [b, ...] as [rows, CAPACITY, ...], rows split over devices; padded with the last face."""
     filled = np.minimum(np.arange(rows * CAPACITY) + faces[0], faces[-1]).reshape(CAPACITY, rows).T
     return jax.tree.map(lambda x: sharding.shard_rows(np.asarray(x)[filled], mesh), tree)
 
 
 def _from_steps(tree: PyTree, count: int) -> PyTree:
-    """The first `count` faces of leaves [rows, CAPACITY, ...], in the order that `_to_steps` was given."""
+    """The inverse of `_to_steps`: leaves [rows, CAPACITY, ...] as [count, ...], without the padding."""
 
     def one(x: jax.Array) -> np.ndarray:
         by_step = np.asarray(x).swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""From a folder, a run directory or an export, to a swapper."""
+"""Loads a trained swapper from a run directory or an export."""
 
 import os
 
@@ -7,10 +7,10 @@ from smoothswap_jax.inference.restore import RestoredSwapper, restore_swapper
 
 
 def load_swapper(folder: str | os.PathLike[str], step: int | None = None) -> RestoredSwapper:
-    """The swapper of a run directory of stage 2, at its newest checkpoint or at `step`, or of an export, which has one.
+    """The swapper of a run directory of stage 2, at its newest checkpoint or at `step`; or of an export, which has one.
 
-    Raises CheckpointError when there is no such checkpoint or it is not one of a swapper, ExportError when the export
-    is damaged, and ValueError for a step that it is not of.
+    Raises CheckpointError when there is no such checkpoint or it is not a swapper's, ExportError when the export is
+    damaged, and ValueError when it is of another step.
     """
     if not is_export(folder):
         return restore_swapper(folder, step)

@@ -1,4 +1,4 @@
-"""Which faces of a photo can be swapped in one batch, and in which order the batches follow each other."""
+"""Which faces of a photo can be generated in one batch, and the order of the batches."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ Box = tuple[np.ndarray, np.ndarray]
 
 
 def batches_without_overlap(quads: Sequence[Quad]) -> list[list[int]]:
-    """Indices of `quads` in batches that give the same photo as swapping face after face.
+    """Indices of `quads`, in batches that give the same photo as swapping one face after the other.
 
-    Face after face, each crop is cut from a photo that holds all swaps before it. That matters only where one face's
-    paste reaches into another's crop. Such faces go into different batches, the later face into the later batch; so
+    One after the other, each crop is cut from a photo that already holds all earlier swaps. This matters only where one
+    face's paste reaches into another's crop. Such faces go into different batches, the later face into a later one; so
     all faces of a batch can be cut from the same photo, generated together and pasted in any order.
     """
     crops, pastes = [_read_box(quad) for quad in quads], [_written_box(quad) for quad in quads]
@@ -26,13 +26,13 @@ def batches_without_overlap(quads: Sequence[Quad]) -> list[list[int]]:
 
 
 def _read_box(quad: Quad) -> Box:
-    """What `align_face` may read: the bounding box and a border of a tenth of the side, at least 3 pixels."""
+    """What `align_face` may read: the bounding box and a border of max(side / 10, 3) pixels, rounded up."""
     side = float(np.hypot(*(quad[3] - quad[0])))
     return _grown(quad, 0.1 * side + 4.0)
 
 
 def _written_box(quad: Quad) -> Box:
-    """What `paste_change` and `paste_back` may change."""
+    """What `paste_change` and `paste_back` may write."""
     return _grown(quad, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""From a run directory to a swapper: networks and their weights."""
+"""Restores a trained swapper, its networks and weights, from a run directory."""
 
 import os
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from smoothswap_jax.training.networks import swapper_networks
 class RestoredSwapper(NamedTuple):
     """A trained swapper: its networks as functions, and the weights they take.
 
-    variables: {'generator': params (their moving average), 'embedder': {'params', 'batch_stats'}}, and 'discriminator'
-    where it was asked for; numpy arrays. config: the training configuration. embedder: the embedder's config fields.
+    variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
+    arrays. config: the training config. embedder: the embedder's config fields.
     """
 
     networks: steps.SwapperNetworks
@@ -44,7 +44,7 @@ def restore_swapper(
 ) -> RestoredSwapper:
     """The swapper of a run directory of stage 2, at its newest checkpoint or at `step`.
 
-    Raises CheckpointError when there is no such checkpoint, or it is not one of a swapper.
+    Raises CheckpointError when there is no such checkpoint or it is not a swapper's.
     """
     names = ("generator_ema", *(["discriminator"] if discriminator else []))
     parts, meta, found = checkpoint.load_parts(run, names, step)
@@ -59,8 +59,7 @@ def restore_swapper(
 def swap_function(restored: RestoredSwapper) -> Callable[[Any, Any], jax.Array]:
     """(source, target) -> swap, compiled for each batch size; aligned images [b size size 3] in [-1, 1].
 
-    For large batches that a caller splits over devices. `Swapper` embeds and generates apart, with results that do not
-    depend on the batch.
+    For batches of a fixed size; the results of `Swapper.generate` do not depend on the batch.
     """
     embed, generate = jax.jit(restored.networks.embed), jax.jit(restored.networks.generate)
     variables = jax.device_put({part: restored.variables[part] for part in ("embedder", "generator")})

@@ -1,11 +1,11 @@
-"""Swaps a face in a photo: find, align, run the network, put the change back. (Geometry: `faces/align.py`.)
+"""Swaps faces in photos: detect, align, embed the source, generate, paste back (geometry: `faces/align.py`).
 
-The network adds to the target, `x_swap = x_tgt + net(x_tgt, z_src)`, and so does the paste: by default only
-the change `x_swap - x_tgt` is brought to the photo's resolution and added to the photo. Where the network
-changes nothing the photo keeps its grain and detail, and a network that returns its target returns the photo
-bit for bit. The price: in photos much finer than the network, fine texture of the target face stays under the
-new face. `paste="pixels"` replaces the face's pixels instead: nothing of the target stays, and the face is as
-soft as the network's resolution.
+The generator is a residual network, x_swap = x_tgt + net(x_tgt, z_src), and pasting is residual too: by default only
+the change x_swap - x_tgt is resampled to the photo's resolution and added to the photo. Where the network changes
+nothing, the photo keeps its grain and detail; a network that returns its target gives back the photo bit for bit. The
+price: in photos much finer than the network, fine texture of the target face stays under the new face.
+`paste="pixels"` replaces the face's pixels instead: nothing of the target stays, and the face is as soft as the
+network's resolution.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from smoothswap_jax.inference.overlap import batches_without_overlap
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
 Identity = Any
-"""z, who a face is: a pytree whose leaves have the batch as leading axis. What else it looks like is the embedder's
-affair: nothing here indexes, normalises or checks it beyond that axis."""
+"""z, the identity of faces: a pytree whose leaves have the batch as leading axis. Beyond that axis its structure is up
+to the embedder; nothing here may depend on it."""
 EmbedAligned = Callable[[Float[np.ndarray, "b size size 3"]], Identity]
 """Source faces in [-1, 1] -> z, for any b."""
 GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
-"""(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; they may lie on any device."""
+"""(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
 Paste = Literal["change", "pixels"]
 
 
@@ -57,7 +57,7 @@ class NoFaceError(ValueError):
 
 @dataclass(frozen=True)
 class Swapper:
-    """Swaps faces in photos with two functions of aligned faces of `size` pixels."""
+    """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels."""
 
     embed_aligned: EmbedAligned
     generate_aligned: GenerateAligned
@@ -66,15 +66,15 @@ class Swapper:
 
     @classmethod
     def load(cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1) -> Swapper:
-        """The swapper of a run directory of stage 2, or of an export: averaged generator and frozen embedder.
+        """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
-        It uses all devices of this host. A face comes out bit for bit the same, alone or among others.
+        It runs on all devices of this host. A face gives the same result bit for bit, alone or in any batch.
 
         Args:
           run: directory that `smoothswap train` or `smoothswap export` wrote.
           step: which checkpoint, the newest by default; an export has one.
-          faces_at_once: how many faces each device computes in one step, even for a single face. On accelerators try
-            more than 1 for many faces (`python -m smoothswap_jax.bench.generate` measures it).
+          faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
+            more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -93,23 +93,24 @@ class Swapper:
     # --- aligned faces ---------------------------------------------------------------------------------------
 
     def embed(self, faces: PhotoLike | Sequence[PhotoLike] | UInt8[np.ndarray, "b size size 3"]) -> Identity:
-        """The identities of aligned faces `uint8 [b, size, size, 3]`, or of the largest face of each photo.
+        """The identities of aligned faces `uint8 [b, size, size, 3]`, or of the largest face in each photo.
 
-        Photos are one or a sequence of what `swap` takes. Returns z, its leaves with the batch as leading axis; so
-        `jax.tree.map(lambda x: x.mean(0, keepdims=True), z)` is the mean of several photos of a person. Raises as
-        `read_face` does.
+        A photo is whatever `swap` takes; `faces` may be one or a sequence of them. Returns z, a pytree whose leaves
+        have the batch as leading axis: slice, tile or average it by `jax.tree.map`. Raises what `read_face` raises.
         """
         if isinstance(faces, np.ndarray) and faces.ndim == 4:
             aligned = self._checked(faces, "aligned source faces")
         else:
             photos = [faces] if isinstance(faces, str | os.PathLike | np.ndarray | Image.Image) else faces
+            if not len(photos):
+                raise ValueError("source photos: found none; wanted at least one")
             aligned = np.stack([self.read_face(photo) for photo in photos])
         return self.embed_aligned(to_float(aligned))
 
     def generate(self, targets: UInt8[np.ndarray, "b size size 3"], z: Identity) -> UInt8[np.ndarray, "b size size 3"]:
-        """Aligned target faces with the identities `z` (from `embed`): one for each target, or one for all.
+        """Swaps aligned target faces to the identities `z` (from `embed`): one per target, or one for all.
 
-        Raises ValueError for other numbers or shapes, and when the network gave NaN.
+        Raises ValueError for faces of another shape or dtype, another number of identities, or NaN from the network.
         """
         return to_uint8(self._generate(to_float(self._checked(targets, "aligned target faces")), z))
 
@@ -117,7 +118,7 @@ class Swapper:
         """Swaps of targets in [-1, 1], checked and clipped to the range an image can show."""
         count, given = len(targets), batch_size(z)
         if given not in (1, count):
-            raise ValueError(f"z: found {given} identities for {count} target faces; wanted one, or one for each")
+            raise ValueError(f"z: found {given} identities for {count} target faces; wanted one, or one per face")
         swaps = np.asarray(self.generate_aligned(targets, z if given == count else tile(z, count)))
         if swaps.shape != targets.shape:
             raise ValueError(f"generate_aligned: found shape {list(swaps.shape)}; wanted {list(targets.shape)}")
@@ -159,7 +160,7 @@ class Swapper:
         Raises:
           PhotoError: a photo cannot be read.
           NoFaceError: source or target has no face.
-          ValueError: there is no face of that index, or the network gave another shape or NaN.
+          ValueError: there is no face of that index, or the network returned another shape or NaN.
         """
         return self.swap_onto(self.read_face(source, face=source_face), target, face=target_face, paste=paste)
 
@@ -179,13 +180,12 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
     ) -> Photo:
-        """`swap` with a source face that is aligned already (`read_face`)."""
+        """`swap` for a source face that is already aligned (see `read_face`)."""
         source = check_photo(source, "aligned source face")
         if source.shape != (self.size, self.size, 3):
             raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
-        photo, quads = self._targets(
-            target, face, paste
-        )  # what is wrong with them is found before anything is compiled
+        # Before the embedder compiles, which takes seconds: a bad target should fail at once.
+        photo, quads = self._targets(target, face, paste)
         return self._swap_faces(photo, quads, self.embed(source[None]), paste)
 
     def swap_identity(
@@ -196,7 +196,7 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
     ) -> Photo:
-        """`swap` with an identity from `embed`, of batch size 1: for swapping one source onto many targets."""
+        """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
         if (given := batch_size(z)) != 1:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
         photo, quads = self._targets(target, face, paste)
@@ -221,7 +221,7 @@ class Swapper:
 
 
 def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: PathLike, **options: Any) -> None:
-    """Swaps between files; `options` are those of `Swapper.swap`. The output's name is checked first.
+    """Swaps from files to a file; `options` are those of `Swapper.swap`. The output path is checked first.
 
     Raises what `Swapper.swap` raises, and `PhotoError` for an output that cannot be written or is one of the
     inputs.
@@ -234,7 +234,7 @@ def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: Pat
 
 
 def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
-    """The pixels and how to call the photo in an error."""
+    """The pixels, and the photo's name for error messages."""
     if isinstance(photo, np.ndarray):
         return check_photo(photo, f"{role} array"), f"{role} array"
     if isinstance(photo, Image.Image):
@@ -243,9 +243,9 @@ def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
 
 
 def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:
-    """The wanted ones of `faces`, which are sorted by area."""
+    """The requested faces; `faces` are sorted by area, largest first."""
     if not faces:
-        raise NoFaceError(f"{name}: found no face; wanted a photo with a face that is seen from the front or the side")
+        raise NoFaceError(f"{name}: found no face; wanted a photo with a face seen from the front or the side")
     if which == "largest":
         return faces[:1]
     if which == "all" and role == "target":

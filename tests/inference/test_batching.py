@@ -109,7 +109,7 @@ def test_no_work_is_done_for_faces_that_are_not_there():
 def test_one_identity_goes_onto_all_targets_and_other_numbers_are_refused(swapper):
     targets, z = faces(3, seed=2), swapper.embed(faces(2, seed=1))
     np.testing.assert_array_equal(swapper.generate(targets, z[:1]), swapper.generate(targets, z[[0, 0, 0]]))
-    with pytest.raises(ValueError, match="z: found 2 identities for 3 target faces; wanted one, or one for each"):
+    with pytest.raises(ValueError, match="z: found 2 identities for 3 target faces; wanted one, or one per face"):
         swapper.generate(targets, z)
     with pytest.raises(
         ValueError, match=r"aligned target faces: found uint8 \[3, 16, 8, 3\]; wanted uint8 \[b, 16, 16"

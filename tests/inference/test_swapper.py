@@ -1,5 +1,6 @@
 """The whole way of a photo through the Swapper, with toy networks in the place of a trained one."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,63 @@ def test_the_identity_comes_from_the_chosen_source_face():
     photo = grain()
     assert swapper.swap(source, photo, paste="pixels")[70, 200].min() > 250
     assert swapper.swap(source, photo, source_face=1, paste="pixels")[70, 200].max() < 5
+
+
+def counting(swapper: Swapper) -> tuple[Swapper, list[int]]:
+    """The swapper, and how many faces each call of its embedder had."""
+    calls: list[int] = []
+
+    def embed(source):
+        calls.append(len(source))
+        return swapper.embed_aligned(source)
+
+    return dataclasses.replace(swapper, embed_aligned=embed), calls
+
+
+def test_the_source_is_embedded_once_for_all_faces_of_all_targets():
+    faces = [(50, 60, 1.0), (200, 60, 1.4), (210, 70, 1.3)]
+    swapper, calls = counting(toy(half_source, *faces))
+    source, photos = grain(seed=1), [grain(seed=seed) for seed in (2, 3)]
+    wanted = [swapper.swap(source, photo, target_face="all") for photo in photos]
+    assert calls == [1, 1]
+    z = swapper.embed(source)
+    for photo, swapped in zip(photos, wanted, strict=True):
+        np.testing.assert_array_equal(swapper.swap_identity(z, photo, face="all"), swapped)
+    assert calls == [1, 1, 1]
+    with pytest.raises(ValueError, match="z: found 2 identities for a photo; wanted one"):
+        swapper.swap_identity(swapper.embed(photos), photos[0])
+
+
+def test_photos_and_aligned_faces_have_the_same_identity(tmp_path):
+    swapper, calls = counting(toy())
+    photos = [grain(seed=seed) for seed in (1, 2, 3)]
+    aligned = np.stack([swapper.read_face(photo) for photo in photos])
+    wanted = swapper.embed(aligned)["code"][0]
+    assert wanted.shape == (3, 64, 64, 3)
+    save_photo(tmp_path / "a.png", photos[0])
+    mixed = [tmp_path / "a.png", photos[1], Image.fromarray(photos[2])]
+    np.testing.assert_array_equal(swapper.embed(mixed)["code"][0], wanted)
+    assert calls == [3, 3]
+    for one in (mixed[0], str(mixed[0]), photos[0], Image.fromarray(photos[0])):
+        np.testing.assert_array_equal(swapper.embed(one)["code"][0], wanted[:1])
+    with pytest.raises(ValueError, match="source photos: found none; wanted at least one"):
+        swapper.embed([])
+
+
+def test_generate_gives_the_pixels_of_the_network():
+    swapper = toy()
+    sources, targets = (np.stack([grain(64, 64, seed=seed) for seed in seeds]) for seeds in ((1, 2), (3, 4)))
+    mean = (sources.astype(float) + targets) / 2
+    found = swapper.generate(targets, swapper.embed(sources))
+    assert found.dtype == np.uint8
+    assert np.abs(found - mean).max() <= 0.5 + 1e-4
+
+
+def test_a_bad_target_is_found_before_anything_is_embedded(tmp_path):
+    swapper, calls = counting(toy())
+    with pytest.raises(PhotoError, match=r"missing\.png"):
+        swapper.swap(grain(), tmp_path / "missing.png")
+    assert calls == []
 
 
 def test_choice_of_target_faces():

@@ -1,4 +1,4 @@
-"""Writing an export and reading it again.
+"""Writes and reads exports: folders that hold a trained swapper for use without this package.
 
 `swap.stablehlo`, `embed.stablehlo` and `generate.stablehlo` are the programs (`programs.make_programs`); older exports
 lack the last, which nothing here reads. `params.safetensors` has float32 arrays by flat names: `generator/...` (the
@@ -31,7 +31,7 @@ from smoothswap_jax.weights.network_folder import load_variables, save_variables
 FORMAT = 1
 PARAMS, CONFIG, CARD, SUMS = "params.safetensors", "config.json", "MODEL_CARD.md", "SHA256SUMS"
 TOLERANCE = 1e-4
-"""Largest difference of a reloaded program from the jitted function: XLA may fuse the two in different ways."""
+"""Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
 Flat = dict[str, jax.Array]
 
@@ -45,25 +45,25 @@ def export_swapper(
     onnx: bool = False,
     evaluation: str | Path | None = None,
 ) -> dict[str, float]:
-    """Writes the folder `out` from a swapper's run directory, and compares what was written with the checkpoint.
+    """Exports a swapper's run directory to the folder `out`, and compares what was written with the checkpoint.
 
     Args:
       step: which checkpoint, the newest by default.
       with_discriminator: also save the discriminator's weights, to train on from.
       onnx: also write the programs as .onnx.
-      evaluation: a JSON report to put beside the model card, as evaluation.json.
+      evaluation: a JSON report to copy beside the model card, as evaluation.json.
 
-    Returns the largest difference of each file from the checkpoint. One host suffices, no accelerator is needed, and
-    the checkpoint may come from any mesh.
+    Returns each file's largest difference from the checkpoint. Needs one host and no accelerator; the checkpoint may
+    come from any mesh.
 
     Raises:
-      CheckpointError: no such checkpoint. FileExistsError: `out` is there and not empty.
-      ExportError: what was written does not do what the checkpoint does; nothing is left behind.
+      CheckpointError: no such checkpoint. FileExistsError: `out` exists and is not empty.
+      ExportError: what was written differs from the checkpoint; nothing is left behind.
     """
     refuse_full(out)
     report = None if evaluation is None else _json(Path(evaluation))
     restored = restore_swapper(run, step, discriminator=with_discriminator)
-    # On the device once: every call of a program would make a copy of numpy arrays.
+    # Once, because every call of a program would copy numpy arrays to the device again.
     restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(restored.variables, sep="/")
     config = _config(restored, weights)
@@ -99,12 +99,12 @@ def _write_program(folder: Path, name: str, program: programs.Program, weights: 
 
 
 def _check_weights(path: Path, weights: Flat) -> float:
-    """Reads the file again, one array at a time, and compares it bit for bit; 0.0 if it is the same."""
+    """Reads the file back, one array at a time, and compares it bit for bit; returns 0.0, or raises ExportError."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
         if set(file.keys()) != set(weights):
-            raise ExportError(f"{path.name}: found other names than were written")
+            raise ExportError(f"{path.name}: its array names are not the ones that were written")
         for name, value in weights.items():
             found = file.get_tensor(name)
             if (
@@ -119,7 +119,7 @@ def _check_weights(path: Path, weights: Flat) -> float:
 def _config(restored: RestoredSwapper, weights: Flat) -> dict[str, Any]:
     training = restored.config
     parts = sorted({name.split("/")[0] for name in weights})
-    # Running statistics are no parameters.
+    # Running statistics are not parameters.
     counted = {name: value.size for name, value in weights.items() if "/batch_stats/" not in name}
     return {
         "format": FORMAT,
@@ -136,7 +136,7 @@ def _config(restored: RestoredSwapper, weights: Flat) -> dict[str, Any]:
 
 
 def _last_evaluation(run: Path, step: int) -> dict[str, float]:
-    """The last evaluation that the run logged up to `step`; empty without a log."""
+    """The last evaluation that the run logged at or before `step`; empty without a log."""
     log = run / metric_log.NAME
     rows = metric_log.read_metrics(log) if log.is_file() else []
     rows = [row for row in rows if row["step"] <= step and any(key.startswith("eval/") for key in row)]

@@ -1,7 +1,7 @@
-"""The trained functions as programs: StableHLO for JAX on any device, ONNX for other runtimes.
+"""The trained networks as programs: StableHLO for JAX on any device, ONNX for other runtimes.
 
-Weights are arguments of the StableHLO programs, as one flat dict `{name: float32 array}`, exactly what
-`safetensors.numpy.load_file` gives; ONNX keeps them inside.
+StableHLO programs take the weights as an argument, one flat dict `{name: float32 array}`, as
+`safetensors.numpy.load_file` returns it; ONNX models contain them.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ Flat = Mapping[str, Float[Array, "..."]]
 
 
 class ExportError(ValueError):
-    """An exported file does not do what the checkpoint does, or cannot be made."""
+    """An exported file differs from the checkpoint, is damaged, or cannot be written."""
 
 
 class Program(NamedTuple):
@@ -47,7 +47,7 @@ class Program(NamedTuple):
     example: tuple[PyTree, ...]
 
     def weights(self, of_all: Flat) -> dict[str, Array]:
-        """Those that it takes."""
+        """Those of `of_all` that the function takes."""
         return {name: value for name, value in of_all.items() if name.startswith(self.prefixes)}
 
 
@@ -67,7 +67,7 @@ def make_programs(restored: RestoredSwapper) -> dict[str, Program]:
     def generate(weights: Flat, target: Array, z: PyTree) -> Array:
         return networks.generate(_nested(weights)["generator"], target, z)
 
-    # Noise, because every weight takes part in what it becomes.
+    # Noise, so that every weight matters.
     rng = np.random.default_rng(0)
     source, target = rng.uniform(-1, 1, (2, 1, restored.size, restored.size, 3)).astype(np.float32)
     z = jax.device_get(jax.jit(networks.embed)(restored.variables["embedder"], source))
