@@ -69,6 +69,9 @@ ONLY = {
     "__init__": NOTHING,
 }
 
+# It names the package's public functions for the type checker, and imports them when they are first used.
+PUBLIC_API = PurePosixPath(PACKAGE, "__init__.py")
+
 # Functions of arrays: no config, path, device, storage or data library is seen in these places.
 PURE = tuple(
     f"{PACKAGE}/{place}" for place in ("models", "metrics", "synthetic", "faces/grid.py", "training/losses.py")
@@ -182,6 +185,8 @@ def _uphill(path: PurePosixPath, use: Use) -> list[str]:
         shared = _is(use.name, (f"{PACKAGE}.config.common",))
         return [] if shared else ["a config file imports nothing of the package but config/common.py"]
     own, target = _room_of_file(path), _room(use.name)
+    if path == PUBLIC_API and use.lazy:
+        return [] if target in ROOMS else [f"no known room: {[target]}"]
     if target == "__init__":
         return ["import a room, not the whole package"]
     if unknown := {own, target} - {*ROOMS, "__init__"}:
@@ -241,7 +246,7 @@ def _graph() -> dict[str, set[str]]:
     modules = {
         ".".join(path.with_suffix("").parts).removesuffix(".__init__"): path
         for path in _files()
-        if path.parts[0] == PACKAGE
+        if path.parts[0] == PACKAGE and path != PUBLIC_API
     }
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
@@ -329,7 +334,10 @@ WRONG = [
     ("evaluation/judges/base.py", "from smoothswap_jax.evaluation import features", "uphill: evaluation.features"),
     ("evaluation/helpers.py", "from smoothswap_jax.evaluation import pairs", "no known part of evaluation"),
     ("__init__.py", "from smoothswap_jax.inference.swapper import Swapper", "may not import inference"),
+    ("__init__.py", "import smoothswap_jax.config", "may not import config"),
+    ("__init__.py", "if TYPE_CHECKING:\n    from smoothswap_jax.helpers import f", "no known room: ['helpers']"),
     ("data/__init__.py", "from smoothswap_jax.data import pipeline", "may not import data"),
+    ("data/__init__.py", "if TYPE_CHECKING:\n    from smoothswap_jax.data import pipeline", "may not import data"),
     ("training/loop.py", "from smoothswap_jax import helpers", "no known room: ['helpers']"),
     ("helpers.py", "from smoothswap_jax import runtime", "no known room: ['helpers']"),
     ("training/loop.py", "import smoothswap_jax", "not the whole package"),
@@ -374,6 +382,8 @@ RIGHT = [
     ("cli/main.py", "def f():\n    from smoothswap_jax import bench, demo, training"),
     ("training/steps.py", "def f(x):\n    return x.sharding, jax.tree.map(f, x)"),
     ("configs/swapper.py", "import ml_collections\nfrom smoothswap_jax.config.common import common_fields"),
+    ("__init__.py", "if TYPE_CHECKING:\n    from smoothswap_jax.inference.swapper import Swapper"),
+    ("__init__.py", "def __getattr__(name):\n    import smoothswap_jax.training.loop"),
 ]
 
 

@@ -28,6 +28,7 @@ from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_f
 from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.faces.photos import save_photo, to_float
 from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.weights.variables import params_digest
@@ -60,7 +61,7 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
         raise MethodError("found no method; wanted --checkpoint=DIR or --swaps=DIR")
     _check_names([*settings.checkpoints, *settings.swaps])
     mesh = sharding.make_mesh(settings.devices)
-    swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
+    swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     fitted = protocol.judged_world is not None
     later = [text for text in settings.judges if fitted and find_judge(text).needs_world]
     load = lambda text, world=None: load_judge(text, mesh, settings.identity, settings.pose, world)
@@ -85,7 +86,7 @@ def write_pairs(settings: EvaluationSettings, progress: StartProgress | None = N
     """Only the list of the protocol's pairs, for others to make swaps of; with the pictures where they are rendered."""
     protocol = _protocol_of_swaps(settings)
     _check_names([*settings.checkpoints, *settings.swaps])
-    swappers = {name: methods.load_swapper(path) for name, path in settings.checkpoints.items()}
+    swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, protocol, swappers, progress)
     if pairs.known_points:
         for row in np.unique([pairs.source, pairs.target]):
@@ -117,7 +118,7 @@ def _check_names(names: Sequence[str]) -> None:
 def make_pairs(
     settings: EvaluationSettings,
     protocol: Protocol,
-    swappers: Mapping[str, restore.Trained],
+    swappers: Mapping[str, restore.RestoredSwapper],
     progress: StartProgress | None,
 ) -> Pairs:
     """The protocol's pairs; pairs.csv and the cache are made in `settings.out`."""
@@ -142,7 +143,7 @@ def make_pairs(
     return pairs
 
 
-def _size(settings: EvaluationSettings, swappers: Mapping[str, restore.Trained]) -> int | None:
+def _size(settings: EvaluationSettings, swappers: Mapping[str, restore.RestoredSwapper]) -> int | None:
     """The side of the aligned faces, pixels; None leaves it to the data."""
     sizes = {name: swapper.size for name, swapper in swappers.items()}
     if len(set(sizes.values())) > 1:
@@ -170,7 +171,7 @@ def _training_people(data: Mapping[str, Any]) -> list[str]:
 
 def _methods(
     settings: EvaluationSettings,
-    swappers: Mapping[str, restore.Trained],
+    swappers: Mapping[str, restore.RestoredSwapper],
     pairs: Pairs,
     mesh,
     progress: StartProgress | None,
@@ -186,7 +187,7 @@ def _methods(
     return [*made, *given]
 
 
-def _grids(swappers: Mapping[str, restore.Trained], pairs: Pairs, mesh) -> list[Picture]:
+def _grids(swappers: Mapping[str, restore.RestoredSwapper], pairs: Pairs, mesh) -> list[Picture]:
     """The source x target picture of each checkpoint; others' swaps exist only for the pairs."""
     pictures = []
     source, target = figures.ends(pairs)

@@ -59,15 +59,8 @@ def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarr
 # --- a checkpoint of ours -------------------------------------------------------------------------------------------
 
 
-def load_swapper(checkpoint: str | Path) -> restore.Trained:
-    """The swapper of a run directory or an export; raises as `restore.load_trained` and `load_export` do."""
-    from smoothswap_jax.inference.export.export_folder import is_export, load_export
-
-    return load_export(checkpoint) if is_export(checkpoint) else restore.load_trained(checkpoint)
-
-
 def swaps_of_checkpoint(
-    name: str, swapper: restore.Trained, pairs: Pairs, folder: Path, mesh, progress: OnProgress | None = None
+    name: str, swapper: restore.RestoredSwapper, pairs: Pairs, folder: Path, mesh, progress: OnProgress | None = None
 ) -> Method:
     """Makes the swaps that are not in `folder` yet, as PNG files; these files are what is judged.
 

@@ -1,6 +1,5 @@
-"""From a run directory to a swapper: networks and their weights."""
+"""Restores a trained swapper, its networks and weights, from a run directory."""
 
-import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +10,14 @@ import jax
 from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import load_embedder
-from smoothswap_jax.training.networks import swap, swapper_networks
+from smoothswap_jax.training.networks import swapper_networks
 
 
-class Trained(NamedTuple):
-    """A swapper: its functions, and the weights they take.
+class RestoredSwapper(NamedTuple):
+    """A trained swapper: its networks as functions, and the weights they take.
 
-    variables: {'generator': params (the averaged ones), 'embedder': {'params', 'batch_stats'}}, and 'discriminator'
-    where it was asked for; numpy arrays. config: the training configuration. embedder: that of the embedder.
+    variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
+    arrays. config: the training config. embedder: the embedder's config fields.
     """
 
     networks: steps.SwapperNetworks
@@ -33,16 +32,18 @@ class Trained(NamedTuple):
         return self.config["data"]["size"]
 
 
-def make_trained(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> Trained:
-    """Networks of a training configuration and its embedder's fields, with weights for them."""
+def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> RestoredSwapper:
+    """The networks of a training config and its embedder's config fields, with weights for them."""
     networks, _ = swapper_networks(config["generator"], config["discriminator"], embedder, config["data"]["size"])
-    return Trained(networks, variables, config, embedder, step)
+    return RestoredSwapper(networks, variables, config, embedder, step)
 
 
-def load_trained(run: str | os.PathLike[str], step: int | None = None, *, discriminator: bool = False) -> Trained:
+def restore_swapper(
+    run: str | os.PathLike[str], step: int | None = None, *, discriminator: bool = False
+) -> RestoredSwapper:
     """The swapper of a run directory of stage 2, at its newest checkpoint or at `step`.
 
-    Raises CheckpointError when there is no such checkpoint, or it is not one of a swapper.
+    Raises CheckpointError when there is no such checkpoint or it is not a swapper's.
     """
     names = ("generator_ema", *(["discriminator"] if discriminator else []))
     parts, meta, found = checkpoint.load_parts(run, names, step)
@@ -51,10 +52,14 @@ def load_trained(run: str | os.PathLike[str], step: int | None = None, *, discri
         raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'swapper'")
     embedder_config, embedder = load_embedder(Path(run) / "embedder")
     variables = {"generator": parts.pop("generator_ema"), "embedder": embedder, **parts}
-    return make_trained(config, embedder_config, variables, found)
+    return build_swapper(config, embedder_config, variables, found)
 
 
-def swap_function(trained: Trained) -> Callable[[Any, Any], jax.Array]:
-    """(source, target) -> swap, compiled; aligned images [b size size 3] in [-1, 1]."""
-    compiled = jax.jit(functools.partial(swap, trained.networks))
-    return functools.partial(compiled, jax.device_put(trained.variables))
+def swap_function(restored: RestoredSwapper) -> Callable[[Any, Any], jax.Array]:
+    """(source, target) -> swap, compiled for each batch size; aligned images [b size size 3] in [-1, 1].
+
+    For batches of a fixed size; the results of `Swapper.generate` do not depend on the batch.
+    """
+    embed, generate = jax.jit(restored.networks.embed), jax.jit(restored.networks.generate)
+    variables = jax.device_put({part: restored.variables[part] for part in ("embedder", "generator")})
+    return lambda source, target: generate(variables["generator"], target, embed(variables["embedder"], source))

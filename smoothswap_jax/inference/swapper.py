@@ -1,26 +1,27 @@
-"""Swaps a face in a photo: find, align, run the network, put the change back. (Geometry: `data/align.py`.)
+"""Swaps faces in photos: detect, align, embed the source, generate, paste back (geometry: `faces/align.py`).
 
-The network adds to the target, `x_swap = x_tgt + net(x_tgt, z_src)`, and so does the paste: by default only
-the change `x_swap - x_tgt` is brought to the photo's resolution and added to the photo. Where the network
-changes nothing the photo keeps its grain and detail, and a network that returns its target returns the photo
-bit for bit. The price: in photos much finer than the network, fine texture of the target face stays under the
-new face. `paste="pixels"` replaces the face's pixels instead: nothing of the target stays, and the face is as
-soft as the network's resolution.
+The generator is a residual network, x_swap = x_tgt + net(x_tgt, z_src), and pasting is residual too: by default only
+the change x_swap - x_tgt is resampled to the photo's resolution and added to the photo. Where the network changes
+nothing, the photo keeps its grain and detail; a network that returns its target gives back the photo bit for bit. The
+price: in photos much finer than the network, fine texture of the target face stays under the new face.
+`paste="pixels"` replaces the face's pixels instead: nothing of the target stays, and the face is as soft as the
+network's resolution.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from smoothswap_jax.faces.align import align_face, ffhq_quad, paste_back, paste_change
+from smoothswap_jax.faces.align import Quad, align_face, ffhq_quad, paste_back, paste_change
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.photos import (
@@ -32,12 +33,21 @@ from smoothswap_jax.faces.photos import (
     load_photo,
     photo_from_pil,
     save_photo,
+    to_float,
+    to_uint8,
 )
+from smoothswap_jax.inference.batching import batch_size, in_steps, tile
+from smoothswap_jax.inference.overlap import batches_without_overlap
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
-SwapAligned = Callable[[Float[np.ndarray, "b h w 3"], Float[np.ndarray, "b h w 3"]], Any]
-"""(source, target) -> swapped, all `[b, size, size, 3]` in [-1, 1]; the result may lie on any device."""
+Identity = Any
+"""z, the identity of faces: a pytree whose leaves have the batch as leading axis. Beyond that axis its structure is up
+to the embedder; nothing here may depend on it."""
+EmbedAligned = Callable[[Float[np.ndarray, "b size size 3"]], Identity]
+"""Source faces in [-1, 1] -> z, for any b."""
+GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
+"""(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
 Paste = Literal["change", "pixels"]
 
 
@@ -47,33 +57,85 @@ class NoFaceError(ValueError):
 
 @dataclass(frozen=True)
 class Swapper:
-    """Swaps faces in photos with `swap_aligned`, a function of aligned faces of `size` pixels."""
+    """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels."""
 
-    swap_aligned: SwapAligned
+    embed_aligned: EmbedAligned
+    generate_aligned: GenerateAligned
     size: int
     detect: Detector = detect_faces
 
     @classmethod
-    def load(cls, run: PathLike, step: int | None = None) -> Swapper:
-        """The swapper of a run directory of stage 2, or of an export: averaged generator and frozen embedder.
+    def load(cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1) -> Swapper:
+        """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
+
+        It runs on all devices of this host. A face gives the same result bit for bit, alone or in any batch.
 
         Args:
           run: directory that `smoothswap train` or `smoothswap export` wrote.
           step: which checkpoint, the newest by default; an export has one.
+          faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
+            more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
         """
-        from smoothswap_jax.inference.export.export_folder import is_export, load_export
-        from smoothswap_jax.inference.restore import load_trained, swap_function
+        from smoothswap_jax.inference.load import load_swapper
+        from smoothswap_jax.runtime.sharding import make_mesh
 
-        if is_export(run):
-            found = load_export(run)
-            if step not in (None, found.step):
-                raise ValueError(f"{os.fspath(run)}: an export of step {found.step}; wanted step {step}")
+        found = load_swapper(run, step)
+        mesh = make_mesh(found=jax.local_devices())
+        return cls(
+            in_steps(found.networks.embed, found.variables["embedder"], mesh, faces_at_once),
+            in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
+            found.size,
+        )
+
+    # --- aligned faces ---------------------------------------------------------------------------------------
+
+    def embed(self, faces: PhotoLike | Sequence[PhotoLike] | UInt8[np.ndarray, "b size size 3"]) -> Identity:
+        """The identities of aligned faces `uint8 [b, size, size, 3]`, or of the largest face in each photo.
+
+        A photo is whatever `swap` takes; `faces` may be one or a sequence of them. Returns z, a pytree whose leaves
+        have the batch as leading axis: slice, tile or average it by `jax.tree.map`. Raises what `read_face` raises.
+        """
+        if isinstance(faces, np.ndarray) and faces.ndim == 4:
+            aligned = self._checked(faces, "aligned source faces")
         else:
-            found = load_trained(run, step)
-        return cls(swap_function(found), found.size)
+            photos = [faces] if isinstance(faces, str | os.PathLike | np.ndarray | Image.Image) else faces
+            if not len(photos):
+                raise ValueError("source photos: found none; wanted at least one")
+            aligned = np.stack([self.read_face(photo) for photo in photos])
+        return self.embed_aligned(to_float(aligned))
+
+    def generate(self, targets: UInt8[np.ndarray, "b size size 3"], z: Identity) -> UInt8[np.ndarray, "b size size 3"]:
+        """Swaps aligned target faces to the identities `z` (from `embed`): one per target, or one for all.
+
+        Raises ValueError for faces of another shape or dtype, another number of identities, or NaN from the network.
+        """
+        return to_uint8(self._generate(to_float(self._checked(targets, "aligned target faces")), z))
+
+    def _generate(self, targets: np.ndarray, z: Identity) -> Float[np.ndarray, "b size size 3"]:
+        """Swaps of targets in [-1, 1], checked and clipped to the range an image can show."""
+        count, given = len(targets), batch_size(z)
+        if given not in (1, count):
+            raise ValueError(f"z: found {given} identities for {count} target faces; wanted one, or one per face")
+        swaps = np.asarray(self.generate_aligned(targets, z if given == count else tile(z, count)))
+        if swaps.shape != targets.shape:
+            raise ValueError(f"generate_aligned: found shape {list(swaps.shape)}; wanted {list(targets.shape)}")
+        swaps = swaps.astype(np.float32)
+        if not np.isfinite(swaps).all():
+            raise ValueError("generate_aligned: found NaN or infinite values; wanted images in [-1, 1]")
+        return np.clip(swaps, -1.0, 1.0)
+
+    def _checked(self, faces: np.ndarray, name: str) -> UInt8[np.ndarray, "b size size 3"]:
+        faces = np.asarray(faces)
+        if faces.dtype != np.uint8 or faces.shape[1:] != (self.size, self.size, 3) or not len(faces):
+            raise ValueError(
+                f"{name}: found {faces.dtype} {list(faces.shape)}; wanted uint8 [b, {self.size}, {self.size}, 3]"
+            )
+        return faces
+
+    # --- photos ----------------------------------------------------------------------------------------------
 
     def swap(
         self,
@@ -98,14 +160,14 @@ class Swapper:
         Raises:
           PhotoError: a photo cannot be read.
           NoFaceError: source or target has no face.
-          ValueError: there is no face of that index, or `swap_aligned` gave another shape or NaN.
+          ValueError: there is no face of that index, or the network returned another shape or NaN.
         """
         return self.swap_onto(self.read_face(source, face=source_face), target, face=target_face, paste=paste)
 
     def read_face(
         self, photo: PhotoLike, *, face: Literal["largest"] | int = "largest", role: str = "source"
     ) -> Aligned:
-        """The aligned face of a photo, `uint8 [size, size, 3]`; for swapping one source onto many targets."""
+        """The aligned face of a photo, `uint8 [size, size, 3]`."""
         pixels, name = _read(photo, role)
         (chosen,) = _choose(self.detect(pixels), face, name, role)
         return align_face(pixels, ffhq_quad(chosen.points), self.size)
@@ -118,37 +180,48 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
     ) -> Photo:
-        """`swap` with a source face that is aligned already (`read_face`)."""
-        if paste not in ("change", "pixels"):
-            raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
+        """`swap` for a source face that is already aligned (see `read_face`)."""
         source = check_photo(source, "aligned source face")
         if source.shape != (self.size, self.size, 3):
             raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
-        photo, name = _read(target, "target")
-        # One after the other: where crops overlap, the next face is cut from a photo that holds the last one.
-        for chosen in _choose(self.detect(photo), face, name, "target"):
-            quad = ffhq_quad(chosen.points)
-            before = _to_unit(align_face(photo, quad, self.size))
-            after = self._run(_to_unit(source), before)
-            if paste == "change":
-                photo = paste_change(photo, (after - before) * 127.5, quad)
-            else:
-                photo = paste_back(photo, np.rint((after + 1) * 127.5).astype(np.uint8), quad)
-        return photo
+        # Before the embedder compiles, which takes seconds: a bad target should fail at once.
+        photo, quads = self._targets(target, face, paste)
+        return self._swap_faces(photo, quads, self.embed(source[None]), paste)
 
-    def _run(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """One aligned pair through the network, checked and clipped to the range a picture can show."""
-        result = np.asarray(self.swap_aligned(source[None], target[None]))
-        if result.shape != (1, *target.shape):
-            raise ValueError(f"swap_aligned: found shape {list(result.shape)}; wanted {[1, *target.shape]}")
-        result = result[0].astype(np.float32)
-        if not np.isfinite(result).all():
-            raise ValueError("swap_aligned: found NaN or infinite values; wanted an image in [-1, 1]")
-        return np.clip(result, -1.0, 1.0)
+    def swap_identity(
+        self,
+        z: Identity,
+        target: PhotoLike,
+        *,
+        face: Literal["largest", "all"] | int = "largest",
+        paste: Paste = "change",
+    ) -> Photo:
+        """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
+        if (given := batch_size(z)) != 1:
+            raise ValueError(f"z: found {given} identities for a photo; wanted one")
+        photo, quads = self._targets(target, face, paste)
+        return self._swap_faces(photo, quads, z, paste)
+
+    def _targets(self, target: PhotoLike, face: str | int, paste: str) -> tuple[Photo, list[Quad]]:
+        if paste not in ("change", "pixels"):
+            raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
+        photo, name = _read(target, "target")
+        return photo, [ffhq_quad(chosen.points) for chosen in _choose(self.detect(photo), face, name, "target")]
+
+    def _swap_faces(self, photo: Photo, quads: list[Quad], z: Identity, paste: str) -> Photo:
+        for batch in batches_without_overlap(quads):
+            before = to_float(np.stack([align_face(photo, quads[i], self.size) for i in batch]))
+            after = self._generate(before, z)
+            for i, old, new in zip(batch, before, after, strict=True):
+                if paste == "change":
+                    photo = paste_change(photo, (new - old) * 127.5, quads[i])
+                else:
+                    photo = paste_back(photo, to_uint8(new), quads[i])
+        return photo
 
 
 def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: PathLike, **options: Any) -> None:
-    """Swaps between files; `options` are those of `Swapper.swap`. The output's name is checked first.
+    """Swaps from files to a file; `options` are those of `Swapper.swap`. The output path is checked first.
 
     Raises what `Swapper.swap` raises, and `PhotoError` for an output that cannot be written or is one of the
     inputs.
@@ -161,7 +234,7 @@ def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: Pat
 
 
 def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
-    """The pixels and how to call the photo in an error."""
+    """The pixels, and the photo's name for error messages."""
     if isinstance(photo, np.ndarray):
         return check_photo(photo, f"{role} array"), f"{role} array"
     if isinstance(photo, Image.Image):
@@ -170,9 +243,9 @@ def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
 
 
 def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:
-    """The wanted ones of `faces`, which are sorted by area."""
+    """The requested faces; `faces` are sorted by area, largest first."""
     if not faces:
-        raise NoFaceError(f"{name}: found no face; wanted a photo with a face that is seen from the front or the side")
+        raise NoFaceError(f"{name}: found no face; wanted a photo with a face seen from the front or the side")
     if which == "largest":
         return faces[:1]
     if which == "all" and role == "target":
@@ -185,8 +258,3 @@ def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[F
             f"{role}_face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
         )
     return [faces[which]]
-
-
-def _to_unit(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
-    """0-255 to [-1, 1]."""
-    return image.astype(np.float32) / np.float32(127.5) - np.float32(1)

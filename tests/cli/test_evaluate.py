@@ -46,4 +46,4 @@ def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
 
 def test_smoothness_has_no_pairs(capsys, tmp_path):
     assert main(["evaluate", "--protocol=smoothness", "--pairs-only", f"--out={tmp_path}"]) == 1
-    assert "protocol smoothness: has no pairs to swap" in capsys.readouterr().err
+    assert "protocol smoothness@1: has no pairs to swap" in capsys.readouterr().err

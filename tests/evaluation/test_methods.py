@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.methods import MethodError, baselines, swaps_of_checkpoint, swaps_of_folder
@@ -19,6 +18,7 @@ from smoothswap_jax.evaluation.pairs import Pairs, manifest
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import load_photo, save_photo, to_float, to_uint8
 from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.checkpoint import CheckpointError
 from smoothswap_jax.training import networks
@@ -210,7 +210,7 @@ def test_baselines_are_the_ends_of_the_pairs_and_the_truth_where_it_is_known():
 # --- checkpoints --------------------------------------------------------------------------------------------------
 
 
-def make_swapper(seed: int) -> restore.Trained:
+def make_swapper(seed: int) -> restore.RestoredSwapper:
     """A tiny swapper of random weights, none of them 0."""
     config = tiny_runs.config("swapper", Path("people"))
     embedder_config = tiny_runs.config("embedder", Path("people"))["embedder"]
@@ -223,11 +223,11 @@ def make_swapper(seed: int) -> restore.Trained:
     }
     rng = np.random.default_rng(seed)
     shaken = lambda x: np.asarray(x) + 0.03 * np.abs(rng.standard_normal(x.shape)).astype(np.float32)
-    return restore.make_trained(config, embedder_config, jax.tree.map(shaken, variables), 6)
+    return restore.build_swapper(config, embedder_config, jax.tree.map(shaken, variables), 6)
 
 
 @pytest.fixture(scope="module")
-def swapper() -> restore.Trained:
+def swapper() -> restore.RestoredSwapper:
     return make_swapper(0)
 
 
@@ -297,4 +297,4 @@ def test_the_pictures_that_are_judged_are_those_in_the_folder(swapper, mesh, fol
 
 def test_what_holds_no_swapper_is_refused(tmp_path):
     with pytest.raises(CheckpointError):
-        methods.load_swapper(tmp_path)
+        load_swapper(tmp_path)

@@ -1,5 +1,6 @@
 """Exports: the same numbers as the checkpoint, without this package, and refused when they are not."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -22,8 +24,10 @@ from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
 from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
+from tests.inference import random_swapper
 
-FILES = {"params.safetensors", "config.json", "swap.stablehlo", "embed.stablehlo", "MODEL_CARD.md", "SHA256SUMS"}
+PROGRAMS = {"swap.stablehlo", "embed.stablehlo", "generate.stablehlo"}
+FILES = {"params.safetensors", "config.json", *PROGRAMS, "MODEL_CARD.md", "SHA256SUMS"}
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,14 @@ def faces(batch: int) -> tuple[np.ndarray, np.ndarray]:
     return source, target
 
 
+def swapped_by(swapper: Swapper, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    return swapper.generate_aligned(target, swapper.embed_aligned(source))
+
+
+def program(folder, name: str):
+    return jax.export.deserialize(bytearray((folder / f"{name}.stablehlo").read_bytes()))
+
+
 def test_weights_are_those_of_the_checkpoint_bit_for_bit(run, exported):
     parts, *_ = checkpoint.load_parts(run, ("generator_ema", "discriminator"))
     _, embedder = frozen_embedder.load_embedder(run / "embedder")
@@ -67,22 +79,22 @@ def test_weights_are_those_of_the_checkpoint_bit_for_bit(run, exported):
 @pytest.mark.parametrize("batch", [1, 7])
 def test_programs_do_what_the_checkpoint_does(run, exported, batch):
     source, target = faces(batch)
-    found = restore.load_trained(run)
+    found = restore.restore_swapper(run)
     weights = load_file(exported / "params.safetensors")
     part = lambda *names: {key: value for key, value in weights.items() if key.startswith(names)}
-    swap = jax.export.deserialize(bytearray((exported / "swap.stablehlo").read_bytes()))
-    embed = jax.export.deserialize(bytearray((exported / "embed.stablehlo").read_bytes()))
-    assert swap.platforms == embed.platforms == ("cpu", "cuda", "tpu")
+    swap, embed, generate = (program(exported, name) for name in ("swap", "embed", "generate"))
+    assert swap.platforms == embed.platforms == generate.platforms == ("cpu", "cuda", "tpu")
     wanted = restore.swap_function(found)(source, target)
     np.testing.assert_allclose(swap.call(part("generator/", "embedder/"), source, target), wanted, atol=2e-5)
-    wanted = found.networks.embed(found.variables["embedder"], source)
-    np.testing.assert_allclose(embed.call(part("embedder/"), source), wanted, atol=2e-5)
+    z = found.networks.embed(found.variables["embedder"], source)
+    np.testing.assert_allclose(embed.call(part("embedder/"), source), z, atol=2e-5)
+    np.testing.assert_allclose(generate.call(part("generator/"), target, z), wanted, atol=2e-5)
 
 
 def test_swapper_loads_an_export(run, exported):
     source, target = faces(2)
     np.testing.assert_array_equal(
-        Swapper.load(exported).swap_aligned(source, target), Swapper.load(run).swap_aligned(source, target)
+        swapped_by(Swapper.load(exported), source, target), swapped_by(Swapper.load(run), source, target)
     )
     with pytest.raises(ValueError, match="an export of step 6; wanted step 2"):
         Swapper.load(exported, step=2)
@@ -97,7 +109,7 @@ def test_readme_lines_run_without_this_package(run, exported, tmp_path):
     np.savez(tmp_path / "faces.npz", source=source, target=target)
     blocked = "import sys; sys.modules['smoothswap_jax'] = sys.modules['flax'] = None\n"
     subprocess.run([sys.executable, "-c", blocked + lines], cwd=tmp_path, check=True, timeout=300)
-    wanted = Swapper.load(run).swap_aligned(source, target)
+    wanted = swapped_by(Swapper.load(run), source, target)
     np.testing.assert_allclose(np.load(tmp_path / "swapped.npy"), wanted, atol=2e-5)
 
 
@@ -114,6 +126,8 @@ def test_folder_says_what_it_is(exported):
     assert config["parameters"]["generator"] == generator
     assert config["step"] == 6
     card = (exported / "MODEL_CARD.md").read_text()
+    for name in PROGRAMS:
+        assert f"| {name} |" in card
     for text in (f"generator {generator:,}", "6 steps of 8 pairs, seed 0", "cosine_to_source", "Misuse", "Licence"):
         assert text in card
 
@@ -130,6 +144,69 @@ def test_an_export_that_differs_is_not_left_behind(run, tmp_path, monkeypatch):
     with pytest.raises(ExportError, match=r"swap\.stablehlo: differs from the checkpoint by .*, wanted at most"):
         export_swapper(run, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["embed", "generate"])
+def test_each_program_is_compared(run, tmp_path, monkeypatch, name):
+    check = programs.check
+    strict = lambda file, found, wanted, tolerance: check(
+        file, found, wanted, -1.0 if file == f"{name}.stablehlo" else tolerance
+    )
+    monkeypatch.setattr(programs, "check", strict)
+    with pytest.raises(ExportError, match=rf"{name}\.stablehlo: differs from the checkpoint by .*, wanted at most"):
+        export_swapper(run, tmp_path / "out")
+
+
+def test_the_difference_of_trees_is_that_of_their_worst_leaf():
+    a = {"x": np.zeros(3), "y": (np.ones((1, 2)),)}
+    assert programs.difference(a, a) == 0
+    assert programs.difference(a, {"x": np.zeros(3), "y": (np.array([[1, 1.5]]),)}) == 0.5
+    with pytest.raises(ExportError, match=r"f: differs from the checkpoint by nan, wanted at most 1e\+00"):
+        programs.check("f", {"x": np.array([0, 0, np.nan]), "y": (np.ones((1, 2)),)}, a, 1.0)
+
+
+def test_z_may_be_any_tree():
+    """Programs of networks whose z is a spatial code beside a vector."""
+    swapper = random_swapper.make_swapper()
+    networks = swapper.networks
+    spatial = lambda variables, image: {"code": image[:, ::4, ::4], "vector": networks.embed(variables, image)}
+
+    def generate(params, target, z):
+        change = jnp.repeat(jnp.repeat(z["code"], 4, axis=1), 4, axis=2)
+        return networks.generate(params, target, z["vector"]) + change
+
+    swapper = swapper._replace(networks=dataclasses.replace(networks, embed=spatial, generate=generate))
+    made = programs.make_programs(swapper)
+    weights = flatten_dict(swapper.variables, sep="/")
+    source, target = faces(3)
+    call = lambda name, *inputs: jax.export.deserialize(
+        bytearray(programs.to_stablehlo(made[name], made[name].weights(weights)))
+    ).call(made[name].weights(weights), *inputs)
+    z = call("embed", source)
+    np.testing.assert_allclose(z["code"], source[:, ::4, ::4])
+    np.testing.assert_allclose(call("generate", target, z), call("swap", source, target), atol=2e-5)
+
+
+def test_an_export_of_an_older_version_is_loaded(run, exported, tmp_path):
+    """Without generate.stablehlo, and with the names that config fields had."""
+    for name in FILES - {"generate.stablehlo", "SHA256SUMS"}:
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    config = json.loads((exported / "config.json").read_text())
+    training = config["training"]
+    for old, new in (("accumulate", "grad_accum_steps"), ("keep", "max_to_keep")):
+        training[old] = training.pop(new)
+    training.pop("self_pair_fraction", None)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    digest = lambda name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text("".join(f"{digest(f.name)}  {f.name}\n" for f in tmp_path.iterdir()))
+    found = load_export(tmp_path)
+    assert found.config["grad_accum_steps"] == 1 and found.config["max_to_keep"] == training["keep"]
+    assert found.config["self_pair_fraction"] == 0.125
+    assert not {"accumulate", "keep"} & found.config.keys()
+    source, target = faces(1)
+    np.testing.assert_array_equal(
+        swapped_by(Swapper.load(tmp_path), source, target), swapped_by(Swapper.load(run), source, target)
+    )
 
 
 @pytest.mark.parametrize("name", ["params.safetensors", "config.json"])
@@ -159,12 +236,13 @@ def test_onnx_is_compared_and_refused_above_its_tolerance(run, tmp_path, monkeyp
     pytest.importorskip("jax2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     checks = export_swapper(run, tmp_path / "out", onnx=True)
-    assert checks["swap.onnx"] < programs.ONNX_TOLERANCE
+    assert checks.keys() == {"params.safetensors", *PROGRAMS, "swap.onnx", "embed.onnx", "generate.onnx"}
+    assert all(checks[f"{name}.onnx"] < programs.ONNX_TOLERANCE for name in ("swap", "embed", "generate"))
     source, target = faces(1)
     session = onnxruntime.InferenceSession(str(tmp_path / "out" / "swap.onnx"))
     names = [given.name for given in session.get_inputs()]
     (found,) = session.run(None, dict(zip(names, (source, target), strict=True)))
-    np.testing.assert_allclose(found, Swapper.load(run).swap_aligned(source, target), atol=1e-4)
+    np.testing.assert_allclose(found, swapped_by(Swapper.load(run), source, target), atol=1e-4)
     monkeypatch.setattr(programs, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(ExportError, match=r"swap\.onnx: differs .* export without --onnx"):
         export_swapper(run, tmp_path / "again", onnx=True)

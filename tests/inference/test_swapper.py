@@ -1,5 +1,6 @@
 """The whole way of a photo through the Swapper, with toy networks in the place of a trained one."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,13 @@ def brighten(source, target):
     return target + 0.4
 
 
+def pixel_swapper(network, size: int, detect: Detector = detect_faces) -> Swapper:
+    """Of a function (source, target) -> swap: z is the source itself, in a tree, which is no [b d] array."""
+    return Swapper(lambda source: {"code": (source,)}, lambda target, z: network(z["code"][0], target), size, detect)
+
+
 def toy(network=half_source, *faces, size: int = 64) -> Swapper:
-    return Swapper(network, size, marked(*(faces or [(80, 70, 1.5)])))
+    return pixel_swapper(network, size, marked(*(faces or [(80, 70, 1.5)])))
 
 
 def test_the_network_sees_batches_in_range():
@@ -90,10 +96,67 @@ def test_change_keeps_grain_and_pixels_replace_it():
 def test_the_identity_comes_from_the_chosen_source_face():
     source = np.zeros((160, 260, 3), np.uint8)
     source[:, 130:] = 255
-    swapper = Swapper(lambda source, target: source, 32, marked((50, 60, 1.0), (200, 60, 1.4)))
+    swapper = pixel_swapper(lambda source, target: source, 32, marked((50, 60, 1.0), (200, 60, 1.4)))
     photo = grain()
     assert swapper.swap(source, photo, paste="pixels")[70, 200].min() > 250
     assert swapper.swap(source, photo, source_face=1, paste="pixels")[70, 200].max() < 5
+
+
+def counting(swapper: Swapper) -> tuple[Swapper, list[int]]:
+    """The swapper, and how many faces each call of its embedder had."""
+    calls: list[int] = []
+
+    def embed(source):
+        calls.append(len(source))
+        return swapper.embed_aligned(source)
+
+    return dataclasses.replace(swapper, embed_aligned=embed), calls
+
+
+def test_the_source_is_embedded_once_for_all_faces_of_all_targets():
+    faces = [(50, 60, 1.0), (200, 60, 1.4), (210, 70, 1.3)]
+    swapper, calls = counting(toy(half_source, *faces))
+    source, photos = grain(seed=1), [grain(seed=seed) for seed in (2, 3)]
+    wanted = [swapper.swap(source, photo, target_face="all") for photo in photos]
+    assert calls == [1, 1]
+    z = swapper.embed(source)
+    for photo, swapped in zip(photos, wanted, strict=True):
+        np.testing.assert_array_equal(swapper.swap_identity(z, photo, face="all"), swapped)
+    assert calls == [1, 1, 1]
+    with pytest.raises(ValueError, match="z: found 2 identities for a photo; wanted one"):
+        swapper.swap_identity(swapper.embed(photos), photos[0])
+
+
+def test_photos_and_aligned_faces_have_the_same_identity(tmp_path):
+    swapper, calls = counting(toy())
+    photos = [grain(seed=seed) for seed in (1, 2, 3)]
+    aligned = np.stack([swapper.read_face(photo) for photo in photos])
+    wanted = swapper.embed(aligned)["code"][0]
+    assert wanted.shape == (3, 64, 64, 3)
+    save_photo(tmp_path / "a.png", photos[0])
+    mixed = [tmp_path / "a.png", photos[1], Image.fromarray(photos[2])]
+    np.testing.assert_array_equal(swapper.embed(mixed)["code"][0], wanted)
+    assert calls == [3, 3]
+    for one in (mixed[0], str(mixed[0]), photos[0], Image.fromarray(photos[0])):
+        np.testing.assert_array_equal(swapper.embed(one)["code"][0], wanted[:1])
+    with pytest.raises(ValueError, match="source photos: found none; wanted at least one"):
+        swapper.embed([])
+
+
+def test_generate_gives_the_pixels_of_the_network():
+    swapper = toy()
+    sources, targets = (np.stack([grain(64, 64, seed=seed) for seed in seeds]) for seeds in ((1, 2), (3, 4)))
+    mean = (sources.astype(float) + targets) / 2
+    found = swapper.generate(targets, swapper.embed(sources))
+    assert found.dtype == np.uint8
+    assert np.abs(found - mean).max() <= 0.5 + 1e-4
+
+
+def test_a_bad_target_is_found_before_anything_is_embedded(tmp_path):
+    swapper, calls = counting(toy())
+    with pytest.raises(PhotoError, match=r"missing\.png"):
+        swapper.swap(grain(), tmp_path / "missing.png")
+    assert calls == []
 
 
 def test_choice_of_target_faces():
@@ -118,21 +181,21 @@ def test_choice_of_target_faces():
 
 def test_no_face_names_the_photo(tmp_path):
     save_photo(tmp_path / "wall.png", grain())
-    blind = Swapper(half_source, 32, lambda photo: [])
+    blind = pixel_swapper(half_source, 32, lambda photo: [])
     with pytest.raises(NoFaceError, match=r"wall\.png: found no face"):
         blind.swap(tmp_path / "wall.png", grain())
     with pytest.raises(NoFaceError, match="source array: found no face"):
         blind.swap(grain(), grain())
     source = toy().read_face(grain())
     with pytest.raises(NoFaceError, match="target image: found no face"):
-        Swapper(half_source, 64, lambda photo: []).swap_onto(source, Image.fromarray(grain()))
+        pixel_swapper(half_source, 64, lambda photo: []).swap_onto(source, Image.fromarray(grain()))
 
 
 def test_bad_networks_and_photos():
     photo = grain()
-    with pytest.raises(ValueError, match=r"swap_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
+    with pytest.raises(ValueError, match=r"generate_aligned: found shape \[1, 32, 32, 3\]; wanted \[1, 64, 64, 3\]"):
         toy(lambda source, target: target[:, ::2, ::2]).swap(photo, photo)
-    with pytest.raises(ValueError, match="swap_aligned: found NaN"):
+    with pytest.raises(ValueError, match="generate_aligned: found NaN"):
         toy(lambda source, target: target * np.nan).swap(photo, photo)
     with pytest.raises(PhotoError, match="target array: found float32"):
         toy().swap(photo, photo.astype(np.float32))
@@ -209,19 +272,19 @@ def check_swap(photo: np.ndarray, result: np.ndarray, face: Face) -> None:
 
 def test_swap_between_two_people(tmp_path):
     source, target = london("001/neutral_front.jpg"), london("004/smiling_left_3quarter.jpg")
-    swap_files(Swapper(half_source, 128), source, target, tmp_path / "swap.png")
+    swap_files(pixel_swapper(half_source, 128), source, target, tmp_path / "swap.png")
     photo = load_photo(target)
     check_swap(photo, load_photo(tmp_path / "swap.png"), detect_faces(photo)[0])
 
 
 def test_swap_onto_the_astronaut(astronaut):
-    result = Swapper(half_source, 128).swap(london("001/neutral_front.jpg"), astronaut)
+    result = pixel_swapper(half_source, 128).swap(london("001/neutral_front.jpg"), astronaut)
     check_swap(astronaut, result, detect_faces(astronaut)[0])
 
 
 def test_all_faces_of_a_group(astronaut):
     group = np.concatenate([astronaut, astronaut[:, ::-1]], axis=1)
-    result = Swapper(brighten, 64).swap(astronaut, group, target_face="all")
+    result = pixel_swapper(brighten, 64).swap(astronaut, group, target_face="all")
     faces = detect_faces(group)
     assert len(faces) == 2
     for face in faces:
@@ -231,4 +294,4 @@ def test_all_faces_of_a_group(astronaut):
 
 def test_no_face_on_the_back_of_a_head(astronaut):
     with pytest.raises(NoFaceError, match="target array"):
-        Swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))
+        pixel_swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))

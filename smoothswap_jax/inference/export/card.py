@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 INTENDED = """\
-Research on face swapping and its detection, and edits of pictures of people who agreed to them. Say in the result that
-it is synthetic."""
+Research on face swapping and its detection, and edits of images of people who agreed to them. Label results as
+synthetic."""
 MISUSE = """\
-Pictures or films that put a person where they were not, without their consent: to deceive, to harass, for sexual
-content, to pass identity checks, to sway opinion. Many countries punish it. The network marks nothing: a swap can be
-told from a photo only by what you write beside it."""
+Images or videos that show a person where they were not, without their consent: to deceive, to harass, for sexual
+content, to pass identity checks, to sway opinion. It is a crime in many countries. The network adds no watermark: only
+your label says that a swap is not a photo."""
 
 
 def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], checks: Mapping[str, float]) -> str:
     """MODEL_CARD.md from the export's `config.json`, the run's last evaluation, and the export's own comparisons."""
     training, data = config["training"], config["training"]["data"]
     rows = [
-        ("Task", "face swapping: the identity of a source face, all else of a target face"),
+        ("Task", "face swapping: the identity of a source face, everything else of a target face"),
         ("Method", "Smooth-Swap (Kim et al., CVPR 2022), trained with smoothswap-jax " + config["version"]),
         ("Images", f"{config['size']} x {config['size']} px, RGB in [-1, 1], FFHQ alignment"),
         ("Identity embedding", f"{config['embedder']['dim']} numbers of unit norm"),
@@ -39,11 +39,11 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], check
         "## Misuse",
         MISUSE,
         "## Limits",
-        "Faces must be aligned as FFHQ is. Hair, glasses and hands before the face are changed as the training data "
-        "taught. Identities unlike those of the training data are rendered less well; measure before you rely on it.",
+        "Faces must be aligned as in FFHQ. Whether hair, glasses and hands in front of the face change depends on the "
+        "training data. Identities unlike those in it are rendered less well; measure before you rely on it.",
         "## Licence",
-        "The code that made this is Apache-2.0. The terms of the weights follow from the training data and are for "
-        "their owner to state here.",
+        "The code that made this is Apache-2.0. The terms of the weights depend on the training data; their owner "
+        "has to state them here.",
         "The whole training configuration is in `config.json`.",
     ]
     return "\n\n".join(parts) + "\n"
@@ -51,7 +51,7 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], check
 
 def _data(data: Mapping[str, Any]) -> str:
     if data["kind"] == "synthetic":
-        return f"synthetic faces: {data['people']:,} people, {data['photos']} pictures each, world seed {data['seed']}"
+        return f"synthetic faces: {data['people']:,} people, {data['photos']} images each, world seed {data['seed']}"
     place = data["name"] if data["kind"] == "tfds" else data["dir"]
     held_out = f"{data['held_out_people']} people held out" if data["kind"] == "folder" else "its test split held out"
     return f"{data['kind']} `{place}`, {held_out}"
@@ -59,7 +59,7 @@ def _data(data: Mapping[str, Any]) -> str:
 
 def _evaluation(evaluation: Mapping[str, float]) -> str:
     if not evaluation:
-        return "None was logged by the training run."
+        return "The training run logged none."
     rows = ((name.removeprefix("eval/"), f"{value:.4f}") for name, value in sorted(evaluation.items()))
     note = "The training run's last evaluation, on held-out people, by the embedder that trained the swapper:"
     return f"{note}\n\n{_table(('measure', 'value'), rows)}"

@@ -1,15 +1,17 @@
-"""Writing an export and reading it again.
+"""Writes and reads exports: folders that hold a trained swapper for use without this package.
 
-`params.safetensors` has float32 arrays by flat names: `generator/...` (the averaged one), `embedder/params/...`,
-`embedder/batch_stats/...`, and `discriminator/...` if it was asked for. `config.json` says how to build the networks,
-and holds the training configuration; `SHA256SUMS` covers every other file.
+`swap.stablehlo`, `embed.stablehlo` and `generate.stablehlo` are the programs (`programs.make_programs`); older exports
+lack the last, which nothing here reads. `params.safetensors` has float32 arrays by flat names: `generator/...` (the
+averaged one), `embedder/params/...`, `embedder/batch_stats/...`, and `discriminator/...` if it was asked for.
+`config.json` says how to build the networks and holds the training configuration; `SHA256SUMS` covers every other
+file.
 """
 
 import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,19 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.inference.export import programs
 from smoothswap_jax.inference.export.card import model_card
 from smoothswap_jax.inference.export.programs import ExportError
-from smoothswap_jax.inference.restore import Trained, load_trained, make_trained
+from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, restore_swapper
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.files import new_folder, refuse_full
 from smoothswap_jax.weights.network_folder import load_variables, save_variables
 
 FORMAT = 1
 PARAMS, CONFIG, CARD, SUMS = "params.safetensors", "config.json", "MODEL_CARD.md", "SHA256SUMS"
-SWAP, EMBED = "swap.stablehlo", "embed.stablehlo"
 TOLERANCE = 1e-4
-"""Largest difference of a reloaded program from the jitted function: XLA may fuse the two in different ways."""
+"""Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
 Flat = dict[str, jax.Array]
 
@@ -43,38 +45,34 @@ def export_swapper(
     onnx: bool = False,
     evaluation: str | Path | None = None,
 ) -> dict[str, float]:
-    """Writes the folder `out` from a swapper's run directory, and compares what was written with the checkpoint.
+    """Exports a swapper's run directory to the folder `out`, and compares what was written with the checkpoint.
 
     Args:
       step: which checkpoint, the newest by default.
       with_discriminator: also save the discriminator's weights, to train on from.
-      onnx: also write swap.onnx and embed.onnx.
-      evaluation: a JSON report to put beside the model card, as evaluation.json.
+      onnx: also write the programs as .onnx.
+      evaluation: a JSON report to copy beside the model card, as evaluation.json.
 
-    Returns the largest difference of each file from the checkpoint. One host suffices, no accelerator is needed, and
-    the checkpoint may come from any mesh.
+    Returns each file's largest difference from the checkpoint. Needs one host and no accelerator; the checkpoint may
+    come from any mesh.
 
     Raises:
-      CheckpointError: no such checkpoint. FileExistsError: `out` is there and not empty.
-      ExportError: what was written does not do what the checkpoint does; nothing is left behind.
+      CheckpointError: no such checkpoint. FileExistsError: `out` exists and is not empty.
+      ExportError: what was written differs from the checkpoint; nothing is left behind.
     """
     refuse_full(out)
     report = None if evaluation is None else _json(Path(evaluation))
-    trained = load_trained(run, step, discriminator=with_discriminator)
-    # On the device once: every call of a program would make a copy of numpy arrays.
-    trained = trained._replace(variables=jax.device_put(trained.variables, jax.devices("cpu")[0]))
-    weights = flatten_dict(trained.variables, sep="/")
-    config = _config(trained, weights)
-    logged = _last_evaluation(Path(run), trained.step)
+    restored = restore_swapper(run, step, discriminator=with_discriminator)
+    # Once, because every call of a program would copy numpy arrays to the device again.
+    restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
+    weights = flatten_dict(restored.variables, sep="/")
+    config = _config(restored, weights)
+    logged = _last_evaluation(Path(run), restored.step)
     with new_folder(out) as folder:
-        save_variables(folder / PARAMS, trained.variables)
+        save_variables(folder / PARAMS, restored.variables)
         checks = {PARAMS: _check_weights(folder / PARAMS, weights)}
-        for name, program, prefixes, images in (
-            (SWAP, programs.swap_program(trained), ("generator/", "embedder/"), 2),
-            (EMBED, programs.embed_program(trained), ("embedder/",), 1),
-        ):
-            part = {key: value for key, value in weights.items() if key.startswith(prefixes)}
-            checks |= _write_program(folder, name, program, part, config["size"], images, onnx)
+        for name, program in programs.make_programs(restored).items():
+            checks |= _write_program(folder, name, program, program.weights(weights), onnx)
         _write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
         if report is not None:
             _write_text(folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
@@ -84,34 +82,29 @@ def export_swapper(
     return checks
 
 
-def _write_program(
-    folder: Path, name: str, program: Callable, weights: Flat, size: int, images: int, onnx: bool
-) -> dict[str, float]:
+def _write_program(folder: Path, name: str, program: programs.Program, weights: Flat, onnx: bool) -> dict[str, float]:
     """Writes one program in its formats; returns their differences from the jitted function."""
-    given = programs.example_images(1, size, images)  # at 256 px a pair's features outweigh the weights
-    wanted = np.asarray(jax.jit(program)(weights, *given))
-    (folder / name).write_bytes(programs.to_stablehlo(program, weights, size, images))
-    reloaded = jax.export.deserialize(bytearray((folder / name).read_bytes()))
-    checks = {name: programs.compare(name, jax.jit(reloaded.call)(weights, *given), wanted, TOLERANCE)}
+    wanted = jax.device_get(jax.jit(program.function)(weights, *program.example))
+    file = folder / f"{name}.stablehlo"
+    file.write_bytes(programs.to_stablehlo(program, weights))
+    reloaded = jax.export.deserialize(bytearray(file.read_bytes()))
+    found = jax.jit(reloaded.call)(weights, *program.example)
+    checks = {file.name: programs.check(file.name, found, wanted, TOLERANCE)}
     if onnx:
-        file = folder / f"{Path(name).stem}.onnx"
-        programs.to_onnx(file, program, weights, size, images)
-        checks[file.name] = programs.onnx_difference(file, wanted, *given)
-        if not checks[file.name] <= programs.ONNX_TOLERANCE:
-            raise ExportError(
-                f"{file.name}: differs from the checkpoint by {checks[file.name]:.2e}, wanted at most "
-                f"{programs.ONNX_TOLERANCE:.0e}; export without --onnx"
-            )
+        file = folder / f"{name}.onnx"
+        programs.to_onnx(file, program, weights)
+        found = programs.run_onnx(file, program.example)
+        checks[file.name] = programs.check(file.name, found, wanted, programs.ONNX_TOLERANCE, "; export without --onnx")
     return checks
 
 
 def _check_weights(path: Path, weights: Flat) -> float:
-    """Reads the file again, one array at a time, and compares it bit for bit; 0.0 if it is the same."""
+    """Reads the file back, one array at a time, and compares it bit for bit; returns 0.0, or raises ExportError."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
         if set(file.keys()) != set(weights):
-            raise ExportError(f"{path.name}: found other names than were written")
+            raise ExportError(f"{path.name}: its array names are not the ones that were written")
         for name, value in weights.items():
             found = file.get_tensor(name)
             if (
@@ -123,27 +116,27 @@ def _check_weights(path: Path, weights: Flat) -> float:
     return 0.0
 
 
-def _config(trained: Trained, weights: Flat) -> dict[str, Any]:
-    training = trained.config
+def _config(restored: RestoredSwapper, weights: Flat) -> dict[str, Any]:
+    training = restored.config
     parts = sorted({name.split("/")[0] for name in weights})
-    # Running statistics are no parameters.
+    # Running statistics are not parameters.
     counted = {name: value.size for name, value in weights.items() if "/batch_stats/" not in name}
     return {
         "format": FORMAT,
         "kind": "smoothswap",
         "version": importlib.metadata.version("smoothswap-jax"),
         "jax": jax.__version__,
-        "step": trained.step,
+        "step": restored.step,
         "size": training["data"]["size"],
         "parameters": {part: sum(n for name, n in counted.items() if name.startswith(f"{part}/")) for part in parts},
         "generator": training["generator"],
-        "embedder": trained.embedder,
+        "embedder": restored.embedder,
         "training": training,
     }
 
 
 def _last_evaluation(run: Path, step: int) -> dict[str, float]:
-    """The last evaluation that the run logged up to `step`; empty without a log."""
+    """The last evaluation that the run logged at or before `step`; empty without a log."""
     log = run / metric_log.NAME
     rows = metric_log.read_metrics(log) if log.is_file() else []
     rows = [row for row in rows if row["step"] <= step and any(key.startswith("eval/") for key in row)]
@@ -172,7 +165,7 @@ def is_export(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / PARAMS).is_file()
 
 
-def load_export(folder: str | os.PathLike[str]) -> Trained:
+def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     """The networks of an export and their weights.
 
     Raises ExportError when a file is missing, of another format, or not the one that SHA256SUMS names.
@@ -183,7 +176,7 @@ def load_export(folder: str | os.PathLike[str]) -> Trained:
     if not isinstance(config, Mapping) or config.get("format") != FORMAT or config.get("kind") != "smoothswap":
         raise ExportError(f"{folder / CONFIG}: not an export of format {FORMAT}")
     variables = load_variables(folder / PARAMS)
-    return make_trained(config["training"], config["embedder"], variables, config["step"])
+    return build_swapper(with_current_names(config["training"]), config["embedder"], variables, config["step"])
 
 
 def _check_sums(folder: Path) -> None:

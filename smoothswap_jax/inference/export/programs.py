@@ -1,12 +1,12 @@
-"""The trained functions as programs: StableHLO for JAX on any device, ONNX for other runtimes.
+"""The trained networks as programs: StableHLO for JAX on any device, ONNX for other runtimes.
 
-Weights are arguments of the StableHLO programs, as one flat dict `{name: float32 array}`, exactly what
-`safetensors.numpy.load_file` gives; ONNX keeps them inside.
+StableHLO programs take the weights as an argument, one flat dict `{name: float32 array}`, as
+`safetensors.numpy.load_file` returns it; ONNX models contain them.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,13 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 from jaxtyping import Array, Float
 
-from smoothswap_jax.inference.restore import Trained
+from smoothswap_jax.inference.restore import RestoredSwapper
 from smoothswap_jax.training.networks import swap
 
+PyTree = Any
 PLATFORMS = ("cpu", "cuda", "tpu")
 ONNX_TOLERANCE = 1e-4
-"""Largest difference from JAX, in grey levels of [-1, 1], that an ONNX program may have. float32 runtimes sum
+"""Largest difference from JAX, for images in [-1, 1], that an ONNX program may have. float32 runtimes sum
 convolutions in other orders, which costs about 1e-5 here."""
 
 ONNX_MISSING = (
@@ -31,34 +32,70 @@ Flat = Mapping[str, Float[Array, "..."]]
 
 
 class ExportError(ValueError):
-    """An exported file does not do what the checkpoint does, or cannot be made."""
+    """An exported file differs from the checkpoint, is damaged, or cannot be written."""
 
 
-def swap_program(trained: Trained) -> Callable[[Flat, Array, Array], Array]:
-    """(flat weights, source, target) -> swap; images [b size size 3] in [-1, 1]."""
-    return lambda weights, source, target: swap(
-        trained.networks, unflatten_dict(dict(weights), sep="/"), source, target
-    )
+class Program(NamedTuple):
+    """A function to export: `function(weights, *inputs)`.
+
+    weights: flat, those whose names start with one of `prefixes`. example: inputs of batch size 1, pytrees of arrays
+    whose leaves have the batch as leading axis.
+    """
+
+    function: Callable[..., PyTree]
+    prefixes: tuple[str, ...]
+    example: tuple[PyTree, ...]
+
+    def weights(self, of_all: Flat) -> dict[str, Array]:
+        """Those of `of_all` that the function takes."""
+        return {name: value for name, value in of_all.items() if name.startswith(self.prefixes)}
 
 
-def embed_program(trained: Trained) -> Callable[[Flat, Array], Array]:
-    """(flat weights, images [b size size 3] in [-1, 1]) -> unit-norm identity embeddings [b dim]."""
-    return lambda weights, image: trained.networks.embed(unflatten_dict(dict(weights), sep="/")["embedder"], image)
+def make_programs(restored: RestoredSwapper) -> dict[str, Program]:
+    """The exported programs by name; images are [b size size 3] in [-1, 1], z is what the embedder gives, a pytree.
+
+    swap: (weights, source, target) -> swap. embed: (weights, source) -> z. generate: (weights, target, z) -> swap.
+    """
+    networks = restored.networks
+
+    def swap_pair(weights: Flat, source: Array, target: Array) -> Array:
+        return swap(networks, _nested(weights), source, target)
+
+    def embed(weights: Flat, source: Array) -> PyTree:
+        return networks.embed(_nested(weights)["embedder"], source)
+
+    def generate(weights: Flat, target: Array, z: PyTree) -> Array:
+        return networks.generate(_nested(weights)["generator"], target, z)
+
+    # Noise, so that every weight matters.
+    rng = np.random.default_rng(0)
+    source, target = rng.uniform(-1, 1, (2, 1, restored.size, restored.size, 3)).astype(np.float32)
+    z = jax.device_get(jax.jit(networks.embed)(restored.variables["embedder"], source))
+    return {
+        "swap": Program(swap_pair, ("generator/", "embedder/"), (source, target)),
+        "embed": Program(embed, ("embedder/",), (source,)),
+        "generate": Program(generate, ("generator/",), (target, z)),
+    }
 
 
-def to_stablehlo(program: Callable, weights: Flat, size: int, images: int) -> bytes:
-    """Serialises `program(weights, *images)` for any batch size and all of PLATFORMS."""
+def _nested(weights: Flat) -> dict[str, Any]:
+    return unflatten_dict(dict(weights), sep="/")
+
+
+def to_stablehlo(program: Program, weights: Flat) -> bytes:
+    """Serialises `program` for any batch size and all of PLATFORMS."""
     (batch,) = jax.export.symbolic_shape("batch")
-    image = jax.ShapeDtypeStruct((batch, size, size, 3), jnp.float32)
+    inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), program.example)
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in weights.items()}
-    exported = jax.export.export(jax.jit(program), platforms=PLATFORMS)(shapes, *[image] * images)
+    exported = jax.export.export(jax.jit(program.function), platforms=PLATFORMS)(shapes, *inputs)
     return bytes(exported.serialize())
 
 
-def to_onnx(path: Path, program: Callable, weights: Flat, size: int, images: int) -> None:
-    """Writes `program` with its weights inside as an ONNX model of NHWC float32 inputs [1 size size 3].
+def to_onnx(path: Path, program: Program, weights: Flat) -> None:
+    """Writes `program` with its weights inside as an ONNX model for one face: NHWC float32 images [1 size size 3].
 
-    The batch is one image: jax2onnx cannot pad arrays of a free batch size. Raises ImportError saying what to install.
+    Its inputs and outputs are the leaves of the program's. The batch is one face: jax2onnx cannot pad arrays of a free
+    batch size. Raises ImportError saying what to install.
     """
     try:
         import jax2onnx
@@ -66,35 +103,34 @@ def to_onnx(path: Path, program: Callable, weights: Flat, size: int, images: int
     except ImportError as error:
         raise ImportError(ONNX_MISSING.format(error.name)) from error
     constant = {name: jnp.asarray(value) for name, value in weights.items()}
+    leaves, structure = jax.tree.flatten(program.example)
     jax2onnx.to_onnx(
-        lambda *inputs: program(constant, *inputs),
-        inputs=[jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)] * images,
+        lambda *inputs: program.function(constant, *jax.tree.unflatten(structure, inputs)),
+        inputs=[jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves],
         model_name=path.stem,
         return_mode="file",
         output_path=str(path),
     )
 
 
-def onnx_difference(path: Path, wanted: np.ndarray, *images: np.ndarray) -> float:
-    """Largest absolute difference between the ONNX model's outputs, image by image, and `wanted`: onnxruntime, CPU."""
+def run_onnx(path: Path, inputs: PyTree) -> list[np.ndarray]:
+    """The leaves of an ONNX model's outputs, by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
-    rows = ([image[i : i + 1] for image in images] for i in range(len(wanted)))
-    found = np.concatenate([session.run(None, dict(zip(names, row, strict=True)))[0] for row in rows])
-    return float(np.abs(found - wanted).max())
+    return session.run(None, dict(zip(names, jax.tree.leaves(inputs), strict=True)))
 
 
-def example_images(batch: int, size: int, images: int) -> list[np.ndarray]:
-    """Noise in [-1, 1] to compare programs with: every weight takes part."""
-    rng = np.random.default_rng(0)
-    return [rng.uniform(-1, 1, (batch, size, size, 3)).astype(np.float32) for _ in range(images)]
+def difference(found: PyTree, wanted: PyTree) -> float:
+    """The largest absolute difference between the leaves of two trees; NaN if one of them holds NaN."""
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True)
+    return float(np.max([np.abs(np.asarray(a) - np.asarray(b)).max() for a, b in pairs]))
 
 
-def compare(name: str, found: Any, wanted: Any, tolerance: float) -> float:
-    """The largest absolute difference. Raises ExportError, with both figures, when it is above `tolerance`."""
-    difference = float(np.abs(np.asarray(found) - np.asarray(wanted)).max())
-    if not difference <= tolerance:
-        raise ExportError(f"{name}: differs from the checkpoint by {difference:.2e}, wanted at most {tolerance:.0e}")
-    return difference
+def check(name: str, found: PyTree, wanted: PyTree, tolerance: float, advice: str = "") -> float:
+    """Their `difference`. Raises ExportError, with both figures, when it is above `tolerance` or NaN."""
+    value = difference(found, wanted)
+    if not value <= tolerance:
+        raise ExportError(f"{name}: differs from the checkpoint by {value:.2e}, wanted at most {tolerance:.0e}{advice}")
+    return value
