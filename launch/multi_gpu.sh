@@ -22,12 +22,20 @@ if [ "$processes" -gt 1 ]; then
 fi
 
 pids=()
+starting=
 stopped=
-trap 'stopped=1; kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
+told=
+# Passes a signal on, once: a second one would end the run before it has saved.
+tell() {
+  [ -n "$told" ] || { told=1; kill -TERM "${pids[@]}" 2>/dev/null; }
+}
+# What comes while processes are being started is passed on when all of them are known.
+trap 'stopped=1; [ -n "$starting" ] || tell' TERM INT
 
 # Starts the processes and waits for all of them. Sets `code`: 0, or a code of theirs; 1 and 2 before any other.
 run_once() {
   pids=()
+  starting=1
   local port i pid one share
   port="${PORT:-$((20000 + RANDOM % 20000))}"
   for ((i = 0; i < processes; i++)); do
@@ -40,6 +48,8 @@ run_once() {
     fi
     pids+=($!)
   done
+  starting=
+  [ -z "$stopped" ] || tell
   code=0
   for pid in "${pids[@]}"; do
     wait "$pid"
