@@ -39,7 +39,7 @@ def defaults() -> ConfigDict:
     c.embedder.dim = 512  # of the embedding
     c.embedder.dtype = "float32"  # of convolutions; bfloat16 on accelerators
 
-    c.objective = ConfigDict()  # fields of training.steps.EmbedderObjective
+    c.objective = ConfigDict()  # fields of training.objectives.EmbedderObjective
     c.objective.kind = "contrastive"  # contrastive, arcface, cosface, softmax
     c.objective.form = "smoothswap"  # of contrastive: smoothswap (the paper's) or khosla
     c.objective.temperature = 0.07  # of contrastive

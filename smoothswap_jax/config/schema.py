@@ -88,7 +88,7 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class EmbedderObjectiveConfig:
-    """Fields of training.steps.EmbedderObjective."""
+    """Fields of training.objectives.EmbedderObjective."""
 
     kind: str
     form: str

@@ -18,6 +18,7 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.networks import make_embedder
+from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_counts, make_batches
 from smoothswap_jax.training.train_state import init_embedder_state
@@ -27,7 +28,7 @@ def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     """Trains the identity embedder; evaluates verification on people that training never sees."""
     train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
     network = make_embedder(config.embedder)
-    objective = steps.EmbedderObjective(**asdict(config.objective))
+    objective = EmbedderObjective(**asdict(config.objective))
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
     key = jax.random.key(config.seed)

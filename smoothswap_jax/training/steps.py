@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from smoothswap_jax.training import losses
+from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.train_state import EmbedderState, SwapperState
 
 PyTree = Any
@@ -47,41 +48,6 @@ def mean_over_microbatches(function: Callable[..., PyTree], *batches: PyTree) ->
 # --- stage 1: embedder (Smooth-Swap, sec. 4.1) ---------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class EmbedderObjective:
-    """Which loss shapes the embedding space: 'contrastive', 'arcface', 'cosface' or 'softmax'."""
-
-    kind: str = "contrastive"
-    form: str = "smoothswap"
-    temperature: float = 0.07
-    scale: float = 64.0
-    margin: float = 0.5
-
-    def __post_init__(self):
-        kinds = ("contrastive", "arcface", "cosface", "softmax")
-        if self.kind not in kinds:
-            raise ValueError(f"embedder objective {self.kind!r}: want one of {kinds}")
-
-    @property
-    def needs_classes(self) -> bool:
-        return self.kind != "contrastive"
-
-
-def embedder_loss(
-    objective: EmbedderObjective, z: Float[Array, "n d"], labels: Array, classifier: PyTree | None
-) -> Float[Array, "n"]:
-    """Loss of each example under the chosen objective; `classifier` has `kernel` [d, c] and `bias` [c]."""
-    if objective.kind == "contrastive":
-        return losses.contrastive_loss(z, labels, objective.temperature, objective.form)
-    assert classifier is not None, f"objective {objective.kind} needs a classifier"
-    if objective.kind == "softmax":
-        logits = objective.scale * jnp.matmul(z, classifier["kernel"], precision="highest") + classifier["bias"]
-    else:
-        margin = losses.arcface_logits if objective.kind == "arcface" else losses.cosface_logits
-        logits = margin(losses.cosine_logits(z, classifier["kernel"]), labels, objective.scale, objective.margin)
-    return losses.cross_entropy(logits, labels)
-
-
 def embedder_step(
     state: EmbedderState,
     batch: Batch,
@@ -101,7 +67,7 @@ def embedder_step(
     """
 
     def loss_of(z, classifier):
-        return jnp.mean(embedder_loss(objective, z, batch["label"], classifier))
+        return jnp.mean(objective.loss(z, batch["label"], classifier))
 
     def embed(embedder, batch_stats, images):
         return apply({"params": embedder, "batch_stats": batch_stats}, images)

@@ -14,6 +14,7 @@ from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training import losses, steps, train_state
+from smoothswap_jax.training.objectives import OBJECTIVES, EmbedderObjective, ObjectiveSpec
 from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden
 
@@ -216,7 +217,7 @@ def test_each_embedder_objective_separates_four_identities(kind):
     rng = np.random.default_rng(0)
     centres, labels = rng.standard_normal((4, 12)), jnp.asarray(np.repeat(np.arange(4), 6))
     images = jnp.asarray(centres[labels] + 1.0 * rng.standard_normal((24, 12)), jnp.float32)
-    objective = steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2, temperature=0.3)
+    objective = EmbedderObjective(kind=kind, scale=8.0, margin=0.2, temperature=0.3)
     optimizer = optax.adam(0.05)
     params = {"embedder": {"w": jnp.asarray(0.3 * rng.standard_normal((12, 3)), jnp.float32)}}
     if objective.needs_classes:
@@ -244,7 +245,7 @@ def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
     params = {"embedder": {"w": jnp.asarray(rng.standard_normal((12, 3)), jnp.float32)}}
     if kind == "arcface":
         params["classifier"] = {"kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32), "bias": jnp.zeros(4)}
-    optimizer, objective = optax.sgd(0.1), steps.EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
+    optimizer, objective = optax.sgd(0.1), EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
     apply = lambda v, x: (l2_normalize(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
     before = train_state.EmbedderState(jnp.int32(0), params, {"seen": jnp.zeros(())}, optimizer.init(params))
     run = lambda grad_accum_steps: steps.embedder_step(
@@ -258,6 +259,15 @@ def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
     assert (float(whole.batch_stats["seen"]), float(parts.batch_stats["seen"])) == (1, 4)
 
 
+def test_a_new_objective_is_one_entry(monkeypatch):
+    spread = lambda how, z, labels, classifier: how.scale * (z @ z.T).mean(axis=1)
+    monkeypatch.setitem(OBJECTIVES, "spread", ObjectiveSpec(spread, needs_classes=False))
+    objective = EmbedderObjective(kind="spread", scale=2.0)
+    z = l2_normalize(jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32))
+    np.testing.assert_allclose(objective.loss(z, jnp.arange(4), None), 2 * (z @ z.T).mean(axis=1), rtol=1e-6)
+    assert not objective.needs_classes
+
+
 def test_unknown_objective_is_refused():
-    with pytest.raises(ValueError, match="triplet"):
-        steps.EmbedderObjective(kind="triplet")
+    with pytest.raises(ValueError, match=r"config.objective.kind is 'triplet', wanted one of \('contrastive', "):
+        EmbedderObjective(kind="triplet")

@@ -1,0 +1,74 @@
+"""What shapes the embedding space in stage 1: a registry of objectives.
+
+An objective is one entry of `OBJECTIVES`: a loss of each example of the global batch, and whether it wants a classifier
+of the training identities. Formulas are in `losses.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from smoothswap_jax.training import losses
+
+PyTree = Any
+
+
+@dataclass(frozen=True)
+class EmbedderObjective:
+    """The chosen objective, by name, with the constants that it reads (configs/embedder.py). Raises ValueError for an
+    unknown one."""
+
+    kind: str = "contrastive"
+    form: str = "smoothswap"
+    temperature: float = 0.07
+    scale: float = 64.0
+    margin: float = 0.5
+
+    def __post_init__(self):
+        if self.kind not in OBJECTIVES:
+            raise ValueError(f"config.objective.kind is {self.kind!r}, wanted one of {tuple(OBJECTIVES)}")
+
+    @property
+    def needs_classes(self) -> bool:
+        return OBJECTIVES[self.kind].needs_classes
+
+    def loss(self, z: Float[Array, "n d"], labels: Int[Array, "n"], classifier: PyTree | None) -> Float[Array, "n"]:
+        """Loss of each example. classifier: {'kernel': [d, c], 'bias': [c]} if `needs_classes`, else None."""
+        return OBJECTIVES[self.kind].loss(self, z, labels, classifier)
+
+
+class ObjectiveSpec(NamedTuple):
+    """loss: (constants, unit-norm z [n d], labels [n], classifier or None) -> [n]."""
+
+    loss: Callable[[EmbedderObjective, Array, Array, PyTree], Array]
+    needs_classes: bool
+
+
+def _contrastive(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
+    return losses.contrastive_loss(z, labels, how.temperature, how.form)
+
+
+def _arcface(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
+    cosine = losses.cosine_logits(z, classifier["kernel"])
+    return losses.cross_entropy(losses.arcface_logits(cosine, labels, how.scale, how.margin), labels)
+
+
+def _cosface(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
+    cosine = losses.cosine_logits(z, classifier["kernel"])
+    return losses.cross_entropy(losses.cosface_logits(cosine, labels, how.scale, how.margin), labels)
+
+
+def _softmax(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
+    logits = how.scale * jnp.matmul(z, classifier["kernel"], precision="highest") + classifier["bias"]
+    return losses.cross_entropy(logits, labels)
+
+
+OBJECTIVES: dict[str, ObjectiveSpec] = {
+    "contrastive": ObjectiveSpec(_contrastive, needs_classes=False),
+    "arcface": ObjectiveSpec(_arcface, needs_classes=True),
+    "cosface": ObjectiveSpec(_cosface, needs_classes=True),
+    "softmax": ObjectiveSpec(_softmax, needs_classes=True),
+}
