@@ -28,7 +28,7 @@ EXAMPLES = "docs/contributing.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-SOURCE = re.compile(r"[\w./*-]*\w\.(?:py|sh|sbatch|yaml|jinja|toml)\b|(?<![\w/])docs/[\w./-]+")
+SOURCE = re.compile(r"[\w./*-]*[\w*]\.(?:py|sh|sbatch|yaml|jinja|toml)\b|(?<![\w/])docs/[\w./-]+")
 FOLDERS = ("smoothswap_jax", "tests", "configs", "launch")
 FOLDER = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w/.-]*|(?:{'|'.join(ROOMS)})/(?:\w+/)*")
 LAUNCHED = {"multi_gpu.sh": "train", "slurm.sbatch": "train", "demo.sh": "demo"}
@@ -116,19 +116,26 @@ def value_faults(args: argparse.Namespace, overrides: list[str]) -> Iterator[str
                 load_config(config, changes)
         except ValueError as error:
             yield str(error)
-    for option, known in known_values().items():
+    for option, known in KNOWN.items():
         value = getattr(args, option, None)
-        if value is not None and value.partition("@")[0] not in known:
-            yield f"--{option}={value}: wanted one of {', '.join(known)}"
+        if value is not None and value.partition("@")[0] not in (names := known()):
+            yield f"--{option}={value}: wanted one of {', '.join(names)}"
 
 
-@functools.cache
-def known_values() -> dict[str, tuple[str, ...]]:
-    from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
-    from smoothswap_jax.faces.detection.registry import DETECTORS
-    from smoothswap_jax.weights.registry import kinds
+def _protocols() -> tuple[str, ...]:
+    return tuple(importlib.import_module("smoothswap_jax.evaluation.protocols.registry").PROTOCOLS)
 
-    return {"kind": kinds(), "protocol": tuple(PROTOCOLS), "detector": tuple(DETECTORS)}
+
+def _detectors() -> tuple[str, ...]:
+    return tuple(importlib.import_module("smoothswap_jax.faces.detection.registry").DETECTORS)
+
+
+def _kinds() -> tuple[str, ...]:
+    return importlib.import_module("smoothswap_jax.weights.registry").kinds()
+
+
+KNOWN = {"protocol": _protocols, "detector": _detectors, "kind": _kinds}
+"""Options whose values are the names in a registry, which is imported when it is needed."""
 
 
 def module_faults(module: str, arguments: list[str]) -> list[str]:
