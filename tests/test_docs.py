@@ -68,9 +68,8 @@ def shell_commands(block: str) -> list[list[str]]:
 # --- commands ---------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def verbs() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (action,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(action.choices)
 
 
@@ -97,15 +96,24 @@ def smoothswap_faults(words: list[str], whole: bool) -> list[str]:
     try:
         with contextlib.redirect_stderr(said):
             if not whole:
-                (action,) = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-                for option in (option for verb in action.choices.values() for option in verb._actions):
-                    option.required = False
+                words = _as_mentioned(parser, words)
             args, rest = parser.parse_known_args(words)
     except SystemExit:
         return [said.getvalue().strip().splitlines()[-1]]
     if args.verb != "train" and rest:
         return [f"smoothswap {args.verb}: unrecognised arguments: {' '.join(rest)}"]
     return [f"smoothswap {args.verb}: {fault}" for fault in value_faults(args, rest)]
+
+
+def _as_mentioned(parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+    """Makes no option required; words without a last option whose value is left out, and without --help."""
+    options = [option for verb in verbs(parser).values() for option in verb._actions]
+    for option in options:
+        option.required = False
+    own = verbs(parser).get(words[0])
+    valued = {name for option in own._actions if option.nargs != 0 for name in option.option_strings} if own else set()
+    words = [word for word in words if word != "--help"]
+    return words[:-1] if words[-1] in valued else words
 
 
 def value_faults(args: argparse.Namespace, overrides: list[str]) -> Iterator[str]:
@@ -150,6 +158,10 @@ def module_faults(module: str, arguments: list[str]) -> list[str]:
     return [f"python -m {module}: has no {option}" for option in options if f'"{option}"' not in source]
 
 
+def _names(verb: argparse.ArgumentParser) -> set[str]:
+    return {name for option in verb._actions for name in option.option_strings}
+
+
 def option_faults(code: str) -> list[str]:
     """Options that are named without their verb: one verb must have all of them, or a config the field."""
     faults, options = [], []
@@ -158,8 +170,8 @@ def option_faults(code: str) -> list[str]:
             faults += [] if match[1] in config_fields() else [f"--config.{match[1]}: no shipped config has this field"]
         elif word.startswith("--"):
             options.append(word.partition("=")[0])
-    known = [{option for action in verb._actions for option in action.option_strings} for verb in verbs().values()]
-    if not any(set(options) <= verb for verb in known):
+    known = [_names(verb) for verb in verbs(make_parser()).values()]
+    if not any(set(options) <= names for names in known):
         faults.append(f"{' '.join(options)}: no verb has these options")
     return faults
 
@@ -185,7 +197,7 @@ def all_command_faults(text: str) -> Iterator[str]:
         elif code.startswith(("smoothswap ", "python -m ", "bash launch/")) and "<" not in code:
             if code.startswith("smoothswap ") and not re.match(r"smoothswap \w+ ", code):
                 verb = code.split()[1]
-                yield from [] if verb in verbs() else [f"smoothswap {verb}: no such verb"]
+                yield from [] if verb in verbs(make_parser()) else [f"smoothswap {verb}: no such verb"]
             else:
                 yield from command_faults(shlex.split(code), whole=False)
 
@@ -300,11 +312,12 @@ TRAIN = "smoothswap train --config=swapper:tiny32 --workdir=runs/s"
 RIGHT = f"""
 # A title: of `code`, and more
 
-Text with `smoothswap train`, `smoothswap evaluate --protocol=ffhq@2 --judge=sface`, `smoothswap <verb>`, wrapped `smoothswap
-bench --what=steps --batch 8 16`, `--devices=N`, `--config.mesh.fsdp=8`, `--what=memory --topology=v5e:8x8`, `/a/b.png`,
-`python -m smoothswap_jax.bench.generate --faces=32`, `python -m pytest tests/models -rP`, `faces/align.py`, `configs/*.py`,
-`registry.py`, `evaluation/protocols/`, `DIR/<person>/<photo>.jpg` and [a link](docs/design.md#decisions), [another](#a-title-of-code-and-more),
-[the web](https://example.org/a.md).
+Text with `smoothswap train`, `smoothswap evaluate --protocol=ffhq@2 --judge=sface`, `smoothswap <verb>`,
+`smoothswap import --help`, `smoothswap swap --checkpoint`, wrapped `smoothswap
+bench --what=steps --batch 8 16`, `--devices=N`, `--config.mesh.fsdp=8`, `--what=memory --topology=v5e:8x8`,
+`python -m smoothswap_jax.bench.generate --faces=32`, `python -m pytest tests/models -rP`, `/a/b.png`,
+`faces/align.py`, `configs/*.py`, `registry.py`, `evaluation/protocols/`, `DIR/<person>/<photo>.jpg` and
+[a link](docs/design.md#decisions), [another](#a-title-of-code-and-more), [the web](https://example.org/a.md).
 
 ```bash
 A=1 {TRAIN} \\
@@ -328,9 +341,9 @@ import numpy as np
 WRONG = [
     ("commands", f"```bash\n{TRAIN.replace('train', 'trian')}\n```", "invalid choice: 'trian'"),
     ("commands", "```bash\nsmoothswap train --config=swapper:tiny32\n```", "required: --workdir"),
-    ("commands", f"```bash\n{TRAIN} \\\n  --config.bacth=8\n```", "config.bacth"),
+    ("commands", f"```bash\n{TRAIN} \\\n  --config.bacth=8\n```", "bacth"),
     ("commands", f"```bash\n{TRAIN} --config.batch=many\n```", "config.batch"),
-    ("commands", f"```bash\n{TRAIN} --verbosely\n```", "--verbosely"),
+    ("commands", f"```bash\n{TRAIN} --verbosely\n```", "verbosely"),
     ("commands", f"```bash\ntrue && {TRAIN.replace('tiny32', 'tiny33')}\n```", "tiny33"),
     ("commands", "```bash\nsmoothswap swap --checkpoint=a --source=b --target=c --out=d\n```", "--out"),
     ("commands", "```bash\nsmoothswap import --kind=iresnet99 --weights=a --out=b\n```", "--kind=iresnet99: wanted"),
@@ -365,8 +378,12 @@ WRONG = [
     ("python", "```python\nimport (\n```", "import ( ...: "),
     ("python", "```python\nfrom smoothswap_jax import Swaper\n```", "cannot import name 'Swaper'"),
     ("diffs", "```diff\n--- smoothswap_jax/train.py\n x\n```", "--- smoothswap_jax/train.py: no such file"),
-    ("diffs", f"```diff\n{OPTIMIZERS}\n-    elif config.name == 'sdg':\n```", "has no line \"elif config.name == 'sdg':\""),
-    ("diffs", f"```diff\n{OPTIMIZERS}\n     else:\n     if config.name == \"adam\":\n```", "after those before it"),
+    (
+        "diffs",
+        f"```diff\n{OPTIMIZERS}\n-    elif config.name == 'sdg':\n```",
+        "has no line \"elif config.name == 'sdg':\"",
+    ),
+    ("diffs", f'```diff\n{OPTIMIZERS}\n     else:\n     if config.name == "adam":\n```', "after those before it"),
     ("python", "```python\ndef f():\n    import smoothswap_jax.synthetics\n```", "No module named"),
 ]
 
