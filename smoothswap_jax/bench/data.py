@@ -1,6 +1,6 @@
-"""`smoothswap bench --what=data`: how fast photos become crops, and crops batches.
+"""`smoothswap bench --what=data`: how fast photos become crops, and crops become batches.
 
-Machines are shared and noisy: what is compared runs turn by turn in one process, and the medians' ratio is reported.
+Machines are shared and noisy, so what is compared takes turns, and medians over the rounds are reported.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.synthetic import world
 
 SIZE, BATCH, ROUNDS = 256, 64, 5
-IDENTITIES, PHOTOS, SHARD = 9000, 3_300_000, 3300
+IDENTITIES, IMAGES, SHARD = 9000, 3_300_000, 3300
+"""Of VGGFace2, and the images of one shard."""
 
 
 def bench_data(source: str | None, data: str | None, detector: str, model: str | None, seconds: float) -> dict:
-    """All measurements as nested plain values; rates are images a second.
+    """All measurements as nested plain values; rates are in images/s.
 
     Args:
-      source: photos to measure preparation on; rendered faces, on which a detector may be faster, if None.
-      data: a prepared set to measure reading on; rendered faces with grain if None.
+      source: photos to measure preparation on. None: rendered faces, on which a detector may be faster.
+      data: a prepared data set to measure reading on. None: rendered faces with grain.
       detector, model: as `smoothswap prepare` takes them.
-      seconds: of each measurement in each round.
+      seconds: for each measurement in each round.
     """
     with tempfile.TemporaryDirectory() as folder:
         result: dict = {
@@ -63,14 +64,17 @@ def bench_data(source: str | None, data: str | None, detector: str, model: str |
 
 
 def prepare_stages(source: str | Path, detector: str, model: str | None, count: int = 40) -> dict:
-    """Images a second of each stage, one core, and of all together, over up to `count` evenly spread photos."""
+    """Images/s of each stage of preparation and of all together, on one core, over up to `count` evenly spaced photos.
+
+    Where no face is found, the top left square of the photo is cut out. Raises ValueError if `source` has no photos.
+    """
     import cv2
 
     cv2.setNumThreads(1)
     detect = make_detector(detector, model)
     files = [entry.file for entry in list_source(source).entries() if not hasattr(entry, "gate") and not entry.video]
     if not files:
-        raise ValueError(f"{source}: found no photos; wanted some to measure preparation on")
+        raise ValueError(f"{source}: found no photos, wanted some to measure preparation on")
     files = [files[i] for i in np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)]
     detect(load_photo(f"{source}/{files[0]}"))  # loads the model
     spent = dict.fromkeys(("decode", "detect", "align", "gates", "encode"), 0.0)
@@ -113,7 +117,7 @@ def _rendered_photos(folder: Path, count: int = 40) -> Path:
 
 
 def _grainy(images: np.ndarray) -> np.ndarray:
-    """uint8, with noise of 3 grey levels: a rendered face is smoother than a photo, and its JPEG smaller."""
+    """[-1, 1] to uint8, with noise of 3 grey levels: without grain, a rendered face has a smaller JPEG than a photo."""
     noise = np.random.default_rng(0).normal(0, 3, (1, *images.shape[1:]))
     return np.clip(np.rint((images + 1) * 127.5 + noise), 0, 255).astype(np.uint8)
 
@@ -122,11 +126,11 @@ def _grainy(images: np.ndarray) -> np.ndarray:
 
 
 def reader_rates(faces: Faces, seconds: float) -> dict:
-    """The training reader beside nothing but JPEG decoding, all cores, and the whole feed with flips on the device."""
-    memory = [data for start in range(0, min(len(faces), 512), 64) for data in faces.read(_rows(start, len(faces)))]
+    """Images/s on all cores: of JPEG decoding alone, of the training reader, and of the feed with augmentation."""
+    files = [data for start in range(0, min(len(faces), 512), 64) for data in faces.read(_rows(start, len(faces)))]
     sampler, mesh = PairSampler(0, BATCH // 2, BATCH // 16), sharding.make_mesh(1)
     ways: dict[str, Callable[[], Iterator]] = {
-        "bare decode": lambda: bare_decode(memory),
+        "bare decode": lambda: bare_decode(files),
         "reader": lambda: pipeline.host_batches(faces, sampler, 0, 0, 1),
         "feed": lambda: pipeline.tf_batches(faces, sampler, Augmentation(), mesh, 0),
     }
@@ -138,7 +142,7 @@ def reader_rates(faces: Faces, seconds: float) -> dict:
     return {
         **middle,
         "reader / bare decode": median(a / b for a, b in zip(rates["reader"], rates["bare decode"], strict=True)),
-        "bytes an image": sum(map(len, memory)) / len(memory),
+        "bytes an image": sum(map(len, files)) / len(files),
         "size": faces.size,
     }
 
@@ -147,20 +151,20 @@ def _rows(start: int, count: int) -> range:
     return range(start, min(start + 64, count))
 
 
-def bare_decode(memory: Sequence[bytes]) -> Iterator:
-    """Batches of images that TensorFlow decodes out of memory on all cores and throws away."""
+def bare_decode(files: Sequence[bytes]) -> Iterator:
+    """Endless batches of JPEG files that TensorFlow decodes from memory on all cores and drops."""
     import tensorflow as tf
 
     def decode(data):
         return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")[0, 0, 0]
 
-    data = tf.data.Dataset.from_tensor_slices(list(memory)).repeat()
+    data = tf.data.Dataset.from_tensor_slices(list(files)).repeat()
     data = data.map(decode, num_parallel_calls=os.cpu_count(), deterministic=True)
     return data.batch(BATCH).prefetch(2).as_numpy_iterator()
 
 
 def rate(batches: Iterator, seconds: float) -> float:
-    """Images a second, after the first two batches."""
+    """Images/s, after two batches to warm up."""
     for _ in range(2):
         next(batches)
     start, count = time.perf_counter(), 0
@@ -176,7 +180,7 @@ def _encoded(faces: Faces, count: int) -> list[bytes]:
 
 
 def _rendered_faces(folder: Path, count: int = 256) -> Faces:
-    """A set of one shard, read as a prepared one is."""
+    """A data set of one shard, read as a prepared one is."""
     factors = rendered.synthetic_factors("train", count // 4, 4, 0)
     images = [encoded(image, "jpeg") for image in _grainy(world.render_many(factors, SIZE))]
     (folder / "small").mkdir()
@@ -188,14 +192,14 @@ def _rendered_faces(folder: Path, count: int = 256) -> Faces:
 
 
 def index_rates(folder: Path, images: list[bytes], seconds: float) -> dict:
-    """The reader on VGGFace2's size: 3.3M images of 9k people, in 1000 links to one shard; and on that shard alone.
+    """The reader on an index of VGGFace2's size, 1000 hard links to one shard, and on that shard alone.
 
-    Each is measured in a process of its own, so that its memory is its own.
+    Each is measured in a process of its own, for its peak memory.
     """
     folder.mkdir()
     write_shard(folder / "shard", images)
     found = {}
-    for name, shards, people in (("small", 1, 9), ("large", PHOTOS // SHARD, IDENTITIES)):
+    for name, shards, people in (("small", 1, 9), ("large", IMAGES // SHARD, IDENTITIES)):
         task = json.dumps([str(folder), shards, people, seconds])
         code = f"from smoothswap_jax.bench.data import measure_index; measure_index(*{task})"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -205,7 +209,7 @@ def index_rates(folder: Path, images: list[bytes], seconds: float) -> dict:
 
 
 def measure_index(folder: str, shards: int, people: int, seconds: float) -> None:
-    """Prints time to the first batch, rate and peak memory of reading an index, as JSON."""
+    """Prints the time to the first batch, the rate and the peak memory of reading an index, as JSON."""
     start = time.perf_counter()
     faces = linked_index(Path(folder) / "shard", Path(folder) / f"links{shards}", SHARD, shards, people)
     built = time.perf_counter()
@@ -213,9 +217,9 @@ def measure_index(folder: str, shards: int, people: int, seconds: float) -> None
     batches = pipeline.host_batches(faces, sampler, 0, 0, 1)
     next(batches)
     first = time.perf_counter()
-    opening = rate(batches, seconds)  # opens the shards, some 3 ms each
+    opening = rate(batches, seconds)  # opens the shards, about 3 ms each
     speed = rate(batches, seconds)
-    # getrusage would count what the process was before exec, a copy of its parent
+    # getrusage's peak would include the parent's memory, of which the process was a copy before exec.
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     print(
         json.dumps(
@@ -233,7 +237,7 @@ def measure_index(folder: str, shards: int, people: int, seconds: float) -> None
 
 
 def linked_index(shard: Path, folder: Path, records: int, shards: int, people: int) -> Faces:
-    """A set of `shards` links to one shard of `records` records, divided evenly among `people`."""
+    """A data set of `shards` hard links to one shard of `records` images, divided evenly among `people`."""
     from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 
     folder.mkdir(exist_ok=True)

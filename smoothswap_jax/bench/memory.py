@@ -1,6 +1,6 @@
-"""`smoothswap bench --what=memory`: what a training step needs of each device, by the compiler, before it runs.
+"""`smoothswap bench --what=memory`: what a training step needs of each device, as its compiler reports it.
 
-Nothing is computed, so it works for devices that are not here (`described`), and for more than there are.
+Nothing runs, so it works for devices that are not attached (`topologies`), and for more virtual devices than cores.
 """
 
 import itertools
@@ -12,8 +12,8 @@ from typing import Any
 import jax
 
 from smoothswap_jax.bench.flops import count_flops
-from smoothswap_jax.bench.steps import Setting
-from smoothswap_jax.bench.topologies import SHEETS, Sheet, described_devices, kind_of
+from smoothswap_jax.bench.setting import Setting, make_setting
+from smoothswap_jax.bench.topologies import DATA_SHEETS, DataSheet, device_kind, topology_devices
 from smoothswap_jax.runtime import compilation, sharding
 
 
@@ -27,19 +27,20 @@ def bench_memory(
     devices: int | None = None,
     topology: str | None = None,
 ) -> dict:
-    """Memory, operations and exchanged bytes of a device in the step with R1, which needs most; nested plain values.
+    """Memory, operations and exchanged bytes of the step with R1, the larger of the two, as nested plain values.
 
     Args:
-      config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
-      batches, dtypes, fsdps, remats: what to compile, each with each; global batch sizes. '' is the
-        config's remat.
-      devices: how many, all by default. topology: of devices that are not here, as `described_devices` takes it.
+      config: fields of a swapper config. embedder: the `embedder` fields of an embedder config.
+      batches, dtypes, fsdps, remats: every combination is compiled. Batch sizes are global; remat '' is the config's.
+      devices: how many to use, all by default. topology: devices to compile for that are not attached, as
+        `topology_devices` takes them.
     """
-    found = described_devices(topology) if topology else jax.devices()
+    found = topology_devices(topology) if topology else jax.devices()
     meshes = {fsdp: sharding.make_mesh(devices, fsdp, found) for fsdp in fsdps}
     count = next(iter(meshes.values())).size
-    settings = {  # all are checked before the first is compiled, which may take minutes
-        f"batch {batch}, {dtype}, fsdp {fsdp}" + (f", remat {remat}" if remat else ""): Setting(
+    # Compiling takes minutes, so all settings are checked first.
+    settings = {
+        f"batch {batch}, {dtype}, fsdp {fsdp}" + (f", remat {remat}" if remat else ""): make_setting(
             config, embedder, batch, dtype, meshes[fsdp], remat
         )
         for dtype, batch, fsdp, remat in itertools.product(dtypes, batches, fsdps, remats)
@@ -47,14 +48,14 @@ def bench_memory(
     kind = f"{topology}, {count} devices" if topology else f"{count} x {found[0].device_kind}"
     result: dict[str, Any] = {"devices": f"{kind}; jax {jax.__version__}"}
     for name, setting in settings.items():
-        result[name] = one_program(setting)
+        result[name] = compile_setting(setting)
         if topology and "MB" in result[name]:
-            result[name] |= beside_sheet(result[name], SHEETS[kind_of(topology)], setting)
+            result[name] |= compare_with_data_sheet(result[name], DATA_SHEETS[device_kind(topology)], setting)
     return result
 
 
-def one_program(setting: Setting) -> dict[str, Any]:
-    """What the compiler says of one setting, or why the program does not fit."""
+def compile_setting(setting: Setting) -> dict[str, Any]:
+    """What the compiler reports about the step with R1 in one setting, or why it does not fit."""
     platform = setting.mesh.devices.flat[0].platform
     counted = count_flops(
         setting.program.step(True), setting.program.shapes, setting.frozen, setting.batch, platform=platform
@@ -69,19 +70,24 @@ def one_program(setting: Setting) -> dict[str, Any]:
         return found | {"does not fit": next((line for line in str(error).splitlines() if "Used" in line), str(error))}
     found["compile s"] = time.perf_counter() - start
     found["MB"] = {key: value / 1e6 for key, value in compilation.memory(program).items()}
-    found["GB read and written"] = compilation.cost(program)["bytes"] / 1e9  # 0: the compiler does not tell
+    found["GB read and written"] = compilation.cost(program)["bytes"] / 1e9  # 0: not reported
     found["MB exchanged"] = {kind: size / 1e6 for kind, size in exchanged(program.as_text()).items()}
     return found
 
 
-def beside_sheet(found: dict[str, Any], sheet: Sheet, setting: Setting) -> dict[str, Any]:
-    """Whether the peak is more than the device has, and the seconds that operations, memory and exchanges would each
-    take at the rates of the data sheet. Where nothing overlaps, a step takes the larger of the first two and the third.
+def compare_with_data_sheet(found: dict[str, Any], sheet: DataSheet, setting: Setting) -> dict[str, Any]:
+    """Whether the peak exceeds the device's memory, and the seconds that operations, memory traffic and exchanges would
+    each take at the data sheet's rates.
+
+    If exchanges overlap with nothing, a step takes the larger of the first two plus the third.
+
+    Args:
+      found: as `compile_setting` returns it.
     """
     more = {}
     if found["MB"]["peak"] * 1e6 > sheet.capacity:
         more["does not fit"] = f"{found['MB']['peak'] / 1e3:.1f} of {sheet.capacity / 1e9:.0f} GB"
-    seconds = {"exchange": passed_on(found["MB exchanged"], setting.mesh.shape["fsdp"]) * 1e6 / sheet.links}
+    seconds = {"exchange": bytes_sent(found["MB exchanged"], setting.mesh.shape["fsdp"]) * 1e6 / sheet.links}
     if found["GB read and written"]:
         seconds["memory"] = found["GB read and written"] * 1e9 / sheet.memory
     if setting.dtype == "bfloat16":
@@ -89,27 +95,32 @@ def beside_sheet(found: dict[str, Any], sheet: Sheet, setting: Setting) -> dict[
     return more | {"s by the data sheet": seconds}
 
 
-def passed_on(exchanged: dict[str, float], fsdp: int) -> float:
-    """What one of many devices sends: a sum passes about twice in a ring; of a scattered sum the result is a part."""
+def bytes_sent(exchanged: dict[str, float], fsdp: int) -> float:
+    """What one of many devices sends in ring algorithms, from the sizes of the collectives' results, in their unit.
+
+    An all-reduce passes its result about twice; a reduce-scatter passes a sum of which its result is one part in fsdp.
+    """
     times = {"all-reduce": 2, "reduce-scatter": fsdp}
     return sum(size * times.get(kind, 1) for kind, size in exchanged.items())
 
 
-OWN = ("u32", "s32")
-"""Types of the numbers that a started operation keeps for itself, each a scalar."""
+BOOKKEEPING = ("u32", "s32")
+"""Types of the scalars that an asynchronous collective carries beside its operands and results."""
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(-start)?\(")
 ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
 def exchanged(program: str) -> dict[str, int]:
-    """Bytes of the results of each kind of collective in a program's text, on one device. Loops count once.
+    """Bytes of the results of each kind of collective on one device, from a program's HLO text.
 
-    A started operation names its operands before its results, and numbers of its own after them: half of its arrays are
-    results, but for all-reduce.
+    The body of a loop counts once. The shape of a `-start` instruction lists operands, then results, then scalars for
+    bookkeeping, so the second half of its arrays are results; all-reduce-start lists results only.
     """
     total: dict[str, int] = {}
     for shapes, kind, started in COLLECTIVE.findall(program):
-        found = [(dtype, sizes) for dtype, sizes in ARRAY.findall(shapes) if not started or sizes or dtype not in OWN]
+        found = [
+            (dtype, sizes) for dtype, sizes in ARRAY.findall(shapes) if not started or sizes or dtype not in BOOKKEEPING
+        ]
         arrays = [_width(dtype) * math.prod(int(size) for size in sizes.split(",") if size) for dtype, sizes in found]
         if started and kind != "all-reduce":
             arrays = arrays[len(arrays) // 2 :]
@@ -118,6 +129,6 @@ def exchanged(program: str) -> dict[str, int]:
 
 
 def _width(dtype: str) -> int:
-    """Bytes of a number, by XLA's name of its type: bf16, s32, f8e4m3fn, pred."""
+    """Bytes of one element, from XLA's name of its type: bf16, s32, f8e4m3fn, pred."""
     bits = re.search(r"\d+", dtype)
     return max(1, int(bits[0]) // 8) if bits else 1

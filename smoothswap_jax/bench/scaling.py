@@ -1,7 +1,7 @@
 """`smoothswap bench --what=scaling`: what splitting a step over devices and processes costs, on this machine's CPU.
 
-Virtual devices share the CPU, so a step of the same global batch should take as long on 8 as on 1: what it takes more
-is the price of splitting it. Real devices are measured by `--what=steps --devices=N`.
+Virtual devices share the CPU, so a step with the same global batch should take as long on 8 as on 1; any extra time is
+the overhead of splitting. `--what=steps --devices=N` measures real devices.
 """
 
 import json
@@ -19,48 +19,52 @@ import jax
 import numpy as np
 
 from smoothswap_jax.bench.memory import exchanged
-from smoothswap_jax.bench.steps import Setting
+from smoothswap_jax.bench.setting import make_setting
 from smoothswap_jax.runtime import sharding
 
 SETTINGS = ((1, 1, 1), (1, 2, 1), (1, 4, 1), (1, 8, 1), (1, 8, 8), (2, 1, 1), (2, 4, 4))
-"""(processes, devices of each, fsdp)"""
+"""(processes, devices in each, fsdp); the first is what the others are compared with."""
 ROUNDS = 2
 
 
 def bench_scaling(config: dict, embedder: dict, batch: int, dtype: str, seconds: float) -> dict:
-    """Seconds of a step without R1 at each of `SETTINGS`, each started twice in turn, and their ratio to one device's.
+    """Seconds of a step without R1 in each of `SETTINGS`, and their ratio to those on one device.
+
+    The settings take turns, and each starts new processes in each of `ROUNDS` rounds.
 
     Args:
-      config: a config of configs/swapper.py. embedder: the `embedder` fields of a config of stage 1.
-      batch: global, a multiple of 8. dtype: of the convolutions. seconds: of each measurement.
+      config: fields of a swapper config. embedder: the `embedder` fields of an embedder config.
+      batch: global, a multiple of 8. dtype: of the networks. seconds: for each measurement.
+
+    Raises ValueError for another batch, and RuntimeError with the last line of a process that fails.
     """
     if batch % 8:
         raise ValueError(f"--batch={batch}; wanted a multiple of the 8 devices")
-    given = json.dumps([config, embedder, batch, dtype, seconds])
+    request = json.dumps([config, embedder, batch, dtype, seconds])
     found: dict[tuple[int, int, int], list[dict]] = {setting: [] for setting in SETTINGS}
-    with tempfile.TemporaryDirectory() as programs:
+    with tempfile.TemporaryDirectory() as cache:
         for _ in range(ROUNDS):
             for setting, runs in found.items():
-                runs.append(_run(*setting, given, programs))
+                runs.append(_run(*setting, request, cache))
     seconds_of = {setting: median(run["s a step"] for run in runs) for setting, runs in found.items()}
     result: dict[str, Any] = {"hardware": f"{os.cpu_count()} CPU cores, all devices virtual", "global batch": batch}
     for (processes, devices, fsdp), runs in found.items():
-        took = seconds_of[processes, devices, fsdp]
-        ratio = took / seconds_of[SETTINGS[0]]
+        step = seconds_of[processes, devices, fsdp]
+        ratio = step / seconds_of[SETTINGS[0]]
         name = f"{processes} process{'es' if processes > 1 else ''} x {devices}, fsdp {fsdp}"
-        result[name] = runs[0] | {"s a step": took, "over one device's": ratio}
+        result[name] = runs[0] | {"s a step": step, "over one device's": ratio}
     return result
 
 
-def _run(processes: int, devices: int, fsdp: int, given: str, programs: str) -> dict:
-    """What the first of the processes measured. Compiled programs are kept in the folder `programs`."""
+def _run(processes: int, devices: int, fsdp: int, request: str, cache: str) -> dict:
+    """What the first of the processes measured. cache: folder of JAX's compilation cache."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_COMPILATION_CACHE_DIR": programs,
+        "JAX_COMPILATION_CACHE_DIR": cache,
         "XLA_FLAGS": "",
     }
     command = [sys.executable, "-m", "smoothswap_jax.bench.scaling", address, str(processes)]
@@ -68,31 +72,34 @@ def _run(processes: int, devices: int, fsdp: int, given: str, programs: str) -> 
     started = [
         subprocess.Popen([*command, str(i), str(fsdp)], env=environment, text=True, **pipes) for i in range(processes)
     ]
-    with ThreadPoolExecutor(processes) as threads:  # each waits for the others
-        results = list(threads.map(lambda one: one.communicate(given), started))
-    for one, (_, errors) in zip(started, results, strict=True):
-        if one.returncode:
-            what = f"a process of {processes} x {devices} devices"
-            raise RuntimeError(f"{what} ended with {one.returncode}: {errors.strip().splitlines()[-1:]}")
-    return json.loads(results[0][0].splitlines()[-1])
+    with ThreadPoolExecutor(processes) as threads:  # the processes wait for each other, so all must be fed at once
+        outputs = list(threads.map(lambda process: process.communicate(request), started))
+    for process, (_, errors) in zip(started, outputs, strict=True):
+        if process.returncode:
+            raise RuntimeError(
+                f"a process of {processes} x {devices} devices ended with {process.returncode}: "
+                f"{errors.strip().splitlines()[-1:]}"
+            )
+    return json.loads(outputs[0][0].splitlines()[-1])
 
 
-def worker(address: str, processes: int, process: int, fsdp: int, given: list) -> dict[str, float]:
-    """One of several processes; all take the same number of steps, which the first decides."""
+def worker(address: str, processes: int, process: int, fsdp: int, request: list) -> dict[str, float]:
+    """One of several processes. All take the same number of steps, which the first one decides."""
     if processes > 1:
         sharding.start_processes(address, processes, process)
         sharding.barrier("processes are there")
-    config, embedder, batch, dtype, seconds = given
-    setting = Setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
+    config, embedder, batch, dtype, seconds = request
+    setting = make_setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
     program = setting.lowered(False).compile()
-    sharding.barrier("step is compiled")  # their connections are made at the first exchange, within 30 s
-    (frozen, images, _), current = setting.drawn(), setting.fresh()
+    # The first exchange connects the processes and waits 30 s for the others at most, so all must have compiled.
+    sharding.barrier("step is compiled")
+    (frozen, images, _), state = setting.random_inputs(), setting.init_state()
 
     def step() -> float:
-        nonlocal current
+        nonlocal state
         start = time.perf_counter()
-        current, values = program(current, frozen, images)
-        jax.block_until_ready(values)
+        state, metrics = program(state, frozen, images)
+        jax.block_until_ready(metrics)
         return time.perf_counter() - start
 
     step()
@@ -104,7 +111,12 @@ def worker(address: str, processes: int, process: int, fsdp: int, given: list) -
     }
 
 
+def main() -> None:
+    """`worker` as a process: arguments on the command line, the request on standard input, the result as JSON."""
+    address, *numbers = sys.argv[1:]
+    processes, process, fsdp = map(int, numbers)
+    print(json.dumps(worker(address, processes, process, fsdp, json.load(sys.stdin))))
+
+
 if __name__ == "__main__":
-    _address, *_numbers = sys.argv[1:]
-    _processes, _process, _fsdp = map(int, _numbers)
-    print(json.dumps(worker(_address, _processes, _process, _fsdp, json.load(sys.stdin))))
+    main()

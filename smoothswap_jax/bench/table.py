@@ -1,8 +1,8 @@
-"""What a bench found, for people to read."""
+"""Results of a bench as text."""
 
 
 def table(result: dict, indent: int = 0) -> str:
-    """The measurements as indented lines."""
+    """Nested measurements as indented lines, numbers to four digits."""
     lines = []
     for name, value in result.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Devices that are not here, to compile for: what a program needs there is then known before anybody pays for it.
+"""TPU slices and GPU hosts to compile for without having them, and what their data sheets promise.
 
 The compilers come with `pip install "jax[tpu]"` and `pip install "jax[cuda12]"`, and need no such device.
 """
@@ -23,12 +23,15 @@ GPUS = {
     "h100": HOPPER + "device_memory_size: 85899345920  memory_bandwidth: 3350000000000 }",
     "h200": HOPPER + "device_memory_size: 151397597184  memory_bandwidth: 4800000000000 }",
 }
-"""XLA's target descriptions, from NVIDIA's data sheets (SXM)."""
+"""XLA's target descriptions of the SXM versions, from NVIDIA's data sheets."""
 
 
-class Sheet(NamedTuple):
-    """What a data sheet says of a device: dense bfloat16 operations/s, its memory in bytes and their bytes/s, and the
-    bytes/s that all its links to its neighbours pass one way."""
+class DataSheet(NamedTuple):
+    """A device according to its data sheet.
+
+    operations: dense bfloat16 operations/s. capacity: bytes of memory. memory: bytes/s to and from it. links: bytes/s
+    that all links to other devices carry, in one direction.
+    """
 
     operations: float
     capacity: float
@@ -36,29 +39,31 @@ class Sheet(NamedTuple):
     links: float
 
 
-SHEETS = {
-    "v5e": Sheet(197e12, 16e9, 819e9, 200e9),
-    "v5p": Sheet(459e12, 95e9, 2765e9, 600e9),
-    "h100": Sheet(989e12, 80e9, 3350e9, 450e9),
-    "h200": Sheet(989e12, 141e9, 4800e9, 450e9),
+DATA_SHEETS = {
+    "v5e": DataSheet(197e12, 16e9, 819e9, 200e9),
+    "v5p": DataSheet(459e12, 95e9, 2765e9, 600e9),
+    "h100": DataSheet(989e12, 80e9, 3350e9, 450e9),
+    "h200": DataSheet(989e12, 141e9, 4800e9, 450e9),
 }
-"""Google Cloud's pages and NVIDIA's. Between hosts of GPUs there is less than `links`: 50e9 with a card of 400 Gbit/s a
-GPU."""
+"""From Google Cloud's documentation and NVIDIA's data sheets. `links` of GPUs is NVLink within a host; between hosts, a
+network card of 400 Gbit/s for each GPU carries 50e9."""
 
 
-def kind_of(topology: str) -> str:
-    """'v5e' of 'v5e:8x8'."""
+def device_kind(topology: str) -> str:
+    """'v5e:8x8' -> 'v5e'."""
     return topology.partition(":")[0]
 
 
-def described_devices(name: str) -> list[Any]:
-    """The devices of 'v5e:8x8', a TPU slice by its chips, or of 'h200:8x8', hosts by GPUs of each.
+def topology_devices(name: str) -> list[Any]:
+    """Devices to compile for: of a TPU slice ('v5e:8x8', its chips) or of GPU hosts ('h200:8x8', hosts x GPUs in each).
 
-    Raises ValueError for a name that is none, and ImportError where the compiler for it is not installed.
+    Raises ValueError for an unknown topology, and ImportError if the compiler for it is not installed.
     """
-    kind, shape = kind_of(name), name.partition(":")[2]
-    if kind not in SHEETS or not shape:
-        raise ValueError(f"--topology={name}: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of {sorted(SHEETS)}")
+    kind, shape = device_kind(name), name.partition(":")[2]
+    if kind not in DATA_SHEETS or not shape:
+        raise ValueError(
+            f"--topology={name}: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of {sorted(DATA_SHEETS)}"
+        )
     try:
         if kind in GPUS:
             import jax_plugins.xla_cuda12  # noqa: F401
@@ -67,7 +72,7 @@ def described_devices(name: str) -> list[Any]:
             return list(topologies.get_topology_desc("", "cuda", **how).devices)
         import libtpu  # noqa: F401
 
-        # Else it waits minutes for the cloud's answer, and lets one process compile at a time.
+        # Otherwise libtpu waits minutes for the cloud's metadata server, and only one process can compile at a time.
         for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):
             os.environ.setdefault(variable, "1")
         return list(topologies.get_topology_desc(name, "tpu").devices)

@@ -1,12 +1,12 @@
 """Batches for both stages. A batch is a pure function of (seed, step) and does not depend on the number of hosts.
 
-Two feeds with the same contract and the same examples:
+Two feeds yield the same batches:
 
-- `tf.data` reads and decodes files on the host, for data of any size;
-- `memory` keeps all images on the device and gathers them there: no TensorFlow, no host work.
+- `tf_batches` reads and decodes files on the host with tf.data, for data of any size;
+- `memory_batches` keeps all images on the device and gathers them there: no TensorFlow, no work on the host.
 
-Both augment on the device. Either yields global device arrays: {"image", "label"} for the embedder, {"source",
-"target", "real"} for the swapper. The reals of the discriminator are the targets: training faces, each beside its swap.
+Both augment on the device, and yield global device arrays, images as float32 in [-1, 1]: {"image", "label"} for the
+embedder, {"source", "target", "real"} for the swapper. The discriminator's reals are the targets.
 """
 
 import contextlib
@@ -31,18 +31,19 @@ from smoothswap_jax.runtime import sharding
 
 log = logging.getLogger(__name__)
 Batch = dict[str, jax.Array]
-PART = 64
-"""Images that one call decodes."""
+MAX_PART = 64
+"""The most images that one call decodes."""
 
 
-# A sampler decides what a batch of `batch` rows holds, as a function of the step alone. `rows` are the indices of the
-# examples to read and `uniforms` the random numbers of their augmentation, each by part of the batch; `with_companions`
-# adds to the images what else the training step takes. `xp` is numpy or jax.numpy.
+# --- samplers ------------------------------------------------------------------------------------------------
+# A sampler decides what a batch of `batch` rows contains, as a function of the step alone. By part of the batch, `rows`
+# gives the indices of the examples to read, and `uniforms` the random numbers of their augmentation;
+# `with_companions` adds what the training step takes besides. `xp` is numpy or jax.numpy.
 
 
 @dataclass(frozen=True)
 class IdentitySampler:
-    """Batches of the embedder: `images_per_identity` images of each of batch // images_per_identity people."""
+    """Batches of the embedder: `images_per_identity` images of each of batch // images_per_identity identities."""
 
     seed: int
     batch: int
@@ -61,7 +62,7 @@ class IdentitySampler:
 
 @dataclass(frozen=True)
 class PairSampler:
-    """Batches of the swapper: independent sources and targets; the first `self_pairs` pairs show one image twice."""
+    """Batches of the swapper: independent sources and targets, except for the first `self_pairs` pairs of one image."""
 
     seed: int
     batch: int
@@ -72,7 +73,7 @@ class PairSampler:
         return {"source": source, "target": target}
 
     def uniforms(self, step, xp=np) -> dict:
-        """A self pair gets the same numbers on both sides."""
+        """Both images of a self pair get the same numbers."""
         n = xp.arange(self.batch)
         draw = lambda rows: sampling.uniforms(self.seed, step, rows, UNIFORMS, xp)
         return {"source": draw(xp.where(n < self.self_pairs, self.batch + n, n)), "target": draw(self.batch + n)}
@@ -86,7 +87,7 @@ Sampler = IdentitySampler | PairSampler
 
 
 def _augmented(images: dict, labels, step, sampler: Sampler, how: Augmentation) -> dict:
-    """uint8 images of a batch -> what the step takes."""
+    """uint8 images and labels of a batch -> the batch that the training step takes."""
     u = sampler.uniforms(step, jnp)
     return sampler.with_companions({part: augment(to_float(images[part]), u[part], how) for part in images}, labels)
 
@@ -94,7 +95,7 @@ def _augmented(images: dict, labels, step, sampler: Sampler, how: Augmentation) 
 def memory_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
 ) -> Generator[Batch, None, None]:
-    """Endless batches from `first_step` on, gathered and augmented on the device."""
+    """Endless batches from step `first_step` on, gathered and augmented on the device."""
     sharding.check_batch(mesh, sampler.batch)
     loaded, shown = in_memory(faces)
     images, shown, starts = sharding.replicate((loaded.images, shown, np.asarray(faces.starts, np.int32)), mesh)
@@ -114,7 +115,7 @@ def memory_batches(
 def tf_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
 ) -> Generator[Batch, None, None]:
-    """Endless batches from `first_step` on, read and decoded by tf.data; each host reads its share."""
+    """Endless batches from step `first_step` on, read and decoded by tf.data; each host reads its share."""
     sharding.check_batch(mesh, sampler.batch)
 
     def make(images, labels, step):
@@ -128,10 +129,12 @@ def tf_batches(
 
 
 def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Generator[dict, None, None]:
-    """The numpy batches that host `host` of `hosts` reads: its rows of each part of the global batch, uint8, and the
-    identities of the first part as `label`.
+    """Endless numpy batches that host `host` of `hosts` reads, from step `first_step` on.
 
-    Examples that cannot be read are replaced as `Reader` says and counted in the log.
+    They hold the host's rows of each part of the global batch, uint8, and the identities of the first part as `label`.
+    Examples that cannot be read are replaced as `Reader` describes, and their number is logged.
+
+    Raises ValueError for a batch that the hosts do not divide, and DataError for one that cannot be read.
     """
     if sampler.batch % hosts:
         raise ValueError(f"batch size {sampler.batch} is not a multiple of {hosts} hosts")
@@ -152,12 +155,12 @@ def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hos
                     yield batch | {"label": sampling.labels_of(rows[:share], faces.starts)}
                     step += 1
             except _undecodable() as error:
-                # TensorFlow does not say which file it was. The next start passes over what is found to be broken.
+                # TensorFlow does not name the file. What turns out to be broken is skipped from the next start on.
                 if not _find_broken(reader, plan(step)):
                     raise DataError(f"batch {step}: {error}") from error
     finally:
         if reader.unreadable:
-            log.warning("%d examples were unreadable; others stood in for them", len(reader.unreadable))
+            log.warning("%d examples were unreadable and were replaced by others", len(reader.unreadable))
 
 
 def _undecodable() -> type[Exception]:
@@ -167,7 +170,7 @@ def _undecodable() -> type[Exception]:
 
 
 def _find_broken(reader: Reader, rows: np.ndarray) -> int:
-    """Notes which of the rows, or of those that stood in for them, cannot be decoded; returns how many."""
+    """Notes which of the rows, or of their replacements, cannot be decoded; returns how many."""
     import tensorflow as tf
 
     before = len(reader.unreadable)
@@ -187,7 +190,7 @@ def _find_broken(reader: Reader, rows: np.ndarray) -> int:
 
 
 def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: int) -> Iterator[tuple]:
-    """(uint8 images, rows they are from) of each step from `first_step` on."""
+    """(uint8 images, the rows they are really from) of each step from `first_step` on."""
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
@@ -203,14 +206,14 @@ def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: i
 
     kind = tf.string if faces.images is None else tf.uint8
     data = tf.data.Dataset.range(first_step, np.iinfo(np.int32).max)
-    # Reading waits for the disk or the network, decoding uses the cores: each has its own parallelism.
+    # Reading waits for the disk or the network and decoding uses the cores, so each has its own parallelism.
     data = data.map(
         lambda step: tf.numpy_function(fetch, [step], [kind, tf.int32]), num_parallel_calls=4, deterministic=True
     )
     if faces.images is None:
-        # Decoded some at a time: a call for each image costs a fifth of the time, whole batches much memory. A part
-        # never reaches over two batches, so that an image that cannot be decoded stops its own batch and no other.
-        part = max(divisor for divisor in range(1, PART + 1) if count % divisor == 0)
+        # One call decodes a part of a batch: a call for each image takes a fifth of the time, whole batches take much
+        # memory. No part spans two batches, so an image that cannot be decoded fails its own batch only.
+        part = max(divisor for divisor in range(1, MAX_PART + 1) if count % divisor == 0)
 
         def decoded(images, rows):
             return tf.stack([_tf_decode(image, faces.size) for image in tf.unstack(images, part)]), rows
@@ -223,9 +226,9 @@ def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: i
 
 
 def _for_tf(data: bytes) -> bytes:
-    """WebP files as PNG: TensorFlow reads WebP by another op than the one that can be told how to decode JPEG."""
+    """WebP files as PNG, which `_tf_decode` can read."""
     if data[:4] == b"RIFF":
-        with contextlib.suppress(OSError, ValueError):  # a damaged file is found when it is decoded
+        with contextlib.suppress(OSError, ValueError):  # a damaged file fails in `_tf_decode`
             file = io.BytesIO()
             Image.open(io.BytesIO(data)).convert("RGB").save(file, "PNG")
             return file.getvalue()
@@ -233,9 +236,9 @@ def _for_tf(data: bytes) -> bytes:
 
 
 def _tf_decode(data, size: int):
-    """Pixels of a JPEG, PNG or GIF as Pillow's `decode` gives them: both use libjpeg-turbo, if it is told the same
-    method."""
+    """Pixels of a JPEG, PNG or GIF file, the same as Pillow's in `dataset.decode`."""
     import tensorflow as tf
 
+    # Both use libjpeg-turbo; this method is Pillow's default.
     image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
     return tf.ensure_shape(image, [size, size, 3])

@@ -1,7 +1,7 @@
 """Which examples make up batch `step`: pure functions of (seed, step), the same for every feed and host count.
 
-Written against the array API that numpy and jax.numpy share: tf.data calls them with numpy on the host, the in-memory
-feed with jax.numpy on the device, and both see the same batches. Nothing is stored, and the cost is O(batch).
+They take `xp`, numpy or jax.numpy, and use only what the two share: tf.data calls them with numpy on the host, the
+in-memory feed with jax.numpy on the device, and both get the same batches. Nothing is stored, and the cost is O(batch).
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.data import sampling
-
 Array = Any
+"""Of numpy or JAX."""
 ROUNDS = 32
+"""Of the shuffle."""
+SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT, MIX = range(6)
+"""Names of independent random streams."""
+CYCLE = 1000
+"""Draws in which every data set of a mixture gets exactly its share, so weights are kept to a tenth of a percent."""
+EVAL_SEED = 2**31 - 1
+"""Seed of evaluation pairs: the same for every run on the same data."""
 
 
 def mix(x: Array) -> Array:
-    """A bijective integer hash of uint32 (murmur3's finaliser)."""
+    """A bijective hash of uint32 (MurmurHash3's finaliser, fmix32)."""
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
@@ -29,7 +35,7 @@ _wrapping = np.errstate(over="ignore")
 
 @_wrapping
 def stream(xp: Any, *words: Array) -> Array:
-    """A uint32 key that depends on every word (integers or integer arrays), in order."""
+    """A uint32 key that depends on all words (integers or integer arrays) and their order."""
     key = xp.asarray(np.uint32(0x9E3779B9))
     for word in words:
         key = mix(key ^ mix(xp.asarray(word).astype(np.uint32) + np.uint32(0x9E3779B9)))
@@ -40,8 +46,8 @@ def stream(xp: Any, *words: Array) -> Array:
 def shuffled(index: Array, n: Array, key: Array, xp: Any = np) -> Array:
     """The image of `index` under a pseudo-random permutation of range(n) chosen by `key`, without building it.
 
-    Swap-or-not shuffle (Hoang, Morris, Rogaway 2012): each round pairs i with (pivot - i) mod n and swaps the pair or
-    not by one hashed bit, which is a permutation for any n < 2^31. All arguments broadcast.
+    Swap-or-not shuffle (Hoang, Morris, Rogaway 2012): each round pairs i with (pivot - i) mod n and swaps the two if a
+    hashed bit is set, which is a permutation for any n < 2^31. All arguments broadcast.
     """
     n = xp.asarray(n).astype(np.uint32)
     i = xp.asarray(index).astype(np.uint32) % n
@@ -61,30 +67,25 @@ def shuffled(index: Array, n: Array, key: Array, xp: Any = np) -> Array:
 
 
 def epoch_order(seed: int, name: int, position: Array, n: int, xp: Any = np) -> Array:
-    """Element `position` of an endless stream that runs through range(n) in a new order each epoch."""
+    """Element `position` of an endless stream that passes through range(n) in a new order each epoch."""
     position = xp.asarray(position)
     return shuffled(position % n, n, stream(xp, seed, name, position // n), xp)
 
 
 @_wrapping
 def uniforms(seed: int, step: Array, rows: Array, count: int, xp: Any = np) -> Array:
-    """[len(rows), count] numbers in [0, 1) for the augmentation of the given rows of batch `step`."""
+    """Random numbers in [0, 1), [len(rows), count], for the augmentation of these rows of batch `step`."""
     bits = stream(xp, seed, AUGMENT, step, rows[:, None], xp.arange(count)[None, :])
     return (bits >> 8).astype(np.float32) * np.float32(2.0**-24)
 
 
-SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT, MIX = range(6)
-CYCLE = 1000
-"""Draws in which every data set of a mixture gets exactly its share: weights are kept to a tenth of a percent."""
-
-
 @dataclass(frozen=True)
 class Index:
-    """What sampling has to know of the examples: O(identities), whatever the number of images.
+    """What sampling needs to know about the examples: O(identities), however many images there are.
 
     starts: [identities + 1]; identity i owns the examples starts[i] ... starts[i + 1] - 1.
-    sets: how many of the identities each data set of a mixture has, in order; one number if nothing is mixed.
-    weights: share of the draws that each data set gets, in any unit.
+    sets: the number of identities in each data set of a mixture, in order; one number if nothing is mixed.
+    weights: the share of draws that each data set gets, in any unit.
     """
 
     starts: Array
@@ -92,13 +93,13 @@ class Index:
     weights: tuple[float, ...]
 
     def first_rows(self) -> list[int]:
-        """The first example of each data set, and the number of all examples."""
+        """The first example of each data set, then the number of examples in all."""
         return [int(self.starts[i]) for i in np.cumsum([0, *self.sets])]
 
     def shares(self, total: int) -> list[int]:
-        """`total` divided by weight into whole numbers, the largest remainders rounded up.
+        """`total` divided into whole numbers in proportion to the weights, by the largest-remainder method.
 
-        Raises ValueError where a data set's share is less than one.
+        Raises ValueError if a data set would get none.
         """
         exact = np.asarray(self.weights, np.float64) * total / sum(self.weights)
         shares = np.floor(exact).astype(int)
@@ -113,7 +114,7 @@ def pair_indices(
 ) -> tuple[Array, Array]:
     """Source and target indices of swapper batch `step`: two independent streams over all examples.
 
-    The first `self_pairs` pairs have x_src == x_tgt.
+    In the first `self_pairs` pairs x_src is x_tgt.
     """
     rows = xp.arange(batch)
     position = step * batch + rows
@@ -123,7 +124,7 @@ def pair_indices(
 
 
 def _mixed_order(seed: int, name: int, position: Array, index: Index, xp: Any) -> Array:
-    """Element `position` of an endless stream in which each data set has its share and runs through its own epochs."""
+    """Element `position` of an endless stream in which each data set has its share and its own epochs."""
     first = index.first_rows()
     if len(index.sets) == 1:
         return epoch_order(seed, name, position, first[-1], xp)
@@ -140,13 +141,12 @@ def _mixed_order(seed: int, name: int, position: Array, index: Index, xp: Any) -
 
 
 def identity_indices(seed: int, step: Array, people: int, photos: int, index: Index, xp: Any = np) -> Array:
-    """Example indices of embedder batch `step`: `people` identities x `photos` images, an identity side by side.
+    """Example indices of embedder batch `step`: `people` identities x `photos` images, grouped by identity.
 
-    Identities within a batch are distinct, and so are the images of one identity as far as it has enough. Of a mixture,
-    every batch holds each data set's share of the identities.
+    Identities within a batch are distinct, and so are the images of an identity that has enough of them. In a mixture,
+    each batch has every data set's share of identities.
 
-    Raises:
-      ValueError: if a data set has fewer identities than its share of a batch.
+    Raises ValueError if a data set has fewer identities than its share of a batch.
     """
     starts = xp.asarray(index.starts)
     parts = []
@@ -154,7 +154,7 @@ def identity_indices(seed: int, step: Array, people: int, photos: int, index: In
     for number, (identities, share) in enumerate(zip(index.sets, index.shares(people), strict=True)):
         batches = identities // share
         if not batches:
-            raise ValueError(f"a batch wants {share} identities; the data has {identities}")
+            raise ValueError(f"the data has {identities} identities, wanted at least the {share} of a batch")
         rows = xp.arange(share * photos)
         epoch, place = step // batches, step % batches
         key = stream(xp, seed, PEOPLE, epoch) if len(index.sets) == 1 else stream(xp, seed, PEOPLE, epoch, number)
@@ -167,18 +167,18 @@ def identity_indices(seed: int, step: Array, people: int, photos: int, index: In
 
 
 def labels_of(rows: Array, starts: Array, xp: Any = np) -> Array:
-    """The identity that owns each example."""
+    """The identity of each example."""
     return (xp.searchsorted(xp.asarray(starts), rows, side="right") - 1).astype(np.int32)
 
 
-EVAL_SEED = 2**31 - 1  # of the evaluation pairs: the same for every run on the same data
-
-
 def different_people(labels: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` source and target rows of different identities, the same for every run on the same data."""
+    """Source and target rows of `count` pairs of different identities, the same for every run on the same data.
+
+    labels: the identity of each row. Fewer pairs are returned if 4 * count draws do not contain as many.
+    """
     n = len(labels)
     position = np.arange(4 * count)
-    source = sampling.epoch_order(EVAL_SEED, sampling.SOURCE, position, n)
-    target = sampling.epoch_order(EVAL_SEED, sampling.TARGET, position, n)
+    source = epoch_order(EVAL_SEED, SOURCE, position, n)
+    target = epoch_order(EVAL_SEED, TARGET, position, n)
     keep = np.flatnonzero(labels[source] != labels[target])[:count]
     return source[keep], target[keep]

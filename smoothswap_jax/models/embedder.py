@@ -1,8 +1,8 @@
-"""Residual networks: the identity embedder, and the shapes that published face and image networks have.
+"""Residual networks: the identity embedder, and the variants of ResNet-50 that published weights are for.
 
-`ResNet` covers torchvision's ResNet-50 (v1.5, He et al. 2016 with the stride on the 3x3 convolution) and
-VGGFace2's (the Caffe variant: stride on the first 1x1, max-pool with ceil_mode; SE-ResNet-50 too). `IdentityEmbedder`
-is Smooth-Swap's f_emb (Kim et al. 2022, 3.1): a ResNet-50 and a small head, ending on the unit sphere.
+`ResNet` covers torchvision's ResNet-50 (v1.5: He et al. 2016 with the stride on the 3x3 convolution) and VGGFace2's
+(Caffe's variant: stride on the first 1x1 convolution, max-pooling with ceil_mode), also with squeeze-and-excitation.
+`IdentityEmbedder` is Smooth-Swap's f_emb (Kim et al. 2022): a ResNet-50 with a small head, normalised to unit length.
 """
 
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from jaxtyping import Array, Float
 from smoothswap_jax.models.convolution import convolution
 from smoothswap_jax.models.layers import BatchNorm, GroupNorm, at_least_float32, l2_normalize
 
-# name: (convolution size, its stride, pool after it). The number in a name is the total downsampling.
-STEMS = {
+STEMS: dict[str, tuple[int, int, str | None]] = {
     "imagenet": (7, 2, "max"),
     "small": (3, 1, None),
     "small2": (3, 2, None),
     "small4": (3, 2, "avg"),
 }
+"""name: (convolution size, its stride, pooling after it). The number in a name is the total downsampling."""
 _he_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def _norm(kind: str, x: Array, train: bool, name: str, groups: int | None = None) -> Array:
-    """Batch or group normalisation by name; raises ValueError for another name."""
+    """Batch or group normalisation. Raises ValueError for another kind."""
     if kind == "batch":
         return BatchNorm(name=name)(x, train)
     if kind == "group":
@@ -52,7 +52,7 @@ def same_conv(features: int, size: int, stride: int, dtype: Any, name: str) -> n
 
 
 def max_pool(x: Float[Array, "b h w c"], ceil_mode: bool = False) -> Float[Array, "b h2 w2 c"]:
-    """3x3 max-pool of stride 2: padded by 1 (torchvision), or unpadded with PyTorch's ceil_mode (Caffe)."""
+    """3x3 max-pooling of stride 2: padded by 1 (torchvision), or unpadded with PyTorch's ceil_mode (Caffe)."""
     pads = [(1, 1), (1, 1)]
     if ceil_mode:
         pads = [(0, -(-(n - 3) // 2) * 2 + 3 - n) for n in x.shape[1:3]]
@@ -60,17 +60,23 @@ def max_pool(x: Float[Array, "b h w c"], ceil_mode: bool = False) -> Float[Array
 
 
 def _gate(h: Float[Array, "b h w c"], reduction: int) -> Float[Array, "b 1 1 c"]:
-    """Squeeze-and-excitation's factor for each channel, in (0, 1); inside of a compact module."""
+    """Squeeze-and-excitation (Hu et al. 2018): sigmoid(W_up relu(W_down mean(h))), a factor in (0, 1) for each channel.
+
+    reduction: c / reduction is the width in between. Call it inside a compact method.
+    """
     squeeze = at_least_float32(h).mean(axis=(1, 2), keepdims=True)
     low = nn.relu(nn.Conv(h.shape[-1] // reduction, (1, 1), name="se_down")(squeeze))
     return nn.sigmoid(nn.Conv(h.shape[-1], (1, 1), name="se_up")(low)).astype(h.dtype)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, each with a norm; 4 * width output channels.
+    """Bottleneck block (He et al. 2016; torchvision `Bottleneck`).
 
-    `se_reduction` r adds squeeze-and-excitation (Hu et al. 2018) before the sum: a gate a channel, computed from
-    the channels' means through 4 * width / r numbers.
+    h = relu(bn1(conv1(x))), h = relu(bn2(conv2(h))), y = relu(bn3(conv3(h)) + shortcut(x)).
+
+    conv1, conv2 and conv3 are 1x1, 3x3 and 1x1, with 4 * width output channels. The shortcut is a 1x1 convolution and a
+    norm if the shape changes, else the identity. The stride is on conv2, or on conv1 with `stride_on_first`.
+    `se_reduction` puts squeeze-and-excitation after bn3 (`_gate`).
     """
 
     width: int
@@ -97,10 +103,12 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Bottleneck ResNet: images to pooled features [b, 4 * 2^(stages-1) * width], or to `num_classes` logits.
 
-    The value range of the images is the caller's (a published network's preprocessing). `stem`: see STEMS.
-    `stride_on_first` and `ceil_mode` True give the VGGFace2/Caffe variant, with `se_reduction` 16 its SE-ResNet.
-    Convolutions run in `dtype`; norms, the pooled features and the logits are float32. Raises ValueError for an
-    unknown `stem` or `norm`.
+    Stem, stages of Bottleneck blocks that halve the resolution from the second on, global average pooling, fc. Images
+    have the value range that their network's preprocessing gives. `stem`: see STEMS. `stride_on_first` and `ceil_mode`
+    True give the VGGFace2 (Caffe) variant, `se_reduction` 16 its SE-ResNet. Convolutions run in `dtype`; the inside of
+    norms, the pooled features and the logits are float32.
+
+    Raises ValueError for an unknown `stem` or `norm`.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)
@@ -137,12 +145,14 @@ class ResNet(nn.Module):
 
 
 class IdentityEmbedder(nn.Module):
-    """f_emb: images in [-1, 1] to unit-norm identity embeddings [b, dim], float32.
+    """f_emb of Smooth-Swap: images in [-1, 1] to unit-norm identity embeddings [b, dim], float32.
 
-    ResNet, global average, Dense(hidden), norm, LeakyReLU(0.2), Dense(dim), norm, L2: 26.13M parameters at
-    the defaults. norm 'group' makes it independent of the batch: group norm in the backbone, and in the head
-    one group a vector (finer groups would take most degrees of freedom from a short vector). `train` selects
-    batch statistics and updates `batch_stats`.
+    z = l2_normalize(norm1(dense1(leaky_relu(norm0(dense0(ResNet(x))), 0.2)))), 26.13M parameters at the defaults. That
+    f_emb is a ResNet-50 is the paper's; the head is what independent re-implementations agree on.
+
+    norm 'group' makes an embedding independent of the rest of its batch: group normalisation in the backbone, and one
+    group for the whole vector in the head, since finer groups would take most degrees of freedom from a short vector.
+    `train` normalises with batch statistics and updates `batch_stats`.
     """
 
     stage_sizes: Sequence[int] = (3, 4, 6, 3)

@@ -1,9 +1,8 @@
-"""The generator: NCSN++ (Song et al. 2021) with an identity embedding where the noise level was.
+"""The generator: NCSN++ (Song et al. 2021) conditioned on an identity instead of a noise level.
 
-Smooth-Swap (Kim et al. 2022, section 3.2) changes exactly two things: the time embedding becomes the identity
-embedding, and the input is added to the output. Everything else follows score_sde (`models/ncsnpp.py` and
-`models/layerspp.py`), whose vocabulary names the fields: BigGAN residual blocks, FIR resampling,
-self-attention, and the progressive input and output pyramids.
+Smooth-Swap (Kim et al. 2022) changes exactly two things: the identity embedding replaces the time embedding, and the
+input is added to the output. The rest follows score_sde, `models/ncsnpp.py` and `models/layerspp.py`, whose names the
+modules and fields keep. Images and features are NHWC.
 """
 
 import math
@@ -48,11 +47,15 @@ def _conv(features: int, size: int, dtype: Any, name: str, scale: float = 1.0) -
 
 
 def _residual(x: Array, h: Array, rescale: bool) -> Array:
+    """`skip_rescale` of score_sde: the sum of two terms over sqrt(2), which keeps the variance."""
     return (x + h) / math.sqrt(2.0) if rescale else x + h
 
 
 class Upsample(nn.Module):
-    """Upsampling by 2 with a 3x3 convolution, fused with the FIR filter when `fir` (`Upsample` there)."""
+    """Upsampling by 2 and a 3x3 convolution (score_sde `layerspp.Upsample` with with_conv=True).
+
+    `fir` True: a transposed convolution fused with the FIR filter; False: nearest neighbour, then the convolution.
+    """
 
     features: int
     fir: bool = True
@@ -69,7 +72,10 @@ class Upsample(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Downsampling by 2 with a 3x3 convolution, fused with the FIR filter when `fir` (`Downsample` there)."""
+    """Downsampling by 2 and a 3x3 convolution (score_sde `layerspp.Downsample` with with_conv=True).
+
+    `fir` True: the FIR filter, then a convolution of stride 2; False: a convolution of stride 2 alone.
+    """
 
     features: int
     fir: bool = True
@@ -87,7 +93,7 @@ class Downsample(nn.Module):
 
 
 class FirConv(nn.Module):
-    """The parameters of a 3x3 convolution, for the functions that fuse it with a FIR filter."""
+    """Weight and bias of a 3x3 convolution, for functions that fuse it with a FIR filter."""
 
     features: int
 
@@ -98,7 +104,10 @@ class FirConv(nn.Module):
 
 
 class Combine(nn.Module):
-    """Merge the input pyramid x into the features y: a 1x1 convolution of x, then `sum` or `cat`."""
+    """Merges a level x of the input pyramid into the features y (score_sde `layerspp.Combine`).
+
+    conv1x1(x) + y for method `sum`, [conv1x1(x), y] along channels for `cat`.
+    """
 
     method: str = "sum"
     dtype: Any = jnp.float32
@@ -110,7 +119,11 @@ class Combine(nn.Module):
 
 
 class AttnBlockpp(nn.Module):
-    """Single-head self-attention over all positions, with a residual sum. The softmax is float32."""
+    """Single-head self-attention over all pixels (score_sde `layerspp.AttnBlockpp`).
+
+    q, k, v = W_q n, W_k n, W_v n with n = norm(x); y = (x + W_out softmax(q k^T / sqrt(c)) v) / sqrt(2), without the
+    sqrt(2) if not `skip_rescale`. Logits and softmax are float32.
+    """
 
     skip_rescale: bool = True
     init_scale: float = 0.0
@@ -132,10 +145,14 @@ class AttnBlockpp(nn.Module):
 
 
 class ResnetBlockBigGANpp(nn.Module):
-    """BigGAN residual block conditioned on the identity's code (`injection.py`); `resample` is 'up', 'down' or None.
+    """BigGAN residual block conditioned on the code of the identity (score_sde `layerspp.ResnetBlockBigGANpp`).
 
-    h = conv1(swish(condition(conv0(resample(swish(norm(x)))), code))), y = (shortcut(resample(x)) + h) / sqrt(2)
-    (score_sde `layerspp.ResnetBlockBigGANpp`).
+    h = conv1(dropout(swish(condition(conv0(resample(swish(norm0(x)))), code)))),
+    y = (shortcut(resample(x)) + h) / sqrt(2), without the sqrt(2) if not `skip_rescale`.
+
+    `condition` is the injection's; with 'add' it is norm1(h + Dense(swish(code))), where score_sde's code is the time
+    embedding. `resample` is 'up', 'down' or None; the shortcut is a 1x1 convolution if it resamples or changes the
+    number of channels, else the identity.
     """
 
     features: int
@@ -172,15 +189,23 @@ class ResnetBlockBigGANpp(nn.Module):
 
 
 class NCSNpp(nn.Module):
-    """x_swap = x_tgt + net(x_tgt, z_src): images in [-1, 1] (not clamped) and identities z, as `injection` takes them.
+    """x_swap = x_tgt + net(x_tgt, z_src) (Smooth-Swap; score_sde `ncsnpp.NCSNpp`).
 
-    The resolution is read from x. Level i has nf * ch_mult[i] channels and half the resolution of level i -
-    1; attention follows the residual blocks of every level whose height is in `attn_resolutions`, and the
-    middle. `progressive` and `progressive_input` build score_sde's output and input pyramids; `combine`
-    merges the latter. `emb_scale` multiplies z; None leaves it to the injection. `input_residual` False gives the bare
-    network. With init_scale 0 the network starts at
-    (almost) zero, so that the output is x. Parameters, norms, softmax and the output are float32,
-    convolutions and dense layers run in `dtype`. `remat` says what the backward pass recomputes (`layers.with_remat`).
+    Images are in [-1, 1], the output is not clamped; z is what `injection` takes. Level i has nf * ch_mult[i] channels
+    and half the resolution of level i - 1. At the heights in `attn_resolutions`, attention follows each of the
+    `num_res_blocks` blocks of the encoder and the last block of the decoder; one more is between the two middle blocks.
+
+    Fields:
+      progressive, progressive_input: score_sde's output and input pyramids.
+      combine: how `input_skip` is merged into the features.
+      init_scale: of the last layer of each block, of attention and of the output; 0 starts the network near zero, so
+        that the swap is the target.
+      emb_scale: factor on z; None leaves it to the injection.
+      input_residual: False leaves out x_tgt + (score_sde's network).
+      remat: what the backward pass recomputes (`layers.with_remat`).
+      dtype: of convolutions and dense layers. Parameters, the inside of norms, attention logits, the encoding of z, the
+        output pyramid and the sum with the input stay float32.
+
     The defaults are the `paper256` preset.
     """
 
@@ -206,7 +231,7 @@ class NCSNpp(nn.Module):
     def __call__(self, x: Float[Array, "b h w 3"], z: PyTree, train: bool = False) -> Float[Array, "b h w 3"]:
         """`train` only switches dropout on (random stream 'dropout').
 
-        Raises ValueError for an unknown option and for an image that the levels cannot halve evenly.
+        Raises ValueError for an unknown option and for an image that cannot be halved evenly at each level.
         """
         self._check(x.shape[1:3])
         code = find_injection(self.injection).encode(z, self.nf, self.emb_scale)
@@ -246,7 +271,7 @@ class NCSNpp(nn.Module):
 
     @nn.nowrap
     def _encode(self, x: Array, code: PyTree, train: bool) -> tuple[Array, list[Array]]:
-        """Returns the deepest features and the skips in the order they were made."""
+        """Returns the deepest features, and the skip connections from first to last."""
         pyramid = x
         h = _conv(self.nf, 3, self.dtype, "stem")(x)
         skips = [h]
@@ -264,6 +289,8 @@ class NCSNpp(nn.Module):
 
     @nn.nowrap
     def _input_pyramid(self, pyramid: Array, h: Array, level: int) -> tuple[Array, Array]:
+        """The pyramid at half its size, and the features with it merged in. `input_skip`: the pyramid is the resampled
+        image; `residual`: a learned downsampling of it is added to the features, and the sum is the new pyramid."""
         fir_kernel = tuple(self.fir_kernel)
         if self.progressive_input == "input_skip":
             pyramid = downsample_2d(pyramid, fir_kernel) if self.fir else naive_downsample_2d(pyramid)
@@ -275,7 +302,7 @@ class NCSNpp(nn.Module):
 
     @nn.nowrap
     def _decode(self, h: Array, skips: list[Array], code: PyTree, channels: int, train: bool) -> Array:
-        """From the deepest features to the image-sized output with `channels` channels."""
+        """The deepest features to an output of the image's size with `channels` channels."""
         pyramid: Any = None
         for level, mult in reversed(list(enumerate(self.ch_mult))):
             for i in range(self.num_res_blocks + 1):
@@ -292,11 +319,14 @@ class NCSNpp(nn.Module):
 
     @nn.nowrap
     def _head(self, h: Array, name: str, channels: int, scale: float) -> Array:
+        """conv(swish(norm(h)))."""
         h = nn.swish(GroupNorm(name=f"{name}_norm")(h))
         return _conv(channels, 3, self.dtype, f"{name}_conv", scale)(h)
 
     @nn.nowrap
     def _output_pyramid(self, pyramid: Array | None, h: Array, level: int, channels: int) -> tuple[Any, Array]:
+        """The pyramid at this level, and the features for the next. `output_skip`: a sum of images, one from each level
+        so far, in float32; `residual`: a learned upsampling of the pyramid is added to the features."""
         fir_kernel = tuple(self.fir_kernel)
         if self.progressive == "output_skip":
             image = self._head(h, f"up{level}", channels, self.init_scale).astype(jnp.float32)

@@ -1,8 +1,8 @@
-"""The discriminator: StyleGAN2's residual network (Karras et al. 2020, section 4 and appendix B).
+"""The discriminator: StyleGAN2's residual network (Karras et al. 2020, section 4 and appendix B), unconditional.
 
-Same arithmetic as rosinality/stylegan2-pytorch `Discriminator` and NVIDIA's 'resnet' architecture: equalised
-learning rate, FIR-filtered stride-2 convolutions, leaky ReLU 0.2 times sqrt(2), residual sums over sqrt(2),
-and minibatch standard deviation before the last convolution. Unconditional.
+The arithmetic is that of `Discriminator` in rosinality/stylegan2-pytorch and of the 'resnet' architecture in NVIDIA's
+code: equalised learning rate, FIR-filtered convolutions of stride 2, leaky ReLU of slope 0.2 times sqrt(2), residual
+sums over sqrt(2), and minibatch standard deviation before the last convolution.
 """
 
 import math
@@ -24,7 +24,10 @@ from smoothswap_jax.models.layers import (
 
 
 class DiscriminatorBlock(nn.Module):
-    """conv 3x3, conv 3x3 with downsampling, plus a downsampled 1x1 shortcut; the sum over sqrt(2)."""
+    """y = (act(conv2(act(conv1(x)))) + skip(x)) / sqrt(2) (rosinality/stylegan2-pytorch `ResBlock`).
+
+    conv1 and conv2 are 3x3, skip is 1x1; conv2 and skip blur and downsample by 2; act is leaky ReLU times sqrt(2).
+    """
 
     features: int
     fir_kernel: Sequence[float] = FIR_1331
@@ -40,12 +43,17 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Image in [-1, 1] to one logit (positive: real).
+    """Images in [-1, 1] to logits, positive for real (rosinality/stylegan2-pytorch `Discriminator`).
 
-    `resolution` is a power of two from 8 up. The channel count at resolution r is min(channel_base // r,
-    channel_max), the rule of NVIDIA and rosinality (28,864,129 parameters at 256 px); `channels` = {r: count}
-    overrides it resolution by resolution. Convolutions run in `dtype`; the minibatch statistics and the logit
-    are float32, and so are the parameters. `remat` says what the backward pass recomputes (`layers.with_remat`).
+    from_rgb, one block for each halving down to 4x4, minibatch-stddev, final_conv, final_dense, logit.
+
+    Fields:
+      resolution: of the images, a power of two from 8 up.
+      channel_base, channel_max: at resolution r there are min(channel_base // r, channel_max) channels, as in NVIDIA's
+        and rosinality's code (28,864,129 parameters at 256 px). channels: {r: count}, overrides of this rule.
+      mbstd_group, mbstd_features: of `layers.minibatch_stddev`.
+      remat: what the backward pass recomputes (`layers.with_remat`).
+      dtype: of convolutions. Parameters, minibatch statistics, and the last two (dense) layers are float32.
     """
 
     resolution: int = 256
@@ -65,8 +73,8 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b 1"]:
-        """Raises ValueError for a size that is not (resolution, resolution) and for a batch that
-        minibatch-stddev cannot group: it must divide by min(batch, mbstd_group)."""
+        """Raises ValueError for a resolution that is not a power of two from 8 up, for images of another size, and for
+        a batch that is not divisible by min(batch, mbstd_group)."""
         size = self.resolution
         if size < 8 or size & (size - 1):
             raise ValueError(f"Discriminator: resolution {size} is not a power of two from 8 up")

@@ -1,12 +1,14 @@
-"""What the compiler says of a step is read rightly, and what cannot be compiled or measured is told."""
+"""The compiler's report is read correctly, and what cannot be compiled or measured is reported."""
 
 import sys
 
 import pytest
 
 from smoothswap_jax.bench import memory, scaling, topologies
-from smoothswap_jax.bench.topologies import Sheet
+from smoothswap_jax.bench.setting import Setting, make_setting
+from smoothswap_jax.bench.topologies import DataSheet
 from smoothswap_jax.cli.main import main
+from smoothswap_jax.runtime import sharding
 from tests import tiny_runs
 
 PROGRAM = """
@@ -58,18 +60,21 @@ def test_seconds_by_the_data_sheet_by_hand(configs):
         "MB": {"peak": 5000.0},
         "MB exchanged": {"all-gather": 40, "all-reduce": 5, "reduce-scatter": 1.25},
     }
-    sheet = Sheet(operations=2e12, capacity=6e9, memory=6e9, links=20e6)
-    setting = memory.Setting(*configs, 8, "bfloat16", memory.sharding.make_mesh(4, 4))
-    assert memory.beside_sheet(found, sheet, setting) == {
+    sheet = DataSheet(operations=2e12, capacity=6e9, memory=6e9, links=20e6)
+    setting = make_setting(*configs, 8, "bfloat16", sharding.make_mesh(4, 4))
+    assert memory.compare_with_data_sheet(found, sheet, setting) == {
         "s by the data sheet": {"operations": 1.0, "memory": 0.5, "exchange": (40 + 2 * 5 + 4 * 1.25) / 20}
     }
-    found |= {"GB read and written": 0.0, "MB": {"peak": 6500.0}}  # XLA:GPU does not tell bytes, nor refuses
-    setting = memory.Setting(*configs, 8, "float32", memory.sharding.make_mesh(4, 4))
-    found = memory.beside_sheet(found, sheet, setting)
+    found |= {
+        "GB read and written": 0.0,
+        "MB": {"peak": 6500.0},
+    }  # XLA:GPU reports no bytes, and compiles what does not fit
+    setting = make_setting(*configs, 8, "float32", sharding.make_mesh(4, 4))
+    found = memory.compare_with_data_sheet(found, sheet, setting)
     assert found["does not fit"] == "6.5 of 6 GB" and set(found["s by the data sheet"]) == {"exchange"}
 
 
-def test_devices_that_cannot_be_described_are_refused(monkeypatch):
+def test_unknown_topologies_and_missing_compilers_are_refused(monkeypatch):
     def unknown(*_):
         raise RuntimeError("no such slice")
 
@@ -78,15 +83,15 @@ def test_devices_that_cannot_be_described_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", object())
     monkeypatch.setattr(topologies.topologies, "get_topology_desc", unknown)
     with pytest.raises(ValueError, match=r"--topology=v5e:9: no such slice; wanted a TPU slice as v5e:8x8"):
-        topologies.described_devices("v5e:9")
+        topologies.topology_devices("v5e:9")
     with pytest.raises(ValueError, match=r"--topology=v9:1: wanted a TPU slice as v5e:8x8, or GPUs as h200:8x8; of"):
-        topologies.described_devices("v9:1")
+        topologies.topology_devices("v9:1")
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(ImportError, match=r'wanted pip install "jax\[tpu\]"'):
-        topologies.described_devices("v5e:8x8")
+        topologies.topology_devices("v5e:8x8")
 
 
-def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monkeypatch):
+def test_a_program_that_does_not_fit_is_reported_and_the_sweep_goes_on(configs, monkeypatch):
     import jax
 
     text = "RESOURCE_EXHAUSTED: Ran out of memory.\nUsed 40.06G of 15.75G hbm.\nmore"
@@ -95,7 +100,7 @@ def test_a_program_that_does_not_fit_is_told_and_the_sweep_goes_on(configs, monk
         def compile(self):
             raise jax.errors.JaxRuntimeError(text)
 
-    monkeypatch.setattr(memory.Setting, "lowered", lambda self, with_r1: Lowered())
+    monkeypatch.setattr(Setting, "lowered", lambda self, with_r1: Lowered())
     found = memory.bench_memory(*configs, [8], ["float32"], [1, 8], [""])
     assert [one["does not fit"] for one in list(found.values())[1:]] == ["Used 40.06G of 15.75G hbm."] * 2
     text = "INTERNAL: something else"
@@ -112,7 +117,7 @@ def test_splitting_the_state_over_8_devices_is_seen_by_the_compiler(configs):
     assert split["MB of state"] < 0.5 * whole["MB of state"]
     assert split["MB"]["arguments"] < 0.5 * whole["MB"]["arguments"]
     assert "all-gather" in split["MB exchanged"] and "all-gather" not in whole["MB exchanged"]
-    assert whole["MB"]["arguments"] == pytest.approx(whole["MB of state"], rel=0.2)  # and the images
+    assert whole["MB"]["arguments"] == pytest.approx(whole["MB of state"], rel=0.2)  # plus the images
 
 
 @pytest.mark.slow
@@ -124,7 +129,7 @@ def test_scaling_measures_devices_and_processes(configs, monkeypatch):
     assert alone["MB exchanged"] == 0 < two["MB exchanged"] and two["MB of state"] < alone["MB of state"]
 
 
-def test_what_cannot_be_split_is_refused_and_a_process_that_fails_is_told(configs):
+def test_what_cannot_be_split_is_refused_and_a_failing_process_is_reported(configs):
     with pytest.raises(ValueError, match="--batch=12; wanted a multiple of the 8 devices"):
         scaling.bench_scaling(*configs, 12, "float32", 0.1)
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""The bench of steps gives every number it promises and counts operations rightly; how fast it is, is for it to say."""
+"""The bench of training steps returns every number it promises and counts operations correctly. Speed is not tested."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ def test_operations_of_products_and_convolutions_by_hand():
     assert count_flops(conv("VALID"), x, k) == 2 * 2 * 6 * 6 * 3 * 3 * 3 * 4
     assert (
         count_flops(conv("SAME"), x, k) == 2 * 2 * 22 * 22 * 3 * 4
-    )  # 8 rows meet 22 of 24 taps: the border's are zeros
+    )  # along each axis 22 of 24 taps meet a pixel, the other two padding
     assert count_flops(lambda x: jnp.sum(2 * x), x) == 2 * x.size
 
 
@@ -53,7 +53,7 @@ def test_operations_in_loops_branches_and_recomputation():
     branch = lambda a: jax.lax.cond(a[0, 0] > 0, lambda a: a @ a @ a, lambda a: a, a)
     assert count_flops(branch, a) == pytest.approx(2 * once, abs=2)
     value = lambda a: jnp.sum(jax.checkpoint(lambda a: (a @ a) @ a)(a))
-    assert count_flops(jax.grad(value), a) > 2 * 2 * once  # forward, again in the backward pass, and its products
+    assert count_flops(jax.grad(value), a) > 2 * 2 * once  # forward, forward again, and the backward products
 
 
 def test_remat_recomputes_as_much_as_its_policy_says():
@@ -118,7 +118,7 @@ def test_every_number_is_there_and_makes_sense(found):
 @pytest.mark.slow
 def test_the_count_of_the_whole_step_is_xlas(found):
     counted = found["batch 8, float32"]["TFLOP a step"]
-    assert counted["counted"] == pytest.approx(counted["by XLA"], rel=0.1)  # both devices do some things
+    assert counted["counted"] == pytest.approx(counted["by XLA"], rel=0.1)  # some work is done on both devices
 
 
 def test_the_command_line_prints_a_table_and_a_line_of_json(monkeypatch, capsys):

@@ -135,7 +135,7 @@ def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_co
         assert message in caplog.text
     caplog.clear()
     theirs = first(pipeline.tf_batches(broken, sampler, still, mesh, 0), 6)
-    assert "examples were unreadable; others stood in" in caplog.text
+    assert "examples were unreadable and were replaced by others" in caplog.text
     shares = [first(pipeline.host_batches(broken, sampler, 0, host, 2), 6) for host in range(2)]
     good = in_memory(faces)[0].images
     pixels = {image.tobytes(): row for row, image in enumerate(good)}

@@ -68,7 +68,7 @@ def test_all_identities_come_round_in_an_epoch():
 
 
 def test_too_few_identities_are_refused():
-    with pytest.raises(ValueError, match="wants 8 identities; the data has 3"):
+    with pytest.raises(ValueError, match="the data has 3 identities, wanted at least the 8 of a batch"):
         sampling.identity_indices(0, 0, 8, 2, one_set(np.array([0, 4, 8, 12])))
 
 

@@ -59,7 +59,7 @@ def test_a_shard_that_goes_in_the_middle_of_a_run_is_told_and_the_run_goes_on_on
     assert cut.returncode == 1, cut.stderr
     last = cut.stderr.splitlines()[-1]
     assert last.startswith(f"smoothswap train: {shard}: 40 of 40 records") and "put back what was prepared" in last
-    assert "stood in" not in cut.stderr
+    assert "were replaced by others" not in cut.stderr
     newest = tiny_runs.newest_step(tmp_path / "run")
     assert AT - EVERY < newest < STEPS
 

@@ -1,8 +1,8 @@
-"""The three networks of the swapper in plain PyTorch, of the same shapes as ours, for a comparison of speed.
+"""The swapper's three networks and its training step in plain PyTorch, of the same shapes as ours, to compare speeds.
 
-NCHW, no pyramids. FIR filters are depthwise convolutions, which is faster than `upfirdn2d_native` of the published
-code, which makes an image of each channel. Weights are random: what they are does not change the
-time.
+NCHW, without progressive pyramids. FIR filters are depthwise convolutions, which are faster than the
+`upfirdn2d_native` of published code, which treats every channel as an image. Weights are random: their values do not
+change the time.
 """
 
 import math
@@ -15,7 +15,7 @@ TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 
 
 def fir(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) -> torch.Tensor:
-    """Zeros between the pixels, padding, the filter, decimation."""
+    """`upfirdn2d` with [1, 3, 3, 1]: zeros between the pixels, padding, the filter times `gain`, decimation."""
     b, c, h, w = x.shape
     if up > 1:
         x = F.pad(x.reshape(b, c, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1))
@@ -36,6 +36,8 @@ def _norm(c: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
+    """score_sde's `ResnetBlockBigGANpp`, as `models.ncsnpp.ResnetBlockBigGANpp`."""
+
     def __init__(self, c, d, emb, resample=None):
         super().__init__()
         self.resample = {None: nn.Identity(), "up": upsample, "down": downsample}[resample]
@@ -51,6 +53,8 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
+    """score_sde's `AttnBlockpp`, as `models.ncsnpp.AttnBlockpp`."""
+
     def __init__(self, c):
         super().__init__()
         self.norm = _norm(c)
@@ -64,7 +68,7 @@ class Attention(nn.Module):
 
 
 class Generator(nn.Module):
-    """NCSN++ as `models.ncsnpp.NCSNpp`, without input and output pyramids."""
+    """NCSN++, as `models.ncsnpp.NCSNpp` without input and output pyramids."""
 
     def __init__(self, size, dim, nf, ch_mult, num_res_blocks, attn_resolutions):
         super().__init__()
@@ -119,6 +123,8 @@ class Generator(nn.Module):
 
 
 class EqualConv(nn.Module):
+    """Equalised learning rate, with StyleGAN2's blur before stride 2; as `models.layers.EqualConv`."""
+
     def __init__(self, c, d, size=3, down=False, bias=True):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(d, c, size, size))
@@ -129,13 +135,15 @@ class EqualConv(nn.Module):
         w = self.weight * self.scale
         if not self.down:
             return F.conv2d(x, w, self.bias, padding=self.size // 2)
-        if self.size == 1:  # it reads only the pixels that decimation keeps
+        if self.size == 1:  # reads only the pixels that decimation keeps
             return F.conv2d(downsample(x), w, self.bias)
         p = len(TAPS) - 2 + self.size - 1
         return F.conv2d(fir(x, 1, 1, ((p + 1) // 2, p // 2), 1.0), w, self.bias, stride=2)
 
 
 class EqualLinear(nn.Module):
+    """As `models.layers.EqualDense`."""
+
     def __init__(self, c, d):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.randn(d, c)), nn.Parameter(torch.zeros(d))
@@ -149,6 +157,8 @@ def _activate(x):
 
 
 class DiscriminatorBlock(nn.Module):
+    """As `models.stylegan2.DiscriminatorBlock`."""
+
     def __init__(self, c, d):
         super().__init__()
         self.conv1, self.conv2 = EqualConv(c, c), EqualConv(c, d, down=True)
@@ -159,7 +169,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """StyleGAN2's, as `models.stylegan2.Discriminator`."""
+    """StyleGAN2's residual discriminator, as `models.stylegan2.Discriminator`."""
 
     def __init__(self, size, channel_base, channel_max, mbstd_group):
         super().__init__()
@@ -182,6 +192,8 @@ class Discriminator(nn.Module):
 
 
 class Bottleneck(nn.Module):
+    """As `models.embedder.Bottleneck`."""
+
     def __init__(self, c, width, stride, norm):
         super().__init__()
         conv = lambda c, d, size, stride=1: nn.Sequential(nn.Conv2d(c, d, size, stride, size // 2, bias=False), norm(d))
@@ -194,7 +206,7 @@ class Bottleneck(nn.Module):
 
 
 class Embedder(nn.Module):
-    """`models.resnet.IdentityEmbedder` with batch norm and the stem `small2`."""
+    """As `models.embedder.IdentityEmbedder` with batch norm and the stem `small2`."""
 
     def __init__(self, stage_sizes, width, hidden, dim):
         super().__init__()
@@ -212,3 +224,48 @@ class Embedder(nn.Module):
         h = self.blocks(F.relu(self.stem(x))).mean((2, 3))
         h = F.leaky_relu(self.norm0(self.dense0(h)), 0.2)
         return F.normalize(self.norm1(self.dense1(h)), dim=1)
+
+
+class TorchStep:
+    """Networks and optimisers of a swapper config; a call is one training step on random images, with R1."""
+
+    def __init__(self, config: dict, embedder: dict, batch: int):
+        torch.manual_seed(0)
+        size, generator, discriminator = config["data"]["size"], config["generator"], config["discriminator"]
+        self.objective, dim = config["objective"], embedder["dim"]
+        fields = {key: generator[key] for key in ("nf", "ch_mult", "num_res_blocks", "attn_resolutions")}
+        self.generator = Generator(size, dim, **fields)
+        self.average = Generator(size, dim, **fields).requires_grad_(False)
+        fields = {key: discriminator[key] for key in ("channel_base", "channel_max", "mbstd_group")}
+        self.discriminator = Discriminator(size, **fields)
+        fields = {key: embedder[key] for key in ("stage_sizes", "width", "hidden", "dim")}
+        self.embedder = Embedder(**fields).eval().requires_grad_(False)
+        adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate, (0.0, 0.99))
+        self.optimizers = adam(self.generator, 1e-3), adam(self.discriminator, 4e-3)
+        self.source, self.target = (torch.rand(batch, 3, size, size) * 2 - 1 for _ in range(2))
+
+    def __call__(self) -> None:
+        """As `training.steps.swapper_step` with R1: one forward pass of the generator serves both updates."""
+        o, (optimizer, d_optimizer) = self.objective, self.optimizers
+        with torch.no_grad():
+            z = self.embedder(self.source)
+        swap = self.generator(self.target, z)
+        real = self.target.clone().requires_grad_(True)
+        real_logits = self.discriminator(real)
+        (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+        r1 = gradient.square().sum((1, 2, 3)).mean()
+        adversarial = F.softplus(self.discriminator(swap.detach())) + F.softplus(-real_logits)
+        d_optimizer.zero_grad()
+        (adversarial.mean() + 0.5 * o["r1_gamma"] * o["r1_interval"] * r1).backward()
+        d_optimizer.step()
+        self.discriminator.requires_grad_(False)
+        identity = 1 - (self.embedder(swap) * z).sum(1)
+        change = (swap - self.target).square().mean((1, 2, 3))
+        adversarial = F.softplus(-self.discriminator(swap))[:, 0]
+        optimizer.zero_grad()
+        (o["identity"] * identity + o["change"] * change + o["adversarial"] * adversarial).mean().backward()
+        optimizer.step()
+        self.discriminator.requires_grad_(True)
+        torch._foreach_lerp_(
+            list(self.average.parameters()), list(self.generator.parameters()), 1 - o["ema_decay"]
+        )  # fmt: skip

@@ -1,0 +1,41 @@
+"""The experiments behind the package's constants: that they start, and say what they need."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.bench import sharpness_gate
+from tests.places import ROOT
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["sharpness_gate", "alignment_agreement"])
+def test_help_says_which_photos_are_wanted(name, tmp_path):
+    shown = run(f"smoothswap_jax.bench.{name}", "--help")
+    assert shown.returncode == 0 and "London Set" in shown.stdout and "--faces" in shown.stdout
+    missing = run(f"smoothswap_jax.bench.{name}", f"--faces={tmp_path}")
+    assert missing.returncode == 2 and "--faces: found no" in missing.stderr
+
+
+def test_the_tables_find_copies_and_blurred_crops(tmp_path, monkeypatch, capsys):
+    photo = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    files = [tmp_path / person / f"{k}.jpg" for person in ("ann", "bob") for k in range(5)]
+    for k, file in enumerate(files):
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.roll(photo, 20 * k, axis=1)).save(file)
+    monkeypatch.setattr(sharpness_gate, "detect_faces", lambda photo: [])
+    assert sharpness_gate.aligned(photo) is None
+    monkeypatch.setattr(sharpness_gate, "aligned", lambda image: sharpness_gate.enlarged(image, 256))
+    monkeypatch.setattr(sys, "argv", ["sharpness_gate", f"--faces={tmp_path}", "--people=2"])
+    sharpness_gate.main()
+    rows = {line[:28].strip(): line[28:].split() for line in capsys.readouterr().out.splitlines()}
+    assert rows["jpeg 60"][0] == "2" and float(rows["jpeg 60"][-1]) == 1  # one photo of each person; both found
+    assert [rows[name][0] for name in ("one person", "different people")] == ["20", "25"]
+    sharp, soft = (float(rows[name][4]) for name in ("sigma 0", "sigma 6"))
+    assert rows["sigma 0"][0] == "4" and sharp > soft + 10
