@@ -18,6 +18,21 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+# Files go to the workers in the order in which they are collected: the longest first, so that none is left at the end.
+LONGEST = (
+    *(f"training/test_{name}" for name in ("processes", "resume", "meshes", "loop", "steps")),
+    *("inference/test_export", "synthetic/test_world", "models/", "runtime/", "weights/"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        name = item.nodeid.removeprefix("tests/")
+        return next((i for i, start in enumerate(LONGEST) if name.startswith(start)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def people(tmp_path_factory):
     """Faces as DIR/<person>/<photo>, to train tiny runs on; not to be changed."""

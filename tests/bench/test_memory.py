@@ -27,7 +27,8 @@ PROGRAM = """
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory):
     people = tmp_path_factory.mktemp("people")
-    return tiny_runs.config("swapper", people, people), tiny_runs.config("embedder", people)["embedder"]
+    wide = {"generator.nf": 16, "generator.ch_mult": "(1, 2)"}  # small arrays stay whole
+    return tiny_runs.config("swapper", people, people, **wide), tiny_runs.config("embedder", people)["embedder"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
-from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
 from tests.inference import random_swapper
 
@@ -31,19 +30,15 @@ FILES = {"params.safetensors", "config.json", *PROGRAMS, "MODEL_CARD.md", "SHA25
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A swapper trained for six steps on four devices, whose embedder has batch statistics."""
-    root = tmp_path_factory.mktemp("export")
-    people = tiny_runs.make_people(root / "people")
-    train_lib.train(tiny_runs.config("embedder", people), root / "embedder", devices=2)
-    train_lib.train(tiny_runs.config("swapper", people, root / "embedder"), root / "run", devices=4)
-    return root / "run"
+def run(swapper):
+    """A swapper trained for six steps on two devices, whose embedder has batch statistics; not to be changed."""
+    return swapper
 
 
 @pytest.fixture(scope="module")
-def exported(run):
-    out = run.parent / "exported"
-    report = run.parent / "report.json"
+def exported(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "exported"
+    report = out.parent / "report.json"
     report.write_text('{"title": "measured"}')
     export_swapper(run, out, with_discriminator=True, evaluation=report)
     return out
