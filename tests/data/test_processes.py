@@ -71,8 +71,8 @@ def test_one_two_and_four_processes_give_the_same_batches(tmp_path):
     settings = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, duplicates=False, encoding="png")
     run.prepare(people, tmp_path / "set", settings, workers=1)
     one = batches(tmp_path / "set", 1, tmp_path / "1.npz")
-    assert len(one) == 2 * (3 + 2) and one["0-3-source"].shape == (8, 16, 16, 3)
-    assert not np.array_equal(one["0-3-source"], one["0-4-source"])
+    assert len(one) == 2 * (3 + 2) and one["pairs-3-source"].shape == (8, 16, 16, 3)
+    assert not np.array_equal(one["pairs-3-source"], one["pairs-4-source"])
     for processes in (2, 4):
         several = batches(tmp_path / "set", processes, tmp_path / f"{processes}.npz")
         assert several.keys() == one.keys()

@@ -24,6 +24,7 @@ from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
 from tests import tiny_runs
 from tests.inference import random_swapper
+from tests.places import ROOT
 
 PROGRAMS = {"swap.stablehlo", "embed.stablehlo", "generate.stablehlo"}
 FILES = {"params.safetensors", "config.json", *PROGRAMS, "MODEL_CARD.md", "SHA256SUMS"}
@@ -95,9 +96,9 @@ def test_swapper_loads_an_export(run, exported):
         Swapper.load(exported, step=2)
 
 
-def test_readme_lines_run_without_this_package(run, exported, tmp_path):
-    readme = (tiny_runs.ROOT / "README.md").read_text(encoding="utf-8")
-    (lines,) = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "swap.stablehlo" in code]
+def test_the_documents_lines_run_without_this_package(run, exported, tmp_path):
+    text = (ROOT / "docs" / "swapping.md").read_text(encoding="utf-8")
+    (lines,) = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "swap.stablehlo" in code]
     assert len(lines.strip().splitlines()) <= 12
     (tmp_path / "exported").symlink_to(exported)
     source, target = faces(3)
