@@ -23,7 +23,7 @@ WEB: list[str] = []
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnx-ir>=0.2,<2", "equinox>=0.11,<1", "dm-pix>=0.4,<1"]
 DEV = [
     "pytest>=8,<10",
-    "pytest-xdist>=3.5,<4",
+    "pytest-xdist>=3.8,<4",
     "ruff>=0.14,<0.18",
     "mypy>=1.14,<3",
     "hypothesis>=6.100,<7",

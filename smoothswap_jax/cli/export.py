@@ -7,15 +7,15 @@ def add_parser(verbs) -> None:
     export = verbs.add_parser(
         "export",
         help="write a trained swapper for others to run",
-        description="Writes params.safetensors, config.json, swap.stablehlo, embed.stablehlo, MODEL_CARD.md and "
-        "SHA256SUMS, and compares them with the checkpoint.",
+        description="Writes params.safetensors, config.json, swap.stablehlo, embed.stablehlo, "
+        "generate.stablehlo, MODEL_CARD.md and SHA256SUMS, and compares them with the checkpoint.",
         allow_abbrev=False,
     )
     export.add_argument("--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     export.add_argument("--step", type=int, metavar="N", help="which checkpoint (default: the newest)")
     export.add_argument("--with-discriminator", action="store_true", help="also its weights, to train on from")
-    export.add_argument("--onnx", action="store_true", help="also swap.onnx and embed.onnx (needs the extra `onnx`)")
+    export.add_argument("--onnx", action="store_true", help="also the programs as ONNX (needs the extra `onnx`)")
     export.add_argument("--evaluation", metavar="FILE", help="a JSON report to put beside the model card")
     export.set_defaults(run=run)
 

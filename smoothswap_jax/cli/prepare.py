@@ -29,7 +29,7 @@ def add_parser(verbs) -> None:
     add("--several", help="faces in one photo: largest, box (of the data set) or reject")
     add("--min-side", type=float, metavar="PX", help="least side of the face's square in the photo (default 64)")
     add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
-    add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default: see crops.py)")
+    add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default -16)")
     add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
     add("--test-share", type=float, metavar="X", help="share of people held out (default 0.1)")
     add("--frames", type=int, metavar="N", help="frames of each video (default 10)")

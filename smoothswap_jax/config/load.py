@@ -2,11 +2,13 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from smoothswap_jax.config.errors import ConfigError, no_field, raise_mistakes
+from smoothswap_jax.config.renamed import RENAMED
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -83,6 +85,7 @@ def _run_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ConfigError("not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
@@ -92,7 +95,10 @@ def _check_names(name: str, config: "ConfigDict", overrides: list[str]) -> None:
     names = _names(config.to_dict())
     asked = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
     unknown = [_unknown_part(field, names) for field in asked if "[" not in field and field not in names]
-    raise_mistakes([no_field(field, names) for field in dict.fromkeys(unknown)], f"{name}: ")
+    mistake = lambda field: (
+        f"no field {field}; it is now {RENAMED[field]}" if field in RENAMED else no_field(field, names)
+    )
+    raise_mistakes([mistake(field) for field in dict.fromkeys(unknown)], f"{name}: ")
 
 
 def _unknown_part(field: str, names: list[str]) -> str:

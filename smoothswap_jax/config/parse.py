@@ -1,24 +1,30 @@
 """Plain nested dicts -> the frozen dataclasses of config/schema.py, and back."""
 
 import dataclasses
+import numbers
 import types
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Union
 
 from smoothswap_jax.config.errors import ConfigError, Fields, no_field, raise_mistakes
+from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.config.schema import STAGES, EmbedderConfig, SwapperConfig
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "None"}
+NUMBERS = {int: numbers.Integral, float: numbers.Real}
+"""What is taken for a number: NumPy's too, which config files may compute with."""
 MISSING = object()
 
 
 def parse(config: Fields) -> EmbedderConfig | SwapperConfig:
-    """The config of the stage that `config["stage"]` names. Lists (JSON has no tuples) become tuples.
+    """The config of the stage that `config["stage"]` names. Lists (JSON has no tuples) become tuples, and fields that
+    once had another name are taken under it too (`renamed.py`).
 
     Raises ConfigError that names every field that is unknown, missing, of a wrong type or out of range, with what was
     found and what is wanted.
     """
+    config = with_current_names(config)
     stage = config.get("stage")
     if stage not in STAGES:
         raise ConfigError(f"config.stage is {stage!r}, wanted one of {sorted(STAGES)}")
@@ -74,9 +80,11 @@ def _plain(hint: Any, value: Any) -> Any:
         return _tuple(arguments, value)
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return _frozen(value)
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if type(value) is not hint:  # bool is a subclass of int
+    if isinstance(value, bool) and hint is not bool:  # a subclass of int
+        raise ValueError
+    if hint in NUMBERS and isinstance(value, NUMBERS[hint]):
+        return hint(value)
+    if not isinstance(value, hint):
         raise ValueError
     return value
 

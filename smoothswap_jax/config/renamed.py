@@ -1,5 +1,6 @@
 """Configs of runs that were begun before a field got its present name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from smoothswap_jax.config.errors import Fields
@@ -16,5 +17,6 @@ def with_current_names(config: Fields) -> dict[str, Any]:
     if current.get("stage") == "swapper":
         current.setdefault("self_pair_fraction", 0.125)  # it was max(1, batch // 8) in code
         for group, fields in ADDED.items():
-            current[group] = {**fields, **current.get(group, {})}
+            if isinstance(current.get(group), Mapping):
+                current[group] = {**fields, **current[group]}
     return current

@@ -28,7 +28,7 @@ from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.detection.yunet import detect_faces
-from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
+from smoothswap_jax.faces.photos import PHOTO_SUFFIXES, Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
 
 Images = UInt8[np.ndarray, "n s s 3"]
@@ -103,7 +103,7 @@ def gallery_of_folder(root: str | Path, size: int | None) -> Gallery:
 
 
 def _first_size(root: Path) -> int:
-    first = next((path for path in sorted(root.glob("*/*")) if path.suffix.lower() in (".png", ".jpg", ".jpeg")), None)
+    first = next((path for path in sorted(root.glob("*/*")) if path.suffix.lower() in PHOTO_SUFFIXES), None)
     if first is None:
         raise DataError(f"{root}: found no aligned faces; wanted <person>/<photo>.png or .jpg")
     return load_photo(first).shape[0]
@@ -132,7 +132,7 @@ def _of_faces(
 
 
 def gallery_of_prepared(root: str | Path, split: str, size: int | None) -> Gallery:
-    """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.prepared` does."""
+    """A split of what `smoothswap prepare` wrote, with the points it kept. Raises as `data.records` does."""
     import json
 
     from smoothswap_jax.data.records import from_prepared as prepared_faces

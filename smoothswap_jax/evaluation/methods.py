@@ -15,6 +15,7 @@ from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
 from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
 from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.batching import portions
 from smoothswap_jax.prepare.crops import resized
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
@@ -95,9 +96,8 @@ def swaps_of_checkpoint(
 
 
 def chunks(count: int, size: int = CHUNK) -> Iterator[Int[np.ndarray, "m"]]:
-    """0 ... count - 1 in pieces."""
-    for start in range(0, count, size):
-        yield np.arange(start, min(start + size, count))
+    """0 ... count - 1 in pieces of as many images as are held in memory at once."""
+    return portions(count, size)
 
 
 # --- images or videos of other methods ------------------------------------------------------------------------------

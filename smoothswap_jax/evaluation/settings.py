@@ -9,9 +9,9 @@ from pathlib import Path
 class EvaluationSettings:
     """What `smoothswap evaluate` was asked for.
 
-    checkpoints and swaps: name -> folder. judges: what `judges.load_judge` takes. trained_with: names or SHA-256 of
-    judges that trained somebody else's method. size: of the aligned faces, pixels; None: the checkpoint's or the data's
-    own, or 256. options: those of one protocol (`Protocol.options`), by name.
+    checkpoints and swaps: name -> folder. judges: what `judges.registry.load_judge` takes. trained_with: names or
+    SHA-256 of judges that trained somebody else's method. size: of the aligned faces, pixels; None: the checkpoint's or
+    the data's own, or 256. options: those of one protocol (`Protocol.options`), by name.
     """
 
     protocol: str

@@ -67,7 +67,7 @@ def in_steps(
 
     def run(*inputs: PyTree) -> PyTree:
         count, results = batch_size(inputs), []
-        for faces in _portions(count, rows * CAPACITY):
+        for faces in portions(count, rows * CAPACITY):
             steps = -(-len(faces) // rows)
             found = compiled(placed, np.int32(steps), _to_steps(inputs, faces, rows, mesh))
             results.append(_from_steps(found, len(faces)))
@@ -76,7 +76,7 @@ def in_steps(
     return run
 
 
-def _portions(count: int, size: int) -> Iterator[np.ndarray]:
+def portions(count: int, size: int) -> Iterator[np.ndarray]:
     """0 ... count - 1 in order, in pieces of at most `size`."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))

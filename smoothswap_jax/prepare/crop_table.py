@@ -10,10 +10,9 @@ import numpy as np
 from etils import epath
 from jaxtyping import Bool, Int
 
+from smoothswap_jax.data.dataset import SPLITS
 from smoothswap_jax.prepare.duplicates import SAME_DISTANCE, near_duplicates
 from smoothswap_jax.prepare.work_units import unit_rows
-
-SPLITS = ("train", "test")
 
 
 @dataclass

@@ -274,7 +274,7 @@ def _write_reports(out: epath.Path, plan: dict, settings: PrepareSettings, build
     writer.writerow(("file", "gate", "reason"))
     writer.writerows(sorted(builder.table.rejected))
     files.write_atomically(os.fspath(out / "rejected.csv"), rows.getvalue().encode("utf-8", "surrogateescape"))
-    write_preview(os.fspath(out / "preview.html"), _preview(builder, plan, settings, summary))
+    write_preview(os.fspath(out / "preview.html"), _preview(builder, plan, summary))
     manifest = {
         "format": 1,
         "source": builder.job.source,
@@ -304,7 +304,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _preview(builder, plan: dict, settings: PrepareSettings, summary: Summary) -> Preview:
+def _preview(builder, plan: dict, summary: Summary) -> Preview:
     table, work = builder.table, builder.job.work
     kept, mean_faces = [], []
     for split in builder.splits:

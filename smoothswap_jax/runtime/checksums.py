@@ -1,10 +1,9 @@
 """Checksums of finished folders: whether the files on disk are still those that were written."""
 
-import hashlib
 import json
 from pathlib import Path
 
-from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.files import sha256_of, write_atomically
 
 
 def seal(folder: Path, record: Path) -> None:
@@ -33,5 +32,4 @@ def fault(folder: Path, record: Path) -> str:
 
 
 def _facts(path: Path) -> dict[str, int | str]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}

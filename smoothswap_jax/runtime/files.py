@@ -1,6 +1,7 @@
 """Files and folders that are written completely or not at all, and folders locked for one process."""
 
 import fcntl
+import hashlib
 import logging
 import os
 import shutil
@@ -35,6 +36,12 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_full(path: str | Path) -> None:

@@ -132,7 +132,7 @@ def _split(shape: tuple[int, ...], parts: int) -> P:
     """Splits the last axis that `parts` divides; small arrays and odd shapes are replicated.
 
     The last axis of a kernel is its output channels. Splitting its input channels, which it sums over, makes XLA split
-    the discriminator's images in space (docs/scaling.md).
+    the discriminator's images in space (docs/design.md).
     """
     axes = [axis for axis, size in enumerate(shape) if size % parts == 0]
     if parts == 1 or int(np.prod(shape)) < SMALL or not axes:

@@ -35,7 +35,6 @@ EXPRESSION_DIM = len(EXPRESSION_FIELDS)
 POSE_DIM = len(POSE_FIELDS)
 LIGHT_DIM = len(LIGHT_FIELDS)
 BACKGROUND_DIM = len(BACKGROUND_FIELDS)
-LANDMARK_NAMES = ("left_eye", "right_eye", "nose_tip", "left_mouth_corner", "right_mouth_corner")
 
 MAX_YAW, MAX_PITCH, MAX_ROLL = 0.61, 0.26, 0.05
 PIXELS_PER_CHUNK = 2**16
@@ -109,7 +108,7 @@ def landmarks(
     pose: Float[Array, "b 3"],
     size: int,
 ) -> Float[Array, "b 5 2"]:
-    """Eyes, nose tip and mouth corners (`LANDMARK_NAMES`) as (x, y) in pixels from the top left corner.
+    """Left and right eye, nose tip, left and right mouth corner as (x, y) in pixels from the top left corner.
 
     Left and right as seen in the image. The centre of the first pixel is at (0.5, 0.5).
     """

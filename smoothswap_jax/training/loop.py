@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfig
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, sharding
@@ -69,12 +70,13 @@ def train(
         if sharding.is_main():
             stack.enter_context(files.held(workdir))
         stage = make_stage(config, mesh, workdir)
-        log_parameters(stage.parameters)
         manager = checkpoint.open_manager(workdir, *keep)
         stack.callback(checkpoint.close, manager)
-        meta = {"config": json.loads(json.dumps(to_dict(config))), "data": stage.data}
+        # As a checkpoint gives it back: with lists, and with fields that the network's mapping may leave out.
+        meta = {"config": with_current_names(json.loads(json.dumps(to_dict(config)))), "data": stage.data}
         current, first_step = _start(stage, meta, manager)
         if sharding.is_main():
+            log_parameters(stage.parameters)
             files.write_atomically(workdir / "config.json", json.dumps(meta["config"], indent=2).encode())
         try:
             return _loop(stage, config, meta, manager, workdir, current, first_step, profile)

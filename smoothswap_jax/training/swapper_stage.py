@@ -60,7 +60,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path) -> Stage:
 
 def self_pairs(config: SwapperConfig) -> int:
     """How many pairs of a batch have source == target: the fraction rounded down, but at least one unless it is 0."""
-    return max(1, int(config.self_pair_fraction * config.batch)) if config.self_pair_fraction else 0
+    return max(1, int(round(config.self_pair_fraction * config.batch, 9))) if config.self_pair_fraction else 0
 
 
 def _fresh_state(program: SwapperProgram, folders: InitConfig, size: int) -> SwapperState:

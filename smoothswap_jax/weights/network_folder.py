@@ -6,7 +6,6 @@ where the weights come from (name and SHA-256 of the file, or of each of `files`
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.runtime.files import new_folder, refuse_full
+from smoothswap_jax.runtime.files import new_folder, refuse_full, sha256_of
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
@@ -70,6 +69,10 @@ def module_fields(module: nn.Module) -> dict[str, Any]:
     }
 
 
+DROPPED = ("resblock", "biggan")
+"""A field, and its only value, in folders that were written while NCSNpp still had it."""
+
+
 def module_classes() -> dict[str, type[nn.Module]]:
     """The classes of all kinds of networks, by name."""
     return {spec.module.__name__: spec.module for spec in specs().values()}
@@ -79,6 +82,7 @@ def make_module(name: str, fields: Mapping[str, Any]) -> nn.Module:
     """The module of a class that some kind of network has. Raises FolderError for another class, and for unknown
     fields."""
     classes = module_classes()
+    fields = {key: value for key, value in fields.items() if (key, value) != DROPPED}
     if name not in classes:
         raise FolderError(f"module is {name!r}, wanted one of {', '.join(classes)}")
     try:
@@ -165,7 +169,7 @@ def import_file(
     trees: list[Any] = [read_checkpoint(path) for path in paths]
     # import_network refuses what is not a dict.
     network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
-    files = [{"file": path.name, "sha256": _sha256(path)} for path in paths]
+    files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
     save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
     return network
 
@@ -179,8 +183,3 @@ def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:
             raise WeightMismatch(f"{path}: names that an earlier file has too: {some_names(dict.fromkeys(twice))}")
         merged |= tree
     return merged
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -60,6 +60,8 @@ def test_a_name_means_the_shipped_file_and_a_path_any_file(tmp_path, monkeypatch
         ("swapper", ["--config.generator.width=3"], "no field generator.width; generator has attn_resolutions, ch_m"),
         ("swapper", ["--config.batch.x=3"], "no field batch.x; batch has no fields"),
         ("swapper", ["--noconfig.debug_nan"], "no field debug_nan; did you mean debug_nans?"),
+        ("swapper", ["--config.accumulate=4"], "no field accumulate; it is now grad_accum_steps"),
+        ("embedder", ["--config.keep=4", "--config.photos=2"], "(1) no field keep; it is now max_to_keep (2) no field"),
         ("swapper", ["--config.batch=many"], "swapper: config.batch is 'many', wanted a whole number"),
         ("swapper", ["--config.objective.change=x"], "config.objective.change is 'x', wanted a number"),
         ("swapper", ["--config.debug_nans=maybe"], "config.debug_nans is 'maybe', wanted true or false"),
@@ -83,6 +85,13 @@ def test_all_mistakes_are_named():
     assert "2 mistakes: (1) no field optimizer; did you mean generator_optimizer? (2) no field" in str(raised.value)
     with pytest.raises(ConfigError, match=r"2 mistakes: \(1\) config\.batch is 'x'.* \(2\) config\.steps is '1\.5'"):
         load_config("swapper", ["--config.batch=x", "--config.seed=3", "--config.steps=1.5"])
+
+
+def test_a_config_file_may_define_dataclasses(tmp_path):
+    own = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    own += "@dataclass\nclass Own:\n    x: int = 3\n"
+    (tmp_path / "mine.py").write_text(own + OWN)
+    assert load_config(f"{tmp_path}/mine.py", [])["name"] == "plain"
 
 
 @pytest.mark.parametrize(

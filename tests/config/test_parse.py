@@ -4,11 +4,13 @@ import copy
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.renamed import RENAMED, with_current_names
 from smoothswap_jax.config.schema import EmbedderConfig, SwapperConfig
 
 VARIANTS = [
@@ -38,10 +40,29 @@ def test_fields_are_plain_values_and_frozen():
         config.data.size = 3
 
 
+def test_configs_from_before_a_field_had_its_name_are_the_same_configs():
+    for name in ("embedder:tiny32", "swapper:tiny32"):
+        old = plain(name)
+        for before, now in RENAMED.items():
+            if now in old:
+                old[before] = old.pop(now)
+        old.pop("self_pair_fraction", None)
+        old.get("generator", {}).pop("injection", None)
+        assert parse(old) == parse(plain(name))
+        assert with_current_names(old) == with_current_names(with_current_names(old)) == plain(name)
+
+
 def test_whole_numbers_stand_for_floats_but_not_the_other_way():
     config = plain("swapper:tiny32")
     config["objective"]["change"] = 2
     assert type(parse(config).objective.change) is float
+    config["objective"]["change"] = np.sqrt(np.float64(4))
+    config["steps"] = np.int64(7)
+    parsed = parse(config)
+    assert (parsed.objective.change, parsed.steps) == (2.0, 7) and type(parsed.objective.change) is float
+    config["batch"] = True
+    with pytest.raises(ConfigError, match=r"config\.batch is True, wanted a whole number, at least 1"):
+        parse(config)
     config["batch"] = 16.0
     with pytest.raises(ConfigError, match=r"config\.batch is 16\.0, wanted a whole number, at least 1"):
         parse(config)

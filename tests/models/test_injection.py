@@ -10,7 +10,7 @@ from smoothswap_jax.models import injection
 from smoothswap_jax.models.layers import GroupNorm
 from smoothswap_jax.models.ncsnpp import NCSNpp
 
-FIELDS = dict(nf=8, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
+FIELDS = dict(nf=4, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
 
 
 class ToyMap:
@@ -39,9 +39,10 @@ def given():
 def test_a_new_injection_takes_a_pytree_and_its_gradient_reaches_every_leaf():
     x, z = given()
     net = NCSNpp(**FIELDS, injection="toy")
-    params = net.init(jax.random.key(0), x, z)["params"]
+    params = jax.jit(net.init)(jax.random.key(0), x, z)["params"]
     assert "from_map" in params["down0_block0"] and "embed" not in params["down0_block0"]
-    gradient, of_params = jax.grad(lambda z, p: jnp.sum(net.apply({"params": p}, x, z) ** 2), (0, 1))(z, params)
+    value = lambda z, p: jnp.sum(net.apply({"params": p}, x, z) ** 2)
+    gradient, of_params = jax.jit(jax.grad(value, (0, 1)))(z, params)
     for leaf in jax.tree.leaves(gradient):
         assert np.all(np.abs(np.asarray(leaf)).reshape(2, -1).max(1) > 1e-6)
     assert np.abs(of_params["up0_block0"]["from_map"]["kernel"]).max() > 0
@@ -50,8 +51,8 @@ def test_a_new_injection_takes_a_pytree_and_its_gradient_reaches_every_leaf():
 def test_recomputation_of_a_new_injection_changes_nothing():
     x, z = given()
     nets = [NCSNpp(**FIELDS, injection="toy", remat=remat) for remat in ("off", "nothing_saveable")]
-    params = nets[0].init(jax.random.key(0), x, z)
-    gradients = [jax.grad(lambda z, net=net: jnp.sum(net.apply(params, x, z) ** 2))(z) for net in nets]
+    params = jax.jit(nets[0].init)(jax.random.key(0), x, z)
+    gradients = [jax.jit(jax.grad(lambda z, net=net: jnp.sum(net.apply(params, x, z) ** 2)))(z) for net in nets]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), *gradients)
 
 

@@ -20,6 +20,7 @@ def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embed
     sgd = {f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))}
     if stage == "swapper":  # both resamplings and attention, at the least size that has them
         sgd |= {"generator.ch_mult": "(1, 2)", "generator.attn_resolutions": "(8,)", "objective.r1_interval": 1}
+        sgd["log_images_steps"] = 0
     config = tiny_runs.config(stage, people, embedder, steps=3, eval_steps=3, **sgd)
     train_lib.train(config, tmp_path / "1", devices=1)
     config["mesh"]["fsdp"] = fsdp
@@ -42,7 +43,9 @@ def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path)
     fields = {
         f"{name}.{field}": value for name in names for field, value in (("name", "sgd"), ("learning_rate", 0.002))
     }
-    fields |= {"embedder.norm": "group"} if stage == "embedder" else {"discriminator.mbstd_group": 1}
+    # One program instead of two, and no pictures: compiling is most of this test.
+    quick = {"discriminator.mbstd_group": 1, "objective.r1_interval": 1, "log_images_steps": 0}
+    fields |= {"embedder.norm": "group"} if stage == "embedder" else quick
     for grad_accum_steps in (1, 2):
         config = tiny_runs.config(stage, people, embedder, steps=3, grad_accum_steps=grad_accum_steps, **fields)
         train_lib.train(config, tmp_path / str(grad_accum_steps), devices=2)

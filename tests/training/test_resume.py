@@ -79,6 +79,15 @@ def test_a_run_is_not_resumed_as_another_run(people, tmp_path, caplog):
     assert tiny_runs.rows(tmp_path)[-1]["step"] == 2
 
 
+def test_a_run_whose_config_leaves_out_a_field_of_a_network_is_resumed(people, embedder, tmp_path, caplog):
+    """As runs do whose config file is older than the field."""
+    config = tiny_runs.config("swapper", people, embedder, steps=0)
+    del config["generator"]["injection"]
+    train_lib.train(config, tmp_path, devices=2)
+    train_lib.train(config, tmp_path, devices=2)
+    assert "resuming with another value" not in caplog.text
+
+
 def test_a_checkpoint_whose_networks_do_not_fit_is_refused(people, tmp_path):
     config = tiny_runs.config("embedder", people, steps=1)
     train_lib.train(config, tmp_path, devices=1)

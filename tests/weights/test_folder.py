@@ -74,6 +74,13 @@ def test_fields_survive_json(module):
     assert make_module(type(module).__name__, fields) == module
 
 
+def test_a_field_that_networks_no_longer_have_is_ignored_at_its_only_value():
+    fields = json.loads(json.dumps(module_fields(NCSNpp(ch_mult=(1, 2)))))
+    assert make_module("NCSNpp", fields | {"resblock": "biggan"}) == NCSNpp(ch_mult=(1, 2))
+    with pytest.raises(FolderError, match="resblock"):
+        make_module("NCSNpp", fields | {"resblock": "ddpm"})
+
+
 def test_a_folder_that_exists_is_kept(network, saved):
     before = (saved / "params.safetensors").stat().st_mtime_ns
     with pytest.raises(FileExistsError, match="exists already"):

@@ -1,6 +1,6 @@
 """What a judge is: an instrument from outside that measures faces, and how one is named and loaded.
 
-A judge turns aligned faces into features, a row a face; `scores.py` makes scores of the features. Each judge has a file
+A judge turns aligned faces into features, a row a face; `measures/` makes scores of the features. Each judge has a file
 beside this one with a `JudgeSpec`, and `registry.py` lists them.
 """
 

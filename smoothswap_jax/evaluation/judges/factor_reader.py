@@ -153,7 +153,8 @@ def group_distance(reader: FactorReader, a: Readings, b: Readings, group: str) -
 
 
 def pose_degrees(reader: FactorReader, readings: Readings) -> Float[np.ndarray, "n 3"]:
-    """Yaw, pitch and roll in degrees, signed as in `face_factors`; NaN for an angle that the reader does not keep.
+    """Yaw, pitch and roll in degrees, signed as in `synthetic/factors.py`; NaN for an angle that the
+    reader does not keep.
 
     Shrunk towards zero like all readings, by about the angle's R2.
     """

@@ -46,7 +46,7 @@ def _scores(method: Method, pairs: Pairs) -> Scored:
 
 
 def face_masks(points: Float[np.ndarray, "n 5 2"], size: int) -> Float[np.ndarray, "n s s"]:
-    """1 inside of the ellipse that fills the face's box (`crops.BOX`), 0 outside."""
+    """1 inside of the ellipse that fills the face's box (`judges/alignments.BOX`), 0 outside."""
     y, x = np.mgrid[:size, :size]
     pixels = np.stack([x.ravel(), y.ravel()], axis=1)
     x0, y0, x1, y1 = BOX

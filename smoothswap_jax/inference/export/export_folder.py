@@ -7,7 +7,6 @@ averaged one), `embedder/params/...`, `embedder/batch_stats/...`, and `discrimin
 file.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -25,7 +24,7 @@ from smoothswap_jax.inference.export.card import model_card
 from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, restore_swapper
 from smoothswap_jax.runtime import metric_log
-from smoothswap_jax.runtime.files import new_folder, refuse_full
+from smoothswap_jax.runtime.files import new_folder, refuse_full, sha256_of
 from smoothswap_jax.weights.network_folder import load_variables, save_variables
 
 FORMAT = 1
@@ -77,7 +76,7 @@ def export_swapper(
         if report is not None:
             _write_text(folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
         _write_text(folder / CARD, model_card(config, logged, checks))
-        sums = [f"{_digest(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
+        sums = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
         _write_text(folder / SUMS, "".join(sums))
     return checks
 
@@ -154,11 +153,6 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --------------------------------------------------------------------------------------------------------- reading
 def is_export(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is an export rather than a run directory."""
@@ -188,5 +182,5 @@ def _check_sums(folder: Path) -> None:
     for name in (CONFIG, PARAMS):
         if not (folder / name).is_file():
             raise ExportError(f"{folder}: lacks {name}")
-        if _digest(folder / name) != listed.get(name):
+        if sha256_of(folder / name) != listed.get(name):
             raise ExportError(f"{folder / name}: its SHA-256 is not the one in {SUMS}: damaged or changed")
