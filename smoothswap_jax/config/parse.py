@@ -80,11 +80,11 @@ def _plain(hint: Any, value: Any) -> Any:
         return _tuple(arguments, value)
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return _frozen(value)
-    if isinstance(value, bool) and hint is not bool:  # a subclass of int
-        raise ValueError
-    if hint in NUMBERS and isinstance(value, NUMBERS[hint]):
+    if hint in NUMBERS:
+        if isinstance(value, bool) or not isinstance(value, NUMBERS[hint]):  # bool is a subclass of int
+            raise ValueError
         return hint(value)
-    if not isinstance(value, hint):
+    if type(value) is not hint:
         raise ValueError
     return value
 
