@@ -26,7 +26,7 @@ def parse(config: Fields) -> EmbedderConfig | SwapperConfig:
     """
     config = with_current_names(config)
     stage = config.get("stage")
-    if stage not in STAGES:
+    if not isinstance(stage, str) or stage not in STAGES:
         raise ConfigError(f"config.stage is {stage!r}, wanted one of {sorted(STAGES)}")
     mistakes: list[str] = []
     parsed = _group(STAGES[stage], config, "", _names(STAGES[stage]), mistakes)

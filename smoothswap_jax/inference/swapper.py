@@ -57,12 +57,16 @@ class NoFaceError(ValueError):
 
 @dataclass(frozen=True)
 class Swapper:
-    """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels."""
+    """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels.
+
+    identity: shapes of one z, [1 ...], by which a z that does not fit is refused; None: it is not checked.
+    """
 
     embed_aligned: EmbedAligned
     generate_aligned: GenerateAligned
     size: int
     detect: Detector = detect_faces
+    identity: Any = None
 
     @classmethod
     def load(cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1) -> Swapper:
@@ -81,6 +85,7 @@ class Swapper:
         """
         from smoothswap_jax.inference.load import load_swapper
         from smoothswap_jax.runtime.sharding import make_mesh
+        from smoothswap_jax.training.networks import z_shape
 
         found = load_swapper(run, step)
         mesh = make_mesh(found=jax.local_devices())
@@ -88,6 +93,7 @@ class Swapper:
             in_steps(found.networks.embed, found.variables["embedder"], mesh, faces_at_once),
             in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
             found.size,
+            identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
         )
 
     # --- aligned faces ---------------------------------------------------------------------------------------
@@ -98,10 +104,14 @@ class Swapper:
         A photo is whatever `swap` takes; `faces` may be one or a sequence of them. Returns z, a pytree whose leaves
         have the batch as leading axis: slice, tile or average it by `jax.tree.map`. Raises what `read_face` raises.
         """
+        if isinstance(faces, jax.Array):
+            faces = np.asarray(faces)
         if isinstance(faces, np.ndarray) and faces.ndim == 4:
             aligned = self._checked(faces, "aligned source faces")
         else:
             photos = [faces] if isinstance(faces, str | os.PathLike | np.ndarray | Image.Image) else faces
+            if not isinstance(photos, Sequence):
+                raise ValueError(f"source photos: found {type(faces).__name__}; wanted a photo or a list of photos")
             if not len(photos):
                 raise ValueError("source photos: found none; wanted at least one")
             aligned = np.stack([self.read_face(photo) for photo in photos])
@@ -117,6 +127,7 @@ class Swapper:
     def _generate(self, targets: np.ndarray, z: Identity) -> Float[np.ndarray, "b size size 3"]:
         """Swaps of targets in [-1, 1], checked and clipped to the range an image can show."""
         count, given = len(targets), batch_size(z)
+        self._check_identity(z)
         if given not in (1, count):
             raise ValueError(f"z: found {given} identities for {count} target faces; wanted one, or one per face")
         swaps = np.asarray(self.generate_aligned(targets, z if given == count else tile(z, count)))
@@ -126,6 +137,17 @@ class Swapper:
         if not np.isfinite(swaps).all():
             raise ValueError("generate_aligned: found NaN or infinite values; wanted images in [-1, 1]")
         return np.clip(swaps, -1.0, 1.0)
+
+    def _check_identity(self, z: Identity) -> None:
+        """Raises ValueError where z is not what the embedder gives."""
+        if self.identity is None:
+            return
+        found, wanted = (
+            jax.tree.map(lambda leaf: (*(["b"] if len(np.shape(leaf)) else []), *np.shape(leaf)[1:]), tree)
+            for tree in (z, self.identity)
+        )
+        if found != wanted:
+            raise ValueError(f"z: found {found}; wanted {wanted}, as `embed` gives it")
 
     def _checked(self, faces: np.ndarray, name: str) -> UInt8[np.ndarray, "b size size 3"]:
         faces = np.asarray(faces)

@@ -19,7 +19,7 @@ from smoothswap_jax.weights.network_folder import load_network
 from smoothswap_jax.weights.variables import to_variables
 
 DTYPES = ("float32", "bfloat16")
-CHOICES = {"dtype": DTYPES, "remat": tuple(REMAT), "injection": tuple(INJECTIONS)}
+CHOICES = {"dtype": DTYPES, "remat": REMAT, "injection": INJECTIONS}
 """Fields of networks that take one of some words."""
 
 
@@ -89,6 +89,6 @@ def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
         if key not in known:
             raise ConfigError(f"config.{name}.{key}: no such field; {module.__name__} has {sorted(known)}")
         if key in CHOICES and value not in CHOICES[key] and not (key == "remat" and isinstance(value, bool)):
-            raise ConfigError(f"config.{name}.{key} is {value!r}, wanted one of {CHOICES[key]}")
+            raise ConfigError(f"config.{name}.{key} is {value!r}, wanted one of {tuple(CHOICES[key])}")
         values[key] = tuple(value) if isinstance(value, list) else jnp.dtype(value) if key == "dtype" else value
     return values
