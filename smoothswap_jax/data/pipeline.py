@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,7 @@ class IdentitySampler:
     seed: int
     batch: int
     images_per_identity: int
+    labelled: ClassVar = True
 
     def rows(self, step, index: Index, xp=np) -> dict:
         people = self.batch // self.images_per_identity
@@ -67,6 +69,7 @@ class PairSampler:
     seed: int
     batch: int
     self_pairs: int
+    labelled: ClassVar = False
 
     def rows(self, step, index: Index, xp=np) -> dict:
         source, target = sampling.pair_indices(self.seed, step, self.batch, self.self_pairs, index, xp)
@@ -102,7 +105,7 @@ def memory_batches(
 
     def make(images, shown, starts, step):
         rows = {part: shown[rows] for part, rows in sampler.rows(step, faces.index, jnp).items()}
-        labels = sampling.labels_of(next(iter(rows.values())), starts, jnp)
+        labels = sampling.labels_of(rows["image"], starts, jnp) if sampler.labelled else None
         return _augmented({part: images[chosen] for part, chosen in rows.items()}, labels, step, sampler, how)
 
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
@@ -124,14 +127,14 @@ def tf_batches(
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
     host, hosts = jax.process_index(), jax.process_count()
     for step, batch in enumerate(host_batches(faces, sampler, first_step, host, hosts), first_step):
-        labels = sharding.shard_batch(batch.pop("label"), mesh)
+        labels = sharding.shard_batch(batch.pop("label", None), mesh)
         yield make(sharding.shard_batch(batch, mesh), labels, sharding.replicate(np.int32(step), mesh))
 
 
 def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Generator[dict, None, None]:
     """Endless numpy batches that host `host` of `hosts` reads, from step `first_step` on.
 
-    They hold the host's rows of each part of the global batch, uint8, and the identities of the first part as `label`.
+    They hold the host's rows of each part of the global batch, uint8, and for a labelled sampler identities as `label`.
     Examples that cannot be read are replaced as `Reader` describes, and their number is logged.
 
     Raises ValueError for a batch that the hosts do not divide, and DataError for one that cannot be read.
@@ -152,7 +155,7 @@ def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hos
             try:
                 for images, rows in _tf_dataset(reader, plan, step):
                     batch = dict(zip(parts, np.split(images, len(parts)), strict=True))
-                    yield batch | {"label": sampling.labels_of(rows[:share], faces.starts)}
+                    yield batch | ({"label": sampling.labels_of(rows, faces.starts)} if sampler.labelled else {})
                     step += 1
             except _undecodable() as error:
                 # TensorFlow does not name the file. What turns out to be broken is skipped from the next start on.
