@@ -35,12 +35,15 @@ def kinds() -> tuple[str, ...]:
 
 @functools.cache
 def specs() -> "dict[str, NetworkSpec]":
-    """The specs by kind, in the order of `kinds`. Raises ValueError where a file defines other kinds than listed."""
+    """The specs by kind, in the order of `kinds`. Raises ValueError where a file defines other kinds than listed, or
+    another file's."""
     found: dict[str, NetworkSpec] = {}
     for family, listed in FAMILIES.items():
         defined = {spec.kind: spec for spec in importlib.import_module(f"{__package__}.networks.{family}").SPECS}
         if tuple(defined) != listed:
             raise ValueError(f"weights/networks/{family}.py: SPECS defines {tuple(defined)}, FAMILIES lists {listed}")
+        if taken := found.keys() & defined:
+            raise ValueError(f"weights/networks/{family}.py: another file has the kinds {sorted(taken)}")
         found |= defined
     return found
 

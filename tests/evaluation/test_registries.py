@@ -8,14 +8,17 @@ import pytest
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.evaluate import evaluate, judge_swaps, write_pairs
+from smoothswap_jax.evaluation.judges import registry as judges
 from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeSpec
 from smoothswap_jax.evaluation.judges.registry import JUDGES
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.measures.registry import METRICS
 from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.evaluation.protocols import registry as protocols
 from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError, Request
 from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
 from smoothswap_jax.evaluation.settings import EvaluationSettings
+from smoothswap_jax.faces.detection import registry as detectors
 from smoothswap_jax.faces.photos import save_photo
 from tests.evaluation.stand_ins import make_pairs, pictures
 
@@ -157,3 +160,10 @@ def test_the_command_line_names_every_protocol_and_takes_all_their_options(capsy
         assert protocol.name in words
         for option, default in protocol.options.items():
             assert f"--{option}" in words and default in words
+
+
+@pytest.mark.parametrize("registry", [judges, protocols, detectors])
+def test_no_two_entries_share_a_name(registry):
+    """The second would take the place of the first."""
+    names = [spec.name for spec in registry.SPECS]
+    assert len(set(names)) == len(names), names

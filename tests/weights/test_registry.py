@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smoothswap_jax.weights import networks, registry
+from smoothswap_jax.weights.networks import lpips, sface
 from tests.places import ROOT
 
 HELPERS = {"__init__", "ncsnpp_shapes"}
@@ -21,6 +22,13 @@ def test_every_file_is_listed():
 def test_a_file_that_defines_other_kinds_is_named(monkeypatch):
     monkeypatch.setitem(registry.FAMILIES, "sface", ("sface", "sface2"))
     with pytest.raises(ValueError, match=r"networks/sface.py: SPECS defines \('sface',\), FAMILIES lists"):
+        registry.specs.__wrapped__()
+
+
+def test_a_kind_that_two_files_define_is_named(monkeypatch):
+    monkeypatch.setattr(registry, "FAMILIES", {"sface": ("sface",), "lpips": ("sface",)})
+    monkeypatch.setattr(lpips, "SPECS", sface.SPECS)
+    with pytest.raises(ValueError, match=r"networks/lpips.py: another file has the kinds \['sface'\]"):
         registry.specs.__wrapped__()
 
 

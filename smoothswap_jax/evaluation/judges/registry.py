@@ -2,7 +2,7 @@
 
 On the command line a judge is NAME, NAME=PATH or PATH: `sface` and `dlib` come with packages, `mediapipe` needs its
 face_landmarker.task, and a path is a folder that `smoothswap import` wrote or the run directory of an embedder. To add
-one, write its file with a `JudgeSpec` and list it in `JUDGES`.
+one, write its file with a `JudgeSpec` and list it in `SPECS`.
 """
 
 import dataclasses
@@ -15,9 +15,8 @@ from smoothswap_jax.evaluation.judges import dlib, factors, mediapipe, networks,
 from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
 
-JUDGES: dict[str, JudgeSpec] = {
-    spec.name: spec for spec in (sface.SPEC, dlib.SPEC, mediapipe.SPEC, factors.SPEC, own_embedder.SPEC, networks.SPEC)
-}
+SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, factors.SPEC, own_embedder.SPEC, networks.SPEC)
+JUDGES: dict[str, JudgeSpec] = {spec.name: spec for spec in SPECS}
 """Judges by name; where several recognise a text, the first is meant."""
 
 

@@ -9,10 +9,8 @@ from smoothswap_jax.evaluation.protocols.random_pairs import FFHQ, HELD_OUT
 from smoothswap_jax.evaluation.protocols.smoothness import SMOOTHNESS
 from smoothswap_jax.evaluation.protocols.synthetic_truth import SYNTHETIC_TRUTH
 
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (SYNTHETIC_TRUTH, LONDON_TRUTH, PAIRED_VIEWS, FFHQ, HELD_OUT, FACEFORENSICS, SMOOTHNESS)
-}
+SPECS = (SYNTHETIC_TRUTH, LONDON_TRUTH, PAIRED_VIEWS, FFHQ, HELD_OUT, FACEFORENSICS, SMOOTHNESS)
+PROTOCOLS = {protocol.name: protocol for protocol in SPECS}
 
 
 def find_protocol(title: str) -> Protocol:

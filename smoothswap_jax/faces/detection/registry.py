@@ -11,7 +11,8 @@ from pathlib import Path
 from smoothswap_jax.faces.detection import dlib, mediapipe, yunet
 from smoothswap_jax.faces.detection.base import Detector, DetectorSpec, UserModel
 
-DETECTORS: dict[str, DetectorSpec] = {spec.name: spec for spec in (yunet.SPEC, dlib.SPEC, mediapipe.SPEC)}
+SPECS = (yunet.SPEC, dlib.SPEC, mediapipe.SPEC)
+DETECTORS: dict[str, DetectorSpec] = {spec.name: spec for spec in SPECS}
 
 
 def make_detector(name: str, model: str | None = None) -> Detector:
