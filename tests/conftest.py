@@ -20,6 +20,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # Files go to the workers in the order in which they are collected: the longest first, so that none is left at the end.
 LONGEST = (
+    # First of all: exceptions of C++ get slow in a process with many compiled programs.
+    "data/test_records",
     *(f"training/test_{name}" for name in ("processes", "resume", "meshes", "loop", "steps")),
     *("inference/test_export", "synthetic/test_world", "models/", "runtime/", "weights/"),
 )

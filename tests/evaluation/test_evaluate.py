@@ -373,7 +373,7 @@ def test_a_self_judge_that_is_allowed_is_marked_wherever_its_scores_are(tmp_path
 def small_network(seed=0):
     module = IdentityEmbedder(stage_sizes=(1, 1), width=4, hidden=8, dim=8)
     shape = (1, SIZE, SIZE, 3)
-    variables = jax.tree.map(np.asarray, dict(module.init(jax.random.key(seed), np.zeros(shape))))
+    variables = jax.tree.map(np.asarray, dict(jax.jit(module.init)(jax.random.key(seed), np.zeros(shape))))
     return Network("embedder", module, variables, Preprocessing((SIZE, SIZE), "ffhq"), (shape,))
 
 

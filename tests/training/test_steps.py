@@ -66,7 +66,7 @@ def start(g, d, optimizer):
     )
 
 
-@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("name", [pytest.param("adam", marks=pytest.mark.slow), "sgd"])
 def test_six_steps_follow_the_reference_trajectory(name):
     """If a change of ours moves these numbers, the steps no longer do what the published training code does."""
     golden = Golden("train_traj32")

@@ -1,5 +1,6 @@
 """Judges by name: what they see, which facts they report, and which are refused."""
 
+import functools
 import json
 
 import jax
@@ -38,10 +39,11 @@ NETWORKS = {
 }
 
 
+@functools.cache
 def network(kind):
     module, how = NETWORKS[kind]
     shape = (1, *how.size, 3)
-    variables = jax.tree.map(np.asarray, dict(module.init(jax.random.key(0), np.zeros(shape, np.float32))))
+    variables = jax.tree.map(np.asarray, dict(jax.jit(module.init)(jax.random.key(0), np.zeros(shape, np.float32))))
     return Network(kind, module, variables, how, (shape,))
 
 
@@ -113,7 +115,7 @@ def test_a_perceptual_judge_compares_images(mesh, faces):
     module = LPIPS("alex", widths=(4, 4, 4, 4, 4))
     shape = (1, SIZE, SIZE, 3)
     blank = np.zeros(shape, np.float32)
-    variables = jax.tree.map(np.asarray, dict(module.init(jax.random.key(0), blank, blank)))
+    variables = jax.tree.map(np.asarray, dict(jax.jit(module.init)(jax.random.key(0), blank, blank)))
     lpips = Network("lpips", module, variables, Preprocessing(None, "whole"), (shape, shape))
     judge = network_judge("l", lpips, {}, mesh)
     images, _ = faces

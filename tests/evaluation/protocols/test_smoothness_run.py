@@ -1,6 +1,7 @@
 """The protocol `smoothness` end to end, on embedders of a few layers."""
 
 import csv
+import functools
 import json
 
 import jax
@@ -23,7 +24,9 @@ SIZE = 16
 def save_embedder(run, values, seed):
     """What a run directory holds of an untrained embedder, without the run."""
     module = make_embedder(values["embedder"])
-    made = module.init(jax.random.key(seed), np.zeros((2, SIZE, SIZE, 3), np.float32), train=False)
+    made = jax.jit(functools.partial(module.init, train=False))(
+        jax.random.key(seed), np.zeros((2, SIZE, SIZE, 3), np.float32)
+    )
     parts = {"params": {"embedder": made["params"]}, "batch_stats": made.get("batch_stats", {})}
     manager = checkpoint.open_manager(run)
     checkpoint.save(manager, 1, parts, {"config": values})
