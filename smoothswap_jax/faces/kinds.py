@@ -83,15 +83,15 @@ def _by_signature(head: bytes) -> str:
 
 def _by_look(head: bytes, path: str | os.PathLike[str]) -> str:
     """For the kinds whose first bytes do not tell."""
-    if head.startswith((b"GIF87a", b"GIF89a", b"\x89PNG\r\n\x1a\n")):
-        return ANIMATION if _moves(path, head) else PHOTO
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return ANIMATION if _gif_moves(path) else PHOTO
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ANIMATION if head[37:41] != b"IDAT" and _png_moves(path) else PHOTO
     return VIDEO if _repeats_sync_byte(path, head) else UNKNOWN
 
 
-def _moves(path: str | os.PathLike[str], head: bytes) -> bool:
-    """Whether a GIF or PNG has a second picture; False if it is damaged, which its decoder will say."""
-    if head[37:41] == b"IDAT":  # of a PNG, directly after its header: the rest need not be read
-        return False
+def _gif_moves(path: str | os.PathLike[str]) -> bool:
+    """Whether a GIF has a second picture; False if it is damaged, which its decoder will say."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # who decodes it will check its size
@@ -100,6 +100,21 @@ def _moves(path: str | os.PathLike[str], head: bytes) -> bool:
             return bool(getattr(image, "is_animated", False))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
         return False
+
+
+def _png_moves(path: str | os.PathLike[str]) -> bool:
+    """Whether a PNG announces several pictures, before its first (PNG specification, 3rd edition, acTL)."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(8)
+            for _ in range(1000):  # chunks of text or of a colour profile
+                size, kind = struct.unpack(">I4s", file.read(8))
+                if kind in (b"IDAT", b"acTL"):
+                    return kind == b"acTL" and struct.unpack(">I", file.read(4))[0] > 1
+                file.seek(size + 4, os.SEEK_CUR)
+    except (OSError, struct.error):
+        pass  # cut off, which its decoder will say
+    return False
 
 
 def _repeats_sync_byte(path: str | os.PathLike[str], head: bytes) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax.faces import tone
+from smoothswap_jax.faces import hdr
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
 
 
@@ -20,9 +20,9 @@ _UNSPECIFIED = 2
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 """Coefficients of luma and chroma -> swscale's number for them: BT.709, FCC, BT.601, SMPTE 240M, BT.2020."""
 _BT709, _BT601 = 1, 5
-_PRIMARIES = {9: tone.BT2020, 11: tone.P3, 12: tone.P3}
+_PRIMARIES = {9: hdr.BT2020, 11: hdr.P3, 12: hdr.P3}
 """The others are close to sRGB's, and players show them as such."""
-_TRANSFERS = {16: tone.PQ, 18: tone.HLG}
+_TRANSFERS = {16: hdr.PQ, 18: hdr.HLG}
 _REFUSED = {8: "linear light", 9: "a logarithmic curve", 10: "a logarithmic curve", 17: "digital cinema (SMPTE 428)"}
 
 # SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND: chroma at every pixel, rounded and not cut.
@@ -34,7 +34,7 @@ def photo_of_frame(frame: Any, stream: Any, name: str) -> Photo:
     """Converts a frame to `uint8 [h, w, 3]` sRGB.
 
     Matrix and range are those of the frame's tags; untagged, they are BT.601 up to 1279x576 pixels, else BT.709, of
-    limited range. More than 8 bits are rounded. HDR (PQ, HLG) and wide gamuts are mapped by `tone`; other curves are
+    limited range. More than 8 bits are rounded. HDR (PQ, HLG) and wide gamuts are mapped by `hdr`; other curves are
     taken for sRGB's, as browsers do. The rotation and mirroring of the container are applied, and so is the shape of
     the pixels.
 
@@ -55,19 +55,19 @@ def _in_srgb(frame: Any, context: Any, name: str) -> Photo:
     transfer, primaries = int(context.color_trc), int(context.color_primaries)
     if transfer in _REFUSED:
         raise VideoError(f"{name}: found colours coded by {_REFUSED[transfer]}; wanted BT.709, sRGB, PQ or HLG")
-    hdr, gamut = _TRANSFERS.get(transfer), _PRIMARIES.get(primaries, "")
+    curve, gamut = _TRANSFERS.get(transfer), _PRIMARIES.get(primaries, "")
     full = frame.format.is_rgb or frame.format.name.startswith("yuvj") or int(frame.color_range) == _FULL_RANGE
     bits = max(component.bits for component in frame.format.components)
-    if bits <= 8 and not hdr and not gamut:
+    if bits <= 8 and not curve and not gamut:
         return _rgb(frame, "rgb24", full, name)
     rgb = _rgb(frame, "rgb48le", full, name)
     # Of luma and chroma swscale moves the bits up and leaves zeros below.
     white = ((1 << bits) - 1) << max(16 - bits, 0) if full else 255 << 8
     white = 65535 if frame.format.is_rgb else white
-    if hdr:
-        return tone.hdr_to_srgb(rgb, white, hdr, tone.BT2020 if primaries == _UNSPECIFIED else gamut)
+    if curve:
+        return hdr.hdr_to_srgb(rgb, white, curve, hdr.BT2020 if primaries == _UNSPECIFIED else gamut)
     if gamut:
-        return tone.wide_to_srgb(rgb, white, gamut)
+        return hdr.wide_to_srgb(rgb, white, gamut)
     return np.rint(np.minimum(rgb / np.float32(white), 1) * 255).astype(np.uint8)
 
 

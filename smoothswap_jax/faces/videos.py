@@ -17,7 +17,7 @@ from typing import Any
 from smoothswap_jax.faces.animations import animated_frames, animation_length
 from smoothswap_jax.faces.kinds import ANIMATION, VIDEO, kind_of
 from smoothswap_jax.faces.packages import missing_package
-from smoothswap_jax.faces.photos import Photo
+from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
 
 __all__ = ["Fault", "Frame", "Survey", "VideoError", "frame_numbers", "frames_at", "read_frames", "sampled_frames"]
@@ -364,6 +364,10 @@ def _video_stream(container: Any, path: str) -> Any:
         raise VideoError(f"{path}: found {found}; wanted a video")
     if streams[0].codec_context is None:
         raise VideoError(f"{path}: found a video of a codec that this FFmpeg lacks; wanted another codec")
+    context = streams[0].codec_context
+    if context.width * context.height > MAX_PIXELS:
+        raise VideoError(f"{path}: found {context.width}x{context.height} pixels; wanted at most {MAX_PIXELS:,} in all")
+    context.options = {"max_pixels": str(MAX_PIXELS)}  # a stream may grow later
     return streams[0]
 
 

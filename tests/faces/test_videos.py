@@ -111,6 +111,12 @@ def test_pictures_that_move_are_videos(tmp_path, suffix):
         list(sampled_frames(str(path), 4))
 
 
+def test_a_limit_of_pixels(video, monkeypatch):
+    monkeypatch.setattr(videos, "MAX_PIXELS", 3000)
+    with pytest.raises(VideoError, match=r"clip\.mp4: found 64x48 pixels; wanted at most 3,000 in all"):
+        list(sampled_frames(str(video), 4))
+
+
 def test_a_limit_of_frames(video, monkeypatch):
     monkeypatch.setattr(videos, "MAX_FRAMES", 39)
     with pytest.raises(VideoError, match=r"clip\.mp4: found more than 39 frames"):
