@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +9,9 @@ from fractions import Fraction
 
 from PIL import Image
 
+from smoothswap_jax.faces.kinds import PILLOW_FAULTS
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo, PhotoError, photo_from_pil
 from smoothswap_jax.faces.video_frames import VideoError
-
-_FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
-"""What Pillow's decoders raise for damaged files."""
 
 
 def animation_length(path: str) -> int:
@@ -34,7 +31,7 @@ def animated_frames(path: str) -> Iterator[tuple[Fraction, bool, Callable[[], Ph
             try:
                 image.seek(number)
                 image.load()
-            except _FAULTS:
+            except PILLOW_FAULTS:
                 return
             yield time, False, lambda: _photo(image, path)
             time += Fraction(image.info.get("duration", 0) or 0).limit_denominator(1000) / 1000
@@ -43,7 +40,7 @@ def animated_frames(path: str) -> Iterator[tuple[Fraction, bool, Callable[[], Ph
 def _count(image: Image.Image, path: str) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except _FAULTS as error:
+    except PILLOW_FAULTS as error:
         raise VideoError(f"{path}: found a damaged animation ({error}); wanted a whole one") from error
 
 
@@ -60,7 +57,7 @@ def _opened(path: str) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked just below
             image = Image.open(path)
-    except (*_FAULTS, Image.DecompressionBombError) as error:
+    except (*PILLOW_FAULTS, Image.DecompressionBombError) as error:
         raise VideoError(f"{path}: found an animation that cannot be read ({error}); wanted a whole one") from error
     with image:
         if image.width * image.height > MAX_PIXELS:

@@ -23,6 +23,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What a file of an unknown kind is taken for is told by its name."""
 
+PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
+"""What Pillow's decoders raise for damaged files."""
+
 _STILLS = (b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\x01\0", b"DDS ", b"P5", b"P6", b"\xff\x0a")
 _VIDEOS = (
     *(b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS"),
@@ -98,7 +101,7 @@ def _gif_moves(path: str | os.PathLike[str]) -> bool:
             image = Image.open(path)
         with image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except (*PILLOW_FAULTS, Image.DecompressionBombError):
         return False
 
 

@@ -204,7 +204,7 @@ def _survey(container: Any, stream: Any, path: str) -> Survey:
     if cut:  # the last one
         frames, damaged = frames - 1, damaged - 1
     if not frames:
-        raise VideoError(f"{path}: found no frame in its video; wanted a whole video")
+        raise VideoError(f"{path}: found no whole frame; wanted a whole video")
     announced = max(frames, _announced(container, stream, frames, read, end))
     fragments = container.format.name.startswith("mov,") and not stream.frames
     return Survey(frames, announced, fragments, damaged)

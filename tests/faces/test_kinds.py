@@ -39,6 +39,15 @@ def test_pictures_that_move_and_those_that_do_not(tmp_path, suffix):
         assert kind_of(tmp_path / f"a.{suffix}") == kind and is_video(tmp_path / f"a.{suffix}") == (kind == ANIMATION)
 
 
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_one_that_is_cut_anywhere_has_a_kind(tmp_path, suffix):
+    write_animation(tmp_path / f"a.{suffix}", frames_of(3, 16, 16))
+    data = (tmp_path / f"a.{suffix}").read_bytes()
+    for length in range(len(data)):
+        (tmp_path / "cut").write_bytes(data[:length])
+        assert kind_of(tmp_path / "cut") in (PHOTO, ANIMATION, UNKNOWN)
+
+
 def test_a_png_with_other_chunks_before_its_animation(tmp_path):
     file = io.BytesIO()
     first, *rest = [Image.fromarray(frame) for frame in frames_of(3)]
