@@ -239,14 +239,16 @@ def _packets(container: Any, stream: Any = None, flush: bool = False) -> Iterato
     """All packets, of one stream if it is given. After an error the container is read on where it stands."""
     import av
 
-    errors = 0
-    while errors < _TRIES:
+    errors = unknown = 0
+    while errors < _TRIES and unknown < MAX_FRAMES:
         try:
             for packet in container.demux(stream) if stream else container.demux():
                 if packet.size or packet.pts is not None:  # the others say that a stream ends
                     errors = 0
                     yield packet
             break
+        except IndexError:  # PyAV's, at a packet of a stream that begins in the middle of a recording
+            unknown += 1
         except av.FFmpegError:
             errors += 1
     if flush:

@@ -163,6 +163,17 @@ def test_a_stream_has_no_length_to_fall_short_of(tmp_path, container, codec, sha
     assert LENGTH // 2 < held < LENGTH and numbers(path) == [k * held // 5 for k in range(5)] and not faults(path)
 
 
+def test_a_stream_that_begins_in_the_middle_of_a_recording(tmp_path):
+    """As sound does after an advertisement; PyAV raises an IndexError there."""
+    write_video(tmp_path / "clip.ts", FRAMES, container="mpegts", codec="mpeg2video")
+    data = bytearray((tmp_path / "clip.ts").read_bytes())
+    starts = [at for at in range(0, len(data), 188) if data[at + 1] & 0x5F == 0x41 and data[at + 2] == 0]  # of frames
+    data[starts[30] + 2] = 1  # this one becomes a stream of its own
+    (tmp_path / "tv.ts").write_bytes(data)
+    assert survey(str(tmp_path / "tv.ts")).frames == LENGTH - 1
+    assert numbers(tmp_path / "tv.ts") == [0, 7, 15, 23, 31]
+
+
 def test_an_mp4_without_its_index_is_refused_with_the_reason(video, tmp_path):
     with pytest.raises(VideoError, match=r"cut.mp4: found no video that can be opened .* has mostly lost its index"):
         list(sampled_frames(str(cut(video, tmp_path / "cut.mp4", 0.5)), 4))
