@@ -195,10 +195,10 @@ def _survey(container: Any, stream: Any, path: str) -> Survey:
         if packet.stream_index != stream.index:
             continue
         read += not packet.is_corrupt
-        cut = packet.is_corrupt
         if packet.size and not packet.is_discard and _is_shown(packet, stream):
             frames += 1
             damaged += packet.is_corrupt
+            cut = packet.is_corrupt
         if frames > MAX_FRAMES:
             raise VideoError(f"{path}: found more than {MAX_FRAMES:,} frames; wanted a shorter video")
     if cut:  # the last one
@@ -257,7 +257,6 @@ def _packets(container: Any, stream: Any = None, flush: bool = False) -> Iterato
 
 def _decoded(path: str, threads: int) -> Iterator[tuple[Fraction, bool, Any]]:
     """For each frame its time, whether it is damaged, and a function that makes a photo of it."""
-
     with _opened(path) as (container, stream):
         context = stream.codec_context
         context.thread_count = threads
