@@ -1,6 +1,7 @@
 """`smoothswap swap`: swap a face in a photo."""
 
 import argparse
+import sys
 
 
 def add_parser(verbs) -> None:
@@ -37,7 +38,16 @@ def run(args: argparse.Namespace) -> None:
         target_face=_which(args.target_face),
         paste=args.paste,
     )
+    _say_what_is_first_of_several(args.source, args.target)
     print(args.output)
+
+
+def _say_what_is_first_of_several(*photos: str) -> None:
+    from smoothswap_jax.faces.kinds import ANIMATION, kind_of
+
+    for photo in photos:
+        if kind_of(photo) == ANIMATION:
+            print(f"smoothswap swap: {photo}: found several pictures in it; only the first was used", file=sys.stderr)
 
 
 def _which(text: str) -> int | str:

@@ -196,7 +196,9 @@ def gallery_of_photos(
     # Keyed by content, so that a file that was replaced is aligned again.
     digest = {file: _content(root / file) for file in by_file}
     detector = detector_facts("yunet")["sha256"]
-    key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], str(one.frame), str(size))
+    # Another decoder gives other pixels, so frames that OpenCV once read are not mixed with PyAV's.
+    picture = lambda one: f"{one.frame} by PyAV" if one.frame >= 0 else str(one.frame)
+    key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], picture(one), str(size))
     missing = {
         file: ones for file, ones in by_file.items() if any(e is None for e in caching.get(cache, list(map(key, ones))))
     }
@@ -282,7 +284,7 @@ def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str
     except (PhotoError, VideoError) as error:
         reason = np.array(str(error).removeprefix(f"{path}: "))
         return file, {frame: reason for frame in frames}
-    late = np.array("ends before this frame")
+    late = np.array("damaged, or the video ends before this frame")
     return file, {frame: _aligned(pictures[frame], size) if frame in pictures else late for frame in frames}
 
 

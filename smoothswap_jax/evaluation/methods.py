@@ -12,6 +12,7 @@ from jaxtyping import Int, UInt8
 from smoothswap_jax.evaluation.pairs import PAIRS, Pairs, alignment_digest, contents_by_pair, manifest, only
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face
+from smoothswap_jax.faces.kinds import VIDEO_SUFFIXES
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
 from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
 from smoothswap_jax.inference import restore
@@ -22,7 +23,7 @@ from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.weights.variables import params_digest
 
 Images = UInt8[np.ndarray, "m s s 3"]
-PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".avi", ".mov", ".mkv")
+PHOTOS, VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", *sorted(VIDEO_SUFFIXES - {".mp4"}))
 MADE_BY = "made_by.json"
 CHUNK = 64
 BASELINES = ("copy target", "copy source", "true swap")

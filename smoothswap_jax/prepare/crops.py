@@ -13,7 +13,7 @@ from PIL import Image
 from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
-from smoothswap_jax.faces.videos import VideoError, sampled_frames
+from smoothswap_jax.faces.videos import Fault, Frame, VideoError, sampled_frames
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
 
@@ -105,7 +105,11 @@ def crops_of(
     """
     path = f"{source}/{media.file}"
     try:
-        for frame, photo in sampled_frames(path, settings.frames) if media.video else [(-1, load_photo(path))]:
+        for picture in sampled_frames(path, settings.frames) if media.video else [load_photo(path)]:
+            if isinstance(picture, Fault):
+                yield RejectedPicture(_fault(media, picture), None)
+                continue
+            frame, photo = (picture.number, picture.picture) if isinstance(picture, Frame) else (-1, picture)
             try:
                 yield _crop(photo, frame, media, settings, detect)
             except _Rejection as rejection:
@@ -114,6 +118,13 @@ def crops_of(
                 yield RejectedPicture(Rejected(name, rejection.gate, rejection.reason), image)
     except (PhotoError, VideoError) as error:
         yield RejectedPicture(Rejected(media.file, "unreadable", str(error).removeprefix(f"{path}: ")), None)
+
+
+def _fault(media: MediaFile, fault: Fault) -> Rejected:
+    """What is missing of a video, whose other frames are used."""
+    if fault.number is None:
+        return Rejected(media.file, "incomplete", fault.reason)
+    return Rejected(f"{media.file}#{fault.number}", "unreadable", fault.reason)
 
 
 def _crop(photo: Photo, frame: int, media: MediaFile, settings: PrepareSettings, detect: Detector | None) -> Crop:

@@ -12,6 +12,7 @@ GATES = {
     "misplaced": "the file is where the layout has no photos",
     "split conflict": "by the data set's own lists, its identity belongs to the other split",
     "unreadable": "the file cannot be decoded as a photo or video",
+    "incomplete": "the video is cut off or damaged; faces come from what can be decoded",
     "no face": "no face found, or none in the data set's box",
     "several faces": "more than one face, and --several=reject",
     "too small": "the face has too few pixels for crops of this size",

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from smoothswap_jax.faces.kinds import VIDEO_SUFFIXES
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
-    VIDEO_SUFFIXES,
     Listing,
     PublicSet,
     contents,

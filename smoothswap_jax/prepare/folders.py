@@ -1,7 +1,7 @@
 """Walking a source folder: what is in it, always in the same order, and a verdict on every file.
 
 A *place* is a path relative to the source folder (`root`), with slashes; "" is the folder itself. Names that are not
-UTF-8 keep their bytes as surrogates. Nothing here opens a file.
+UTF-8 keep their bytes as surrogates. Of files only the first bytes are read, to tell videos from photos.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from smoothswap_jax.faces.kinds import is_video
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
-
-VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".avi", ".webm"))
 
 OTHER_SUFFIXES = frozenset(
     (
@@ -78,6 +77,11 @@ def stem(name: str) -> str:
 def suffix(name: str) -> str:
     """The last suffix in lower case, with its dot; "" if there is none."""
     return os.path.splitext(name)[1].lower()
+
+
+def shows_video(root: str, place: str) -> bool:
+    """Whether frames are to be taken of a file; by its content, and by its name only where that says nothing."""
+    return is_video(os.path.join(root, place))
 
 
 def accompanies_photos(name: str) -> bool:

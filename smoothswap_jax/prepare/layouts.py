@@ -1,4 +1,4 @@
-"""The layouts of a source folder: where its photos or videos are. Only the lists of a data set are opened."""
+"""The layouts of a source folder: where its photos or videos are. Only first bytes and the lists of a set are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.faceforensics import FACEFORENSICS
 from smoothswap_jax.prepare.folders import (
-    VIDEO_SUFFIXES,
     Listing,
     contents,
     enters,
@@ -17,7 +16,7 @@ from smoothswap_jax.prepare.folders import (
     photo_names,
     rejected,
     scan,
-    suffix,
+    shows_video,
 )
 from smoothswap_jax.prepare.public_sets import CELEBA, FFHQ
 from smoothswap_jax.prepare.vggface2 import VGGFACE2
@@ -114,12 +113,12 @@ def _people(root: str) -> Iterator[MediaFile | Rejected]:
             if isinstance(name, Rejected):
                 yield name
             else:
-                yield MediaFile(join(person, name), person, video=suffix(name) in VIDEO_SUFFIXES)
+                yield MediaFile(join(person, name), person, video=shows_video(root, join(person, name)))
 
 
 def _flat(root: str) -> Iterator[MediaFile | Rejected]:
     for name in photo_names(root, "", "in a folder; layout 'flat' has none"):
-        yield name if isinstance(name, Rejected) else MediaFile(name, name, video=suffix(name) in VIDEO_SUFFIXES)
+        yield name if isinstance(name, Rejected) else MediaFile(name, name, video=shows_video(root, name))
 
 
 def _some_names(root: str) -> str:

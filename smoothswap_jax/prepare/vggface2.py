@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from smoothswap_jax.faces.kinds import VIDEO_SUFFIXES
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.folders import (
-    VIDEO_SUFFIXES,
     Found,
     Listing,
     PublicSet,

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.faces.photos import Photo
+from tests.faces import make_videos
 from tests.places import SHARED
 
 FACES = SHARED / "faces"
@@ -40,11 +41,6 @@ def face_mask(side: int) -> np.ndarray:
 
 def write_video(path: Path, frames: Sequence[Photo], rate: int = 25) -> Path:
     """MPEG-4 in .mp4; folders are made."""
-    cv2 = pytest.importorskip("cv2")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, frames[0].shape[1::-1])
-    assert writer.isOpened()
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[:, :, ::-1]))
-    writer.release()
+    make_videos.write_video(path, frames, rate)
     return path

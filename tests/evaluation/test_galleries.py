@@ -89,7 +89,7 @@ def test_pictures_with_a_face_are_kept_in_their_order_and_the_others_listed_with
     assert gallery.left_out["b/1.png"] == "no face found"
     assert gallery.left_out["b/2.png"].startswith("found 10 bytes in no known image format")
     assert gallery.left_out["b/3.png"].startswith("found a damaged or truncated image")
-    assert gallery.left_out["c.mp4#9"] == "ends before this frame"
+    assert gallery.left_out["c.mp4#9"] == "damaged, or the video ends before this frame"
     assert gallery.left_out["d.mp4#1"].startswith("found no video")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.faces.make_videos import write_video
+
 KEPT = ""
 
 
@@ -39,7 +41,7 @@ def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
         put(f"text {number}.jpg", text, "unreadable")
     put("unknown pixels.dds", b"DDS " + struct.pack("<II", 124, 0x1007) + bytes(116), "unreadable")
     put("noise.mp4", np.random.default_rng(0).bytes(20_000), "unreadable")
-    put("photo.mp4", jpeg, "unreadable")
+    put("photo.mp4", jpeg, KEPT)
     put("damaged middle.png", png[:5000] + b"\0" * 300 + png[5300:], "unreadable")
     put("huge header.png", _png_header(30_000, 30_000), "unreadable")
     put("huge zeros.png", _png_header(30_000, 30_000, zlib.compress(bytes(1000))), "unreadable")
@@ -62,6 +64,12 @@ def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
     frames = [photo, Image.new("RGB", photo.size, "white")]
     put("animated.gif", file(frames[0].quantize(256), "GIF", save_all=True, append_images=frames[1:]), KEPT)
     put("animated.webp", file(frames[0], "WEBP", save_all=True, append_images=frames[1:], quality=92), KEPT)
+    wanted |= {"animated.gif#1": "no face", "animated.webp#1": "no face"}
+    for name, container in (("video.jpg", "mp4"), ("video without suffix", "webm")):
+        codec = "mpeg4" if container == "mp4" else "libvpx"
+        write_video(folder / name, [face], container=container, codec=codec)
+        wanted[name] = KEPT
+    put("playlist.mp4", b"#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:9/x.ts\n", "unreadable")
     put("trailing rubbish.jpg", jpeg + b"rubbish" * 100, KEPT)
     put("wrong suffix.png", jpeg, KEPT)
     for orientation in range(1, 9):

@@ -1,5 +1,7 @@
 """The gates, one by one, with a detector that sees what the test wants."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.prepare.crops import Crop, PrepareSettings, crops_of
 from smoothswap_jax.prepare.entries import GATES, MediaFile, split_by_hash
 from tests.faces.drawn_points import POINTS
+from tests.faces.make_videos import cut, frames_of, write_video
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
 PROFILE = np.array([[50.0, 50], [54, 50], [72, 62], [52, 72], [55, 72]])
@@ -75,6 +78,19 @@ def test_unreadable_and_not_square(tmp_path):
     crop = result(tmp_path, [], item)
     wanted = Image.fromarray(PHOTO).resize((32, 32), Image.Resampling.LANCZOS)
     np.testing.assert_array_equal(crop.image, np.asarray(wanted))
+
+
+def test_a_cut_video_gives_what_is_there_and_a_row_that_says_so(tmp_path):
+    pytest.importorskip("av")
+    write_video(tmp_path / "whole.mp4", frames_of(20, 304, 304), codec="libx264", options={"movflags": "faststart"})
+    cut(tmp_path / "whole.mp4", tmp_path / "a.mp4")
+    settings = PrepareSettings(size=32, min_side=40, min_sharpness=-120, frames=6)
+    found = list(crops_of(str(tmp_path), MediaFile("a.mp4", "ann", video=True), settings, lambda _: [face()]))
+    crops = [one for one in found if isinstance(one, Crop)]
+    (other,) = (one.rejected for one in found if not isinstance(one, Crop))
+    assert (other.file, other.gate) == ("a.mp4", "incomplete") and other.gate in GATES
+    held = int(re.fullmatch(r"ended at frame (\d+) of 20", other.reason)[1])
+    assert [crop.frame for crop in crops] == [k * held // 6 for k in range(6)] and 10 < held < 20
 
 
 def test_degenerate_points_are_no_face(tmp_path):

@@ -92,6 +92,14 @@ def test_flat_makes_each_photo_a_person(tmp_path: Path) -> None:
     assert _gates(listing) == {"sub/d.jpg": "misplaced", "x.txt": "unreadable"}
 
 
+def test_videos_are_told_by_their_content_and_only_then_by_their_names(tmp_path: Path) -> None:
+    jpeg, mp4, gif = b"\xff\xd8\xff\xe0" + bytes(60), b"\0\0\0\x20ftypisom" + bytes(60), b"GIF89a" + bytes(60)
+    files = {"a.mp4": jpeg, "b.jpg": mp4, "c": mp4, "d": jpeg, "e.mp4": bytes(64), "f.jpg": bytes(64), "g.gif": gif}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert [item.file for item in _items(list_source(tmp_path)) if item.video] == ["b.jpg", "c", "e.mp4"]
+
+
 def test_names_that_are_not_utf8_keep_their_bytes(tmp_path: Path) -> None:
     root = _tree(tmp_path, ["p/a.jpg"])
     try:

