@@ -7,6 +7,7 @@ where the weights come from (name and SHA-256 of the file, or of each of `files`
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -158,8 +159,8 @@ def import_file(
 ) -> Network:
     """`smoothswap import`: from a published file, or several that make up one network, to the folder `out`.
 
-    The files are read without running any code in them. Raises as `read_checkpoint` and `import_network` do, and
-    WeightMismatch for names that occur in two files.
+    The files are read without running any code in them; the network's `notes` say what was read, left aside and
+    skipped. Raises as `read_checkpoint` and `import_network` do, and WeightMismatch for names that occur in two files.
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
@@ -167,11 +168,26 @@ def import_file(
     find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
-    # import_network refuses what is not a dict.
-    network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    aside = _skipped_note(trees)
+    try:
+        # import_network refuses what is not a dict.
+        network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    except WeightMismatch as error:
+        places = ", ".join(map(str, paths))
+        raise WeightMismatch("; ".join([f"{places}: {error}", *aside])) from error
+    network = dataclasses.replace(network, notes=(*network.notes, *aside))
     files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
     save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
     return network
+
+
+def _skipped_note(trees: Sequence[Any]) -> list[str]:
+    """What the files hold beside tensors and their containers, as one line, or none."""
+    from smoothswap_jax.weights.readers.tree import skipped
+
+    counts = Counter(name for tree in trees for name in skipped(tree))
+    kinds = [ascii(name)[1:-1] for name in counts]
+    return [f"skipped without building them: {counts.total()} objects: {some_names(kinds)}"] if kinds else []
 
 
 def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:

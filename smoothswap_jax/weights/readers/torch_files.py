@@ -19,6 +19,7 @@ from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.pickle_allowlist import (
     STORAGE_TYPES,
+    Foreign,
     Global,
     LongText,
     NumpyArray,
@@ -26,8 +27,9 @@ from smoothswap_jax.weights.readers.pickle_allowlist import (
     Storage,
     Tensor,
 )
+from smoothswap_jax.weights.readers.pickle_refusals import whole_object
 from smoothswap_jax.weights.readers.safe_unpickler import unpickle
-from smoothswap_jax.weights.readers.tree import Nodes, Tree
+from smoothswap_jax.weights.readers.tree import Nodes, Skipped, Tree
 
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 """In the first pickle of a legacy file, an integer after the protocol's opcodes."""
@@ -213,7 +215,7 @@ def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, 
 
 
 def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> Tree:
-    """The tree of an unpickled value, with tensors read and tuples as lists."""
+    """The tree of an unpickled value, with tensors read, tuples as lists, and objects of other classes skipped."""
     nodes = Nodes()
 
     def settle(value: object, path: tuple) -> Tree:
@@ -235,11 +237,15 @@ def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> 
             return value.name
         if isinstance(value, LongText):
             return _decoded(value)
+        if isinstance(value, Foreign):
+            return Skipped(value.name)
         if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
             return value
         raise Malformed(f"{shown(value)}", "tensors, numbers and text")
 
     with naming(file, "pickle"):
+        if isinstance(value, Foreign):
+            raise whole_object(value.name)
         return settle(value, ())
 
 
