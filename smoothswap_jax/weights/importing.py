@@ -56,9 +56,9 @@ def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network
     try:
         chosen = _published(spec, state, keywords) if group is None and prefix is None else None
         chosen = chosen or _only_fit(spec, state, keywords, group, prefix)
-        variables = fill(chosen.plan.names, chosen.plan.state, chosen.stored)
     except WeightMismatch as error:
         raise WeightMismatch(f"not a checkpoint of kind {kind}: {error}") from error
+    variables = fill(chosen.plan.state, chosen.stored)
     return Network(
         kind, chosen.plan.module, variables, chosen.how, chosen.inputs, chosen.plan.fresh, _reading_notes(chosen)
     )
@@ -93,7 +93,7 @@ def _only_fit(
     candidates = readings(state, group, prefix)
     if not candidates:
         wanted = "tensors" if group is None and prefix is None else _chosen(group, prefix)
-        raise WeightMismatch(f"it has no {wanted}; groups with tensors: {groups_shown(state)}")
+        raise WeightMismatch(f"it has no {wanted}; groups and their numbers of tensors: {groups_shown(state)}")
     fits: list[_Fit] = []
     failures: list[tuple[Reading, WeightMismatch]] = []
     for reading in candidates:
@@ -168,7 +168,9 @@ def _nearest(state: Mapping[str, Any], failures: Sequence[tuple[Reading, WeightM
     place = _chosen(reading.group or None, reading.prefix or None)
     text = f"{error} (in {place}, which comes nearest)" if place else str(error)
     if reading.group:
-        text += f"; groups with tensors: {groups_shown(state)}: choose with --known group=... prefix=..."
+        text += (
+            f"; groups and their numbers of tensors: {groups_shown(state)}: choose with --known group=... prefix=..."
+        )
     if len(failures) >= MAX_READINGS:
         text += f"; only the {MAX_READINGS} largest of its groups and prefixes were tried"
     return text

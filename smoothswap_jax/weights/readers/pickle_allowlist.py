@@ -261,9 +261,19 @@ def _default_dict(factory: object = None) -> dict:
 
 def _getattr(owner: object, name: object) -> Foreign:
     # Python 3.11 pickles the members of an enum in this way.
-    if not isinstance(owner, Foreign) or not isinstance(name, str):
-        raise Malformed(f"a file that asks for builtins.getattr of {shown(owner)}", "tensors only")
-    return owner
+    return _skipped("builtins.getattr", owner)
+
+
+def _reconstructor(cls: object, base: object, state: object) -> Foreign:
+    # Protocols 0 and 1 pickle all objects in this way.
+    return _skipped("copyreg._reconstructor", cls)
+
+
+def _skipped(called: str, cls: object) -> Foreign:
+    """What stands for an object of a class that is skipped."""
+    if not isinstance(cls, Foreign):
+        raise Malformed(f"a file that asks for {called} of {shown(cls)}", "tensors only")
+    return cls
 
 
 BUILT = (NumpyDtype, NumpyArray)
@@ -280,12 +290,12 @@ _CALLS: dict[str, Callable] = {
     "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": _default_dict,
     "builtins.getattr": _getattr,
-    "__builtin__.getattr": _getattr,
+    "copyreg._reconstructor": _reconstructor,
+    "copy_reg._reconstructor": _reconstructor,
     "numpy.dtype": NumpyDtype,
     "_codecs.encode": _encode,
     # Protocols up to 2 write b'' as a call of bytes; an argument would make it allocate, so it takes none.
     "builtins.bytes": _no_bytes,
-    "__builtin__.bytes": _no_bytes,
     **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},

@@ -12,7 +12,7 @@ from smoothswap_jax.weights.readers.errors import Malformed
 _SYSTEM = frozenset(
     [
         *("os", "posix", "nt", "sys", "subprocess", "shutil", "importlib", "runpy", "socket", "ctypes", "_ctypes"),
-        *("builtins", "__builtin__", "functools", "types", "copyreg", "copy_reg", "io", "_io", "operator", "_operator"),
+        *("builtins", "functools", "types", "copyreg", "copy_reg", "io", "_io", "operator", "_operator"),
         *("marshal", "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "commands", "pty", "code", "codeop"),
         *("webbrowser", "platform", "tempfile", "urllib", "urllib2", "http", "httplib", "requests", "aiohttp"),
         *("ftplib", "smtplib", "imaplib", "telnetlib", "xmlrpc", "paramiko", "pdb", "bdb", "timeit", "trace"),
@@ -27,14 +27,9 @@ _SYSTEM = frozenset(
 _HARMLESS = frozenset(
     [
         *("functools.partial", "types.SimpleNamespace", "types.MappingProxyType", "io.BytesIO", "_io.BytesIO"),
+        *(f"{module}.{name}" for module in ("copyreg", "copy_reg") for name in ("__newobj__", "__newobj_ex__")),
         *(
-            f"{module}.{name}"
-            for module in ("copyreg", "copy_reg")
-            for name in ("_reconstructor", "__newobj__", "__newobj_ex__")
-        ),
-        *(
-            f"{module}.{name}"
-            for module in ("builtins", "__builtin__")
+            f"builtins.{name}"
             for name in (
                 *("object", "type", "set", "frozenset", "list", "tuple", "dict", "slice", "range", "xrange", "complex"),
                 *("int", "long", "float", "bool", "str", "unicode", "bytearray", "Ellipsis", "NotImplemented"),

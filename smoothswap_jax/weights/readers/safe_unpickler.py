@@ -286,13 +286,12 @@ def _set_items(target: dict, items: list) -> dict:
     if len(items) % 2:
         raise Malformed("a key without a value", "an undamaged pickle")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # An enum, the class of a callback, coordinates: weights have names, so such an entry is none of theirs. The
-        # key is dropped unhashed, because hashing could walk through nested tuples.
-        if isinstance(key, Foreign | tuple | float | None):
-            continue
-        if not isinstance(key, str | int):
+        if isinstance(key, bytes | LongText | list | dict):
             raise Malformed(f"{shown(key)} as a key", "text or an integer")
-        target[key] = value
+        # Enums, classes of callbacks, parameters: weights have names, so such an entry is none of theirs. The key is
+        # dropped without hashing it, which could walk through nested tuples.
+        if isinstance(key, str | int):
+            target[key] = value
     return target
 
 
@@ -319,6 +318,7 @@ def _add_items(machine: Machine) -> None:
 
 # ------------------------------------------------------------------------------------------ globals and calls
 def _global(module: str, name: str) -> Global | Foreign:
+    module = "builtins" if module == "__builtin__" else module  # Python 2's name, which protocols up to 2 write
     known = f"{module}.{name}"
     if known in ADMITTED:
         return Global(known)
