@@ -152,7 +152,7 @@ def _reading_notes(chosen: _Fit) -> tuple[str, ...]:
 
 
 def _chosen(group: str | None, prefix: str | None) -> str:
-    return " ".join(f"{name} {value!r}" for name, value in (("group", group), ("prefix", prefix)) if value is not None)
+    return ", ".join(f"{name} {value!r}" for name, value in (("group", group), ("prefix", prefix)) if value is not None)
 
 
 def _nearest(state: Mapping[str, Any], failures: Sequence[tuple[Reading, WeightMismatch]]) -> str:
@@ -168,9 +168,8 @@ def _nearest(state: Mapping[str, Any], failures: Sequence[tuple[Reading, WeightM
     place = _chosen(reading.group or None, reading.prefix or None)
     text = f"{error} (in {place}, which comes nearest)" if place else str(error)
     if reading.group:
-        text += (
-            f"; groups and their numbers of tensors: {groups_shown(state)}: choose with --known group=... prefix=..."
-        )
+        text += f"; groups and their numbers of tensors: {groups_shown(state)}"
+        text += ", to be chosen with --known group=... prefix=..."
     if len(failures) >= MAX_READINGS:
         text += f"; only the {MAX_READINGS} largest of its groups and prefixes were tried"
     return text

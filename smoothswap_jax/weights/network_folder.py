@@ -2,7 +2,8 @@
 
 params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
 holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
-where the weights come from (name and SHA-256 of the file, or of each of `files`), and the freshly initialised leaves.
+where the weights come from (name and SHA-256 of the file, or of each of `files`, and what was left aside in them), and
+the freshly initialised leaves.
 """
 
 import dataclasses
@@ -186,7 +187,8 @@ def import_file(
         raise WeightMismatch("; ".join([f"{places}: {error}", *warning])) from error
     network = dataclasses.replace(network, notes=(*network.notes, *aside))
     files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
-    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
+    source = {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)}
+    save_network(out, network, source | ({"notes": network.notes} if network.notes else {}))
     return network
 
 

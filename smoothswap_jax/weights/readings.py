@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smoothswap_jax.weights.inspect import State, flat_tensors, is_tensor, some_names
+from smoothswap_jax.weights.inspect import State, flat_tensors, is_tensor
 
 MAX_READINGS = 1000
 """The largest are tried. A training checkpoint of a large network has some hundreds."""
 _GROUP_DEPTH = 4  # levels of mappings inside each other: Flax checkpoints have 'optimizer/target'
 _PREFIX_PARTS = 6
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def known_reading(group: str, prefix: str) -> str:
 def groups_shown(tree: Mapping[Any, Any]) -> str:
     """The groups that hold tensors themselves, with the number of these, for error messages."""
     held = {path: len(names) for path, node in _groups(tree) if (names := _direct(node))}
-    return some_names([f"{path!r} ({count})" for path, count in held.items()])
+    shown = ", ".join(f"{path!r} ({count})" for path, count in list(held.items())[:_SHOWN])
+    return f"{shown}{', ...' if len(held) > _SHOWN else ''}" if held else "none"
 
 
 def _groups(tree: Mapping[Any, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -217,7 +217,7 @@ def objects_beside_tensors() -> Cases:
         "members for a list": (b"](K\x01\x90", "members for"),
         "a frozenset without a mark": (b"\x91", "mark"),
         "a name that is no name": (p.name("lab tools", "Hook") + b")\x81", "lab tools.Hook"),
-        "160,000 objects": (b"(" + thing + b"q\x00" + b"h\x00)\x81" * 160_000 + b"l", None),
+        "50,000 objects": (b"(" + thing + b"q\x00" + b"h\x00)\x81" * 50_000 + b"l", None),
         "long names": (b"](" + b"".join(p.name("m" * 2000, f"n{i}") for i in range(400)) + b"e", None),
     }
     for name, (body, refused) in bodies.items():

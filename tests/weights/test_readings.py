@@ -102,7 +102,7 @@ def test_where_nothing_fits_the_nearest_reading_is_told(resnet):
     with pytest.raises(WeightMismatch) as error:
         import_network("resnet50", tree, **SIZES)
     message = str(error.value)
-    assert "missing (1): layer3.0.bn2.bias (in group 'model' prefix 'net.', which comes nearest)" in message
+    assert "missing (1): layer3.0.bn2.bias (in group 'model', prefix 'net.', which comes nearest)" in message
     assert f"groups and their numbers of tensors: 'generator' (1), 'model' ({len(short)})" in message
     assert "--known group=... prefix=..." in message
     # A depth that the kind does not have, in a wrapper: not that there is no conv1.weight without one.
