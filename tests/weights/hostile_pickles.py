@@ -101,6 +101,10 @@ def running_code(command: str) -> Cases:
     yield from in_every_layout("code as a storage's type", persistent, "os.system")
     module = p.tuple(p.text("module"), p.text("m"), p.text("m.py"), p.text("import os")) + b"Q"
     yield "a module with its source", legacy_file(module, {}), "a whole pickled module"
+    source = (p.text("m.py"), p.text(f"import os; os.system({command!r})"))
+    module = p.tuple(p.text("module"), p.name("m", "Net"), *source) + b"Q)\x81}b"
+    yield "a module whose source is code", legacy_file(module, {}), "m.Net: a whole pickled module"
+    yield "a module beside tensors", legacy_file(p.dict({"w": b"N", "module": module}), {}), None
     for code in (b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"):
         yield from in_every_layout(f"EXT {code!r}", code + b")R", "EXT")
     for admitted in ("collections\nOrderedDict", "torch\nSize", "numpy\nndarray"):

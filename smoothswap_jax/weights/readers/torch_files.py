@@ -117,8 +117,10 @@ def read_torch_legacy(source: ByteRange, file: str) -> Tree:
             raise Malformed(f"{shown(system)} as the system's description", "a dict with little_endian")
     storages: dict[str, Storage] = {}
 
-    def persistent(pid: object) -> Storage:
+    def persistent(pid: object) -> Storage | Foreign:
         if isinstance(pid, tuple) and pid and isinstance(pid[0], str) and pid[0] == "module":
+            if len(pid) > 1 and isinstance(pid[1], Foreign):
+                return pid[1]  # a module's class; the source beside it is text
             raise Malformed("a whole pickled module with its source", "a state dict; ask its owner for a state_dict")
         if not isinstance(pid, tuple) or len(pid) not in (5, 6):
             raise Malformed(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number, view)")
