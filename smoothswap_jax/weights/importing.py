@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from smoothswap_jax.weights.inspect import Known, Shape, State, image_shape, some_names
+from smoothswap_jax.weights.inspect import Known, Shape, State, image_shape, printable, some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.readings import MAX_READINGS, Reading, groups_shown, known_reading, readings
 from smoothswap_jax.weights.registry import find_spec
@@ -144,15 +144,16 @@ def _reading_notes(chosen: _Fit) -> tuple[str, ...]:
     prefix = chosen.reading.prefix if chosen.reading else ""
     if not chosen.group and not prefix:
         return ()
-    read = [f"group {chosen.group!r}"] * bool(chosen.group) + [f"prefix {prefix!r}"] * bool(prefix)
-    notes = [f"read {', '.join(read)}"]
+    notes = [f"read {_chosen(chosen.group or None, prefix or None)}"]
     if chosen.reading and (outside := chosen.reading.outside()):
         notes.append(f"left aside, without this prefix: {some_names(outside)}")
     return tuple(notes)
 
 
 def _chosen(group: str | None, prefix: str | None) -> str:
-    return ", ".join(f"{name} {value!r}" for name, value in (("group", group), ("prefix", prefix)) if value is not None)
+    return ", ".join(
+        f"{name} '{printable(value)}'" for name, value in (("group", group), ("prefix", prefix)) if value is not None
+    )
 
 
 def _nearest(state: Mapping[str, Any], failures: Sequence[tuple[Reading, WeightMismatch]]) -> str:

@@ -1,5 +1,6 @@
 """Looking into a checkpoint's tensors: shapes, and depths by names; and the caller's keywords."""
 
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from smoothswap_jax.weights.stored_tensor import Absent, WeightMismatch
 Shape = tuple[int, ...]
 State = dict[str, np.ndarray]
 
+_LONGEST = 200  # characters of a name in an error
 _REQUIRED = object()
 _TYPES = {
     int: "a whole number from 0 up",
@@ -69,9 +71,15 @@ def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, 
     return shape
 
 
+def printable(name: str) -> str:
+    """A name out of a file that may be hostile, as it can be shown: short, and without control characters."""
+    short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+    return short if short.isprintable() else ascii(short)[1:-1]
+
+
 def some_names(names: Collection[Any]) -> str:
     """The first names, for error messages."""
-    first = list(map(str, names))[:6]
+    first = [printable(str(name)) for name in itertools.islice(names, 6)]
     return f"{', '.join(first)}{', ...' if len(names) > 6 else ''} ({len(names)} in all)" if first else "nothing"
 
 

@@ -197,7 +197,7 @@ def _skipped_note(trees: Sequence[Any]) -> list[str]:
     from smoothswap_jax.weights.readers.tree import skipped
 
     counts = Counter(name for tree in trees for name in skipped(tree))
-    kinds = [ascii(name[:100])[1:-1] + f" ({count} times)" * (count > 1) for name, count in counts.items()]
+    kinds = [name + f" ({count} times)" * (count > 1) for name, count in counts.items()]
     return [f"skipped, not being tensors: {some_names(kinds)}"] if kinds else []
 
 

@@ -6,12 +6,13 @@ tensors is a group, and every dotted beginning of a name is a prefix. `importing
 fits to the last tensor.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smoothswap_jax.weights.inspect import State, flat_tensors, is_tensor
+from smoothswap_jax.weights.inspect import State, flat_tensors, is_tensor, printable
 
 MAX_READINGS = 1000
 """The largest are tried. A training checkpoint of a large network has some hundreds."""
@@ -67,13 +68,14 @@ def readings(tree: Mapping[Any, Any], group: str | None = None, prefix: str | No
 
 def known_reading(group: str, prefix: str) -> str:
     """What chooses a reading on the command line."""
-    return f"--known group={group} prefix={prefix}" if prefix else f"--known group={group}"
+    parts = [f"group={group}", *([f"prefix={prefix}"] if prefix else [])]
+    return f"--known {' '.join(shlex.quote(printable(part)) for part in parts)}"
 
 
 def groups_shown(tree: Mapping[Any, Any]) -> str:
     """The groups that hold tensors themselves, with the number of these, for error messages."""
     held = {path: len(names) for path, node in _groups(tree) if (names := _direct(node))}
-    shown = ", ".join(f"{path!r} ({count})" for path, count in list(held.items())[:_SHOWN])
+    shown = ", ".join(f"'{printable(path)}' ({count})" for path, count in list(held.items())[:_SHOWN])
     return f"{shown}{', ...' if len(held) > _SHOWN else ''}" if held else "none"
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from smoothswap_jax.weights import registry
+from smoothswap_jax.weights.inspect import printable
 from smoothswap_jax.weights.spec import NameMap
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, WeightMismatch
 
@@ -109,7 +110,7 @@ def to_variables(names: str, state: Mapping[str, np.ndarray], module: nn.Module,
 
 def _listed(names: Sequence[str]) -> str:
     more = f"; and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return "; ".join(names[:_SHOWN]) + more
+    return "; ".join(map(printable, names[:_SHOWN])) + more
 
 
 def params_digest(variables: Mapping[str, Any]) -> str:

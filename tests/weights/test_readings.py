@@ -141,3 +141,14 @@ def test_a_large_training_state_has_bounded_readings(resnet):
     found = readings(tree)
     assert len(found) <= 1000
     assert max(len(reading.prefix) for reading in found) < 20
+
+
+def test_names_out_of_a_file_are_shown_without_control_characters(resnet):
+    tree = {"a\x1b[2J b": resnet, "c": resnet | {"d\n" + "e" * 5000: np.ones(1, "f")}, "f": resnet}
+    with pytest.raises(WeightMismatch) as error:
+        import_network("resnet50", tree, **SIZES)
+    assert "--known 'group=a\\x1b[2J b' or --known group=f" in str(error.value)
+    with pytest.raises(WeightMismatch) as error:
+        import_network("resnet50", tree, group="c", **SIZES)
+    message = str(error.value)
+    assert "extra (1): d\\n" + "e" * 198 + "..." in message and message.isprintable() and len(message) < 800
