@@ -40,7 +40,8 @@ def _epilog() -> str:
     return (
         f"Kinds: {', '.join(kinds())}. For ncsnpp: --known image_size=256 dim=512 (a Flax checkpoint also "
         "attn_resolutions=16,); for vggface2 files with RGB input: channels=RGB; for networks of other depths than "
-        "the kind's name says: stage_sizes=3,4,23,3; for our own embedder and generator: image_size=256."
+        "the kind's name says: stage_sizes=3,4,23,3; for our own embedder and generator: image_size=256. "
+        "For any kind whose file holds several that fit: group=NAME prefix=TEXT."
     )
 
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
 
     network = import_file(args.kind, args.weights, args.out, known)
     print(f"{args.out}: {type(network.module).__name__}")
+    for note in network.notes:
+        print(note)
     if network.fresh:
         print(f"fresh, not from the file: {', '.join(network.fresh)}")
 

@@ -1,19 +1,18 @@
-"""Looking into a checkpoint: groups of tensors, shapes, and depths by names; and the caller's keywords."""
+"""Looking into a checkpoint's tensors: shapes, and depths by names; and the caller's keywords."""
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.weights.stored_tensor import WeightMismatch
+from smoothswap_jax.weights.stored_tensor import Absent, WeightMismatch
 
 Shape = tuple[int, ...]
 State = dict[str, np.ndarray]
 
-_PREFIXES = ("module.", "net.", "_orig_mod.")
-
-
+_LONGEST = 200  # characters of a name in an error
 _REQUIRED = object()
 _TYPES = {
     int: "a whole number from 0 up",
@@ -46,6 +45,12 @@ class Known:
             raise ValueError(f"{self.kind}: {name} is {value!r}, wanted {_TYPES[wanted]}")
         return value
 
+    def anew(self) -> "Known":
+        """These keywords for another try, which counts what is taken by itself."""
+        copy = Known(self.kind, self.values)
+        copy.asked = [*self.asked]
+        return copy
+
     def fields(self, **wanted: type) -> dict[str, Any]:
         """The keywords that were given, of those in `wanted`, checked as by `take`."""
         return {name: value for name, kind in wanted.items() if (value := self.take(name, kind, None)) is not None}
@@ -59,16 +64,22 @@ class Known:
 def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, ...] | None = None) -> Shape:
     """The shape of a tensor. Raises WeightMismatch for a missing or empty one, and for another number of axes."""
     if name not in state:
-        raise WeightMismatch(f"missing (1): {name}; found {some_names(state)}")
+        raise Absent(f"missing (1): {name}; found {some_names(state)}")
     shape = tuple(state[name].shape)
     if 0 in shape or (ndim is not None and len(shape) not in np.atleast_1d(ndim)):
         raise WeightMismatch(f"misshapen (1): {name}: found {shape}, wanted {ndim or 'non-empty'} axes")
     return shape
 
 
-def some_names(names: Mapping[str, Any]) -> str:
+def printable(name: str) -> str:
+    """A name out of a file that may be hostile, as it can be shown: short, and without control characters."""
+    short = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+    return short if short.isprintable() else ascii(short)[1:-1]
+
+
+def some_names(names: Collection[Any]) -> str:
     """The first names, for error messages."""
-    first = list(map(str, names))[:6]
+    first = [printable(str(name)) for name in itertools.islice(names, 6)]
     return f"{', '.join(first)}{', ...' if len(names) > 6 else ''} ({len(names)} in all)" if first else "nothing"
 
 
@@ -82,16 +93,21 @@ def stages_of(
     """
     found = {(int(m[1]), int(m[2])) for m in (re.match(pattern, name) for name in state) if m}
     if not found:
-        raise WeightMismatch(f"no names like {pattern}; found {some_names(state)}")
+        raise Absent(f"no names like {_readable(pattern)}; found {some_names(state)}")
     sizes = [sum(stage == s for s, _ in found) for stage in range(first[0], first[0] + len(found))]
     sizes = sizes[: sizes.index(0)] if 0 in sizes else sizes
     wanted = {(first[0] + i, first[1] + block) for i, size in enumerate(sizes) for block in range(size)}
     if found != wanted:
         strange = ", ".join(f"{stage}.{block}" for stage, block in sorted(found - wanted)[:6])
         raise WeightMismatch(
-            f"missing: a stage or block; names like {pattern} go up to {strange} without the numbers before"
+            f"missing: a stage or block; names like {_readable(pattern)} go up to {strange} without the numbers before"
         )
     return tuple(sizes)
+
+
+def _readable(pattern: str) -> str:
+    """A pattern of names as people write it: layer<n>.<n>. for its regular expression."""
+    return re.sub(r"\(\\d\+\)", "<n>", pattern).replace("\\", "")
 
 
 def published_depth(known: Known, found: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -102,32 +118,9 @@ def published_depth(known: Known, found: tuple[int, ...], wanted: tuple[int, ...
     return found
 
 
-def descend(state: Mapping[str, Any], *parts: str) -> dict[str, Any]:
-    """The first of `parts` that a training checkpoint has; a plain state dict is returned as it is.
-
-    Raises WeightMismatch when there are groups of tensors but none of these names.
-    """
-    groups = [name for name, value in state.items() if isinstance(value, Mapping)]
-    for part in parts:
-        if part in groups:
-            return dict(state[part])
-    if groups:
-        raise WeightMismatch(f"wanted a state dict, or one under {' or '.join(parts)}; found groups {groups}")
-    return dict(state)
-
-
-def tensors_of(state: Mapping[str, Any]) -> State:
-    """The arrays of a flat dict, without wrappers' prefixes; plain numbers such as an epoch are left out."""
-    arrays = {str(name): value for name, value in state.items() if hasattr(value, "shape")}
-    return strip_prefixes({name: np.asarray(value) for name, value in arrays.items()})
-
-
-def strip_prefixes(state: Mapping[str, np.ndarray]) -> State:
-    """Drops the prefixes of wrappers (such as DataParallel's 'module.') that all names share."""
-    names = dict(state)
-    while names and (prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in names)), "")):
-        names = {name[len(prefix) :]: value for name, value in names.items()}
-    return names
+def is_tensor(value: Any) -> bool:
+    """Whether a value of a checkpoint is an array, of whatever library."""
+    return hasattr(value, "shape")
 
 
 def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
@@ -136,7 +129,7 @@ def flat_tensors(state: Mapping[str, Any], prefix: str = "") -> State:
     for name, value in state.items():
         if isinstance(value, Mapping):
             flat |= flat_tensors(value, f"{prefix}{name}/")
-        elif hasattr(value, "shape"):
+        elif is_tensor(value):
             flat[f"{prefix}{name}"] = np.asarray(value)
     return flat
 

@@ -2,11 +2,13 @@
 
 params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
 holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
-where the weights come from (name and SHA-256 of the file, or of each of `files`), and the freshly initialised leaves.
+where the weights come from (name and SHA-256 of the file, or of each of `files`, and what was left aside in them), and
+the freshly initialised leaves.
 """
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.registry import find_spec, specs
 from smoothswap_jax.weights.spec import Network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
-from smoothswap_jax.weights.variables import to_variables
+from smoothswap_jax.weights.variables import not_finite, to_variables
 
 FORMAT = 1
 PARAMS, CONFIG = "params.safetensors", "config.json"
@@ -45,14 +47,18 @@ def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
 
 
 def load_variables(path: str | Path) -> dict[str, Any]:
-    """What `save_variables` wrote. Raises FolderError for a file that is not safetensors."""
+    """What `save_variables` wrote. Raises FolderError for a file that is not safetensors, and for values that are
+    not finite, with the names."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        return unflatten_dict(load_file(path), sep="/")
+        flat = load_file(path)
     except (SafetensorError, OSError) as error:
         raise FolderError(f"{path}: {error}") from error
+    if problem := not_finite(flat):
+        raise FolderError(f"{path}: {problem}")
+    return unflatten_dict(flat, sep="/")
 
 
 # ------------------------------------------------------------------------------------------------ modules as JSON
@@ -150,7 +156,11 @@ def load_network(folder: str | Path) -> Network:
         raise FolderError(f"{folder}/{CONFIG}: {error!r}") from error
     flat = flatten_dict(load_variables(folder / PARAMS), sep="/")
     shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in inputs]
-    return Network(kind, module, to_variables("own", flat, module, *shapes), preprocessing, inputs, fresh)
+    try:
+        variables = to_variables("own", flat, module, *shapes)
+    except WeightMismatch as error:
+        raise WeightMismatch(f"{folder / PARAMS}: {error}") from error
+    return Network(kind, module, variables, preprocessing, inputs, fresh)
 
 
 def import_file(
@@ -158,8 +168,8 @@ def import_file(
 ) -> Network:
     """`smoothswap import`: from a published file, or several that make up one network, to the folder `out`.
 
-    The files are read without running any code in them. Raises as `read_checkpoint` and `import_network` do, and
-    WeightMismatch for names that occur in two files.
+    The files are read without running any code in them; the network's `notes` say what was read, left aside and
+    skipped. Raises as `read_checkpoint` and `import_network` do, and WeightMismatch for names that occur in two files.
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
@@ -167,11 +177,28 @@ def import_file(
     find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
-    # import_network refuses what is not a dict.
-    network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    aside = _skipped_note(trees)
+    warning = [f"{note}; tensors inside such objects are not read: ask for a state_dict" for note in aside]
+    try:
+        # import_network refuses what is not a dict.
+        network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
+    except WeightMismatch as error:
+        places = ", ".join(map(str, paths))
+        raise WeightMismatch("; ".join([f"{places}: {error}", *warning])) from error
+    network = dataclasses.replace(network, notes=(*network.notes, *aside))
     files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
-    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
+    source = {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)}
+    save_network(out, network, source | ({"notes": network.notes} if network.notes else {}))
     return network
+
+
+def _skipped_note(trees: Sequence[Any]) -> list[str]:
+    """What the files hold beside tensors and their containers, as one line, or none."""
+    from smoothswap_jax.weights.readers.tree import skipped
+
+    counts = Counter(name for tree in trees for name in skipped(tree))
+    kinds = [name + f" ({count} times)" * (count > 1) for name, count in counts.items()]
+    return [f"skipped, not being tensors: {some_names(kinds)}"] if kinds else []
 
 
 def _merged(paths: Sequence[Path], trees: Sequence[Any]) -> dict[Any, Any]:

@@ -59,24 +59,28 @@ class NetworkSpec:
     """A kind of network that `smoothswap import` reads.
 
     kind: its name on the command line, in config.json and in reports. module: the class of its Flax module. plan: from
-    a checkpoint's tree and the caller's keywords to a `Plan`; its docstring says which published files it takes.
-    name_maps: the spellings its checkpoints come in. preprocessing: as published; None where it depends on the file.
+    tensors by name and the caller's keywords to a `Plan`; its docstring says which published files it takes. name_maps:
+    the spellings its checkpoints come in. preprocessing: as published; None where it depends on the file.
 
     For judges of evaluations: role is what it judges ('identity', 'coefficients', 'pose', 'distribution' or
     'perceptual'; '' for a network that judges nothing). licence: of its weights, as reports state it. features: from
     module, variables and preprocessed images to a row of features an image; perceptual judges have none. distances:
     whether scores are also given as distances of unit embeddings.
+
+    published: for authors whose checkpoints need more than one mapping to be read, such as averages that lie beside the
+    names: from the whole tree and the keywords to the group's name and its tensors, or None for another layout.
     """
 
     kind: str
     module: type[nn.Module]
-    plan: Callable[[Mapping[str, Any], Known], Plan]
+    plan: Callable[[State, Known], Plan]
     name_maps: tuple[NameMap, ...]
     preprocessing: Preprocessing | None = None
     role: str = ""
     licence: str = ""
     features: Features = flat_output
     distances: bool = False
+    published: Callable[[Mapping[str, Any], Known], tuple[str, State] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Network:
     """An imported network.
 
     variables: float32 numpy arrays for `module.apply`. inputs: the shapes of its inputs, batch 1. fresh: leaves that
-    the checkpoint does not have and that were initialised, such as 'params/embed0/kernel'.
+    the checkpoint does not have and that were initialised, such as 'params/embed0/kernel'. notes: what its user should
+    know of the import, a line each.
     """
 
     kind: str
@@ -93,3 +98,4 @@ class Network:
     preprocessing: Preprocessing
     inputs: tuple[Shape, ...]
     fresh: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

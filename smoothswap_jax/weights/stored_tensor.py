@@ -17,6 +17,10 @@ class WeightMismatch(ValueError):
     """A checkpoint's tensors do not fit the network: the message lists them by name."""
 
 
+class Absent(WeightMismatch):
+    """There is not even the tensor by which the kind of network is recognised."""
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """A tensor of a checkpoint: its name there, and its layout.

@@ -214,6 +214,13 @@ def msgpack_array(shape: bytes, name: str = "float32", data: bytes = FLOATS, len
     return b"\xc9" + struct.pack(">IB", len(payload), 1) + payload
 
 
+def nested_shapes(depth: int) -> bytes:
+    made = b"\xc0"
+    for _ in range(depth):
+        made = b"\xc9" + struct.pack(">I", len(made) + 2) + b"\x01\x93\x91" + made
+    return made
+
+
 def lying_msgpack() -> Cases:
     wide = lambda *sizes: bytes([0x90 + len(sizes)]) + b"".join(b"\xd3" + struct.pack(">q", size) for size in sizes)
     most = b"\xff\xff\xff\xff"
@@ -228,7 +235,7 @@ def lying_msgpack() -> Cases:
         "an extension of 4 GB": ("left", b"\xc9" + most + b"\x01"),
         "a reserved byte": ("0xc1", b"\xc1"),
         "an unknown extension": ("extension type 77", b"\xd4\x4d\x00"),
-        "a complex number": ("extension type 2", b"\xd4\x02\x00"),
+        "a complex number": ("complex number", b"\xd4\x02\x00"),
         "a time": ("extension type 255", b"\xd6\xff\x00\x00\x00\x00"),
         "an array that is a number": ("not (shape, type, bytes)", b"\xd4\x01\x05"),
         "an empty array extension": ("left", b"\xc7\x00\x01"),
@@ -247,6 +254,7 @@ def lying_msgpack() -> Cases:
         "booleans of 7": ("neither 0 nor 1", msgpack_array(wide(4), "bool", b"\x07" * 4)),
         "lists nested 100,000 deep": ("deeper", b"\x91" * 100_000 + b"\xc0"),
         "maps nested 100,000 deep": ("deeper", b"\x81\xa1a" * 100_000 + b"\xc0"),
+        "arrays in the shapes of arrays, 3,000 deep": ("deeper", nested_shapes(3000)),
         "1,200,000 nothings": ("entries", b"\xdd" + struct.pack(">I", 1_200_000) + b"\xc0" * 1_200_000),
         "text that is not UTF-8": ("not utf-8", b"\xa2\xff\xff"),
         "chunks that are missing": ("chunks", chunked(b"\x81\xa10\x04", b"\x80")),

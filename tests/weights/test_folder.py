@@ -1,7 +1,10 @@
 """The folder `smoothswap import` writes: what is in it, that it comes back exactly, and what is refused."""
 
+import argparse
 import hashlib
 import json
+import pickle
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -156,6 +159,37 @@ def test_the_command_imports_a_file(reader, network, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "not a checkpoint of kind iresnet50" in error and error.count("\n") == 1
     assert not (tmp_path / "no").exists()
+
+
+def test_the_command_tells_what_it_read_and_skipped(reader, tmp_path, capsys):
+    """A StyleGAN2 training state with its `args`: the discriminator, and not a word of it in tensors elsewhere."""
+    state = {"module." + name: value for name, value in Golden("stylegan2_d32").group("sd/").items()}
+    tree = {"g": {"w": np.ones(3, "f")}, "d": state, "args": argparse.Namespace(iter=3, path=Path("/x")), "p": 0.0}
+    weights = tmp_path / "010000.pt"
+    weights.write_bytes(pickle.dumps(tree))
+    command = ("--kind=stylegan2-discriminator", "--weights", weights, "--out")
+    assert run(*command, tmp_path / "out") == 0
+    told = ["read group 'd', prefix 'module.'", "skipped, not being tensors: argparse.Namespace (1 in all)"]
+    assert capsys.readouterr().out.splitlines()[1:] == told
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["source"]["notes"] == told
+    assert run(*command, tmp_path / "no", "--known", "group=g") != 0
+    error = capsys.readouterr().err
+    assert f"{weights}: not a checkpoint of kind stylegan2-discriminator: " in error and error.count("\n") == 1
+    assert "skipped, not being tensors: argparse.Namespace" in error and "ask for a state_dict" in error
+    state["module.convs.0.0.weight"] = np.full_like(state["module.convs.0.0.weight"], np.nan)
+    weights.write_bytes(pickle.dumps(tree))
+    assert run(*command, tmp_path / "no") != 0
+    error = capsys.readouterr().err
+    assert f"{weights}: NaN or infinite (1): convs.0.0.weight: 48 of 48 values; " in error and error.count("\n") == 1
+    assert not (tmp_path / "no").exists()
+
+
+def test_values_that_are_not_finite_are_refused_in_a_folder(saved):
+    arrays = load_file(saved / "params.safetensors")
+    arrays["params/conv1/kernel"][0, 0, 0, 0] = np.inf
+    save_file(arrays, saved / "params.safetensors")
+    with pytest.raises(FolderError, match=r"params\.safetensors: NaN or infinite \(1\): params/conv1/kernel: 1 of"):
+        load_imported(saved)
 
 
 def test_our_own_files_are_checkpoints_too(reader, tmp_path):

@@ -68,6 +68,7 @@ def hostile_files(command: str) -> list[tuple[str, bytes, str | None]]:
     made = [
         *hostile_pickles.running_code(command),
         *hostile_pickles.admitted_functions_misused(),
+        *hostile_pickles.objects_beside_tensors(),
         *hostile_pickles.taking_memory(),
         *hostile_pickles.broken(),
         *hostile_pickles.lying_tensors(),

@@ -47,9 +47,12 @@ def fourier(golden):
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
 
 
-def test_golden_flax_score_network():
+@pytest.mark.parametrize("norms", [(-1,), (1, 1, 1, -1)], ids=["now", "before 0.3.6"])
+def test_golden_flax_score_network(norms):
+    """Also as score_sde's published checkpoints are, which a Flax wrote that kept GroupNorm as [1, 1, 1, c]."""
     golden = Golden("jax_ncsnpp32_skip")
-    state = {"params_ema": golden.group("params/"), "optimizer": {"target": {}}, "step": 3}
+    params = {n: v.reshape(norms) if "GroupNorm_" in n else v for n, v in golden.group("params/").items()}
+    state = {"params_ema": params, "optimizer": {"target": {}}, "step": 3}
     known = {"image_size": 32, "attn_resolutions": (16,), **BARE}
     module, variables = from_torch("ncsnpp", state, **known)
     assert (module.progressive, module.progressive_input) == ("output_skip", "input_skip")

@@ -1,11 +1,15 @@
 """Readers of weight files: what honest files give, compared with the libraries that write them."""
 
+import argparse
+import enum
 import io
 import os
 import pickle
 import zipfile
-from collections import OrderedDict
-from pathlib import Path
+from collections import Counter, OrderedDict, defaultdict
+from datetime import date
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import flax.serialization
 import jax.numpy as jnp
@@ -16,6 +20,7 @@ import pytest
 from smoothswap_jax.weights.readers import numpy_files
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 from smoothswap_jax.weights.readers.errors import WeightFileError
+from smoothswap_jax.weights.readers.tree import Skipped, skipped
 from tests.weights.weight_files import (
     OLD_NUMPY_PICKLE,
     OLD_NUMPY_VALUES,
@@ -158,6 +163,89 @@ def test_whole_modules_and_torchscript_are_refused_by_name(tmp_path):
         read_checkpoint(tmp_path / "script.pt")
 
 
+class Mode(enum.Enum):
+    FFHQ = "ffhq"
+
+
+def namespace() -> argparse.Namespace:
+    """What a command line leaves in a training state."""
+    return argparse.Namespace(path=PurePosixPath("/data"), iter=8, mode=Mode.FFHQ, sizes={4, 8}, when=date(2020, 2, 2))
+
+
+def beside() -> dict[str, object]:
+    """Objects that training states have beside their tensors, of classes that every Python has."""
+    return {
+        "args": namespace(),
+        "out": PurePosixPath("/runs/3"),
+        "mode": Mode.FFHQ,
+        "by_mode": {Mode.FFHQ: 1, (4, 8): 2, 0.5: 3, "kept": 4},
+        "seen": {1, 2},
+        "counts": Counter("abc"),
+        "factory": partial(int, base=2),
+        "rng": np.random.RandomState(0),
+        "plain": defaultdict(list, lr=[0.1]),
+    }
+
+
+SKIPPED = {
+    "args": Skipped("argparse.Namespace"),
+    "out": Skipped("pathlib.PurePosixPath"),
+    "mode": Skipped(f"{__name__}.Mode"),
+    "by_mode": {"kept": 4},
+    "seen": Skipped("builtins.set"),
+    "counts": Skipped("collections.Counter"),
+    "factory": Skipped("functools.partial"),
+    "rng": Skipped("numpy.random._pickle.__randomstate_ctor"),
+    "plain": {"lr": [0.1]},
+}
+
+
+@pytest.mark.parametrize(
+    "layout, protocol", [("zip", 2), ("zip", 3), ("legacy", 2), *(("alone", protocol) for protocol in range(6))]
+)
+def test_objects_beside_tensors_are_skipped_without_being_built(tmp_path, layout, protocol):
+    """As ten public StyleGAN2 trainers save their `args`; the layouts of PyTorch, without PyTorch."""
+    values = np.arange(6, dtype="f")
+    if layout == "alone":
+        data = pickle.dumps({"w": values, **beside()}, protocol)
+    else:
+        # Later protocols number what they remember, so their pieces cannot be put together.
+        parts = {name: pickle.dumps(value, protocol)[2:-1] for name, value in beside().items()}
+        view = {} if layout == "zip" else {"view": None}
+        body = p.dict({"d": p.dict({"w": rebuild_v2(storage("FloatStorage", "k", 6, **view), 0, (6,), (1,))}), **parts})
+        data = zip_file(body, {"k": values.tobytes()}) if layout == "zip" else legacy_file(body, {"k": values})
+    found = read_checkpoint(save(tmp_path / "state.pt", data))
+    same(found["w"] if layout == "alone" else found["d"]["w"], values)
+    assert {name: found[name] for name in SKIPPED} == SKIPPED
+    assert list(skipped(found)) == [value.name for value in SKIPPED.values() if isinstance(value, Skipped)]
+
+
+def test_a_file_that_is_one_object_is_refused_by_its_class(tmp_path):
+    with pytest.raises(WeightFileError, match=r"argparse\.Namespace: a whole pickled module or another object"):
+        read_checkpoint(save(tmp_path / "w", pickle.dumps(namespace(), 2)))
+
+
+def test_torch_tensors_pickled_by_themselves_are_told(tmp_path):
+    body = p.dict({"w": p.call("torch.storage", "_load_from_bytes", b"C\x01x")})
+    with pytest.raises(WeightFileError, match=r"pickled without torch\.save; wanted a file that torch\.save wrote"):
+        read_checkpoint(save(tmp_path / "w", p.whole(body)))
+
+
+def test_training_states_of_torch(tmp_path):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    tree = {"g": network.state_dict(), "g_optim": optimizer.state_dict(), "schedule": optimizer, **beside()}
+    for zipped in (True, False):
+        torch.save(tree, tmp_path / "w", _use_new_zipfile_serialization=zipped)
+        found = read_checkpoint(tmp_path / "w")
+        same(found["g"]["weight"], network.weight.detach().numpy())
+        assert {name: found[name] for name in SKIPPED} == SKIPPED
+        assert found["schedule"] == Skipped("torch.optim.adam.Adam")
+
+
 def test_sparse_and_quantised_tensors_are_refused_by_name(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"w": torch.eye(3).to_sparse()}, tmp_path / "w")
@@ -286,6 +374,11 @@ def test_a_flax_train_state(tmp_path):
     found = read_checkpoint(save(tmp_path / "checkpoint_8", data))
     same(found, flax.serialization.msgpack_restore(data))
     assert "kernel" in found["params_ema"]["Conv_0"]
+
+
+def test_complex_numbers_of_flax(tmp_path):
+    data = flax.serialization.msgpack_serialize({"w": np.arange(3), "z": 1.5 - 2j})
+    same(read_checkpoint(save(tmp_path / "w", data)), {"w": np.arange(3), "z": np.array(1.5 - 2j)})
 
 
 def test_flax_arrays_in_chunks(tmp_path, monkeypatch):

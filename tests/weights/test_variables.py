@@ -62,17 +62,30 @@ def test_misfits_are_listed_by_name(state):
 
 
 def test_another_network_s_checkpoint_is_refused(state):
-    with pytest.raises(WeightMismatch, match=r"layer3\.13\.bn1\.weight"):
+    with pytest.raises(
+        WeightMismatch, match=r"missing \(145\): .*; and 133 more \| extra \(16\): layer1\.0\.conv3\.weight"
+    ):
         to_variables("iresnet", state, IResNet(width=8, num_features=32), np.zeros((1, 112, 112, 3), "f"))
 
 
-def test_wrappers_prefixes_are_dropped(state):
-    wrapped = {f"module.{name}": value for name, value in state.items()}
-    plain = to_variables("torchvision_resnet", state, RESNET, X64)
-    again = to_variables("torchvision_resnet", wrapped, RESNET, X64)
-    np.testing.assert_array_equal(plain["params"]["conv1"]["kernel"], again["params"]["conv1"]["kernel"])
-    assert plain["params"]["conv1"]["kernel"].shape == (7, 7, 3, 8)
-    assert plain["batch_stats"]["layer1_0"]["downsample_bn"]["var"].dtype == np.float32
+def test_layouts_and_element_types_are_ours(state):
+    variables = to_variables("torchvision_resnet", state, RESNET, X64)
+    assert variables["params"]["conv1"]["kernel"].shape == (7, 7, 3, 8)
+    assert variables["batch_stats"]["layer1_0"]["downsample_bn"]["var"].dtype == np.float32
+
+
+def test_values_that_are_not_finite_are_refused_by_name(state):
+    """NaN, infinity, and a float64 that float32 does not hold; what is not asked for may be anything."""
+    state["bn1.num_batches_tracked"] = np.array(np.nan)
+    to_variables("torchvision_resnet", state, RESNET, X64)
+    state["conv1.weight"] = state["conv1.weight"].copy()
+    state["conv1.weight"][0, 0, 0, :3] = [np.nan, np.inf, -np.inf]
+    state["fc.bias"] = state["fc.bias"].astype(np.float64) + 1e300
+    with pytest.raises(WeightMismatch) as error:
+        to_variables("torchvision_resnet", state, RESNET, X64)
+    message = str(error.value)
+    assert "NaN or infinite (2): " in message
+    assert "conv1.weight: 3 of 1,176 values" in message and "fc.bias: 32 of 32 values" in message
 
 
 def test_flattened_features_are_permuted():

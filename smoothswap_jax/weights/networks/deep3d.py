@@ -1,19 +1,17 @@
 """The coefficient network of Deep3DFaceRecon_pytorch (Deng et al. 2019)."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from smoothswap_jax.models.judges.deep3d import Deep3D
-from smoothswap_jax.weights.inspect import Known, descend, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, shape_of, stages_of
 from smoothswap_jax.weights.networks.torchvision_resnet import torchvision_name
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, torch_leaf
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """Deep3DFaceRecon_pytorch's epoch_20.pth, under 'net_recon'."""
-    tensors = tensors_of(descend(state, "net_recon"))
+def plan(tensors: State, known: Known) -> Plan:
+    """Deep3DFaceRecon_pytorch's epoch_20.pth."""
     heads: list[int] = []
     while f"final_layers.{len(heads)}.weight" in tensors:
         heads.append(shape_of(tensors, f"final_layers.{len(heads)}.weight", 4)[0])

@@ -1,20 +1,18 @@
 """Hopenet (Ruiz et al. 2018), as natanielruiz/deep-head-pose publishes it."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from smoothswap_jax.models.judges.hopenet import ANGLES, Hopenet
-from smoothswap_jax.weights.inspect import Known, descend, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, shape_of, stages_of
 from smoothswap_jax.weights.networks.torchvision_resnet import torchvision_name
 from smoothswap_jax.weights.preprocessing import IMAGENET
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, torch_leaf
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """deep-head-pose's hopenet_*.pkl, without `fc_finetune`, which only training used."""
-    tensors = tensors_of(descend(state, "state_dict"))
     tensors = {name: value for name, value in tensors.items() if not name.startswith("fc_finetune.")}
     bins = shape_of(tensors, f"fc_{ANGLES[0]}.weight", 2)[0]
     module = Hopenet(stages_of(tensors), shape_of(tensors, "conv1.weight", 4)[0], bins)

@@ -7,15 +7,14 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from smoothswap_jax.models.judges.inception_fid import InceptionFID
-from smoothswap_jax.weights.inspect import Known, descend, shape_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, shape_of
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, torch_leaf
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """pytorch-fid's pt_inception-2015-12-05-*.pth."""
-    tensors = tensors_of(descend(state, "state_dict"))
     width = shape_of(tensors, "Conv2d_1a_3x3.conv.weight", 4)[0]
     module = InceptionFID(width, shape_of(tensors, "fc.weight", 2)[0])
     return Plan(module, "inception_fid", tensors)

@@ -1,12 +1,11 @@
 """IResNet-50 and -100, as ArcFace (Deng et al. 2019) publishes them in insightface."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from smoothswap_jax.models.judges.iresnet import IResNet
-from smoothswap_jax.weights.inspect import Known, descend, published_depth, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, published_depth, shape_of, stages_of
 from smoothswap_jax.weights.networks.torchvision_resnet import torchvision_tensors
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
@@ -15,9 +14,8 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor
 _PREPROCESSING = Preprocessing((112, 112), "arcface")
 
 
-def plan(state: Mapping[str, Any], known: Known, depths: tuple[int, ...]) -> Plan:
+def plan(tensors: State, known: Known, depths: tuple[int, ...]) -> Plan:
     """insightface arcface_torch's backbone.pth, or checkpoint_gpu_<i>.pt."""
-    tensors = tensors_of(descend(state, "state_dict_backbone", "state_dict"))
     stages = published_depth(known, stages_of(tensors), depths)
     width = shape_of(tensors, "conv1.weight", 4)[0]
     features, flat = shape_of(tensors, "fc.weight", 2)

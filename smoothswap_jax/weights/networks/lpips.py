@@ -1,14 +1,13 @@
 """LPIPS v0.1 (Zhang et al. 2018), as richzhang/PerceptualSimilarity publishes it, on torchvision's trunks."""
 
 import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from smoothswap_jax.models.judges.lpips import LPIPS, SCALE, SHIFT, TRUNKS
-from smoothswap_jax.weights.inspect import Known, State, descend, image_shape, shape_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, image_shape, shape_of
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, WeightMismatch, torch_leaf
@@ -16,14 +15,14 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, Wei
 _ANY_SIZE = (64, 64)  # of the images that shapes are inferred from: LPIPS takes any from 31 pixels on
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """LPIPS v0.1 on AlexNet or VGG16, recognised by the first convolution.
 
     Either the state dict of a whole `lpips.LPIPS(net='alex')` or 'vgg', or two files together: torchvision's
     alexnet-owt-*.pth or vgg16-*.pth (its classifier is left out) and lpips' own weights/v0.1/alex.pth or vgg.pth.
     Its v0.0 files have the same names and shapes but other weights, which nothing reveals: use those of v0.1.
     """
-    tensors = _checked(tensors_of(descend(state, "state_dict")))
+    tensors = _checked(tensors)
     whole = any(name.startswith("net.") for name in tensors)
     first = [f"net.slice{i}." if whole else "features." for i in range(1, 6)]
     kernel = shape_of(tensors, f"{first[0]}0.weight", 4)[-1]

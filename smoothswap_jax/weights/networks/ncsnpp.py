@@ -9,17 +9,7 @@ import numpy as np
 
 from smoothswap_jax.models.layers import default_init
 from smoothswap_jax.models.ncsnpp import NCSNpp
-from smoothswap_jax.weights.inspect import (
-    Known,
-    State,
-    descend,
-    flat_tensors,
-    image_shape,
-    shape_of,
-    some_names,
-    strip_prefixes,
-    tensors_of,
-)
+from smoothswap_jax.weights.inspect import Known, State, flat_tensors, image_shape, shape_of, some_names
 from smoothswap_jax.weights.networks import ncsnpp_shapes
 from smoothswap_jax.weights.preprocessing import ffhq
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
@@ -36,7 +26,7 @@ def generator_module(fields: dict[str, Any], levels: Sequence[int], size: int, k
     return NCSNpp(**fields, attn_resolutions=attention, **known.fields(**_NCSNPP_FREE))
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """score_sde's checkpoints of NCSN++ with BigGAN blocks: PyTorch's checkpoint_<n>.pth, Flax's msgpack.
 
     Keywords: `image_size` (256 for the FFHQ-256 model) is required, for Flax files also `attn_resolutions` ((16,)).
@@ -47,8 +37,9 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
     fir and skip_rescale (True, as published), emb_scale, input_residual, dropout, init_scale are fields of NCSNpp.
     """
     size = known.take("image_size", int)
-    tensors, flax = _score_sde_tensors(state, known.take("ema", bool, None))
+    flax = any(name.startswith("ResnetBlockBigGANpp_") for name in tensors)
     if flax:
+        tensors = _squeezed_norms(tensors)
         fields = ncsnpp_shapes.from_flax_names(tensors)
         resolutions = known.take("attn_resolutions", tuple)
         levels = [level for level in range(len(fields["ch_mult"])) if size >> level in resolutions]
@@ -62,30 +53,44 @@ def plan(state: Mapping[str, Any], known: Known) -> Plan:
         if not dim:
             raise ValueError("ncsnpp: dim is 0, wanted the size of the identity embedding")
         fresh = np.asarray(default_init()(jax.random.key(seed), (dim, shape[axis])))
-        tensors[kernel] = fresh if flax else fresh.T
+        tensors = tensors | {kernel: fresh if flax else fresh.T}
     names = "score_sde_ncsnpp_flax" if flax else "score_sde_ncsnpp"
     inputs = (image_shape((size, size)), (1, dim or shape[1 - axis]))
     return Plan(module, names, tensors, ffhq(size), inputs, () if dim is None else ("params/embed0/kernel",))
 
 
-def _score_sde_tensors(state: Mapping[str, Any], ema: bool | None) -> tuple[State, bool]:
-    """The flat tensors of one set of weights, and whether their names are Flax's."""
-    if "params_ema" in state or ("optimizer" in state and "model" not in state):
-        part = "optimizer" if ema is False else "params_ema"
-        if not isinstance(state.get(part), Mapping):
-            raise WeightMismatch(f"missing (1): {part}; found {some_names(state)}")
-        return flat_tensors(descend(state[part], "target") if part == "optimizer" else state[part]), True
-    if "model" in state:
-        tensors = tensors_of(state["model"])
-        if ema is False or (ema is None and "ema" not in state):
-            return tensors, False
-        if "ema" not in state:
-            raise WeightMismatch(f"missing (1): ema; found {some_names(state)}")
-        return _shadow(tensors, state["ema"]), False
-    if ema:
-        raise WeightMismatch(f"missing: 'params_ema', or 'model' and 'ema'; found {some_names(state)}")
-    tensors = strip_prefixes(flat_tensors(state))
-    return tensors, any(name.startswith("ResnetBlockBigGANpp_") for name in tensors)
+def _squeezed_norms(tensors: State) -> State:
+    """Flax before 0.3.6, which score_sde's checkpoints were written with, kept the scale and bias of GroupNorm as
+    [1, 1, 1, c] (google/flax#1721)."""
+    return {
+        name: value[0, 0, 0]
+        if re.fullmatch(r"(.*/)?GroupNorm_\d+/(scale|bias)", name) and value.shape[:-1] == (1, 1, 1)
+        else value
+        for name, value in tensors.items()
+    }
+
+
+def published(state: Mapping[str, Any], known: Known) -> tuple[str, State] | None:
+    """The averaged weights of score_sde's own checkpoints, or with `ema` False the trained ones.
+
+    PyTorch's have the averages as a list beside the model, Flax's have them in 'params_ema'. None for other files.
+    """
+    ema = known.take("ema", bool, None)
+    model, shadow = state.get("model"), state.get("ema")
+    if isinstance(model, Mapping) and isinstance(shadow, Mapping) and "shadow_params" in shadow:
+        tensors = {re.sub(r"^.*?(?=all_modules\.|sigmas$)", "", name): v for name, v in flat_tensors(model).items()}
+        return ("model", tensors) if ema is False else ("ema", _shadow(tensors, shadow))
+    groups = {"params_ema": state.get("params_ema"), "params": state.get("params")}
+    if isinstance(optimizer := state.get("optimizer"), Mapping):
+        groups["optimizer/target"] = optimizer.get("target")
+    wanted = ("optimizer/target", "params") if ema is False else ("params_ema",)
+    for group in wanted:
+        if isinstance(found := groups.get(group), Mapping):
+            return group, flat_tensors(found)
+    if ema is not None and not (ema is False and isinstance(model, Mapping)):
+        lacks = "'params_ema', or 'model' and 'ema'" if ema else "'optimizer/target', or 'model' and 'ema'"
+        raise WeightMismatch(f"missing: {lacks}; found {some_names(state)}")
+    return None
 
 
 def _shadow(model: State, ema: Mapping[str, Any]) -> State:
@@ -222,5 +227,6 @@ SPECS = (
             NameMap("score_sde_ncsnpp_flax", _ncsnpp_flax, _IGNORED),
             NameMap("score_sde_block", _score_sde_block),  # one module of the network by itself
         ),
+        published=published,
     ),
 )

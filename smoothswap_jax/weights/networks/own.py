@@ -1,13 +1,12 @@
 """Our own embedder, generator and discriminator, under the names that our exports give their leaves."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.inspect import Known, flat_tensors, image_shape, shape_of, some_names, stages_of
+from smoothswap_jax.weights.inspect import Known, State, image_shape, shape_of, some_names, stages_of
 from smoothswap_jax.weights.networks import ncsnpp_shapes
 from smoothswap_jax.weights.networks.ncsnpp import generator_module
 from smoothswap_jax.weights.networks.stylegan2 import discriminator_module
@@ -16,9 +15,8 @@ from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, WeightMismatch
 
 
-def plan_embedder(state: Mapping[str, Any], known: Known) -> Plan:
+def plan_embedder(tensors: State, known: Known) -> Plan:
     """Our embedder. Keywords: `image_size`, and for a 3x3 first convolution `stem` (small, small2 or small4)."""
-    tensors = flat_tensors(state)
     backbone = "params/backbone/"
     stages = stages_of(tensors, backbone + r"layer(\d+)_(\d+)/")
     kernel = shape_of(tensors, f"{backbone}conv1/kernel", 4)
@@ -35,9 +33,8 @@ def plan_embedder(state: Mapping[str, Any], known: Known) -> Plan:
     return Plan(module, "own", tensors, ffhq(size))
 
 
-def plan_generator(state: Mapping[str, Any], known: Known) -> Plan:
+def plan_generator(tensors: State, known: Known) -> Plan:
     """Our generator. Keywords: `image_size` is required; fields of NCSNpp that shapes do not show may be given."""
-    tensors = flat_tensors(state)
     size = known.take("image_size", int)
     fields, levels = ncsnpp_shapes.from_own_names(tensors)
     module = generator_module(fields, levels, size, known)
@@ -45,9 +42,8 @@ def plan_generator(state: Mapping[str, Any], known: Known) -> Plan:
     return Plan(module, "own", tensors, ffhq(size), (image_shape((size, size)), (1, dim)))
 
 
-def plan_discriminator(state: Mapping[str, Any], known: Known) -> Plan:
+def plan_discriminator(tensors: State, known: Known) -> Plan:
     """Our discriminator."""
-    tensors = flat_tensors(state)
     names = [re.fullmatch(r"params/block(\d+)/conv1/kernel", name) for name in tensors]
     channels = {int(match[1]): shape_of(tensors, match[0], 4)[2] for match in names if match}
     if not channels:

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.models.judges.sface import SFace
-from smoothswap_jax.weights.inspect import Known, State, shape_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, shape_of
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, WeightMismatch
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """OpenCV's face_recognition_sface_2021dec*.onnx, in float or block-quantised ('int8bq', which is dequantised).
 
     The graph starts with (x - scalar_op1) * scalar_op2 on pixels in 0..255, which become mean and std. Channels are
     RGB, as cv2.FaceRecognizerSF feeds them.
     """
     try:
-        tensors = dequantize(tensors_of(state))
+        tensors = dequantize(tensors)
     except KeyError as error:
         raise WeightMismatch(f"missing (1): {error.args[0]}") from error
     except (ValueError, IndexError, TypeError) as error:

@@ -1,12 +1,11 @@
 """SphereFace's 20-layer network with CosFace's weights, as MuggleWang/CosFace_pytorch publishes it."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from smoothswap_jax.models.judges.sphereface import SphereFace
-from smoothswap_jax.weights.inspect import Known, descend, published_depth, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, published_depth, shape_of, stages_of
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, torch_leaf
@@ -14,9 +13,8 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, tor
 _PREPROCESSING = Preprocessing((112, 96), "sphereface")
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """CosFace_pytorch's *_checkpoint.pth."""
-    tensors = tensors_of(descend(state, "state_dict"))
     stages = published_depth(known, tuple(size - 2 for size in stages_of(tensors)), (1, 2, 4, 1))
     width = shape_of(tensors, "layer1.0.weight", 4)[0]
     features, flat = shape_of(tensors, "fc.weight", 2)

@@ -1,21 +1,19 @@
 """The discriminator of StyleGAN2 (Karras et al. 2020), as rosinality/stylegan2-pytorch publishes it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from smoothswap_jax.models.layers import FIR_1331
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.weights.inspect import Known, descend, shape_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, shape_of
 from smoothswap_jax.weights.preprocessing import ffhq
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, WeightMismatch
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
-    """rosinality/stylegan2-pytorch's checkpoints, under 'd'. Keyword `mbstd_group`: 4 there, and by default."""
-    tensors = tensors_of(descend(state, "d"))
+def plan(tensors: State, known: Known) -> Plan:
+    """rosinality/stylegan2-pytorch's checkpoints. Keyword `mbstd_group`: 4 there, and by default."""
     blocks = 0
     while f"convs.{blocks + 1}.conv1.0.weight" in tensors:
         blocks += 1

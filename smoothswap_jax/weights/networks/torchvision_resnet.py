@@ -1,19 +1,17 @@
 """ResNet-50 of torchvision, and the spelling of residual networks that others share with it."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from smoothswap_jax.models.embedder import ResNet
-from smoothswap_jax.weights.inspect import Known, descend, published_depth, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, published_depth, shape_of, stages_of
 from smoothswap_jax.weights.preprocessing import IMAGENET
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan
 from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, torch_leaf
 
 
-def plan(state: Mapping[str, Any], known: Known) -> Plan:
+def plan(tensors: State, known: Known) -> Plan:
     """torchvision's resnet50-*.pth (v1.5)."""
-    tensors = tensors_of(descend(state, "state_dict"))
     module = ResNet(
         published_depth(known, stages_of(tensors), (3, 4, 6, 3)),
         shape_of(tensors, "conv1.weight", 4)[0],

@@ -10,7 +10,7 @@ import flax.linen as nn
 from jaxtyping import Array, Float
 
 from smoothswap_jax.models.embedder import ResNet
-from smoothswap_jax.weights.inspect import Known, descend, published_depth, shape_of, stages_of, tensors_of
+from smoothswap_jax.weights.inspect import Known, State, published_depth, shape_of, stages_of
 from smoothswap_jax.weights.networks.torchvision_resnet import torchvision_tensors
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import NameMap, NetworkSpec, Plan, flat_output
@@ -20,14 +20,14 @@ _MEAN_BGR = (91.4953, 103.8827, 131.0912)
 _PREPROCESSING = Preprocessing((224, 224), "vggface2", "BGR", 0.0, 255.0, mean=_MEAN_BGR)
 
 
-def plan(state: Mapping[str, Any], known: Known, se: bool) -> Plan:
+def plan(tensors: State, known: Known, se: bool) -> Plan:
     """VGGFace2-pytorch's *_weight.pkl (torchvision's names) and Oxford's *_pytorch.pth (Caffe's names).
 
     Keyword `channels`: 'BGR' (default: these files, converted from Caffe), or 'RGB' for albanie's *_dag.pth, whose
     first convolution has its input channels reversed; the tensors do not show which.
     """
     # Caffe separates by slashes, which some converters kept and some replaced.
-    tensors = {name.replace("/", "_"): value for name, value in tensors_of(descend(state, "state_dict")).items()}
+    tensors = {name.replace("/", "_"): value for name, value in tensors.items()}
     caffe = "conv1_7x7_s2.weight" in tensors
     stem, top, names = (
         ("conv1_7x7_s2.weight", "classifier.weight", "caffe_resnet")

@@ -17,7 +17,7 @@ from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.tree import Nodes, Tree
 
-_NDARRAY, _NPSCALAR = 1, 3
+_NDARRAY, _COMPLEX, _NPSCALAR = 1, 2, 3
 _CHUNKED = "__msgpack_chunked_array__"
 MAX_TEXT_BYTES = 1 << 20
 
@@ -61,7 +61,7 @@ class _Decoder:
             if code in _EXT:
                 size = _EXT[code] or _length(source, _EXT_LENGTH[code])
                 kind = source.number(1)
-                return self._extension(source.skip(size), kind)
+                return self._extension(source.skip(size), kind, path)
             raise Malformed(f"the byte {code:#04x} where a msgpack value should be", "an undamaged file")
 
     def _map(self, source: ByteRange, size: int, path: tuple[str, ...]) -> Tree:
@@ -75,14 +75,19 @@ class _Decoder:
             made[name] = self.value(source, (*path, shown(name)[1:-1]))
         return _joined(made) if _CHUNKED in made else made
 
-    def _extension(self, payload: ByteRange, kind: int) -> Tree:
+    def _extension(self, payload: ByteRange, kind: int, path: tuple[str, ...]) -> Tree:
+        if kind == _COMPLEX:
+            data = payload.read(payload.left)
+            if len(data) != 19 or (data[0], data[1], data[10]) != (0x92, 0xCB, 0xCB):
+                raise Malformed("a complex number that is not two floats", "an undamaged file")
+            return np.array(complex(*struct.unpack(">xxdxd", data)))
         if kind not in (_NDARRAY, _NPSCALAR):
-            raise Malformed(f"msgpack extension type {kind}", "1 (array) or 3 (scalar), as Flax writes them")
+            raise Malformed(f"msgpack extension type {kind}", "1 (array), 2 (complex) or 3 (scalar)")
         if payload.number(1) != 0x93:
             raise Malformed("an array that is not (shape, type, bytes)", "an undamaged file")
         size = _sized(payload, payload.number(1), _LIST, 0x90)
-        shape = checked_shape([self.value(payload, ()) for _ in range(-1 if size is None else size)])
-        name = self.value(payload, ())
+        shape = checked_shape([self.value(payload, (*path, "(shape)")) for _ in range(-1 if size is None else size)])
+        name = self.value(payload, (*path, "(type)"))
         if not isinstance(name, str) or name not in DTYPES:
             raise Malformed(f"the element type {shown(name)}", "a number's")
         code = payload.number(1)

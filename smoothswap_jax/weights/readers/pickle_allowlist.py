@@ -1,7 +1,11 @@
-"""Every global that a pickle may refer to, and the function of ours that stands in for it.
+"""Every global that a pickle may refer to, and what stands in for it.
 
-The stand-ins check and keep their arguments. None of them imports or looks up anything, or allocates as much as a file
-claims. The number of arguments is part of the check: a call with another number is refused.
+Those that tensors and their containers are made of have a function of ours, in `ADMITTED`. The stand-ins check and keep
+their arguments. None of them imports or looks up anything, or allocates as much as a file claims. The number of
+arguments is part of the check: a call with another number is refused.
+
+Every other name becomes a `Foreign`, which is that name and nothing else, unless the whole file is refused for it
+(`pickle_refusals.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +23,16 @@ from smoothswap_jax.weights.readers.errors import Malformed, shown
 @dataclass(frozen=True)
 class Global:
     """An allowed global, as a value on the pickle's stack."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A class, function or object that is not among tensors and their containers: its name stands for it.
+
+    Nothing is called for it, and what it would have been made from is dropped.
+    """
 
     name: str
 
@@ -241,6 +255,27 @@ def _no_bytes() -> bytes:
     return b""
 
 
+def _default_dict(factory: object = None) -> dict:
+    return {}
+
+
+def _getattr(owner: object, name: object) -> Foreign:
+    # Python 3.11 pickles the members of an enum in this way.
+    return _skipped("builtins.getattr", owner)
+
+
+def _reconstructor(cls: object, base: object, state: object) -> Foreign:
+    # Protocols 0 and 1 pickle all objects in this way.
+    return _skipped("copyreg._reconstructor", cls)
+
+
+def _skipped(called: str, cls: object) -> Foreign:
+    """What stands for an object of a class that is skipped."""
+    if not isinstance(cls, Foreign):
+        raise Malformed(f"a file that asks for {called} of {shown(cls)}", "tensors only")
+    return cls
+
+
 BUILT = (NumpyDtype, NumpyArray)
 """The stand-ins whose contents come from BUILD."""
 
@@ -253,11 +288,14 @@ _CALLS: dict[str, Callable] = {
     "torch.Size": _size,
     "torch.device": _device,
     "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
+    "builtins.getattr": _getattr,
+    "copyreg._reconstructor": _reconstructor,
+    "copy_reg._reconstructor": _reconstructor,
     "numpy.dtype": NumpyDtype,
     "_codecs.encode": _encode,
     # Protocols up to 2 write b'' as a call of bytes; an argument would make it allocate, so it takes none.
     "builtins.bytes": _no_bytes,
-    "__builtin__.bytes": _no_bytes,
     **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _frombuffer for core in ("core", "_core")},
@@ -267,27 +305,3 @@ ADMITTED: dict[str, Callable | None] = {
     **dict.fromkeys(("numpy.ndarray", *STORAGE_TYPES, *_TORCH_DTYPES)),
 }
 """Allowed globals; None for those that are only passed as arguments and cannot be called."""
-
-_SYSTEM = (
-    *("os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "shutil", "importlib", "runpy", "socket"),
-    *("ctypes", "commands", "pty", "code", "codeop", "operator", "functools", "types", "marshal", "pickle", "_pickle"),
-    *("cPickle", "webbrowser", "platform", "tempfile", "urllib", "requests"),
-)
-
-
-def refused_global(name: str) -> Malformed:
-    """The error for a global that is not allowed: what the file probably is, and what would do instead."""
-    asked, root = f"a file that asks for {ascii(name[:200])[1:-1]}", name.split(".")[0]
-    if root in ("dnnlib", "torch_utils") or name.startswith("training.networks"):
-        return Malformed(
-            f"{asked}: a pickle of NVIDIA's StyleGAN code, which runs when it is opened",
-            "tensors (convert it to a rosinality-style .pt in a sandbox)",
-        )
-    if root in _SYSTEM:
-        return Malformed(f"{asked}: code that would run on this machine when the file is opened", "tensors only")
-    if root == "numpy" or name.startswith(("torch._utils.", "torch._tensor.")):
-        return Malformed(f"{asked}: a kind of array that this reader does not support", "dense tensors of numbers")
-    return Malformed(
-        f"{asked}: a whole pickled module or another object that needs its own code, not a state dict",
-        "tensors and containers only; ask its owner for a state_dict",
-    )

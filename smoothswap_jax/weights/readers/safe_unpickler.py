@@ -3,12 +3,14 @@
 Python's unpicklers are made to call things: `find_class` can be restricted, but they still allocate as much as a length
 field claims (the C one sizes its memo by the largest index that occurs), call `__setstate__` and `__reduce__` of
 whatever they hold, and differ between Python versions. A state dict needs some sixty of the opcodes, which push, pop
-and collect. This interpreter has no others:
+and collect. This interpreter has no others, but for those that make the objects which trainers keep beside it:
 
-- a global is looked up in one table of names (`pickle_allowlist.py`) and becomes an inert token; any other name is an
-  error. Nothing is ever imported.
+- a global is looked up in one table of names (`pickle_allowlist.py`) and becomes an inert token. Any other name becomes
+  a `Foreign`, or is an error (`pickle_refusals.py`). Nothing is ever imported.
 - REDUCE calls our own function that the token stands for; BUILD works on two of our classes and is ignored for dicts.
-  No other opcode calls anything: NEWOBJ, OBJ, INST and EXT are errors.
+  No other opcode calls anything: NEWOBJ, OBJ and INST of an admitted name are errors, and so is EXT.
+- whatever is done to a `Foreign` (REDUCE, NEWOBJ, OBJ, INST, BUILD, items) drops the arguments and gives a `Foreign`
+  again: one that stands for an object has no contents, and what would have been in it cannot be reached.
 - every length is compared with what is left of the file, the memo is a dict, opcodes are counted, and numbers are at
   most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
 """
@@ -22,7 +24,8 @@ from dataclasses import dataclass, field
 
 from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, shown
-from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Global, LongText, refused_global
+from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Foreign, Global, LongText
+from smoothswap_jax.weights.readers.pickle_refusals import refusal
 
 MAX_OPCODES = 2_000_000
 """A tensor needs about 40. Each takes at most a few hundred bytes of memory beyond what it reads from the file."""
@@ -64,8 +67,9 @@ class Machine:
 def unpickle(source: ByteRange, persistent: Callable[[object], object] | None = None) -> object:
     """The value of the pickle that starts at the position of `source`, which is moved to its end.
 
-    It consists of None, bool, int, float, str, bytes, list, tuple, dict, and the stand-ins of `pickle_allowlist.py`.
-    A container may occur in several places, and may contain itself.
+    It consists of None, bool, int, float, str, bytes, list, tuple, dict, and the stand-ins of `pickle_allowlist.py`;
+    a `Foreign` for every object beside them. Entries of dicts whose key cannot be a name are left out. A container may
+    occur in several places, and may contain itself.
     """
     machine = Machine(source, persistent or _no_persistent)
     for _ in range(MAX_OPCODES):
@@ -75,8 +79,8 @@ def unpickle(source: ByteRange, persistent: Callable[[object], object] | None = 
             if machine.stack or machine.marks:
                 raise Malformed("a pickle that ends with more than one value", "an undamaged pickle")
             return value
-        if code in _CALLING:
-            raise Malformed(f"the pickle opcode {_CALLING[code]}, which creates objects", "a file of tensors only")
+        if code in _EXTENSIONS:
+            raise Malformed(f"the pickle opcode {_EXTENSIONS[code]}, which creates objects", "a file of tensors only")
         step = _STEPS.get(code)
         if step is None:
             raise Malformed(f"the byte {code!r} where a pickle opcode should be", "an undamaged pickle of tensors")
@@ -88,14 +92,7 @@ def _no_persistent(pid: object) -> object:
     raise Malformed("a reference to data outside the pickle", "a pickle that stands alone")
 
 
-_CALLING = {
-    b"o": "OBJ",
-    b"\x81": "NEWOBJ",
-    b"\x92": "NEWOBJ_EX",
-    b"\x82": "EXT1",
-    b"\x83": "EXT2",
-    b"\x84": "EXT4",
-}
+_EXTENSIONS = {b"\x82": "EXT1", b"\x83": "EXT2", b"\x84": "EXT4"}
 _STEPS: dict[bytes, Callable[[Machine], None]] = {}
 
 
@@ -269,6 +266,8 @@ _pushes(b"d", lambda m: _set_items({}, m.pop_mark()))
 
 def _extend(machine: Machine, items: list) -> None:
     target = machine.top()
+    if isinstance(target, Foreign):
+        return
     if not isinstance(target, list):
         raise Malformed(f"items for {shown(target)}, which cannot have any", "an undamaged pickle")
     target.extend(items)
@@ -276,6 +275,8 @@ def _extend(machine: Machine, items: list) -> None:
 
 def _update(machine: Machine, items: list) -> None:
     target = machine.top()
+    if isinstance(target, Foreign):
+        return
     if not isinstance(target, dict):
         raise Malformed(f"entries for {shown(target)}, which cannot have any", "an undamaged pickle")
     _set_items(target, items)
@@ -285,10 +286,12 @@ def _set_items(target: dict, items: list) -> dict:
     if len(items) % 2:
         raise Malformed("a key without a value", "an undamaged pickle")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Hashing other keys could walk through nested tuples, and weights have names.
-        if not isinstance(key, str | int):
+        if isinstance(key, bytes | LongText | list | dict):
             raise Malformed(f"{shown(key)} as a key", "text or an integer")
-        target[key] = value
+        # Enums, classes of callbacks, parameters: weights have names, so such an entry is none of theirs. The key is
+        # dropped without hashing it, which could walk through nested tuples.
+        if isinstance(key, str | int):
+            target[key] = value
     return target
 
 
@@ -296,14 +299,32 @@ _STEPS[b"a"] = lambda m: _extend(m, [m.pop()])
 _STEPS[b"e"] = lambda m: _extend(m, m.pop_mark())
 _STEPS[b"s"] = lambda m: _update(m, list(_taken(m, 2)))
 _STEPS[b"u"] = lambda m: _update(m, m.pop_mark())
+# Sets hold no tensors by name.
+_pushes(b"\x8f", lambda m: Foreign("builtins.set"))
+
+
+@_step(b"\x91")
+def _frozenset(machine: Machine) -> None:
+    machine.pop_mark()
+    machine.stack.append(Foreign("builtins.frozenset"))
+
+
+@_step(b"\x90")
+def _add_items(machine: Machine) -> None:
+    machine.pop_mark()
+    if not isinstance(target := machine.top(), Foreign):
+        raise Malformed(f"members for {shown(target)}, which cannot have any", "an undamaged pickle")
 
 
 # ------------------------------------------------------------------------------------------ globals and calls
-def _global(module: str, name: str) -> Global:
+def _global(module: str, name: str) -> Global | Foreign:
+    module = "builtins" if module == "__builtin__" else module  # Python 2's name, which protocols up to 2 write
     known = f"{module}.{name}"
-    if known not in ADMITTED:
-        raise refused_global(known)
-    return Global(known)
+    if known in ADMITTED:
+        return Global(known)
+    if error := refusal(module, name):
+        raise error
+    return Foreign(known)
 
 
 def _line_text(machine: Machine) -> str:
@@ -315,8 +336,34 @@ _pushes(b"c", lambda m: _global(_line_text(m), _line_text(m)))
 
 @_step(b"i")
 def _inst(machine: Machine) -> None:
-    # INST names a class and calls it. Nothing that saves tensors writes it, so even an allowed name is refused.
-    raise refused_global(f"{_line_text(machine)}.{_line_text(machine)}")
+    machine.pop_mark()
+    machine.stack.append(_made("INST", _global(_line_text(machine), _line_text(machine))))
+
+
+@_step(b"o")
+def _obj(machine: Machine) -> None:
+    made = machine.pop_mark()
+    machine.stack.append(_made("OBJ", made[0] if made else None))
+
+
+@_step(b"\x81")
+def _newobj(machine: Machine) -> None:
+    _, cls = machine.pop(), machine.pop()
+    machine.stack.append(_made("NEWOBJ", cls))
+
+
+@_step(b"\x92")
+def _newobj_ex(machine: Machine) -> None:
+    _, _, cls = machine.pop(), machine.pop(), machine.pop()
+    machine.stack.append(_made("NEWOBJ_EX", cls))
+
+
+def _made(opcode: str, cls: object) -> Foreign:
+    """What stands for a new object. Nothing that saves tensors makes admitted objects in this way."""
+    if isinstance(cls, Foreign):
+        return cls
+    what = cls.name if isinstance(cls, Global) else shown(cls)
+    raise Malformed(f"the pickle opcode {opcode}, which creates objects, for {what}", "a file of tensors only")
 
 
 @_step(b"\x93")
@@ -330,6 +377,9 @@ def _stack_global(machine: Machine) -> None:
 @_step(b"R")
 def _reduce(machine: Machine) -> None:
     arguments, called = machine.pop(), machine.pop()
+    if isinstance(called, Foreign):
+        machine.stack.append(called)
+        return
     if not isinstance(called, Global) or not isinstance(arguments, tuple):
         raise Malformed(f"a call of {shown(called)} with {shown(arguments)}", "an allowed function and its arguments")
     function = ADMITTED[called.name]
@@ -346,7 +396,7 @@ def _build(machine: Machine) -> None:
     state, target = machine.pop(), machine.top()
     if isinstance(target, BUILT):
         target.build(state)
-    elif not isinstance(target, dict):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
+    elif not isinstance(target, dict | Foreign):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
         raise Malformed(f"attributes for {shown(target)}, which cannot have any", "a file of tensors")
 
 

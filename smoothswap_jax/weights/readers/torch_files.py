@@ -19,6 +19,7 @@ from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
 from smoothswap_jax.weights.readers.pickle_allowlist import (
     STORAGE_TYPES,
+    Foreign,
     Global,
     LongText,
     NumpyArray,
@@ -26,8 +27,9 @@ from smoothswap_jax.weights.readers.pickle_allowlist import (
     Storage,
     Tensor,
 )
+from smoothswap_jax.weights.readers.pickle_refusals import whole_object
 from smoothswap_jax.weights.readers.safe_unpickler import unpickle
-from smoothswap_jax.weights.readers.tree import Nodes, Tree
+from smoothswap_jax.weights.readers.tree import Nodes, Skipped, Tree
 
 LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 """In the first pickle of a legacy file, an integer after the protocol's opcodes."""
@@ -115,8 +117,10 @@ def read_torch_legacy(source: ByteRange, file: str) -> Tree:
             raise Malformed(f"{shown(system)} as the system's description", "a dict with little_endian")
     storages: dict[str, Storage] = {}
 
-    def persistent(pid: object) -> Storage:
+    def persistent(pid: object) -> Storage | Foreign:
         if isinstance(pid, tuple) and pid and isinstance(pid[0], str) and pid[0] == "module":
+            if len(pid) > 1 and isinstance(pid[1], Foreign):
+                return pid[1]  # a module's class; the source beside it is text
             raise Malformed("a whole pickled module with its source", "a state dict; ask its owner for a state_dict")
         if not isinstance(pid, tuple) or len(pid) not in (5, 6):
             raise Malformed(f"{shown(pid)} as a reference to a storage", "('storage', type, key, place, number, view)")
@@ -213,7 +217,7 @@ def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, 
 
 
 def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> Tree:
-    """The tree of an unpickled value, with tensors read and tuples as lists."""
+    """The tree of an unpickled value, with tensors read, tuples as lists, and objects of other classes skipped."""
     nodes = Nodes()
 
     def settle(value: object, path: tuple) -> Tree:
@@ -235,11 +239,15 @@ def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> 
             return value.name
         if isinstance(value, LongText):
             return _decoded(value)
+        if isinstance(value, Foreign):
+            return Skipped(value.name)
         if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
             return value
         raise Malformed(f"{shown(value)}", "tensors, numbers and text")
 
     with naming(file, "pickle"):
+        if isinstance(value, Foreign):
+            raise whole_object(value.name)
         return settle(value, ())
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from smoothswap_jax.weights.readers.errors import Malformed
 
-Leaf: TypeAlias = np.ndarray | int | float | str | bytes | bool | None
+
+@dataclass(frozen=True)
+class Skipped:
+    """Where a pickle has an object of a class that is not among tensors and their containers: the class's name."""
+
+    name: str
+
+
+Leaf: TypeAlias = np.ndarray | int | float | str | bytes | bool | Skipped | None
 Tree: TypeAlias = "dict[str, Tree] | dict[int, Tree] | list[Tree] | Leaf"
 """Keys are strings, in optimiser states also integers."""
 
@@ -31,3 +41,12 @@ class Nodes:
             raise Malformed(f"more than {MAX_NODES:,} entries", "a checkpoint")
         if depth > MAX_DEPTH:
             raise Malformed(f"containers nested deeper than {MAX_DEPTH} levels, or inside themselves", "a checkpoint")
+
+
+def skipped(tree: object) -> Iterator[str]:
+    """The classes of the objects that were skipped in a tree, one name for each object."""
+    if isinstance(tree, Skipped):
+        yield tree.name
+    elif isinstance(tree, dict | list):
+        for value in tree.values() if isinstance(tree, dict) else tree:
+            yield from skipped(value)

@@ -11,7 +11,7 @@ from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeSpec
 from smoothswap_jax.evaluation.judges.registry import JUDGES, find_judge, load_judge
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.weights.inspect import shape_of, tensors_of
+from smoothswap_jax.weights.inspect import shape_of
 from smoothswap_jax.weights.network_folder import import_file, load_network
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.registry import specs
@@ -44,8 +44,7 @@ class MeanColour(nn.Module):
         return nn.Dense(self.features, name="fc")(jnp.mean(x, axis=(1, 2)))
 
 
-def plan(state, known) -> Plan:
-    tensors = tensors_of(state)
+def plan(tensors, known) -> Plan:
     return Plan(MeanColour(shape_of(tensors, "fc.weight", 2)[0]), "mean_colour", tensors)
 
 
