@@ -1,6 +1,7 @@
 """`smoothswap swap`: swap a face in a photo."""
 
 import argparse
+import sys
 
 
 def add_parser(verbs) -> None:
@@ -10,7 +11,7 @@ def add_parser(verbs) -> None:
     )
     swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
-    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg or .webp")
+    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg, .webp or .tif")
     swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
     swap.add_argument(
         "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
@@ -21,14 +22,24 @@ def add_parser(verbs) -> None:
         default="change",
         help="add the network's change to the photo (default), or replace the face's pixels",
     )
+    swap.add_argument("--color", action="store_true", help="give a grey or sepia target a face in colour")
+    swap.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=500,
+        metavar="N",
+        help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
+    )
     swap.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
+    if not args.max_megapixels > 0:
+        raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0")
     from smoothswap_jax.inference.swapper import Swapper, swap_files
 
-    swapper = Swapper.load(args.checkpoint)
-    swap_files(
+    swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
+    notes = swap_files(
         swapper,
         args.source,
         args.target,
@@ -36,7 +47,10 @@ def run(args: argparse.Namespace) -> None:
         source_face=_which(args.source_face),
         target_face=_which(args.target_face),
         paste=args.paste,
+        color=args.color,
     )
+    for note in notes:
+        print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)
 
 

@@ -15,8 +15,8 @@ from smoothswap_jax.inference import swapper
 )
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path: f"loaded {path}")
-    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: f"loaded {path}")
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
     ((files, how),) = calls
     assert files == ("loaded c", "a", "b", "o.png") and how.items() >= wanted.items()

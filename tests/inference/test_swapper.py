@@ -230,7 +230,7 @@ def test_swap_files_checks_the_output_before_any_work(tmp_path):
         save_photo(tmp_path / name, grain())
     paths = tmp_path / "source.png", tmp_path / "target.png"
     with pytest.raises(PhotoError, match="wanted a name that ends in"):
-        swap_files(toy(never), *paths, tmp_path / "swap.tiff")
+        swap_files(toy(never), *paths, tmp_path / "swap.gif")
     for path in paths:
         with pytest.raises(PhotoError, match="found the output to be an input photo"):
             swap_files(toy(never), *paths, path)
