@@ -8,10 +8,10 @@ brightness only.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter1d
 
-from smoothswap_jax.faces.align import Patch
+from smoothswap_jax.faces.align import Patch, Quad
 from smoothswap_jax.faces.photos import Photo, reduced
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -28,16 +28,28 @@ Tint = Float[np.ndarray, "256 3"]
 """Colour minus brightness, for each brightness; zeros for grey."""
 
 
-def tint_of(photo: Photo) -> Tint | None:
-    """The tint of a grey or sepia photo; None for a photo in colour."""
-    colours = reduced(photo, max(1, round(max(photo.shape) / SIDE))).reshape(-1, 3)
-    if np.percentile(colours.max(1) - colours.min(1), 99) <= GREY_SPREAD:
+def tint_of(photo: Photo, quad: Quad) -> Tint | None:
+    """The tint of the grey or sepia face in `quad`; None for a face in colour.
+
+    Nobody's face is grey by itself, so a grey face in a photo with colours elsewhere counts as grey. In brown tones a
+    face alone might deceive, so the whole photo has to have them.
+    """
+    low, high = np.maximum(np.floor(quad.min(0)), 0).astype(int), np.maximum(np.ceil(quad.max(0)), 1).astype(int)
+    face = _looked_at(photo[low[1] : high[1], low[0] : high[0]])
+    if np.percentile(face.max(1) - face.min(1), 99) <= GREY_SPREAD:
         return np.zeros((256, 3), np.float32)
-    colours = colours.astype(np.float32)
+    whole = _looked_at(photo)
+    colours = np.concatenate([whole, face]).astype(np.float32)
     luma = colours @ LUMA
-    tint = _mean_tint(luma, colours - luma[:, None])
-    off = np.abs(colours - luma[:, None] - _at(tint, luma)).max(1)
-    return tint if np.percentile(off, 99) <= TONE_SPREAD else None
+    deviations = colours - luma[:, None]
+    tint = _mean_tint(luma, deviations)
+    off = np.abs(deviations - _at(tint, luma)).max(1)
+    one_tone = all(np.percentile(part, 99) <= TONE_SPREAD for part in (off[: len(whole)], off[len(whole) :]))
+    return tint if one_tone else None
+
+
+def _looked_at(photo: Photo) -> UInt8[np.ndarray, "n 3"]:
+    return reduced(photo, max(1, round(max(photo.shape) / SIDE))).reshape(-1, 3)
 
 
 def in_tone(photo: Photo, patch: Patch, tint: Tint) -> Patch:

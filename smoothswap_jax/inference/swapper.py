@@ -54,7 +54,7 @@ GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 """(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
 Paste = Literal["change", "pixels"]
 MAX_PIXELS = 500_000_000
-"""Of a photo to swap. A swap takes about 10 bytes a pixel, and 60 for each pixel of a face's square."""
+"""Of a photo to swap. A swap takes about 10 bytes a pixel, and 25 more for each pixel of a face's square."""
 
 
 class NoFaceError(ValueError):
@@ -229,13 +229,15 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
-    ) -> Original:
-        """`swap_onto` for a photo with all that its file holds: see `with_changes`."""
-        return with_changes(target, self._swap_onto(source, target, face, paste, color)[1], colour=color)
+    ) -> tuple[Original, tuple[str, ...]]:
+        """`swap_onto` for all that a file holds (see `with_changes`), and what the user should know, in words."""
+        _, patches, toned = self._swap_onto(source, target, face, paste, color)
+        note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
+        return with_changes(target, patches, colour=color), (note,) * toned
 
     def _swap_onto(
         self, source: Aligned, target: PhotoLike | Original, face: str | int, paste: Paste, color: bool
-    ) -> tuple[Photo, list[Patch]]:
+    ) -> tuple[Photo, list[Patch], bool]:
         source = check_photo(source, "aligned source face")
         if source.shape != (self.size, self.size, 3):
             raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
@@ -267,9 +269,9 @@ class Swapper:
 
     def _swap_faces(
         self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool
-    ) -> tuple[Photo, list[Patch]]:
-        """The swapped photo, and the changes that made it, in their order."""
-        tint = None if color else tint_of(photo)
+    ) -> tuple[Photo, list[Patch], bool]:
+        """The swapped photo; the changes that made it, in their order; and whether a face kept to its tone."""
+        tints = [None if color else tint_of(photo, quad) for quad in quads]
         photo, patches = photo.copy(), []
         for batch in batches_without_overlap(quads):
             before = to_float(np.stack([align_face(photo, quads[i], self.size) for i in batch]))
@@ -279,9 +281,10 @@ class Swapper:
                     patch = change_patch(photo, (new - old) * 127.5, quads[i])
                 else:
                     patch = face_patch(photo, to_uint8(new), quads[i])
+                tint = tints[i]
                 patches.append(patch if tint is None else in_tone(photo, patch, tint))
                 add_patch(photo, patches[-1])
-        return photo, patches
+        return photo, patches, any(tint is not None for tint in tints)
 
 
 def swap_files(
@@ -310,11 +313,8 @@ def swap_files(
     face = swapper.read_face(source, face=source_face)
     original = read_original(target, max_pixels=swapper.max_pixels)
     check_fits(output, original)
-    swapped = swapper.swap_original(face, original, face=target_face, paste=paste, color=color)
-    notes = save_original(output, swapped)
-    if color or tint_of(original.photo) is None:
-        return notes
-    return (*notes, "the photo has one tone, and the new face keeps to it (--color gives it colours)")
+    swapped, notes = swapper.swap_original(face, original, face=target_face, paste=paste, color=color)
+    return (*save_original(output, swapped), *notes)
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:

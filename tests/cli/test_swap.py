@@ -21,3 +21,16 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     ((files, how),) = calls
     assert files == ("loaded c", "a", "b", "o.png") and how.items() >= wanted.items()
     assert capsys.readouterr().out == "o.png\n"
+
+
+def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: loaded.append(max_pixels))
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ("one", "two") if how["color"] else ())
+    options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
+    assert main(["swap", *options]) == 0
+    said = capsys.readouterr()
+    assert said.out == "o.jpg\n" and said.err == "smoothswap swap: o.jpg: one\nsmoothswap swap: o.jpg: two\n"
+    assert loaded == [1_500_000]
+    assert main(["swap", *options[:-1], "--max-megapixels=0"]) != 0
+    assert "--max-megapixels: found 0; wanted more than 0" in capsys.readouterr().err
