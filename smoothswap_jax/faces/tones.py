@@ -20,9 +20,8 @@ SIDE = 128
 """Photos are looked at reduced to about this many pixels, where the noise of JPEG and its coarse chroma are gone."""
 GREY_SPREAD = 4
 """Photos are grey if the channels of 99 pixels of 100 differ by no more, in grey levels."""
-TONE_SPREAD = 7.5
-"""They have one tone if 99 pixels of 100 are no further from the colour of their brightness. 97 portraits in colour, 60
-of them before a plain grey wall, measure 10.8 and more; the same in sepia up to 6.1 as JPEG of quality 75."""
+TONE_SPREAD = 9.0
+"""They have one tone if 99 pixels of 100 are no further from the colour of their brightness (`bench/photos.py`)."""
 
 Tint = Float[np.ndarray, "256 3"]
 """Colour minus brightness, for each brightness; zeros for grey."""
@@ -38,14 +37,19 @@ def tint_of(photo: Photo, quad: Quad) -> Tint | None:
     face = _looked_at(photo[low[1] : high[1], low[0] : high[0]])
     if np.percentile(face.max(1) - face.min(1), 99) <= GREY_SPREAD:
         return np.zeros((256, 3), np.float32)
-    whole = _looked_at(photo)
-    colours = np.concatenate([whole, face]).astype(np.float32)
+    tint, spread = tone_spread(photo)
+    luma = face @ LUMA
+    off = np.abs(face - luma[:, None] - _at(tint, luma)).max(1)
+    return tint if max(spread, np.percentile(off, 99)) <= TONE_SPREAD else None
+
+
+def tone_spread(photo: Photo) -> tuple[Tint, float]:
+    """The photo's mean tint, and how far 99 of 100 of its pixels are from it, at most, in grey levels."""
+    colours = _looked_at(photo)
     luma = colours @ LUMA
     deviations = colours - luma[:, None]
     tint = _mean_tint(luma, deviations)
-    off = np.abs(deviations - _at(tint, luma)).max(1)
-    one_tone = all(np.percentile(part, 99) <= TONE_SPREAD for part in (off[: len(whole)], off[len(whole) :]))
-    return tint if one_tone else None
+    return tint, float(np.percentile(np.abs(deviations - _at(tint, luma)).max(1), 99))
 
 
 def _looked_at(photo: Photo) -> UInt8[np.ndarray, "n 3"]:

@@ -23,7 +23,7 @@ def _grey(rgb: np.ndarray) -> np.ndarray:
     return np.repeat(grey_of(rgb)[:, :, None], 3, axis=2)
 
 
-def _pink(shape: tuple[int, ...]) -> Patch:
+def _pink() -> Patch:
     """Pink lips, as a network trained in colour paints them."""
     change = np.broadcast_to(np.float32([60, -10, 20]), (20, 30, 3))
     return Patch(slice(30, 50), slice(40, 70), change)
@@ -39,7 +39,7 @@ def test_grey_stays_exactly_grey(coded):
     photo = coded(_grey(picture()))
     tint = tint_of(photo, QUAD)
     assert tint is not None and not tint.any()
-    kept = in_tone(photo, _pink(photo.shape), tint).change
+    kept = in_tone(photo, _pink(), tint).change
     assert np.ptp(kept, axis=2).max() == 0
     np.testing.assert_allclose(kept, 60 * 0.299 - 10 * 0.587 + 20 * 0.114, atol=1e-3)
 
@@ -49,15 +49,11 @@ def test_sepia_keeps_to_its_tones(coded):
     photo = coded(sepia_of(picture()))
     tint = tint_of(photo, QUAD)
     assert tint is not None and tint.any()
-    patch = in_tone(photo, _pink(photo.shape), tint)
+    patch = in_tone(photo, _pink(), tint)
     new = photo[patch.rows, patch.columns] + patch.change
-    wanted = sepia_of(
-        np.repeat(np.rint(new @ np.float32([0.299, 0.587, 0.114]))[:, :, None], 3, axis=2).astype(np.uint8)
-    )
     brightness = lambda rgb: rgb @ np.float32([0.299, 0.587, 0.114])
     tints = [rgb - brightness(rgb)[:, :, None] for rgb in (new, photo[patch.rows, patch.columns].astype(np.float32))]
     assert np.abs(tints[0] - tints[1]).max() < 8  # it does not turn pink, which is 20 to 50 off
-    assert wanted.shape == new.shape
 
 
 def test_a_date_stamp_in_colour_does_not_make_a_photo_one_in_colour():
