@@ -108,7 +108,10 @@ def _deep_values(data: bytes, turn: int, mode: str) -> Values:
         import cv2
     except ImportError as error:
         raise missing_package("reading photos of 16 bits a channel", "cv2", "faces") from error
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"its 16-bit values cannot be decoded: {error.err}") from error
     if values is None or values.dtype != np.uint16:
         raise ValueError("its 16-bit values cannot be decoded")
     values = _turned(values if values.ndim == 3 else values[:, :, None], turn)
@@ -144,6 +147,8 @@ def _coding(image: Image.Image, data: bytes) -> dict[str, Any]:
     inks = image.info.get("adobe_transform") == 0
     if image.mode == "CMYK" and not inks:
         return {}  # Pillow would apply the tables of brightness and colour to inks
+    if any(part[3] not in image.quantization for part in image.layer):
+        return {}
     tables = [image.quantization[part[3]] for part in image.layer]
     if len(tables) == 3 and tables[1] == tables[2]:
         tables = tables[:2]

@@ -95,7 +95,7 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
     Whatever goes wrong here, and whatever Pillow raises inside the `with` block, becomes a `PhotoError`.
     """
     name = os.fspath(path)
-    data = _read_bytes(name)
+    data, width, height = _read_bytes(name), 0, 0
     try:
         image = _pillow_image(data, name)
         width, height = image.size
@@ -107,6 +107,10 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
         yield image, data
     except PhotoError:
         raise
+    except MemoryError:
+        raise PhotoError(
+            f"{name}: found {width}x{height} pixels, for which the memory is not enough; wanted a smaller copy"
+        ) from None
     except Image.DecompressionBombError as error:
         raise PhotoError(
             f"{name}: found an image of absurd size ({error}); wanted at most {max_pixels:,} pixels"
@@ -248,7 +252,7 @@ def write_whole(target: Path, what: str, write: Callable[[Path], None]) -> None:
     try:
         write(part)
         os.replace(part, target)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, struct.error) as error:
         raise PhotoError(f"{target}: could not write {what} ({error})") from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Photos keep what they were: each kind is read, changed in one place, written, and read again."""
 
+import contextlib
 import dataclasses
 import io
 from pathlib import Path
@@ -268,3 +269,16 @@ def test_too_long_for_the_format_is_found_before_the_work(tmp_path):
     with pytest.raises(PhotoError, match=r"o\.webp: found a photo of 20000x1 pixels; wanted a \.png or \.tif name"):
         check_fits(tmp_path / "o.webp", long)
     check_fits(tmp_path / "o.jpg", long)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, on the way
+@pytest.mark.parametrize("kind", ["16-bit.png", "16-bit.tif", "cmyk.jpg", "turned-6.jpg", "alpha.webp", "p3.png"])
+def test_damaged_files_are_photo_errors(tmp_path, kind):
+    whole = made.KINDS[kind](made.picture(24, 32))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        content = bytearray(whole[: rng.integers(1, len(whole))] if rng.random() < 0.3 else whole)
+        for place in rng.integers(0, len(content), 8):
+            content[place] = rng.integers(256)
+        with contextlib.suppress(PhotoError):
+            save_original(tmp_path / "o.png", read(tmp_path, bytes(content)))

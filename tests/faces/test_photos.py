@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms, PngImagePlugin, features
 
 from smoothswap_jax.faces import photos
 from smoothswap_jax.faces.photos import PhotoError, check_output, load_photo, load_reduced, photo_from_pil, save_photo
@@ -317,3 +317,15 @@ def test_save_refuses_arrays_that_are_not_photos(tmp_path, rgb):
         save_photo(tmp_path / "b.png", rgb.astype(float))
     with pytest.raises(PhotoError, match="only PNG keeps them"):
         save_photo(tmp_path / "b.jpg", rgb, text={"a": "b"})
+
+
+def test_too_little_memory_is_said(tmp_path, rgb, monkeypatch):
+    path = _saved(tmp_path, Image.fromarray(rgb), "a.png")
+
+    def no_memory(self):
+        raise MemoryError
+
+    monkeypatch.setattr(photos.Image.Image, "load", no_memory)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", no_memory)
+    with pytest.raises(PhotoError, match=r"a\.png: found 30x20 pixels, for which the memory is not enough"):
+        load_photo(path)
