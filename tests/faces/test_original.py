@@ -186,6 +186,19 @@ def test_16_bit_png_keeps_metadata(tmp_path):
     np.testing.assert_array_equal(after.values, before.values)
 
 
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_16_bits_are_turned_upright(tmp_path, orientation):
+    pytest.importorskip("cv2")
+    upright = read(tmp_path, made.deep_colours(made.picture(24, 32)))
+    turn = lambda channel: np.asarray(Image.fromarray(channel).transpose(made.STORED[orientation]))
+    stored = np.stack([turn(upright.values[..., c]) for c in range(3)], axis=2)
+    told = dataclasses.replace(upright.metadata, exif=made.exif(orientation).tobytes())
+    save_original(tmp_path / "o.png", dataclasses.replace(upright, values=stored, metadata=told))
+    found = read_original(tmp_path / "o.png")
+    np.testing.assert_array_equal(found.values, upright.values)
+    np.testing.assert_array_equal(found.photo, upright.photo)
+
+
 def test_thumbnails_of_the_old_face_go(tmp_path):
     thumbnail = made.jpeg(made.picture(24, 32))
     head = made.exif().tobytes()
