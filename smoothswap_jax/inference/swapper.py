@@ -54,7 +54,7 @@ GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 """(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
 Paste = Literal["change", "pixels"]
 MAX_PIXELS = 500_000_000
-"""Of a photo to swap. A swap takes about 10 bytes a pixel, and 25 more for each pixel of a face's square."""
+"""Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
 
 
 class NoFaceError(ValueError):
