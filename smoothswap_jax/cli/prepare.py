@@ -33,6 +33,7 @@ def add_parser(verbs) -> None:
     add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
     add("--test-share", type=float, metavar="X", help="share of people held out (default 0.1)")
     add("--frames", type=int, metavar="N", help="frames of each video (default 10)")
+    add("--max-megapixels", type=float, metavar="N", help="leave out larger photos (default 250)")
     add("--encoding", help="jpeg (default) or png")
     add("--aligned", action="store_true", default=None, help="the photos are aligned crops already: only resize them")
     add("--workers", type=int, metavar="N", help="local processes (default: one a core)")

@@ -11,7 +11,7 @@ def add_parser(verbs) -> None:
     )
     swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
-    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg or .webp")
+    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg, .webp or .tif")
     swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
     swap.add_argument(
         "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
@@ -22,14 +22,24 @@ def add_parser(verbs) -> None:
         default="change",
         help="add the network's change to the photo (default), or replace the face's pixels",
     )
+    swap.add_argument("--color", action="store_true", help="give a grey or sepia target a face in colour")
+    swap.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=500,
+        metavar="N",
+        help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
+    )
     swap.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
+    if not args.max_megapixels > 0:
+        raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0")
     from smoothswap_jax.inference.swapper import Swapper, swap_files
 
-    swapper = Swapper.load(args.checkpoint)
-    swap_files(
+    swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
+    notes = swap_files(
         swapper,
         args.source,
         args.target,
@@ -37,17 +47,11 @@ def run(args: argparse.Namespace) -> None:
         source_face=_which(args.source_face),
         target_face=_which(args.target_face),
         paste=args.paste,
+        color=args.color,
     )
-    _say_what_is_first_of_several(args.source, args.target)
+    for note in notes:
+        print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)
-
-
-def _say_what_is_first_of_several(*photos: str) -> None:
-    from smoothswap_jax.faces.kinds import ANIMATION, kind_of
-
-    for photo in photos:
-        if kind_of(photo) == ANIMATION:
-            print(f"smoothswap swap: {photo}: found several pictures in it; only the first was used", file=sys.stderr)
 
 
 def _which(text: str) -> int | str:

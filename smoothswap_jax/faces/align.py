@@ -10,6 +10,8 @@ The region and the border treatment follow NVlabs/ffhq-dataset, `download_ffhq.p
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageFilter
@@ -201,6 +203,15 @@ def paste_mask(
     return rows, columns, weights.astype(np.float32)
 
 
+class Patch(NamedTuple):
+    """A change of part of a photo."""
+
+    rows: slice
+    columns: slice
+    change: Float[np.ndarray, "rows columns 3"]
+    """To be added there, in grey levels of sRGB (-255 to 255), not rounded."""
+
+
 def paste_back(
     photo: Photo, face: UInt8[np.ndarray, "n n 3"], quad: Quad, mask: Float[np.ndarray, "n n"] | None = None
 ) -> Photo:
@@ -209,12 +220,9 @@ def paste_back(
     The edge is soft (`paste_mask`); outside the quad the photo stays bit for bit the same. Where the photo has a higher
     resolution than the crop, its detail is lost; `paste_change` keeps it. Raises as `align_face` does.
     """
-    photo = check_photo(photo)
-    face = check_photo(face, "aligned face")
-    rows, columns, weights = paste_mask(photo.shape, quad, mask)
-    there = photo[rows, columns].astype(np.float32)
-    new = there + weights[:, :, None] * (_in_photo(face, quad, rows, columns) - there)
-    return _with_part(photo, rows, columns, new)
+    photo = check_photo(photo).copy()
+    add_patch(photo, face_patch(photo, face, quad, mask))
+    return photo
 
 
 def paste_change(
@@ -225,15 +233,38 @@ def paste_change(
     A change of zero leaves the photo bit for bit the same, at any resolution: only the change is resampled. Raises as
     `align_face` does, and `ValueError` if the change is not finite or not `[n, n, 3]`.
     """
-    photo = check_photo(photo)
+    photo = check_photo(photo).copy()
+    add_patch(photo, change_patch(photo, change, quad, mask))
+    return photo
+
+
+def face_patch(
+    photo: Photo, face: UInt8[np.ndarray, "n n 3"], quad: Quad, mask: Float[np.ndarray, "n n"] | None = None
+) -> Patch:
+    """What `paste_back` adds to the photo."""
+    face = check_photo(face, "aligned face")
+    rows, columns, weights = paste_mask(photo.shape, quad, mask)
+    there = photo[rows, columns].astype(np.float32)
+    return Patch(rows, columns, weights[:, :, None] * (_in_photo(face, quad, rows, columns) - there))
+
+
+def change_patch(
+    photo: Photo, change: Float[np.ndarray, "n n 3"], quad: Quad, mask: Float[np.ndarray, "n n"] | None = None
+) -> Patch:
+    """What `paste_change` adds to the photo."""
     change = np.asarray(change, np.float32)
     if change.ndim != 3 or change.shape[0] != change.shape[1] or change.shape[2] != 3:
         raise ValueError(f"change of the aligned face: found shape {list(change.shape)}; wanted [n, n, 3]")
     if not np.isfinite(change).all():
         raise ValueError("change of the aligned face: found NaN or infinite values; wanted finite grey levels")
     rows, columns, weights = paste_mask(photo.shape, quad, mask)
-    new = photo[rows, columns] + weights[:, :, None] * _in_photo(change, quad, rows, columns)
-    return _with_part(photo, rows, columns, new)
+    return Patch(rows, columns, weights[:, :, None] * _in_photo(change, quad, rows, columns))
+
+
+def add_patch(photo: Photo, patch: Patch) -> None:
+    """Adds a change to `photo` itself, rounded and clipped."""
+    there = photo[patch.rows, patch.columns]
+    there[...] = np.rint(np.clip(there + patch.change, 0, 255)).astype(np.uint8)
 
 
 def _in_photo(field: np.ndarray, quad: Quad, rows: slice, columns: slice) -> Float[np.ndarray, "a b c"]:
@@ -257,9 +288,3 @@ def _in_photo(field: np.ndarray, quad: Quad, rows: slice, columns: slice) -> Flo
         image = image.resize((fine, fine), Image.Resampling.BICUBIC)
         channels.append(np.asarray(_sample(image, matrix, shape)))
     return np.stack(channels, axis=2)
-
-
-def _with_part(photo: Photo, rows: slice, columns: slice, part: np.ndarray) -> Photo:
-    result = photo.copy()
-    result[rows, columns] = np.rint(np.clip(part, 0, 255)).astype(np.uint8)
-    return result

@@ -10,20 +10,27 @@ import io
 import os
 import stat
 import struct
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
+
+from smoothswap_jax.faces.kinds import VIDEO, kind_of
+from smoothswap_jax.faces.packages import missing_package
 
 Photo = UInt8[np.ndarray, "h w 3"]
 PathLike = str | os.PathLike[str]
 
 MAX_PIXELS = 80_000_000
-"""Larger photos are refused before they are decoded: a small file may claim a huge size (a decompression bomb). 80
-megapixels take 240 MB decoded; Pillow warns from 89 megapixels on."""
+"""What `load_photo` takes by default, 240 MB decoded. Larger photos are refused before they are decoded: a small file
+may claim a huge size (a decompression bomb)."""
+MAX_REDUCED = 250_000_000
+"""What `load_reduced` takes by default. JPEG is decoded small; other formats take up to 7 bytes a pixel, 1.8 GB."""
 
 # Near-lossless settings: a swap should not lose quality to its own file. Chroma subsampling would smear the
 # lips.
@@ -32,6 +39,8 @@ _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".webp": ("WEBP", {"quality": 95, "method": 4}),
+    ".tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    ".tiff": ("TIFF", {"compression": "tiff_adobe_deflate"}),
 }
 
 
@@ -39,42 +48,119 @@ class PhotoError(ValueError):
     """A photo could not be read or written; the text names the file, what was found and what is wanted."""
 
 
-def load_photo(path: PathLike) -> Photo:
+def load_photo(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Reads an image file as an upright sRGB photo, `uint8 [h, w, 3]`, values 0-255.
 
     EXIF rotation is applied; colours with an embedded ICC profile (Display P3, CMYK inks, ...) are converted to sRGB;
     transparent images are composited on white, because their hidden colours are arbitrary; 16-bit grey is scaled to 8
-    bits, not clipped; of an animation the first frame is read.
+    bits, not clipped; of an animation the first frame is read. HEIC needs the extra `heic`.
 
     Raises:
-      PhotoError: the file is missing, a folder or device, empty, not an image, truncated, larger than `MAX_PIXELS`, or
+      PhotoError: the file is missing, a folder or device, empty, not an image, truncated, of more than `max_pixels`, or
         has float pixels.
     """
-    name = os.fspath(path)
-    data = _read_bytes(name)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked just below
-            image = Image.open(io.BytesIO(data))
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise PhotoError(f"{name}: found {width}x{height} pixels; wanted at most {MAX_PIXELS:,} in all")
+    with opened(path, max_pixels) as (image, _):
         image.load()
-        return photo_from_pil(image, name)
+        return photo_from_pil(image, os.fspath(path))
+
+
+def load_reduced(path: PathLike, *, max_pixels: int = MAX_REDUCED) -> Photo:
+    """`load_photo`, with photos of more than `MAX_PIXELS` at a half, a third, ... of their size, so that none has more.
+
+    JPEG is decoded at a half, a quarter or an eighth, which takes no more memory than a small photo; other formats are
+    decoded whole and then averaged. Raises as `load_photo` does.
+    """
+    with opened(path, max_pixels) as (image, _):
+        width, height = image.size
+        factor = shrink_factor(width, height)
+        if factor > 1:
+            half = next(2**n for n in range(1, 4) if 2**n >= min(factor, 8))
+            image.draft(None, (width // half, height // half))  # other formats ignore it
+        image.load()
+        photo = photo_from_pil(image, os.fspath(path))
+    return reduced(photo, shrink_factor(photo.shape[1], photo.shape[0]))
+
+
+def shrink_factor(width: int, height: int) -> int:
+    """The least whole number by which both sides are to be divided for at most `MAX_PIXELS`."""
+    factor = 1
+    while -(-width // factor) * -(-height // factor) > MAX_PIXELS:
+        factor += 1
+    return factor
+
+
+@contextmanager
+def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image.Image, bytes]]:
+    """Opens an image file of any format, told by its content: (Pillow's image, not yet decoded; the file's bytes).
+
+    Whatever goes wrong here, and whatever Pillow raises inside the `with` block, becomes a `PhotoError`.
+    """
+    name = os.fspath(path)
+    data, width, height = _read_bytes(name), 0, 0
+    try:
+        image = _pillow_image(data, name)
+        width, height = image.size
+        if width * height > max_pixels:
+            raise PhotoError(
+                f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
+                "a higher limit (--max-megapixels) or a smaller copy"
+            )
+        yield image, data
     except PhotoError:
         raise
+    except MemoryError:
+        raise PhotoError(
+            f"{name}: found {width}x{height} pixels, for which the memory is not enough; wanted a smaller copy"
+        ) from None
     except Image.DecompressionBombError as error:
         raise PhotoError(
-            f"{name}: found an image of absurd size ({error}); wanted at most {MAX_PIXELS:,} pixels"
+            f"{name}: found an image of absurd size ({error}); wanted at most {max_pixels:,} pixels"
         ) from None
     except UnidentifiedImageError:
+        found = "a video" if kind_of(name) == VIDEO else f"{len(data)} bytes in no known image format"
         raise PhotoError(
-            f"{name}: found {len(data)} bytes in no known image format (they start with {data[:8]!r}); "
-            "wanted a photo such as JPEG, PNG or WebP"
+            f"{name}: found {found} (they start with {data[:8]!r}); wanted a photo such as JPEG, PNG or WebP"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
+
+
+_OPENING = threading.Lock()
+
+
+def _pillow_image(data: bytes, name: str) -> Image.Image:
+    """`Image.open` without Pillow's own limit of size, as the caller checks the size before anything is decoded."""
+    kind = _iso_kind(data)
+    if kind == "HEIC":
+        try:
+            import pillow_heif
+        except ImportError:
+            needed = missing_package("reading HEIC photos", "pillow-heif", "heic")
+            raise PhotoError(f"{name}: found a HEIC photo; {needed}") from None
+        pillow_heif.register_heif_opener()
+    elif kind == "AVIF" and not features.check("avif"):
+        raise PhotoError(f"{name}: found an AVIF photo; wanted Pillow 11.3 or later, with AVIF, to read it")
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+def _iso_kind(data: bytes) -> str:
+    """ "HEIC", "AVIF" or "" by the brands at the start of a file of the ISO media family."""
+    if data[4:8] != b"ftyp":
+        return ""
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    brands = {data[8:12], *(data[i : i + 4] for i in range(16, end, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    return "HEIC" if brands & _HEIC_BRANDS else ""
 
 
 def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
@@ -82,7 +168,8 @@ def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
 
     `name` stands for the image in errors. Raises `PhotoError` for float pixels, whose range is unknown.
     """
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # it would copy an upright photo, too
+        image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise PhotoError(f"{name}: found float pixels (mode F); wanted 8 or 16 bits a channel")
     if image.mode.startswith("I"):  # 16-bit PNG and TIFF are "I;16", 16-bit PGM is "I"
@@ -96,7 +183,16 @@ def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
         image.info["icc_profile"] = icc
-    return np.array(_to_srgb(image, name), dtype=np.uint8)
+    return pixels_of(_to_srgb(image, name))
+
+
+def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w *c"]:
+    """The values of a Pillow image of 8 bits, in strips: Pillow's own way takes twice the memory."""
+    pixels = np.empty((image.height, image.width, *[len(image.getbands())] * (len(image.getbands()) > 1)), np.uint8)
+    for top in range(0, image.height, 1024):
+        strip = (0, top, image.width, min(top + 1024, image.height))
+        pixels[top : top + 1024] = np.asarray(image.crop(strip))
+    return pixels
 
 
 def check_photo(photo: np.ndarray, name: str = "photo") -> Photo:
@@ -123,7 +219,7 @@ def check_output(path: PathLike) -> None:
 
 
 def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None = None) -> None:
-    """Writes `uint8 [h, w, 3]` to `path` in the format of its suffix: .png, .jpg, .jpeg or .webp.
+    """Writes `uint8 [h, w, 3]` to `path` in the format of its suffix: .png, .jpg, .jpeg, .webp, .tif or .tiff.
 
     The file is written under a temporary name and renamed, so it is never seen half-written. `text` becomes PNG text
     fields (PNG only).
@@ -142,14 +238,34 @@ def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None =
         for key, value in text.items():
             info.add_itxt(key, value)
         options = {**options, "pnginfo": info}
+    size = f"{image.shape[1]}x{image.shape[0]} as {form}"
+    write_whole(target, size, lambda part: Image.fromarray(image).save(part, format=form, **options))
+
+
+def write_whole(target: Path, what: str, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a temporary name, then renames: nobody sees half a file. PhotoError if it fails."""
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        Image.fromarray(image).save(part, format=form, **options)
+        write(part)
         os.replace(part, target)
-    except (OSError, ValueError) as error:
-        raise PhotoError(f"{target}: could not write {image.shape[1]}x{image.shape[0]} as {form} ({error})") from error
+    except (OSError, ValueError, TypeError, RuntimeError, struct.error) as error:
+        raise PhotoError(f"{target}: could not write {what} ({error})") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def output_format(path: PathLike) -> tuple[str, dict[str, object]]:
+    """The format by the suffix of `path`, which `check_output` has passed, and Pillow's options for it."""
+    return _WRITERS[Path(path).suffix.lower()]
+
+
+def reduced(photo: Photo, factor: int) -> Photo:
+    """The photo with squares of `factor` pixels averaged. In strips, to take little memory beside the photo's own."""
+    if factor == 1:
+        return photo
+    rows = 256 * factor
+    strips = (np.ascontiguousarray(photo[top : top + rows]) for top in range(0, photo.shape[0], rows))
+    return np.concatenate([np.asarray(Image.fromarray(strip).reduce(factor)) for strip in strips])
 
 
 def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2"]]:
@@ -186,6 +302,8 @@ def _read_bytes(name: str) -> bytes:
 def _to_srgb(image: Image.Image, name: str) -> Image.Image:
     """RGB by the embedded ICC profile where there is one, else by Pillow's plain conversion of the mode."""
     icc = image.info.get("icc_profile")
+    if not icc and image.mode == "RGB":
+        return image
     if icc and image.mode in ("RGB", "L", "CMYK"):
         try:
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))

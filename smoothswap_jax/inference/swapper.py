@@ -21,9 +21,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from smoothswap_jax.faces.align import Quad, align_face, ffhq_quad, paste_back, paste_change
+from smoothswap_jax.faces.align import Patch, Quad, add_patch, align_face, change_patch, face_patch, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.kinds import ANIMATION, kind_of
+from smoothswap_jax.faces.original import Original, read_original, with_changes
 from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
@@ -32,10 +34,13 @@ from smoothswap_jax.faces.photos import (
     check_photo,
     load_photo,
     photo_from_pil,
-    save_photo,
+    reduced,
+    shrink_factor,
     to_float,
     to_uint8,
 )
+from smoothswap_jax.faces.tones import in_tone, tint_of
+from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.overlap import batches_without_overlap
 
@@ -49,6 +54,8 @@ EmbedAligned = Callable[[Float[np.ndarray, "b size size 3"]], Identity]
 GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 """(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
 Paste = Literal["change", "pixels"]
+MAX_PIXELS = 500_000_000
+"""Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
 
 
 class NoFaceError(ValueError):
@@ -60,6 +67,7 @@ class Swapper:
     """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels.
 
     identity: shapes of one z, [1 ...], by which a z that does not fit is refused; None: it is not checked.
+    max_pixels: larger photos are refused before they are decoded.
     """
 
     embed_aligned: EmbedAligned
@@ -67,9 +75,12 @@ class Swapper:
     size: int
     detect: Detector = detect_faces
     identity: Any = None
+    max_pixels: int = MAX_PIXELS
 
     @classmethod
-    def load(cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1) -> Swapper:
+    def load(
+        cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1, max_pixels: int = MAX_PIXELS
+    ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
         It runs on all devices of this host. A face gives the same result bit for bit, alone or in any batch.
@@ -79,6 +90,7 @@ class Swapper:
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
+          max_pixels: of a photo.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -94,6 +106,7 @@ class Swapper:
             in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
             found.size,
             identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
+            max_pixels=max_pixels,
         )
 
     # --- aligned faces ---------------------------------------------------------------------------------------
@@ -167,6 +180,7 @@ class Swapper:
         source_face: Literal["largest"] | int = "largest",
         target_face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
+        color: bool = False,
     ) -> Photo:
         """Puts the identity of the source's face into the target photo.
 
@@ -176,6 +190,7 @@ class Swapper:
           target_face: which faces are changed: the largest, all, or one by index.
           paste: "change" adds the network's change to the photo, "pixels" replaces the face (see the module's
             text).
+          color: give grey and sepia targets a face in colour; else only its brightness changes.
 
         Returns the target photo, `uint8 [h, w, 3]`, changed only inside the faces' quads.
 
@@ -184,14 +199,15 @@ class Swapper:
           NoFaceError: source or target has no face.
           ValueError: there is no face of that index, or the network returned another shape or NaN.
         """
-        return self.swap_onto(self.read_face(source, face=source_face), target, face=target_face, paste=paste)
+        face = self.read_face(source, face=source_face)
+        return self.swap_onto(face, target, face=target_face, paste=paste, color=color)
 
     def read_face(
         self, photo: PhotoLike, *, face: Literal["largest"] | int = "largest", role: str = "source"
     ) -> Aligned:
         """The aligned face of a photo, `uint8 [size, size, 3]`."""
-        pixels, name = _read(photo, role)
-        (chosen,) = _choose(self.detect(pixels), face, name, role)
+        pixels, name = _read(photo, role, self.max_pixels)
+        (chosen,) = _choose(_found(self.detect, pixels), face, name, role)
         return align_face(pixels, ffhq_quad(chosen.points), self.size)
 
     def swap_onto(
@@ -201,14 +217,34 @@ class Swapper:
         *,
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
+        color: bool = False,
     ) -> Photo:
         """`swap` for a source face that is already aligned (see `read_face`)."""
+        return self._swap_onto(source, target, face, paste, color)[0]
+
+    def swap_original(
+        self,
+        source: Aligned,
+        target: Original,
+        *,
+        face: Literal["largest", "all"] | int = "largest",
+        paste: Paste = "change",
+        color: bool = False,
+    ) -> tuple[Original, tuple[str, ...]]:
+        """`swap_onto` for all that a file holds (see `with_changes`), and what the user should know, in words."""
+        _, patches, toned = self._swap_onto(source, target, face, paste, color)
+        note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
+        return with_changes(target, patches, colour=color), (note,) * toned
+
+    def _swap_onto(
+        self, source: Aligned, target: PhotoLike | Original, face: str | int, paste: Paste, color: bool
+    ) -> tuple[Photo, list[Patch], bool]:
         source = check_photo(source, "aligned source face")
         if source.shape != (self.size, self.size, 3):
             raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
         photo, quads = self._targets(target, face, paste)
-        return self._swap_faces(photo, quads, self.embed(source[None]), paste)
+        return self._swap_faces(photo, quads, self.embed(source[None]), paste, color)
 
     def swap_identity(
         self,
@@ -217,33 +253,56 @@ class Swapper:
         *,
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
+        color: bool = False,
     ) -> Photo:
         """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
         if (given := batch_size(z)) != 1:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
         photo, quads = self._targets(target, face, paste)
-        return self._swap_faces(photo, quads, z, paste)
+        return self._swap_faces(photo, quads, z, paste, color)[0]
 
-    def _targets(self, target: PhotoLike, face: str | int, paste: str) -> tuple[Photo, list[Quad]]:
+    def _targets(self, target: PhotoLike | Original, face: str | int, paste: str) -> tuple[Photo, list[Quad]]:
         if paste not in ("change", "pixels"):
             raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
-        photo, name = _read(target, "target")
-        return photo, [ffhq_quad(chosen.points) for chosen in _choose(self.detect(photo), face, name, "target")]
+        photo, name = _read(target, "target", self.max_pixels)
+        faces = _choose(_found(self.detect, photo), face, name, "target")
+        return photo, [ffhq_quad(chosen.points) for chosen in faces]
 
-    def _swap_faces(self, photo: Photo, quads: list[Quad], z: Identity, paste: str) -> Photo:
+    def _swap_faces(
+        self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool
+    ) -> tuple[Photo, list[Patch], bool]:
+        """The swapped photo; the changes that made it, in their order; and whether a face kept to its tone."""
+        tints = [None if color else tint_of(photo, quad) for quad in quads]
+        photo, patches = photo.copy(), []
         for batch in batches_without_overlap(quads):
             before = to_float(np.stack([align_face(photo, quads[i], self.size) for i in batch]))
             after = self._generate(before, z)
             for i, old, new in zip(batch, before, after, strict=True):
                 if paste == "change":
-                    photo = paste_change(photo, (new - old) * 127.5, quads[i])
+                    patch = change_patch(photo, (new - old) * 127.5, quads[i])
                 else:
-                    photo = paste_back(photo, to_uint8(new), quads[i])
-        return photo
+                    patch = face_patch(photo, to_uint8(new), quads[i])
+                tint = tints[i]
+                patches.append(patch if tint is None else in_tone(photo, patch, tint))
+                add_patch(photo, patches[-1])
+        return photo, patches, any(tint is not None for tint in tints)
 
 
-def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: PathLike, **options: Any) -> None:
-    """Swaps from files to a file; `options` are those of `Swapper.swap`. The output path is checked first.
+def swap_files(
+    swapper: Swapper,
+    source: PathLike,
+    target: PathLike,
+    output: PathLike,
+    *,
+    source_face: Any = "largest",
+    target_face: Any = "largest",
+    paste: Paste = "change",
+    color: bool = False,
+) -> tuple[str, ...]:
+    """Swaps from files to a file, which stays what the target was: colours, depth, alpha, metadata, JPEG's tables.
+
+    The options are those of `Swapper.swap`. The output path is checked first. Returns what the user should know, in
+    words: what the output's format cannot keep, that a grey photo stayed grey, or a photo was one of several.
 
     Raises what `Swapper.swap` raises, and `PhotoError` for an output that cannot be written or is one of the
     inputs.
@@ -252,16 +311,33 @@ def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: Pat
     for given in (source, target):
         if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
             raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
-    save_photo(output, swapper.swap(source, target, **options))
+    face = swapper.read_face(source, face=source_face)
+    original = read_original(target, max_pixels=swapper.max_pixels)
+    check_fits(output, original)
+    swapped, notes = swapper.swap_original(face, original, face=target_face, paste=paste, color=color)
+    moves = kind_of(source) == ANIMATION
+    of_source = [f"{os.fspath(source)} has several pictures; the first was taken"] if moves else []
+    return (*save_original(output, swapped), *notes, *of_source)
 
 
-def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
+def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:
     """The pixels, and the photo's name for error messages."""
+    if isinstance(photo, Original):
+        return photo.photo, photo.name
     if isinstance(photo, np.ndarray):
         return check_photo(photo, f"{role} array"), f"{role} array"
     if isinstance(photo, Image.Image):
         return photo_from_pil(photo, f"{role} image"), f"{role} image"
-    return load_photo(photo), os.fspath(photo)
+    return load_photo(photo, max_pixels=max_pixels), os.fspath(photo)
+
+
+def _found(detect: Detector, photo: Photo) -> list[Face]:
+    """The faces of a photo, in its pixels; a huge one is looked at reduced, which saves memory."""
+    factor = shrink_factor(photo.shape[1], photo.shape[0])
+    if factor == 1:
+        return detect(photo)
+    whole = lambda places: (places + 0.5) * factor - 0.5
+    return [face._replace(box=whole(face.box), points=whole(face.points)) for face in detect(reduced(photo, factor))]
 
 
 def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
-from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
+from smoothswap_jax.faces.photos import Photo, PhotoError, load_reduced
 from smoothswap_jax.faces.videos import Fault, Frame, VideoError, sampled_frames
 from smoothswap_jax.prepare.entries import MediaFile, Rejected
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
@@ -50,6 +50,8 @@ class PrepareSettings:
     """jpeg (quality 95, no chroma subsampling) or png."""
     aligned: bool = False
     """All photos are already FFHQ-aligned crops: only resize them."""
+    max_megapixels: float = 250.0
+    """Larger photos are left out; those above 80 are read at a half, a third, ... of their size."""
 
     def __post_init__(self):
         checks = (
@@ -57,6 +59,7 @@ class PrepareSettings:
             ("several", self.several, self.several in SEVERAL, f"one of {SEVERAL}"),
             ("encoding", self.encoding, self.encoding in ENCODINGS, f"one of {ENCODINGS}"),
             ("test_share", self.test_share, 0 <= self.test_share < 1, "0 or more, and less than 1"),
+            ("max_megapixels", self.max_megapixels, self.max_megapixels > 0, "more than 0"),
             ("frames", self.frames, self.frames >= 1, "at least 1"),
         )
         for name, found, good, wanted in checks:
@@ -103,9 +106,9 @@ def crops_of(
 
     `detect` may be None if all photos are aligned already. Never raises, whatever the file holds.
     """
-    path = f"{source}/{media.file}"
+    path, limit = f"{source}/{media.file}", int(settings.max_megapixels * 1e6)
     try:
-        for picture in sampled_frames(path, settings.frames) if media.video else [load_photo(path)]:
+        for picture in sampled_frames(path, settings.frames) if media.video else [load_reduced(path, max_pixels=limit)]:
             if isinstance(picture, Fault):
                 yield RejectedPicture(_fault(media, picture), None)
                 continue

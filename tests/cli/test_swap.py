@@ -4,7 +4,6 @@ import pytest
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.inference import swapper
-from tests.faces.make_videos import frames_of, write_animation
 
 
 @pytest.mark.parametrize(
@@ -16,22 +15,22 @@ from tests.faces.make_videos import frames_of, write_animation
 )
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path: f"loaded {path}")
-    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: f"loaded {path}")
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
     ((files, how),) = calls
     assert files == ("loaded c", "a", "b", "o.png") and how.items() >= wanted.items()
     assert capsys.readouterr().out == "o.png\n"
 
 
-def test_of_pictures_that_move_it_says_that_the_first_was_used(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, **_: None)
-    monkeypatch.setattr(swapper, "swap_files", lambda *_, **__: [])
-    still, moving = str(tmp_path / "still.gif"), str(tmp_path / "moving.gif")
-    for path, count in ((still, 1), (moving, 2)):
-        write_animation(tmp_path / path, frames_of(count))
-    for source, target in ((still, still), (still, moving)):
-        assert main(["swap", "--checkpoint=c", f"--source={source}", f"--target={target}", "--output=o.png"]) == 0
-        said = capsys.readouterr().err
-        assert said.count("moving.gif: found several pictures in it; only the first was used") == (target == moving)
-        assert "still.gif" not in said
+def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: loaded.append(max_pixels))
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ("one", "two") if how["color"] else ())
+    options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
+    assert main(["swap", *options]) == 0
+    said = capsys.readouterr()
+    assert said.out == "o.jpg\n" and said.err == "smoothswap swap: o.jpg: one\nsmoothswap swap: o.jpg: two\n"
+    assert loaded == [1_500_000]
+    assert main(["swap", *options[:-1], "--max-megapixels=0"]) != 0
+    assert "--max-megapixels: found 0; wanted more than 0" in capsys.readouterr().err

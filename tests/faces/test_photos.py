@@ -3,15 +3,17 @@
 import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin, features
 
 from smoothswap_jax.faces import photos
-from smoothswap_jax.faces.photos import PhotoError, check_output, load_photo, photo_from_pil, save_photo
+from smoothswap_jax.faces.photos import PhotoError, check_output, load_photo, load_reduced, photo_from_pil, save_photo
+from tests.faces import make_photos as made
 
 
 @pytest.fixture
@@ -190,16 +192,91 @@ def test_absurd_size_is_refused_before_decoding(tmp_path, shape):
         load_photo(path)
 
 
+def test_the_limit_can_be_raised_and_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(_png_header(20_000, 15_000))
+    with pytest.raises(PhotoError, match=r"found 20000x15000 pixels; wanted at most 80,000,000.*--max-megapixels"):
+        load_photo(path)
+    with pytest.raises(PhotoError, match="damaged or truncated"):  # it goes on to decode
+        load_photo(path, max_pixels=300_000_000)
+
+
+@pytest.mark.parametrize(("form", "sides"), [("JPEG", (24, 32)), ("PNG", (32, 43)), ("WEBP", (32, 43))])
+def test_large_photos_are_read_reduced(tmp_path, monkeypatch, form, sides):
+    """JPEG at a half, a quarter or an eighth as it is decoded; others at the least whole fraction, afterwards."""
+    path, rgb = tmp_path / "a", made.picture()
+    path.write_bytes(made.turned(rgb, 6, form) if form != "WEBP" else made.clear(rgb, form))
+    whole = load_photo(path)
+    np.testing.assert_array_equal(load_reduced(path), whole)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 96 * 128 // 7)
+    small = load_reduced(path)
+    assert small.shape == (*sides, 3) and small.dtype == np.uint8
+    wanted = np.asarray(Image.fromarray(whole).resize(sides[::-1], Image.Resampling.BOX), float)
+    assert np.abs(small - wanted).mean() < 2
+    with pytest.raises(PhotoError, match="wanted at most 12,287"):
+        load_reduced(path, max_pixels=96 * 128 - 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_108_megapixels(tmp_path, form):
+    path = tmp_path / "phone"
+    path.write_bytes(made.huge(form, middle=made.picture(900, 1200)))
+    assert load_reduced(path).shape == (4500, 6000, 3)
+    assert load_photo(path, max_pixels=500_000_000).shape == (9000, 12_000, 3)
+
+
+def test_heic(tmp_path, rgb):
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "phone.jpg").write_bytes(made.heic(made.picture()))  # told by its content
+    assert np.abs(load_photo(tmp_path / "phone.jpg").astype(int) - made.picture()).mean() < 4
+
+
+HEIC_START = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf"
+
+
+def test_heic_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(HEIC_START + bytes(100))
+    with pytest.raises(PhotoError, match=r'a\.heic: found a HEIC photo; .*pip install "smoothswap-jax\[heic\]"'):
+        load_photo(tmp_path / "a.heic")
+
+
+def test_avif(tmp_path):
+    if not features.check("avif"):
+        pytest.skip("needs a Pillow with AVIF")
+    file = io.BytesIO()
+    Image.fromarray(made.picture()).save(file, "AVIF", quality=95)
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    assert np.abs(load_photo(tmp_path / "a.png").astype(int) - made.picture()).mean() < 3
+
+
+def test_avif_that_this_pillow_cannot_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos.features, "check", lambda name: False)
+    (tmp_path / "a.avif").write_bytes(HEIC_START.replace(b"heic", b"avif") + bytes(100))
+    with pytest.raises(PhotoError, match=r"found an AVIF photo; wanted Pillow 11\.3 or later"):
+        load_photo(tmp_path / "a.avif")
+
+
+@pytest.mark.parametrize(
+    "start", [b"\0\0\0\x18ftypisom\0\0\2\0isommp42", b"\x1aE\xdf\xa3\1\2\3\4", b"RIFF\0\0\0\0AVI LIST"]
+)
+def test_videos_are_called_so(tmp_path, start):
+    (tmp_path / "a.jpg").write_bytes(start + bytes(100))
+    with pytest.raises(PhotoError, match=r"a\.jpg: found a video"):
+        load_photo(tmp_path / "a.jpg")
+
+
 def test_float_pixels_are_refused():
     with pytest.raises(PhotoError, match=r"target image: found float pixels"):
         photo_from_pil(Image.new("F", (4, 4)), "target image")
 
 
-@pytest.mark.parametrize("name", ["b.png", "b.jpg", "B.JPEG", "b.webp"])
+@pytest.mark.parametrize("name", ["b.png", "b.jpg", "B.JPEG", "b.webp", "b.tif"])
 def test_save_and_load(tmp_path, rgb, name):
     save_photo(tmp_path / name, rgb)
     loaded = load_photo(tmp_path / name)
-    assert np.abs(loaded.astype(int) - rgb).mean() < (0.001 if name.endswith("png") else 6)
+    assert np.abs(loaded.astype(int) - rgb).mean() < (0.001 if name.endswith(("png", "tif")) else 6)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -240,3 +317,15 @@ def test_save_refuses_arrays_that_are_not_photos(tmp_path, rgb):
         save_photo(tmp_path / "b.png", rgb.astype(float))
     with pytest.raises(PhotoError, match="only PNG keeps them"):
         save_photo(tmp_path / "b.jpg", rgb, text={"a": "b"})
+
+
+def test_too_little_memory_is_said(tmp_path, rgb, monkeypatch):
+    path = _saved(tmp_path, Image.fromarray(rgb), "a.png")
+
+    def no_memory(self):
+        raise MemoryError
+
+    monkeypatch.setattr(photos.Image.Image, "load", no_memory)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", no_memory)
+    with pytest.raises(PhotoError, match=r"a\.png: found 30x20 pixels, for which the memory is not enough"):
+        load_photo(path)

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.faces import photos
 from smoothswap_jax.faces.align import ffhq_quad, paste_mask
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.original import read_original
 from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
 from smoothswap_jax.inference.swapper import NoFaceError, Swapper, swap_files
+from tests.faces import make_photos as made
+from tests.faces.make_videos import frames_of, write_animation
 from tests.places import SHARED
 
 FACES = SHARED / "faces"
@@ -230,11 +234,99 @@ def test_swap_files_checks_the_output_before_any_work(tmp_path):
         save_photo(tmp_path / name, grain())
     paths = tmp_path / "source.png", tmp_path / "target.png"
     with pytest.raises(PhotoError, match="wanted a name that ends in"):
-        swap_files(toy(never), *paths, tmp_path / "swap.tiff")
+        swap_files(toy(never), *paths, tmp_path / "swap.gif")
     for path in paths:
         with pytest.raises(PhotoError, match="found the output to be an input photo"):
             swap_files(toy(never), *paths, path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.png", "target.png"]
+
+
+@pytest.mark.parametrize("moving", ["source", "target"])
+def test_of_pictures_that_move_it_says_that_the_first_was_used(moving, tmp_path):
+    files = {name: tmp_path / f"{name}.gif" for name in ("source", "target")}
+    for name, path in files.items():
+        write_animation(path, frames_of(2 if name == moving else 1, 260, 160))
+    (said,) = swap_files(toy(), *files.values(), tmp_path / "swap.png")
+    assert "pictures; the first was taken" in said and ("source.gif" in said) == (moving == "source")
+
+
+def redden(source, target):
+    """What a network trained in colour does to grey faces: pink lips, brown skin."""
+    return np.clip(target + np.float32([0.5, 0.1, -0.2]), -1, 1)
+
+
+def chroma_spread(path: Path) -> int:
+    """The largest difference between the channels of a pixel."""
+    photo = load_photo(path).astype(int)
+    return int((photo.max(2) - photo.min(2)).max())
+
+
+@pytest.mark.parametrize("paste", ["change", "pixels"])
+@pytest.mark.parametrize("draw", [made.grey, made.grey_in_rgb, made.deep_grey])
+def test_grey_targets_stay_grey_unless_told(tmp_path, draw, paste):
+    save_photo(tmp_path / "source.png", grain(seed=1))
+    (tmp_path / "target").write_bytes(draw(made.picture(160, 260)))
+    files = tmp_path / "source.png", tmp_path / "target", tmp_path / "swap.png"
+    notes = swap_files(toy(redden), *files, paste=paste)
+    assert len(notes) == 1 and "--color" in notes[0]
+    assert chroma_spread(tmp_path / "swap.png") == chroma_spread(tmp_path / "target") == 0
+    assert np.abs(load_photo(files[2]).astype(int) - load_photo(files[1])).max() > 10
+    assert swap_files(toy(redden), *files, paste=paste, color=True) == ()
+    assert chroma_spread(tmp_path / "swap.png") > 60
+
+
+def test_arrays_in_grey_stay_grey_too():
+    grey = np.repeat(grain()[:, :, :1], 3, axis=2)
+    assert np.ptp(toy(redden).swap(grain(seed=1), grey), axis=2).max() == 0
+    assert np.ptp(toy(redden).swap(grain(seed=1), grey, color=True), axis=2).max() > 60
+
+
+@pytest.mark.parametrize(
+    "name", ["alpha.png", "alpha.webp", "p3.png", "16-bit.png", "16-bit-alpha.png", "turned-6.jpg"]
+)
+def test_files_stay_what_they_were(tmp_path, name):
+    """All of it in `tests/faces/test_original.py`; here, that swapping files goes that way."""
+    pytest.importorskip("cv2")
+    save_photo(tmp_path / "source.png", grain(seed=1))
+    (tmp_path / name).write_bytes(made.KINDS[name](made.picture(160, 260)))
+    output = tmp_path / f"swap{Path(name).suffix}"
+    assert swap_files(toy(brighten), tmp_path / "source.png", tmp_path / name, output) == ()
+    before, after = read_original(tmp_path / name), read_original(output)
+    assert (after.space, after.alpha, after.values.dtype) == (before.space, before.alpha, before.values.dtype)
+    assert (after.metadata.exif, after.metadata.dpi) == (before.metadata.exif, before.metadata.dpi)
+    if name.endswith(("png", "webp")):
+        rows, columns, weights = paste_mask(
+            before.photo.shape, ffhq_quad(marked((80, 70, 1.5))(before.photo)[0].points)
+        )
+        outside = np.ones(before.photo.shape[:2], bool)
+        outside[rows, columns] = weights == 0
+        np.testing.assert_array_equal(after.values[outside], before.values[outside])
+        assert (after.values != before.values).any()
+
+
+def test_a_huge_photo_is_searched_reduced_and_swapped_whole(monkeypatch):
+    searched = []
+
+    def detect(photo: np.ndarray) -> list[Face]:
+        searched.append(photo.shape)
+        scale = photo.shape[1] / 260
+        return [face._replace(points=(face.points + 0.5) * scale - 0.5) for face in marked((80, 70, 1.5))(photo)]
+
+    photo, swapper = grain(), pixel_swapper(brighten, 64, detect)
+    wanted = swapper.swap(photo, photo)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 160 * 260 // 4)
+    np.testing.assert_array_equal(swapper.swap(photo, photo), wanted)
+    assert searched == [(160, 260, 3)] * 2 + [(80, 130, 3)] * 2
+
+
+def test_the_limit_of_size_is_the_swappers(tmp_path):
+    save_photo(tmp_path / "a.png", grain())
+    small = dataclasses.replace(toy(), max_pixels=160 * 260 - 1)
+    for pair in ((tmp_path / "a.png", grain()), (grain(), tmp_path / "a.png")):
+        with pytest.raises(PhotoError, match="found 260x160 pixels; wanted at most 41,599"):
+            small.swap(*pair)
+    with pytest.raises(PhotoError, match="max-megapixels"):
+        swap_files(small, tmp_path / "a.png", tmp_path / "a.png", tmp_path / "b.png")
 
 
 # --- Real photos

@@ -1,11 +1,13 @@
 """The gates, one by one, with a detector that sees what the test wants."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.faces import photos
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.prepare.crops import Crop, PrepareSettings, crops_of
@@ -67,6 +69,33 @@ def test_the_box_chooses_among_faces_and_refuses_others(tmp_path):
     assert result(tmp_path, faces, item(180, 130, 230, 190), several="largest").points[0, 0] < 150
     assert result(tmp_path, faces, MediaFile("a.png", "ann"), several="box").points[0, 0] < 150  # no box: the largest
     assert gate(result(tmp_path, faces, item(260, 0, 290, 20), several="box")) == "no face"
+
+
+def test_large_photos_are_read_reduced_up_to_a_limit(tmp_path, monkeypatch):
+    searched = []
+    save_photo(tmp_path / "a.png", PHOTO)
+
+    def found(**settings):
+        wanted = PrepareSettings(**{"size": 32, "min_side": 40, "min_sharpness": -120} | settings)
+        detect = lambda photo: searched.append(photo.shape) or [face()]
+        (one,) = crops_of(str(tmp_path), MediaFile("a.png", "ann"), wanted, detect)
+        return one
+
+    assert isinstance(found(), Crop)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 300 * 300 - 1)
+    assert isinstance(found(), Crop) and searched == [(300, 300, 3), (150, 150, 3)]
+    refused = found(max_megapixels=0.08)
+    assert gate(refused) == "unreadable"
+    assert "found 300x300 pixels; wanted at most 80,000" in refused.rejected.reason
+    with pytest.raises(ValueError, match="max_megapixels: found 0; wanted more than 0"):
+        PrepareSettings(max_megapixels=0)
+
+
+def test_a_phones_photo_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.png").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    (found,) = crops_of(str(tmp_path), MediaFile("a.png", "ann"), PrepareSettings(), None)
+    assert gate(found) == "unreadable" and "smoothswap-jax[heic]" in found.rejected.reason
 
 
 def test_unreadable_and_not_square(tmp_path):
