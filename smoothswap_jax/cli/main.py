@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if args.verbose:
             raise
-        print(f"smoothswap {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"smoothswap {args.verb}: {_in_words(error)}", file=sys.stderr)
         code = MISTAKE
     except Exception:
         traceback.print_exc()
@@ -52,6 +52,13 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.flush()
         os._exit(code)  # JAX would wait minutes for the others, who wait for this one
     return code
+
+
+def _in_words(error: Exception) -> str:
+    """The error in one line."""
+    from smoothswap_jax.runtime.files import os_error_in_words
+
+    return " ".join((os_error_in_words(error) if isinstance(error, OSError) else str(error)).split())
 
 
 def make_parser() -> Parser:

@@ -1,6 +1,7 @@
 """`smoothswap swap`: swap a face in a photo."""
 
 import argparse
+import sys
 
 
 def add_parser(verbs) -> None:
@@ -21,13 +22,17 @@ def add_parser(verbs) -> None:
         default="change",
         help="add the network's change to the photo (default), or replace the face's pixels",
     )
+    swap.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     swap.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    from smoothswap_jax.inference.swapper import Swapper, swap_files
+    from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
 
+    check_files(args.source, args.target, args.output, args.overwrite)  # before seconds of loading
     swapper = Swapper.load(args.checkpoint)
+    if words := _meant_for_rendered_faces(args.checkpoint):
+        print(words, file=sys.stderr)
     swap_files(
         swapper,
         args.source,
@@ -36,8 +41,22 @@ def run(args: argparse.Namespace) -> None:
         source_face=_which(args.source_face),
         target_face=_which(args.target_face),
         paste=args.paste,
+        overwrite=args.overwrite,
     )
     print(args.output)
+
+
+def _meant_for_rendered_faces(checkpoint: str) -> str:
+    """What to know of a network that saw only synthetic faces; '' of others."""
+    from smoothswap_jax.runtime.folders import training_config
+
+    data = training_config(checkpoint).get("data")
+    if not isinstance(data, dict) or data.get("kind") != "synthetic":
+        return ""
+    return (
+        f"smoothswap swap: {checkpoint} was trained on rendered faces of {data.get('size')} pixels "
+        "(config.data.kind=synthetic), not on photographs: it changes colours at best; for photographs train on some"
+    )
 
 
 def _which(text: str) -> int | str:

@@ -38,6 +38,7 @@ from smoothswap_jax.faces.photos import (
 )
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.overlap import batches_without_overlap
+from smoothswap_jax.runtime.files import check_new_file
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -242,17 +243,25 @@ class Swapper:
         return photo
 
 
-def swap_files(swapper: Swapper, source: PathLike, target: PathLike, output: PathLike, **options: Any) -> None:
+def swap_files(
+    swapper: Swapper, source: PathLike, target: PathLike, output: PathLike, *, overwrite: bool = False, **options: Any
+) -> None:
     """Swaps from files to a file; `options` are those of `Swapper.swap`. The output path is checked first.
 
-    Raises what `Swapper.swap` raises, and `PhotoError` for an output that cannot be written or is one of the
-    inputs.
+    Raises what `check_files` and `Swapper.swap` raise.
     """
+    check_files(source, target, output, overwrite)
+    save_photo(output, swapper.swap(source, target, **options))
+
+
+def check_files(source: PathLike, target: PathLike, output: PathLike, overwrite: bool = False) -> None:
+    """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
+    one that exists, unless it may be overwritten, or whose folder cannot be written to."""
     check_output(output)
     for given in (source, target):
         if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
             raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
-    save_photo(output, swapper.swap(source, target, **options))
+    check_new_file(output, overwrite)
 
 
 def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.runtime.files import new_folder, refuse_full, sha256_of
+from smoothswap_jax.runtime.files import check_new_folder, new_folder, sha256_of
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
@@ -100,10 +100,11 @@ def _field(name: str, value: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------ the folder
-def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -> None:
+def save_network(out: str | Path, network: Network, source: Mapping[str, Any], overwrite: bool = False) -> None:
     """Writes the folder `out`, completely or not at all. source: where the weights come from, as JSON values.
+    overwrite: whether `out` may be an imported network that is there already.
 
-    Raises FileExistsError when `out` exists and is not empty.
+    Raises OSError when `out` exists and is not empty, or cannot be written to.
     """
     config = {
         "format": FORMAT,
@@ -115,7 +116,7 @@ def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -
         "source": dict(source),
         "fresh": network.fresh,
     }
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite, (PARAMS, CONFIG)) as folder:
         save_variables(folder / PARAMS, network.variables)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -154,7 +155,11 @@ def load_network(folder: str | Path) -> Network:
 
 
 def import_file(
-    kind: str, weights: str | Path | Sequence[str | Path], out: str | Path, known: Mapping[str, Any]
+    kind: str,
+    weights: str | Path | Sequence[str | Path],
+    out: str | Path,
+    known: Mapping[str, Any],
+    overwrite: bool = False,
 ) -> Network:
     """`smoothswap import`: from a published file, or several that make up one network, to the folder `out`.
 
@@ -163,14 +168,14 @@ def import_file(
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
-    refuse_full(out)  # before minutes of reading
+    check_new_folder(out, overwrite, (PARAMS, CONFIG))  # before minutes of reading
     find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
     # import_network refuses what is not a dict.
     network = import_network(kind, trees[0] if len(trees) == 1 else _merged(paths, trees), **known)
     files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
-    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)})
+    save_network(out, network, {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)}, overwrite)
     return network
 
 
