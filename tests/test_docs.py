@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from smoothswap_jax.cli.main import make_parser
+from smoothswap_jax.cli.main import TAKE_OVERRIDES, make_parser
 from smoothswap_jax.config.load import load_config
 from tests.places import ROOT
 from tests.test_imports import ROOMS
@@ -100,7 +100,7 @@ def smoothswap_faults(words: list[str], whole: bool) -> list[str]:
             args, rest = parser.parse_known_args(words)
     except SystemExit:
         return [said.getvalue().strip().splitlines()[-1]]
-    if args.verb != "train" and rest:
+    if args.verb not in TAKE_OVERRIDES and rest:
         return [f"smoothswap {args.verb}: unrecognised arguments: {' '.join(rest)}"]
     return [f"smoothswap {args.verb}: {fault}" for fault in value_faults(args, rest)]
 

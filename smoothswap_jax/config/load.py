@@ -61,8 +61,8 @@ def find_config(name: str) -> tuple[Path, str | None]:
         where = f" in {Path.cwd()}" if "/" in file else ""
         proposal = f"; did you mean {meant[0]}?" if meant else ""
         raise ConfigError(
-            f"{name}: found no file {file}{where}; wanted the path of a config file, or one of {', '.join(known)}, which "
-            f"are found from any folder{proposal}"
+            f"{name}: found no file {file}{where}; wanted the path of a config file, or one of {', '.join(known)}, "
+            f"which are found from any folder{proposal}"
         )
     return path, variant or None
 

@@ -90,8 +90,9 @@ def _report(folder: Path) -> dict[str, Any]:
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise CompareError(
-            f"{folder}: found no finished evaluation ({error}); wanted one of `smoothswap evaluate`"
+            f"{folder}: found no finished evaluation (report.json: {reason}); wanted one of `smoothswap evaluate`"
         ) from error
     if missing := [key for key in PARTS if key not in report]:
         raise CompareError(f"{folder}/report.json: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")

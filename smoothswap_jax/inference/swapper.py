@@ -115,8 +115,17 @@ class Swapper:
                 raise ValueError(f"source photos: found {type(faces).__name__}; wanted a photo or a list of photos")
             if not len(photos):
                 raise ValueError("source photos: found none; wanted at least one")
-            aligned = np.stack([self.read_face(photo) for photo in photos])
+            aligned = np.stack([self._read_one_of(photos, place) for place in range(len(photos))])
         return self.embed_aligned(to_float(aligned))
+
+    def _read_one_of(self, photos: Sequence[PhotoLike], place: int) -> Aligned:
+        """`read_face`, whose errors say which of several photos it was: arrays have no name."""
+        try:
+            return self.read_face(photos[place])
+        except (NoFaceError, PhotoError) as error:
+            if len(photos) == 1:
+                raise
+            raise type(error)(f"photo {place} of {len(photos)}, from 0: {error}") from error
 
     def generate(self, targets: UInt8[np.ndarray, "b size size 3"], z: Identity) -> UInt8[np.ndarray, "b size size 3"]:
         """Swaps aligned target faces to the identities `z` (from `embed`): one per target, or one for all.
@@ -283,9 +292,9 @@ def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[F
         return faces
     if isinstance(which, bool) or not isinstance(which, int):
         wanted = "'largest', 'all' or an index" if role == "target" else "'largest' or an index"
-        raise ValueError(f"{role}_face: found {which!r}; wanted {wanted}")
+        raise ValueError(f"{role} face: found {which!r}; wanted {wanted}")
     if not 0 <= which < len(faces):
         raise ValueError(
-            f"{role}_face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
+            f"{role} face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
         )
     return [faces[which]]
