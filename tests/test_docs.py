@@ -321,7 +321,7 @@ bench --what=steps --batch 8 16`, `--devices=N`, `--config.mesh.fsdp=8`, `--what
 
 ```bash
 A=1 {TRAIN} \\
-    --config.batch=8 --config.data.weights='(1.0, 3.0)'   # a comment's quote
+    --config.batch=8 --config.generator.ch_mult='(1, 2)'   # a comment's quote
 bash launch/tpu_pod.sh create && bash launch/tpu_pod.sh run --config=swapper:tiny32 --workdir=/shared/s
 A=1 envsubst < launch/kubernetes.yaml | kubectl apply -f -
 ```

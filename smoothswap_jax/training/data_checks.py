@@ -28,9 +28,9 @@ def check_embedder_data(config: EmbedderConfig, train: Faces, test: Faces) -> No
     if len(people) < 2 or photos.max(initial=0) < 2:
         most = photos.max(initial=0)
         raise ConfigError(
-            f"config.eval_images is {config.eval_images}, and of {in_words(config.data)} the first {count} held-out faces "
-            f"show {len(people)} people, with at most {most} photos of one; verification wants at least 2 people, and 2 "
-            "photos of one of them"
+            f"config.eval_images is {config.eval_images}, and of {in_words(config.data)} the first {count} held-out "
+            f"faces show {len(people)} people, with at most {most} photos of one; verification wants at least 2 "
+            "people, and 2 photos of one of them"
         )
 
 
@@ -41,9 +41,9 @@ def _check_batch(config: EmbedderConfig, train: Faces) -> None:
     except ValueError as error:
         most = f"{config.images_per_identity * len(train.people)} for all of them"
         raise ConfigError(
-            f"config.batch is {config.batch} and config.images_per_identity {config.images_per_identity}, {wanted} people "
-            f"in a batch, and {in_words(config.data)} has {len(train.people)} people to train on: {error}; wanted a "
-            f"smaller config.batch ({most}), or more people"
+            f"config.batch is {config.batch} and config.images_per_identity {config.images_per_identity}, {wanted} "
+            f"people in a batch, and {in_words(config.data)} has {len(train.people)} people to train on: {error}; "
+            f"wanted a smaller config.batch ({most}), or more people"
         ) from error
 
 
