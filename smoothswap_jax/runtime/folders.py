@@ -64,12 +64,13 @@ def _why_nothing(folder: Path) -> str:
 
 
 def _meant(folder: Path, wanted: Sequence[str]) -> str:
-    """'; did you mean A or B?': folders in this one, else beside it, that are what was wanted."""
+    """'; did you mean A or B?': folders in this one, else around and beside it, that are what was wanted."""
     inside = [path for path in _folders(folder) if kind_of(path) in wanted]
     beside = [path for path in _folders(folder.parent) if kind_of(path) in wanted] if not inside else []
     if beside and not folder.exists():
         beside = [folder.with_name(name) for name in difflib.get_close_matches(folder.name, [b.name for b in beside])]
-    near = [os.fspath(path) for path in (inside or beside)[:3]]
+    around = [folder.parent] if kind_of(folder.parent) in wanted else []
+    near = [os.fspath(path) for path in (inside or around or beside)[:3]]
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

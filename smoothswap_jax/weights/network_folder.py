@@ -36,12 +36,16 @@ class FolderError(ValueError):
 
 # --------------------------------------------------------------------------------------------- variables as a file
 def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
-    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes."""
+    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes. Raises OSError."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     flat = flatten_dict(dict(variables), sep="/")
     # A transposed view would be written in the wrong order.
-    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+    try:
+        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+    except SafetensorError as error:  # of the system, but not as one of its errors
+        raise OSError(f"{path}: could not be written ({error})") from error
 
 
 def load_variables(path: str | Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """`smoothswap swap`: from the command line to inference.swapper.swap_files."""
 
+import json
+
 import pytest
 
-from smoothswap_jax.cli.main import main
+from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.inference import swapper
 
 
@@ -21,3 +23,30 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     ((files, how),) = calls
     assert files == ("loaded c", "a", "b", "o.png") and how.items() >= wanted.items()
     assert capsys.readouterr().out == "o.png\n"
+
+
+def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(swapper.Swapper, "load", None)
+    (tmp_path / "o.png").write_text("old")
+    arguments = ["swap", "--checkpoint=c", "--source=a", "--target=b"]
+    for output, said in (
+        (tmp_path / "o.png", "exists already; wanted another name, or --overwrite"),
+        (tmp_path / "o.tiff", "found suffix '.tiff'"),
+        ("/proc/o.png", "/proc cannot be written to"),
+    ):
+        assert main([*arguments, f"--output={output}"]) == MISTAKE
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+    assert (tmp_path / "o.png").read_text() == "old"
+
+
+@pytest.mark.parametrize("kind, said", [("synthetic", "trained on rendered faces of 32 pixels"), ("prepared", "")])
+def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, tmp_path):
+    (tmp_path / "params.safetensors").touch()
+    (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path: None)
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: None)
+    output = f"--output={tmp_path}/o.png"
+    assert main(["swap", f"--checkpoint={tmp_path}", "--source=a", "--target=b", output]) == 0
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == bool(said)

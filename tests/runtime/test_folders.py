@@ -67,6 +67,7 @@ def test_the_folder_that_was_meant_is_proposed(demo, tmp_path):
         f"is a run of stage embedder; wanted a run of stage swapper or an export; did you mean {demo}/swapper?"
     )
     assert folders.mistake(demo / "swapper", folders.EMBEDDER).endswith(f"did you mean {demo}/swapper/embedder?")
+    assert folders.mistake(demo / "swapper" / "embedder", *wanted).endswith(f"did you mean {demo}/swapper?")
     assert folders.mistake(demo / "swaper", *wanted).endswith(
         f"swaper: found no such folder; wanted a run of stage swapper or an export; did you mean {demo}/swapper?"
     )
