@@ -134,17 +134,18 @@ def _unread_data_fields(config: dict[str, Any], overrides: list[str]) -> list[st
         return []
     kind = data["kind"]
     fields = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
-    asked = {field.removeprefix("data.") for field in fields if field.startswith("data.")}
-    set_fields = asked | {name for name in ("dir", "weights") if data.get(name)}
-    readers = {
-        name: [other for other, names in READ.items() if name in names] for names in READ.values() for name in names
-    }
-    return [
-        f"config.data.{name} is {data[name]!r}, which config.data.kind={kind} does not read; wanted "
-        f"config.data.kind={' or '.join(readers[name])}, or no config.data.{name}"
-        for name in data
-        if name in set_fields and name in readers and name not in READ[kind]
-    ]
+    given = [
+        name for name in data if f"data.{name}" in fields or name in ("dir", "weights")
+    ]  # these are unset otherwise
+    mistakes = []
+    for name in given:
+        readers = [other for other, names in READ.items() if name in names]
+        if readers and kind not in readers and data[name] not in (None, "", ()):
+            mistakes.append(
+                f"config.data.{name} is {data[name]!r}, which config.data.kind={kind} does not read; wanted "
+                f"config.data.kind={' or '.join(readers)}, or no config.data.{name}"
+            )
+    return mistakes
 
 
 def _names(fields: dict[str, Any], group: str = "") -> list[str]:

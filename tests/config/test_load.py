@@ -46,6 +46,13 @@ def test_a_name_means_the_shipped_file_and_a_path_any_file(tmp_path, monkeypatch
     assert load_config("mine.py", ["--config.mesh.fsdp=2"])["mesh"]["fsdp"] == 2
 
 
+def test_data_fields_that_are_emptied_or_read_are_no_mistake():
+    load_config("swapper:tiny32", ["--config.data.dir=", "--config.data.weights=()", "--config.seed=1"])
+    load_config(
+        "swapper:tiny32", ["--config.data.kind=folder", "--config.data.dir=d", "--config.data.held_out_people=3"]
+    )
+
+
 @pytest.mark.parametrize(
     "name, overrides, said",
     [
