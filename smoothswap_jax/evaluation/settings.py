@@ -73,6 +73,7 @@ def check_out(settings: EvaluationSettings) -> None:
 
 def record_command(settings: EvaluationSettings) -> None:
     """Notes in `out` what its report was asked for."""
+    settings.out.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.out / COMMAND, (json.dumps(_asked(settings), indent=1) + "\n").encode())
 
 
