@@ -1,5 +1,6 @@
 """The demo: trains an embedder, a judge and a swapper on a laptop, then swaps and measures held-out people."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.config.load import load_config
+from smoothswap_jax.data.dataset import SPLITS
+from smoothswap_jax.data.records import from_prepared
 from smoothswap_jax.evaluation.evaluate import judge_swaps
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
@@ -15,11 +18,14 @@ from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
+from smoothswap_jax.runtime.files import check_place
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
 JUDGE_SEED = 1000  # added to the seed of the run
 TEST_SHARE = 0.2
+OURS = ("faces", "embedder", "judge", "swapper")
+"""Folders of which an unfinished demo has the first."""
 
 
 def demo(
@@ -40,6 +46,7 @@ def demo(
         the source's photo with the target's file name is the true swap.
     """
     out, began = Path(out), time.monotonic()
+    _check_place(out, None if photos is None else Path(photos), effort)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     data = _aligned_photos(Path(photos), out / "faces", seconds) if photos else {}
@@ -64,6 +71,20 @@ def demo(
     return write_report(out, make_report(result, facts, title, _curves(out)), machine_facts(result, out))
 
 
+def _check_place(out: Path, photos: Path | None, effort: float) -> None:
+    """Raises ValueError and OSError for what cannot be used, before any work."""
+    if not (math.isfinite(effort) and effort > 0):
+        raise ValueError(f"--effort is {effort:g}; wanted a number above 0, 1 for the usual number of steps")
+    check_place(out)
+    if photos is not None and not photos.is_dir():
+        raise ValueError(f"--photos={photos}: found no such folder; wanted DIR/<person>/<photo>")
+    found = [path.name for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
+    if found and not any(name in found for name in OURS):
+        raise ValueError(
+            f"--out={out}: holds other files ({found[0]}); wanted a new folder, or that of a demo to go on with"
+        )
+
+
 def _say(text: str) -> None:
     print(f"demo: {text}", file=sys.stderr, flush=True)
 
@@ -73,10 +94,13 @@ def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
     name = f"{stage}:{VARIANT}"
     usual = load_config(name, [])
     fields = {"seed": seed, "steps": max(1, round(usual["steps"] * effort))}
-    fields |= {f"data.{field}": value for field, value in data.items()}
+    fields |= {f"data.{field}": value for field, value in data.items() if field != "people"}
     if data and stage == "embedder":  # the people of a batch are all different
         fields["batch"] = min(usual["batch"], usual["images_per_identity"] * data["people"])
-    return load_config(name, [f"--config.{field}={value}" for field, value in fields.items()])
+    config = load_config(name, [f"--config.{field}={value}" for field, value in fields.items()])
+    if data:  # recorded only: a prepared set has its own people
+        config["data"]["people"] = data["people"]
+    return config
 
 
 def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dict:
@@ -91,17 +115,29 @@ def _aligned_photos(photos: Path, faces: Path, seconds: dict[str, float]) -> dic
         progress=metric_log.files_progress("demo: photos"),
     )
     _say(f"{summary.pictures - summary.rejected} faces aligned, {summary.rejected} photos left out; see {faces}")
-    _check_people(photos, summary)
+    _check_people(photos, faces, summary)
     seconds["align"] = time.monotonic() - start
     return {"kind": "prepared", "dir": str(faces), "people": summary.people["train"]}
 
 
-def _check_people(photos: Path, summary: Summary) -> None:
+def _check_people(photos: Path, faces: Path, summary: Summary) -> None:
+    """Raises ValueError, with what was found and what is needed, where there are too few people or photos of each."""
     train, test = (summary.people.get(split, 0) for split in ("train", "test"))
+    needs = (
+        "the demo wants at least 4 people, 2 to train on and 2 held out, each in a folder DIR/<person>/, with two or "
+        "more photos of each that show the face well; 20 people and more make sense"
+    )
     if min(train, test) < 2:
+        left = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
         raise ValueError(
-            f"{photos}: {train} people with a usable face to train on and {test} held out; the demo wants at least "
-            "2 of each, so some 20 people or more"
+            f"{photos}: found {train + test} people with a usable face, in {summary.pictures} photos of which "
+            f"{summary.rejected} were left out{left}; {needs}"
+        )
+    several = {split: int((np.diff(from_prepared(str(faces), split, SIZE).starts) > 1).sum()) for split in SPLITS}
+    if min(several.values()) == 0:
+        raise ValueError(
+            f"{photos}: found two usable photos of {several['train']} of {train} people to train on and of "
+            f"{several['test']} of {test} held out; {needs}"
         )
 
 

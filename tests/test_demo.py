@@ -1,7 +1,9 @@
 """The demo end to end, with a handful of steps: slow for its compilations."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from smoothswap_jax import demo as demo_lib
@@ -21,8 +23,43 @@ def test_the_demo_trains_measures_and_reports(tmp_path):
     assert page.read_text().count("data:image/png;base64,") == 2
 
 
-def test_too_few_people_are_refused(tmp_path, monkeypatch):
-    summary = Summary(pictures=5, kept={"train": 4, "test": 1}, people={"train": 4, "test": 1}, gates={})
+@pytest.mark.parametrize(
+    "kept, people, said",
+    [
+        (
+            {"train": 3},
+            {"train": 3},
+            "found 3 people with a usable face, in 7 photos of which 4 were left out, no face 4",
+        ),
+        (
+            {"train": 2, "test": 2},
+            {"train": 2, "test": 2},
+            "two usable photos of 0 of 2 people to train on and of 0 of 2",
+        ),
+    ],
+)
+def test_too_few_people_and_photos_are_refused_with_what_is_needed(kept, people, said, tmp_path, monkeypatch):
+    summary = Summary(sum(kept.values()) + 4, kept, people, gates={"no face": 4})
     monkeypatch.setattr(demo_lib, "prepare", lambda *_, **__: summary)
-    with pytest.raises(ValueError, match="4 people with a usable face to train on and 1 held out"):
-        demo_lib.demo(tmp_path, photos=tmp_path / "photos")
+    monkeypatch.setattr(demo_lib, "from_prepared", lambda *_: SimpleNamespace(starts=np.arange(3)))
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match="wants at least 4 people, 2 to train on and 2 held out") as raised:
+        demo_lib.demo(tmp_path / "out", photos=tmp_path / "photos")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("effort", [0, -1, float("nan"), float("inf")])
+def test_an_effort_that_is_none_is_refused_before_anything_is_made(effort, tmp_path):
+    with pytest.raises(ValueError, match=r"--effort is .*; wanted a number above 0"):
+        demo_lib.demo(tmp_path / "out", effort=effort)
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_are_looked_at_before_the_work(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"holds other files \(thesis.tex\); wanted a new folder"):
+        demo_lib.demo(tmp_path)
+    with pytest.raises(ValueError, match="nowhere: found no such folder; wanted DIR/<person>/<photo>"):
+        demo_lib.demo(tmp_path / "out", photos=tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match=r"thesis.tex is a file"):
+        demo_lib.demo(tmp_path / "thesis.tex" / "out")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from smoothswap_jax.cli.main import make_parser
+from smoothswap_jax.cli.main import TAKE_OVERRIDES, make_parser
 from smoothswap_jax.config.load import load_config
 from tests.places import ROOT
 from tests.test_imports import ROOMS
@@ -100,7 +100,7 @@ def smoothswap_faults(words: list[str], whole: bool) -> list[str]:
             args, rest = parser.parse_known_args(words)
     except SystemExit:
         return [said.getvalue().strip().splitlines()[-1]]
-    if args.verb != "train" and rest:
+    if args.verb not in TAKE_OVERRIDES and rest:
         return [f"smoothswap {args.verb}: unrecognised arguments: {' '.join(rest)}"]
     return [f"smoothswap {args.verb}: {fault}" for fault in value_faults(args, rest)]
 
@@ -321,7 +321,7 @@ bench --what=steps --batch 8 16`, `--devices=N`, `--config.mesh.fsdp=8`, `--what
 
 ```bash
 A=1 {TRAIN} \\
-    --config.batch=8 --config.data.weights='(1.0, 3.0)'   # a comment's quote
+    --config.batch=8 --config.generator.ch_mult='(1, 2)'   # a comment's quote
 bash launch/tpu_pod.sh create && bash launch/tpu_pod.sh run --config=swapper:tiny32 --workdir=/shared/s
 A=1 envsubst < launch/kubernetes.yaml | kubectl apply -f -
 ```

@@ -12,6 +12,8 @@ def add_parser(verbs) -> None:
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
         "1 and 2 processes. Prints a table, and all of it as one line of JSON.",
+        epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
+        "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
     bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.bench.table import table
 
     if args.what == "data":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=data, which reads no config")
         from smoothswap_jax.bench.data import bench_data
 
         result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
@@ -66,7 +70,7 @@ def _bench_programs(args) -> dict:
         jax.config.update("jax_platforms", "cpu")
     if args.virtual:
         jax.config.update("jax_num_cpu_devices", args.virtual)
-    config, embedder = load_config(args.config, []), load_config(args.embedder, [])["embedder"]
+    config, embedder = load_config(args.config, args.overrides), load_config(args.embedder, [])["embedder"]
     batches, dtypes, fsdps = args.batch or [config["batch"]], args.dtype or ["float32"], args.fsdp or [1]
     if args.what == "steps":
         from smoothswap_jax.bench.steps import bench_steps

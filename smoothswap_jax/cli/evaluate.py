@@ -36,6 +36,7 @@ def add_parser(verbs) -> None:
     )
     add("--allow-self-judge", action="store_true", help="judge with the network that trained a method; marked so")
     add("--devices", type=int, metavar="N", help="use the first N devices (default: all)")
+    add("--overwrite", action="store_true", help="replace the report of another evaluation in --out")
     evaluate.set_defaults(run=run)
 
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         trained_with=args.trained_with,
         allow_self_judge=args.allow_self_judge,
         devices=args.devices,
+        overwrite=args.overwrite,
     )
     judge = write_pairs if args.pairs_only else evaluate
     print(judge(settings, lambda name: files_progress(f"evaluate: {name}")))

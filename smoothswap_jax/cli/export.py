@@ -17,6 +17,7 @@ def add_parser(verbs) -> None:
     export.add_argument("--with-discriminator", action="store_true", help="also its weights, to train on from")
     export.add_argument("--onnx", action="store_true", help="also the programs as ONNX (needs the extra `onnx`)")
     export.add_argument("--evaluation", metavar="FILE", help="a JSON report to put beside the model card")
+    export.add_argument("--overwrite", action="store_true", help="replace an export that is in --out already")
     export.set_defaults(run=run)
 
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
         with_discriminator=args.with_discriminator,
         onnx=args.onnx,
         evaluation=args.evaluation,
+        overwrite=args.overwrite,
     )
     for name, difference in checks.items():
         print(f"{args.out}/{name}: differs from the checkpoint by {difference:.1e}")

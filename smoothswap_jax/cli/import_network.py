@@ -31,6 +31,7 @@ def add_parser(verbs) -> None:
         metavar="KEY=VALUE",
         help="what the names and shapes of the tensors leave open",
     )
+    import_.add_argument("--overwrite", action="store_true", help="replace a network that is in --out already")
     import_.set_defaults(run=run)
 
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     known = dict(_key_value(text) for text in args.known)
     from smoothswap_jax.weights.network_folder import import_file
 
-    network = import_file(args.kind, args.weights, args.out, known)
+    network = import_file(args.kind, args.weights, args.out, known, args.overwrite)
     print(f"{args.out}: {type(network.module).__name__}")
     for note in network.notes:
         print(note)

@@ -31,7 +31,12 @@ def add_parser(verbs) -> None:
     add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
     add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default -16)")
     add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
-    add("--test-share", type=float, metavar="X", help="share of people held out (default 0.1)")
+    add(
+        "--test-share",
+        type=float,
+        metavar="X",
+        help="share of people held out (default 0.1), at least 2 people; 0: nobody",
+    )
     add("--frames", type=int, metavar="N", help="frames of each video (default 10)")
     add("--max-megapixels", type=float, metavar="N", help="leave out larger photos (default 250)")
     add("--encoding", help="jpeg (default) or png")
@@ -54,6 +59,7 @@ def _epilog() -> str:
 
 
 def run(args: argparse.Namespace) -> None:
+    from smoothswap_jax.prepare.crop_table import FEWEST
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare
     from smoothswap_jax.runtime.metric_log import files_progress
@@ -73,4 +79,9 @@ def run(args: argparse.Namespace) -> None:
     kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
     gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
     print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")
+    if settings.test_share and "test" not in summary.people:
+        print(
+            f"nobody is held out: found {sum(summary.people.values())} people with a usable face; training wants "
+            f"{2 * FEWEST} or more, {FEWEST} of them to test on: add people, and prepare them to a new folder"
+        )
     print(f"look at {args.out}/preview.html before training")

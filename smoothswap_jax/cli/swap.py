@@ -30,15 +30,19 @@ def add_parser(verbs) -> None:
         metavar="N",
         help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
     )
+    swap.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     swap.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     if not args.max_megapixels > 0:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0")
-    from smoothswap_jax.inference.swapper import Swapper, swap_files
+    from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
 
+    check_files(args.source, args.target, args.output, args.overwrite)  # before seconds of loading
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
+    if words := _meant_for_rendered_faces(args.checkpoint):
+        print(words, file=sys.stderr)
     notes = swap_files(
         swapper,
         args.source,
@@ -48,10 +52,24 @@ def run(args: argparse.Namespace) -> None:
         target_face=_which(args.target_face),
         paste=args.paste,
         color=args.color,
+        overwrite=args.overwrite,
     )
     for note in notes:
         print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)
+
+
+def _meant_for_rendered_faces(checkpoint: str) -> str:
+    """What to know of a network that saw only synthetic faces; '' of others."""
+    from smoothswap_jax.runtime.folders import training_config
+
+    data = training_config(checkpoint).get("data")
+    if not isinstance(data, dict) or data.get("kind") != "synthetic":
+        return ""
+    return (
+        f"smoothswap swap: {checkpoint} was trained on rendered faces of {data.get('size')} pixels "
+        "(config.data.kind=synthetic), not on photographs: it changes colours at best; for photographs train on some"
+    )
 
 
 def _which(text: str) -> int | str:

@@ -1,5 +1,6 @@
 """Config files, found by name or path, with overrides from the command line."""
 
+import difflib
 import importlib.util
 import re
 import sys
@@ -42,7 +43,9 @@ def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
         raise ConfigError(f"{name}: {_last_line(error)}") from error
     if left:
         raise ConfigError(f"unrecognised arguments: {' '.join(left)}")
-    return config.to_dict()
+    found = config.to_dict()
+    raise_mistakes(_unread_data_fields(found, overrides), f"{name}: ")
+    return found
 
 
 def find_config(name: str) -> tuple[Path, str | None]:
@@ -52,8 +55,14 @@ def find_config(name: str) -> tuple[Path, str | None]:
     path = shipped.get(file, Path(file))
     if not path.is_file():
         known = [f"{stem}:{own}" for stem, found in shipped.items() for own in _run_file(found).VARIANTS]
+        meant = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(Path(file).stem, shipped, n=1)
+        if Path(file).stem in shipped:  # the file of a clone, named from another folder
+            meant = [f"{Path(file).stem}{':' if variant else ''}{variant}"]
+        where = f" in {Path.cwd()}" if "/" in file else ""
+        proposal = f"; did you mean {meant[0]}?" if meant else ""
         raise ConfigError(
-            f"{name}: found no file {file}; wanted the path of a config file, or one of {', '.join(known)}"
+            f"{name}: found no file {file}{where}; wanted the path of a config file, or one of {', '.join(known)}, "
+            f"which are found from any folder{proposal}"
         )
     return path, variant or None
 
@@ -106,6 +115,37 @@ def _unknown_part(field: str, names: list[str]) -> str:
     parts = field.split(".")
     beginnings = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
     return next(beginning for beginning in beginnings if beginning not in names)
+
+
+READ = {
+    "synthetic": ("people", "photos", "spread", "held_out_people", "seed"),
+    "prepared": ("dir", "weights"),
+    "folder": ("dir", "held_out_people"),
+    "tfds": ("dir", "name"),
+}
+"""Which fields of `data` each kind of data reads, beside those that all do (config/common.py)."""
+
+
+def _unread_data_fields(config: dict[str, Any], overrides: list[str]) -> list[str]:
+    """What is wrong with `data` fields that were set for another kind of data: they would be ignored, and the run would
+    train on something else than its user thinks."""
+    data = config.get("data")
+    if not isinstance(data, dict) or data.get("kind") not in READ:
+        return []
+    kind = data["kind"]
+    fields = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
+    given = [
+        name for name in data if f"data.{name}" in fields or name in ("dir", "weights")
+    ]  # these are unset otherwise
+    mistakes = []
+    for name in given:
+        readers = [other for other, names in READ.items() if name in names]
+        if readers and kind not in readers and data[name] not in (None, "", ()):
+            mistakes.append(
+                f"config.data.{name} is {data[name]!r}, which config.data.kind={kind} does not read; wanted "
+                f"config.data.kind={' or '.join(readers)}, or no config.data.{name}"
+            )
+    return mistakes
 
 
 def _names(fields: dict[str, Any], group: str = "") -> list[str]:

@@ -39,7 +39,7 @@ def records_of(data_dir: str, split: str) -> Records:
     check_split(split)
     builder = _builder(data_dir)
     if split not in builder.info.splits:
-        raise DataError(f"{builder.data_path}: no split {split!r}; it has {sorted(builder.info.splits)}")
+        raise DataError(_no_split(builder, split))
     return Records(builder.info.splits[split].file_instructions)
 
 
@@ -56,6 +56,17 @@ def _builder(data_dir: str):
         ) from error
 
 
+def _no_split(builder, split: str) -> str:
+    people = {name: len(names) for name, names in ((builder.info.metadata or {}).get("people") or {}).items()}
+    remedy = ""
+    if split == "test" and people:
+        remedy = (
+            f", {sum(people.values())} people; wanted some held out: `smoothswap prepare` 4 people or more, with a "
+            "--test-share above 0"
+        )
+    return f"{builder.data_path}: no split {split!r}; it has {sorted(builder.info.splits)}{remedy}"
+
+
 def from_builder(builder, split: str, size: int) -> Faces:
     """A split of a prepared tfds builder with features `image` and `identity`, each person's examples consecutive.
 
@@ -64,7 +75,7 @@ def from_builder(builder, split: str, size: int) -> Faces:
     identity are not consecutive.
     """
     if split not in builder.info.splits:
-        raise DataError(f"{builder.data_path}: no split {split!r}; it has {sorted(builder.info.splits)}")
+        raise DataError(_no_split(builder, split))
     found = builder.info.features["image"].shape
     if None not in found and found[:2] != (size, size):
         raise SizeError(

@@ -60,7 +60,11 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     by_hash = sorted(photos, key=lambda person: hashlib.sha256(person.encode()).digest())
     chosen = set(by_hash[:held_out_people] if split == "test" else by_hash[held_out_people:])
     if not chosen:
-        raise DataError(f"{root}: {len(photos)} people with photos, {held_out_people} held out: none for {split!r}")
+        rule = f"from 2 to {len(photos) - 1}" if len(photos) > 2 else "2, and more people"
+        raise DataError(
+            f"config.data.held_out_people is {held_out_people}, and {root} has {len(photos)} people with photos "
+            f"(<person>/<photo>), so nobody is left for the split {split!r}; wanted {rule}"
+        )
     paths = [path for person, paths in photos.items() if person in chosen for path in paths]
     people = [person for person in photos if person in chosen]
     starts = np.cumsum([0, *(len(photos[person]) for person in people)])

@@ -34,9 +34,13 @@ def get(cache: sqlite3.Connection, keys: Sequence[str]) -> list[np.ndarray | Non
 
 
 def put(cache: sqlite3.Connection, items: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Stores arrays under their keys, all of them or none."""
-    with cache:
-        cache.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", ((k, _bytes(v)) for k, v in items))
+    """Stores arrays under their keys, all of them or none. Raises OSError where the file cannot be written."""
+    try:
+        with cache:
+            cache.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", ((k, _bytes(v)) for k, v in items))
+    except sqlite3.OperationalError as error:  # a full disk, or one that became read-only
+        path = cache.execute("PRAGMA database_list").fetchone()[2]
+        raise OSError(f"{path}: cannot be written ({error}); make room, and the same command goes on") from error
 
 
 def key_of(*parts: str | bytes | np.ndarray) -> str:

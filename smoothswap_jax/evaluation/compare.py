@@ -13,6 +13,8 @@ import numpy as np
 from smoothswap_jax.evaluation.measures.base import mean
 from smoothswap_jax.evaluation.report.document import Block, Cell, Report, Table, Text, write_report
 from smoothswap_jax.metrics.bootstrap import Interval, paired_difference_interval, verdict
+from smoothswap_jax.runtime.files import check_new_folder
+from smoothswap_jax.runtime.folders import EVALUATION, kind_of
 
 PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")
 
@@ -88,8 +90,9 @@ def _report(folder: Path) -> dict[str, Any]:
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise CompareError(
-            f"{folder}: found no finished evaluation ({error}); wanted one of `smoothswap evaluate`"
+            f"{folder}: found no finished evaluation (report.json: {reason}); wanted one of `smoothswap evaluate`"
         ) from error
     if missing := [key for key in PARTS if key not in report]:
         raise CompareError(f"{folder}/report.json: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")
@@ -108,7 +111,32 @@ def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -
     }
     for key, value in facts(a).items():
         if facts(b)[key] != value:
-            raise CompareError(f"{first} and {second} cannot be compared: {key} is {value} and {facts(b)[key]}")
+            raise CompareError(
+                f"{first} and {second} cannot be compared: {_difference(key, value, facts(b)[key])}; wanted "
+                "the same protocol, pairs and judges"
+            )
+
+
+SHOWN = 60
+"""Characters of a value in an error."""
+
+
+def _difference(name: str, a: Any, b: Any) -> str:
+    """What of two unequal values differs, in a line that a person reads: of groups and lists only the parts that do."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for missing, there, where in ((a, b, "second"), (b, a, "first")):
+            if only := [key for key in there if key not in missing]:
+                return f"{name}: only the {where} has {', '.join(map(str, only))}"
+        return "; ".join(_difference(f"{name}: {key}", a[key], b[key]) for key in a if a[key] != b[key])
+    if isinstance(a, list) and isinstance(b, list):
+        named = [{item["name"]: item for item in items} for items in (a, b)]
+        return _difference(name, *named) if named[0] != named[1] else f"{name} are in another order"
+    return f"{name} is {_shown(a)} and {_shown(b)}"
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
 BASELINE = 1e-3
@@ -148,6 +176,14 @@ def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
         )
         for name, found in rows.items()
     ]
+
+
+def check_out(out: str | Path, overwrite: bool = False) -> None:
+    """Raises OSError unless a comparison can be written to `out`: a new folder or, with `overwrite`, that of another
+    comparison."""
+    if kind_of(out) == EVALUATION:
+        raise FileExistsError(f"{out}: holds {EVALUATION}, which a comparison must not replace; choose a new folder")
+    check_new_folder(out, overwrite, ("report.html", "report.json"))
 
 
 def write_comparison(out: str | Path, differences: Sequence[Difference], facts: Mapping[str, Any]) -> Path:

@@ -1,5 +1,6 @@
 """`smoothswap evaluate`: a protocol's pairs, everyone's swaps of them, what the judges see, and a report of it all."""
 
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,13 @@ from smoothswap_jax.evaluation.cache import CACHE, open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
 from smoothswap_jax.evaluation.features import read_originals, read_swaps
 from smoothswap_jax.evaluation.judges.base import Judge
-from smoothswap_jax.evaluation.judges.registry import check_judges, find_judge, load_judge, refuse_self_judges
+from smoothswap_jax.evaluation.judges.registry import (
+    check_judges,
+    find_judge,
+    judges_to_have,
+    load_judge,
+    refuse_self_judges,
+)
 from smoothswap_jax.evaluation.measures import scoring
 from smoothswap_jax.evaluation.measures.base import Measure, Scores
 from smoothswap_jax.evaluation.methods import Method, MethodError
@@ -25,7 +32,7 @@ from smoothswap_jax.evaluation.protocols.registry import check_options, find_pro
 from smoothswap_jax.evaluation.report import figures
 from smoothswap_jax.evaluation.report.document import Picture, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
-from smoothswap_jax.evaluation.settings import EvaluationSettings
+from smoothswap_jax.evaluation.settings import EvaluationSettings, check_out, record_command
 from smoothswap_jax.faces.photos import save_photo, to_float
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.load import load_swapper
@@ -33,6 +40,7 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.weights.variables import params_digest
 
+log = logging.getLogger(__name__)
 SWAPS = "swaps"
 
 
@@ -42,12 +50,24 @@ def evaluate(settings: EvaluationSettings, progress: StartProgress | None = None
     Also written below `out`: pairs.csv, scores.csv (a row for each method and pair), the swaps of checkpoints, and the
     cache from which a run that was stopped continues.
 
-    Raises ProtocolError, JudgeError, MethodError, and what loading checkpoints and data raises.
+    Raises ProtocolError, JudgeError, MethodError, FileExistsError for an `out` that holds something else (`check_out`),
+    and what loading checkpoints and data raises.
     """
     protocol = find_protocol(settings.protocol)
-    if protocol.run is not None:
-        return protocol.run(settings, progress)
+    check_out(settings)
+    page = _judged(settings, progress) if protocol.run is None else protocol.run(settings, progress)
+    record_command(settings)
+    return page
+
+
+def _judged(settings: EvaluationSettings, progress: StartProgress | None) -> Path:
+    """The report of a protocol that judges swaps."""
     began = time.monotonic()
+    if not settings.judges:
+        log.warning(
+            "no --judge is given: only pixels are compared, and nothing says whose face it is; there are: %s",
+            judges_to_have(),
+        )
     result = judge_swaps(settings, progress)
     write_scores(settings.out, result)
     facts = how_it_was_made(result, settings.judges, time.monotonic() - began)
@@ -85,6 +105,7 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
 def write_pairs(settings: EvaluationSettings, progress: StartProgress | None = None) -> Path:
     """Only the list of the protocol's pairs, for others to make swaps of; with the pictures where they are rendered."""
     protocol = _protocol_of_swaps(settings)
+    check_out(settings)
     _check_names([*settings.checkpoints, *settings.swaps])
     swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, protocol, swappers, progress)

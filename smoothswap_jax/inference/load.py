@@ -4,6 +4,8 @@ import os
 
 from smoothswap_jax.inference.export.export_folder import is_export, load_export
 from smoothswap_jax.inference.restore import RestoredSwapper, restore_swapper
+from smoothswap_jax.runtime import folders
+from smoothswap_jax.runtime.checkpoint import CheckpointError
 
 
 def load_swapper(folder: str | os.PathLike[str], step: int | None = None) -> RestoredSwapper:
@@ -12,6 +14,8 @@ def load_swapper(folder: str | os.PathLike[str], step: int | None = None) -> Res
     Raises CheckpointError when there is no such checkpoint or it is not a swapper's, ExportError when the export is
     damaged, and ValueError when it is of another step.
     """
+    if fault := folders.mistake(folder, folders.SWAPPER, folders.EXPORT):
+        raise CheckpointError(fault)
     if not is_export(folder):
         return restore_swapper(folder, step)
     found = load_export(folder)

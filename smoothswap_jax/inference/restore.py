@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.runtime import checkpoint, folders
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import load_embedder
 from smoothswap_jax.training.networks import swapper_networks
@@ -45,6 +45,8 @@ def restore_swapper(
 
     Raises CheckpointError when there is no such checkpoint or it is not a swapper's.
     """
+    if fault := folders.mistake(run, folders.SWAPPER):
+        raise checkpoint.CheckpointError(fault)
     names = ("generator_ema", *(["discriminator"] if discriminator else []))
     parts, meta, found = checkpoint.load_parts(run, names, step)
     config = meta["config"]

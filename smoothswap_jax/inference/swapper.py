@@ -43,6 +43,7 @@ from smoothswap_jax.faces.tones import in_tone, tint_of
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.overlap import batches_without_overlap
+from smoothswap_jax.runtime.files import check_new_file
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -127,8 +128,17 @@ class Swapper:
                 raise ValueError(f"source photos: found {type(faces).__name__}; wanted a photo or a list of photos")
             if not len(photos):
                 raise ValueError("source photos: found none; wanted at least one")
-            aligned = np.stack([self.read_face(photo) for photo in photos])
+            aligned = np.stack([self._read_one_of(photos, place) for place in range(len(photos))])
         return self.embed_aligned(to_float(aligned))
+
+    def _read_one_of(self, photos: Sequence[PhotoLike], place: int) -> Aligned:
+        """`read_face`, whose errors say which of several photos it was: arrays have no name."""
+        try:
+            return self.read_face(photos[place])
+        except (NoFaceError, PhotoError) as error:
+            if len(photos) == 1:
+                raise
+            raise type(error)(f"photo {place} of {len(photos)}, from 0: {error}") from error
 
     def generate(self, targets: UInt8[np.ndarray, "b size size 3"], z: Identity) -> UInt8[np.ndarray, "b size size 3"]:
         """Swaps aligned target faces to the identities `z` (from `embed`): one per target, or one for all.
@@ -298,19 +308,16 @@ def swap_files(
     target_face: Any = "largest",
     paste: Paste = "change",
     color: bool = False,
+    overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Swaps from files to a file, which stays what the target was: colours, depth, alpha, metadata, JPEG's tables.
 
-    The options are those of `Swapper.swap`. The output path is checked first. Returns what the user should know, in
-    words: what the output's format cannot keep, that a grey photo stayed grey, or a photo was one of several.
+    The options are those of `Swapper.swap` and `check_files`. Returns what the user should know, in words: what the
+    output's format cannot keep, that a grey photo stayed grey, or a photo was one of several.
 
-    Raises what `Swapper.swap` raises, and `PhotoError` for an output that cannot be written or is one of the
-    inputs.
+    Raises what `check_files` and `Swapper.swap` raise.
     """
-    check_output(output)
-    for given in (source, target):
-        if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
-            raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
+    check_files(source, target, output, overwrite)
     face = swapper.read_face(source, face=source_face)
     original = read_original(target, max_pixels=swapper.max_pixels)
     check_fits(output, original)
@@ -318,6 +325,16 @@ def swap_files(
     moves = kind_of(source) == ANIMATION
     of_source = [f"{os.fspath(source)} has several pictures; the first was taken"] if moves else []
     return (*save_original(output, swapped), *notes, *of_source)
+
+
+def check_files(source: PathLike, target: PathLike, output: PathLike, overwrite: bool = False) -> None:
+    """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
+    one that exists, unless it may be overwritten, or whose folder cannot be written to."""
+    check_output(output)
+    for given in (source, target):
+        if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
+            raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
+    check_new_file(output, overwrite)
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:
@@ -350,9 +367,9 @@ def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[F
         return faces
     if isinstance(which, bool) or not isinstance(which, int):
         wanted = "'largest', 'all' or an index" if role == "target" else "'largest' or an index"
-        raise ValueError(f"{role}_face: found {which!r}; wanted {wanted}")
+        raise ValueError(f"{role} face: found {which!r}; wanted {wanted}")
     if not 0 <= which < len(faces):
         raise ValueError(
-            f"{role}_face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
+            f"{role} face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
         )
     return [faces[which]]

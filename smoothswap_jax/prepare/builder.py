@@ -93,7 +93,7 @@ class AlignedFaces(tfds.core.dataset_builder.FileReaderBuilder):
             work_units.process_unit, source=job.source, work=os.fspath(job.work), settings=job.settings
         )
         run_on_all(crop_unit, todo)
-        self.table = gather_crops(job.work, job.unit_count, job.settings.duplicates)
+        self.table = gather_crops(job.work, job.unit_count, job.settings.duplicates, job.settings.test_share)
         self.splits = splits_of(self.table)
         if not self.splits or self.splits[0].name != "train":
             left = (

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int
 
 from smoothswap_jax.data.dataset import SPLITS
 from smoothswap_jax.prepare.duplicates import SAME_DISTANCE, near_duplicates
+from smoothswap_jax.prepare.entries import hash_of
 from smoothswap_jax.prepare.work_units import unit_rows
 
 
@@ -47,8 +48,11 @@ class CropTable:
         return Counter(gate for _, gate, _ in self.rejected)
 
 
-def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
+def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: float = 0.0) -> CropTable:
     """Reads the rows of all units, and leaves out near-duplicates.
+
+    Where the hash of names decides who is held out (`test_share` above 0), it leaves at least `FEWEST` people to either
+    split, or nobody is held out (`hold_out`).
 
     Of two near-duplicates the one in the test split is kept, otherwise the first in the listing: a photo of a held-out
     person must not be trained on under another name. Photos of one person, or of one group of videos, look alike
@@ -58,6 +62,7 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
     people: dict[str, int] = {}
     files: dict[str, int] = {}
     groups: dict[str, int] = {}
+    all_by_hash = True
     columns, hashes = array("i"), bytearray()  # there may be millions of rows
     rejected: list[tuple[str, str, str]] = []
     shown: dict[str, list[tuple[int, int, str]]] = {}
@@ -72,6 +77,7 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
             person = people.setdefault(row["identity"], len(people))
             file = files.setdefault(row["file"], len(files))
             group = groups.setdefault(row["group"], len(groups))
+            all_by_hash &= row.get("by_hash", False)
             columns.extend((unit, place, person, file, row["frame"], row["split"] == "test", group))
             hashes += bytes.fromhex(row["hash"])
     found = np.frombuffer(columns, np.int32).reshape(-1, 7).T
@@ -89,9 +95,42 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool) -> CropTable:
         shown=shown,
     )
     del files
+    if test_share and all_by_hash and len(table):
+        table.held_out[:] = hold_out(table, found[6], list(groups))
     if duplicates and len(table):
         _leave_out_duplicates(table, np.frombuffer(hashes, np.uint8).reshape(len(table), -1), found[6])
     return table
+
+
+FEWEST = 2
+"""People that a split needs: swaps and verification are of two different people."""
+
+
+def hold_out(table: CropTable, group: np.ndarray, names: list[str]) -> np.ndarray:
+    """Which crops are held out, so that either split has at least `FEWEST` people; nobody is where that cannot be.
+
+    The hash of the groups' names decides as before: of a small set, the groups next to the border move, first those
+    whose people have several crops. group: of each crop, an index into `names`.
+    """
+    count = np.bincount(table.person)  # crops of each person
+    if (count > 0).sum() < 2 * FEWEST:
+        return np.zeros(len(table), bool)
+    held_out = table.held_out.copy()
+    of_split = lambda side: len(np.unique(table.person[held_out == side]))
+    if min(of_split(True), of_split(False)) >= FEWEST:
+        return held_out
+    most = np.zeros(len(names), np.int64)  # crops of the person of each group who has most
+    np.maximum.at(most, group, count[table.person])
+    order = sorted(range(len(names)), key=lambda i: (most[i] < 2, hash_of(names[i])))
+    for side, candidates in ((True, order), (False, order[::-1])):
+        for one in candidates:
+            if of_split(side) >= FEWEST:
+                break
+            crops = group == one
+            if crops.any() and (held_out[crops] != side).all():
+                held_out[crops] = side
+    enough = min(of_split(True), of_split(False)) >= FEWEST
+    return held_out if enough else np.zeros(len(table), bool)
 
 
 def _leave_out_duplicates(table: CropTable, hashes: np.ndarray, group: np.ndarray) -> None:

@@ -57,5 +57,9 @@ def split_by_hash(group: str, test_share: float) -> str:
 
     The SHA-256 of the name is uniform, so about `test_share` of all groups land in the test split.
     """
-    number = int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()[:8], "big")
-    return "test" if number < test_share * 2.0**64 else "train"
+    return "test" if hash_of(group) < test_share * 2.0**64 else "train"
+
+
+def hash_of(group: str) -> int:
+    """A number below 2**64 that only the name decides."""
+    return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()[:8], "big")

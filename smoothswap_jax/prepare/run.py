@@ -98,6 +98,7 @@ def prepare(
       ImportError: a library is missing; the text says what to install.
       PrepareError: a worker failed.
     """
+    files.check_place(os.fspath(out))
     _import_beam()
     source_dir, out_dir = str(Path(source)), epath.Path(os.fspath(out))
     listing = list_source(source_dir, layout)

@@ -188,6 +188,7 @@ def _kept_row(media: MediaFile, crop: Crop, settings: PrepareSettings) -> Row:
         "identity": media.identity,
         "group": group,
         "split": media.split or split_by_hash(group, settings.test_share),
+        "by_hash": media.split is None,
         "hash": perceptual_hash(crop.image).tobytes().hex(),
         "quad": crop.quad.tolist(),
         "points": crop.points.tolist(),

@@ -11,6 +11,9 @@ import dataclasses
 import itertools
 import logging
 import os
+import re
+import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +24,14 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from smoothswap_jax.config.renamed import with_current_names
-from smoothswap_jax.runtime import checksums, sharding
+from smoothswap_jax.runtime import checksums, files, sharding
 
 log = logging.getLogger(__name__)
 PyTree = Any
 FOLDER, CHECKSUMS, BROKEN = "checkpoints", "checksums", "broken"
+FULL = re.compile("No space left|Disk quota exceeded")
+LONGEST_REASON = 200
+"""Characters of an error of Orbax; what happened is at its end."""
 
 
 class CheckpointError(ValueError):
@@ -78,6 +84,7 @@ def save(
     """
     if sharding.broadcast_from_main(np.bool_(step in manager.all_steps())):
         return
+    _sizes[manager] = sum(leaf.nbytes for leaf in jax.tree.leaves(as_dict(state)))
     items = ocp.args.Composite(state=ocp.args.StandardSave(as_dict(state)), meta=ocp.args.JsonSave(meta))
     with _named_failure(manager, step):
         manager.save(step, args=items, metrics=dict(metrics or {}), force=True)
@@ -95,15 +102,32 @@ def close(manager: ocp.CheckpointManager) -> None:
         manager.close()
 
 
+_sizes: weakref.WeakKeyDictionary[ocp.CheckpointManager, int] = weakref.WeakKeyDictionary()
+"""Bytes of the state that each manager saved last."""
+
+
 @contextlib.contextmanager
 def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
+        folder = Path(manager.directory)
+        whole = max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=None)
+        intact = "there is none before it" if whole is None else f"checkpoint {whole}, the one before, is intact"
         raise CheckpointError(
-            f"{manager.directory}: a checkpoint up to step {step} could not be written ({error}); those before are "
-            "intact"
+            f"{folder}: a checkpoint up to step {step} could not be written: {_reason(error, manager)}; {intact}, and "
+            "the same command goes on from there"
         ) from error
+
+
+def _reason(error: BaseException, manager: ocp.CheckpointManager) -> str:
+    """Why a checkpoint was not written; Orbax's own text has a page of it."""
+    text = " ".join(str(error).split())
+    if FULL.search(text):
+        free = files.in_words(shutil.disk_usage(manager.directory).free)
+        needed = f", and it takes about {files.in_words(_sizes[manager])}" if manager in _sizes else ""
+        return f"the disk or its quota is full ({free} are free{needed}); make room"
+    return text if len(text) <= LONGEST_REASON else f"... {text[-LONGEST_REASON:]}"
 
 
 def _seal_coming(folder: Path) -> None:

@@ -1,12 +1,17 @@
-"""Files and folders that are written completely or not at all, and folders locked for one process."""
+"""Files and folders that are written completely or not at all, and folders locked for one process.
 
+Where a result goes is looked at before the work (`check_new_file`, `check_new_folder`, `check_place`), so a mistake
+costs seconds, and what is there already is replaced only where `overwrite` says so.
+"""
+
+import errno
 import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +29,11 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         epath.Path(path).write_bytes(data)
         return
     path = Path(path)
+    with named_errors(path):
+        _write_and_rename(path, data)
+
+
+def _write_and_rename(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -38,27 +48,115 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise
 
 
+@contextmanager
+def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the system name `path`: those of a write, as on a full disk, name no file, others a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
 def sha256_of(path: str | Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def refuse_full(path: str | Path) -> None:
-    """Raises FileExistsError when `path` exists, unless it is an empty folder."""
+def check_place(path: str | Path, needed: int = 0) -> None:
+    """Raises OSError unless a file or folder can be made at `path`: the nearest folder above it that exists must be one
+    that can be written to, with `needed` bytes free. `gs://` paths are not looked at."""
+    if "://" in str(path):
+        return
+    above = next(folder for folder in Path(path).absolute().parents if os.path.lexists(folder))
+    if Path(path).is_dir():
+        above = Path(path)
+    if not above.is_dir():
+        raise NotADirectoryError(f"{path}: {above} is a file; wanted a folder")
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{path}: {above} cannot be written to ({os.strerror(error.errno or 0)}); choose another place"
+        ) from error
+    if needed and (free := shutil.disk_usage(above).free) < needed:
+        raise OSError(f"{path}: {above} has {in_words(free)} free, and {in_words(needed)} are needed; make room first")
+
+
+def check_new_file(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Raises OSError unless the file `path` can be written: it is no folder, lies in one that can be written to, and
+    does not exist unless it may be overwritten."""
     path = Path(path)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise FileExistsError(f"{path} exists already; choose a new folder")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder; wanted the name of a file")
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(f"{path}: exists already; wanted another name, or --overwrite to replace it")
+    check_place(path)
+
+
+def check_new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] = ()) -> None:
+    """Raises OSError unless the folder `path` can be made: it does not exist, or is empty.
+
+    overwrite: a full one is taken too if it has the files `marks`, by which its kind is known: whatever else lies in a
+    folder that was named by mistake must not be lost.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} exists already and is a file; choose a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise FileExistsError(f"{path} exists already; choose a new folder, or give --overwrite to replace it")
+        if missing := [mark for mark in marks if not (path / mark).is_file()]:
+            raise FileExistsError(
+                f"{path}: --overwrite replaces only a folder of the same kind, and this has no {missing[0]}; choose a "
+                "new folder"
+            )
+    check_place(path)
+
+
+def in_words(count: float) -> str:
+    """Bytes as '3.2 GB'."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def os_error_in_words(error: OSError) -> str:
+    """What failed, where, and what its user can do, in one line; the text of an error that was raised with one."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    hints = {
+        errno.ENOSPC: "make room, or choose another place",
+        errno.EDQUOT: "make room, or choose another place",
+        errno.EACCES: "wanted a place that this user may use",
+        errno.EPERM: "wanted a place that this user may use",
+        errno.EROFS: "wanted a place that can be written to",
+        errno.ENOENT: "look at the path",
+        errno.ENOTDIR: "part of the path is a file; wanted folders",
+        errno.EISDIR: "wanted a file",
+        errno.EEXIST: "wanted another name",
+    }
+    where = " -> ".join(
+        os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)
+    )
+    hint = hints.get(error.errno, "")
+    return f"{where}{': ' if where else ''}{error.strerror}{'; ' if hint else ''}{hint}"
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
-    """A folder to fill under a temporary name beside `path`; it gets its name when the block ends without error.
+def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to fill under a temporary name beside `path`; it gets its name when the block ends without error, and
+    takes the place of an old one only then.
 
-    Raises FileExistsError when `path` exists, unless it is an empty folder.
+    Raises as `check_new_folder` does.
     """
-    path = Path(path)
-    refuse_full(path)
+    check_new_folder(path, overwrite, marks)
+    path = Path(os.path.realpath(path))  # the folder behind a link, not the link, is what is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
@@ -67,7 +165,13 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         os.umask(umask)
         for made in (temporary, *temporary.rglob("*")):  # mkdtemp and safetensors make what only the owner can read
             made.chmod((0o777 if made.is_dir() else 0o666) & ~umask)
-        os.replace(temporary, path)
+        if path.is_dir() and any(path.iterdir()):
+            old = temporary.with_suffix(".old")
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

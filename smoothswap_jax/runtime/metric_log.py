@@ -37,8 +37,9 @@ class RunLog:
         """One line of metrics.jsonl, and scalars in TensorBoard."""
         if not self.writes or not values:
             return
-        self._lines.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
-        self._lines.flush()
+        with files.named_errors(self._lines.name):
+            self._lines.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
+            self._lines.flush()
         self._scalars(step, values)
 
     def speed(self, step: int, images_per_second: float, input_wait: float) -> None:

@@ -17,6 +17,7 @@ from smoothswap_jax.metrics import verification
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
+from smoothswap_jax.training.data_checks import check_embedder_data
 from smoothswap_jax.training.networks import make_embedder
 from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
@@ -27,6 +28,7 @@ from smoothswap_jax.training.train_state import init_embedder_state
 def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     """Trains the identity embedder; evaluates verification on people that training never sees."""
     train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
+    check_embedder_data(config, train_faces, test_faces)
     network = make_embedder(config.embedder)
     objective = EmbedderObjective(**asdict(config.objective))
     optimizer = make_optimizer(config.optimizer, config.steps)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError
-from smoothswap_jax.runtime import checkpoint, sharding
+from smoothswap_jax.runtime import checkpoint, folders, sharding
 
 
 def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
@@ -20,6 +20,8 @@ def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
         return load_embedder(copy)
     if not given:
         raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
+    if fault := folders.mistake(given, folders.EMBEDDER):
+        raise ConfigError(f"config.embedder.checkpoint is {fault}")
     parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))
     parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
     manager = checkpoint.open_manager(copy)
@@ -31,6 +33,8 @@ def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
 
 def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder saved in a run directory of stage 1."""
+    if fault := folders.mistake(run, folders.EMBEDDER):
+        raise checkpoint.CheckpointError(fault)
     parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
     config = meta["config"]
     if config["stage"] != "embedder":

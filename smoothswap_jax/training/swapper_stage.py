@@ -21,6 +21,7 @@ from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import losses, steps
+from smoothswap_jax.training.data_checks import in_words
 from smoothswap_jax.training.frozen_embedder import frozen_embedder
 from smoothswap_jax.training.networks import image_shape, imported_params
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches
@@ -101,7 +102,9 @@ def eval_pairs(data: DataConfig, count: int) -> EvalPairs:
         return synthetic_pairs(data, count)
     faces = load_faces(data, "test")
     if len(faces.people) < 2:
-        raise dataset.DataError(f"evaluation wants 2 held-out people, found {len(faces.people)}")
+        raise dataset.DataError(
+            f"{in_words(data)}: found {len(faces.people)} people held out; wanted at least 2, to swap one with another"
+        )
     source, target = different_people(faces.labels, count)
     return EvalPairs(float_images(faces, source), float_images(faces, target), None)
 

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from smoothswap_jax.runtime.files import new_folder, refuse_full, sha256_of
+from smoothswap_jax.runtime.files import check_new_folder, new_folder, sha256_of
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
@@ -38,12 +38,16 @@ class FolderError(ValueError):
 
 # --------------------------------------------------------------------------------------------- variables as a file
 def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
-    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes."""
+    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes. Raises OSError."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     flat = flatten_dict(dict(variables), sep="/")
     # A transposed view would be written in the wrong order.
-    save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+    try:
+        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+    except SafetensorError as error:  # of the system, but not as one of its errors
+        raise OSError(f"{path}: could not be written ({error})") from error
 
 
 def load_variables(path: str | Path) -> dict[str, Any]:
@@ -106,10 +110,11 @@ def _field(name: str, value: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------------ the folder
-def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -> None:
+def save_network(out: str | Path, network: Network, source: Mapping[str, Any], overwrite: bool = False) -> None:
     """Writes the folder `out`, completely or not at all. source: where the weights come from, as JSON values.
+    overwrite: whether `out` may be an imported network that is there already.
 
-    Raises FileExistsError when `out` exists and is not empty.
+    Raises OSError when `out` exists and is not empty, or cannot be written to.
     """
     config = {
         "format": FORMAT,
@@ -121,7 +126,7 @@ def save_network(out: str | Path, network: Network, source: Mapping[str, Any]) -
         "source": dict(source),
         "fresh": network.fresh,
     }
-    with new_folder(out) as folder:
+    with new_folder(out, overwrite, (PARAMS, CONFIG)) as folder:
         save_variables(folder / PARAMS, network.variables)
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -164,7 +169,11 @@ def load_network(folder: str | Path) -> Network:
 
 
 def import_file(
-    kind: str, weights: str | Path | Sequence[str | Path], out: str | Path, known: Mapping[str, Any]
+    kind: str,
+    weights: str | Path | Sequence[str | Path],
+    out: str | Path,
+    known: Mapping[str, Any],
+    overwrite: bool = False,
 ) -> Network:
     """`smoothswap import`: from a published file, or several that make up one network, to the folder `out`.
 
@@ -173,7 +182,7 @@ def import_file(
     """
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
-    refuse_full(out)  # before minutes of reading
+    check_new_folder(out, overwrite, (PARAMS, CONFIG))  # before minutes of reading
     find_spec(kind)
     paths = [Path(path) for path in ([weights] if isinstance(weights, str | Path) else weights)]
     trees: list[Any] = [read_checkpoint(path) for path in paths]
@@ -188,7 +197,7 @@ def import_file(
     network = dataclasses.replace(network, notes=(*network.notes, *aside))
     files = [{"file": path.name, "sha256": sha256_of(path)} for path in paths]
     source = {**(files[0] if len(files) == 1 else {"files": files}), "known": dict(known)}
-    save_network(out, network, source | ({"notes": network.notes} if network.notes else {}))
+    save_network(out, network, source | ({"notes": network.notes} if network.notes else {}), overwrite)
     return network
 
 

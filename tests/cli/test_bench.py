@@ -32,6 +32,15 @@ def test_configs_are_found_by_name(called, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == ["a table", "{}"] * 2
 
 
+def test_fields_of_the_swapper_can_be_overridden_where_they_are_read(called, capsys):
+    assert main(["bench", "--what=steps", "--config.generator.nf=24"]) == 0
+    assert called[0][0]["generator"]["nf"] == 24
+    assert main(["bench", "--what=steps", "--config.generator.width=24"]) != 0
+    assert main(["bench", "--what=data", "--config.generator.nf=24"]) != 0
+    error = capsys.readouterr().err
+    assert "no field generator.width" in error and "--config.generator.nf=24: not for --what=data" in error
+
+
 def test_data_needs_no_config(monkeypatch, capsys):
     monkeypatch.setattr("smoothswap_jax.bench.data.bench_data", lambda *given: {"given": list(given)})
     monkeypatch.setattr("smoothswap_jax.bench.table.table", lambda result: "a table")

@@ -14,6 +14,6 @@ def test_options_reach_the_export(monkeypatch, capsys):
     monkeypatch.setattr(export_folder, "export_swapper", export)
     options = ["--step=4", "--with-discriminator", "--evaluation=report.json"]
     assert main(["export", "--checkpoint=c", "--out=o", *options]) == 0
-    how = {"step": 4, "with_discriminator": True, "onnx": False, "evaluation": "report.json"}
+    how = {"step": 4, "with_discriminator": True, "onnx": False, "evaluation": "report.json", "overwrite": False}
     assert calls == [(("c", "o"), how)]
     assert capsys.readouterr().out == "o/swap.stablehlo: differs from the checkpoint by 1.5e-07\n"

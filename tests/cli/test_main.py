@@ -1,5 +1,7 @@
 """The command line as a whole: help, exit codes, and what is said of mistakes."""
 
+import logging
+import sys
 import types
 
 import pytest
@@ -55,7 +57,29 @@ def test_verbose_shows_the_traceback_of_a_mistake(monkeypatch):
         main_lib.main(["--verbose", "fail"])
 
 
-def test_only_train_takes_config_overrides(capsys):
+@pytest.mark.parametrize(
+    "error, said", [(PermissionError(13, "Permission denied", "/a"), "/a: Permission denied; wanted")]
+)
+def test_errors_of_the_system_name_the_place_and_a_remedy(error, said, monkeypatch, capsys):
+    monkeypatch.setattr(main_lib, "VERBS", (failing(error),))
+    assert main_lib.main(["fail"]) == main_lib.MISTAKE
+    assert capsys.readouterr().err.startswith(f"smoothswap fail: {said}")
+
+
+def test_tracebacks_of_orbax_that_end_in_an_error_are_not_logged_too():
+    def record(file):
+        try:
+            exec(compile("raise OSError", file, "exec"), {})
+        except OSError:
+            kind, error, trace = sys.exc_info()
+        return logging.LogRecord("absl", logging.ERROR, "absl.py", 1, "failed", (), (kind, error, trace.tb_next))
+
+    assert not main_lib._is_told_once(record("/lib/orbax/checkpoint/futures.py"))
+    assert main_lib._is_told_once(record("/lib/other/futures.py"))
+    assert main_lib._is_told_once(logging.LogRecord("absl", logging.ERROR, "absl.py", 1, "failed", (), None))
+
+
+def test_only_some_take_config_overrides(capsys):
     with pytest.raises(SystemExit):
         main_lib.main(["demo", "--config.batch=3"])
     assert "unrecognised arguments: --config.batch=3" in capsys.readouterr().err

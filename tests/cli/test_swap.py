@@ -1,8 +1,10 @@
 """`smoothswap swap`: from the command line to inference.swapper.swap_files."""
 
+import json
+
 import pytest
 
-from smoothswap_jax.cli.main import main
+from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.inference import swapper
 
 
@@ -34,3 +36,30 @@ def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     assert loaded == [1_500_000]
     assert main(["swap", *options[:-1], "--max-megapixels=0"]) != 0
     assert "--max-megapixels: found 0; wanted more than 0" in capsys.readouterr().err
+
+
+def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(swapper.Swapper, "load", None)
+    (tmp_path / "o.png").write_text("old")
+    arguments = ["swap", "--checkpoint=c", "--source=a", "--target=b"]
+    for output, said in (
+        (tmp_path / "o.png", "exists already; wanted another name, or --overwrite"),
+        (tmp_path / "o.gif", "found suffix '.gif'"),
+        ("/proc/o.png", "/proc cannot be written to"),
+    ):
+        assert main([*arguments, f"--output={output}"]) == MISTAKE
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+    assert (tmp_path / "o.png").read_text() == "old"
+
+
+@pytest.mark.parametrize("kind, said", [("synthetic", "trained on rendered faces of 32 pixels"), ("prepared", "")])
+def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, tmp_path):
+    (tmp_path / "params.safetensors").touch()
+    (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: None)
+    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ())
+    output = f"--output={tmp_path}/o.png"
+    assert main(["swap", f"--checkpoint={tmp_path}", "--source=a", "--target=b", output]) == 0
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == bool(said)

@@ -46,11 +46,35 @@ def test_a_name_means_the_shipped_file_and_a_path_any_file(tmp_path, monkeypatch
     assert load_config("mine.py", ["--config.mesh.fsdp=2"])["mesh"]["fsdp"] == 2
 
 
+def test_data_fields_that_are_emptied_or_read_are_no_mistake():
+    load_config("swapper:tiny32", ["--config.data.dir=", "--config.data.weights=()", "--config.seed=1"])
+    load_config(
+        "swapper:tiny32", ["--config.data.kind=folder", "--config.data.dir=d", "--config.data.held_out_people=3"]
+    )
+
+
 @pytest.mark.parametrize(
     "name, overrides, said",
     [
         ("swaper:tiny32", [], "found no file swaper; wanted the path of a config file, or one of embedder:tiny32, "),
-        ("configs/none.py", [], "configs/none.py: found no file configs/none.py"),
+        ("configs/none.py", [], "configs/none.py: found no file configs/none.py in /"),
+        ("configs/none.py", [], "which are found from any folder"),
+        ("elsewhere/configs/swapper.py:small64", [], "did you mean swapper:small64?"),
+        ("swaper:tiny32", [], "did you mean swapper:tiny32?"),
+        ("swaper", [], "did you mean swapper"),
+        (
+            "swapper:tiny32",
+            ["--config.data.dir=faces"],
+            "swapper:tiny32: config.data.dir is 'faces', which config.data.kind=synthetic does not read; wanted "
+            "config.data.kind=prepared or folder or tfds, or no config.data.dir",
+        ),
+        ("swapper:tiny32", ["--config.data.weights=(1.0,)"], "wanted config.data.kind=prepared, or no config.data.we"),
+        (
+            "embedder:paper256",
+            ["--config.data.photos", "3", "--config.data.name=x"],
+            "(2) config.data.photos is 3, which config.data.kind=prepared does not read; wanted "
+            "config.data.kind=synthetic, or no config.data.photos",
+        ),
         ("swapper:huge", [], "variant is 'huge', wanted one of tiny32, small64, paper256, ncsnpp256"),
         (f"{ROOT}/README.md", [], "README.md: not a Python file"),
         ("swapper", ["--config.optimizer.name=adam"], "no field optimizer; did you mean generator_optimizer?"),

@@ -217,7 +217,7 @@ def test_people_never_straddle_splits_and_keep_their_split_when_data_is_added(ph
 
 @pytest.mark.parametrize(
     "folder, held_out, message",
-    [("missing", 1, "no such folder"), ("", 10, "none for 'train'"), ("", 0, "none for 'test'")],
+    [("missing", 1, "no such folder"), ("", 10, "left for the split 'train'"), ("", 0, "left for the split 'test'")],
 )
 def test_unusable_folders_are_refused(photos, folder, held_out, message):
     split = "test" if held_out == 0 else "train"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from smoothswap_jax.evaluation.compare import CompareError, as_text, compare, write_comparison
+from smoothswap_jax.evaluation.compare import CompareError, as_text, check_out, compare, write_comparison
 from smoothswap_jax.evaluation.pairs import only
 from tests.evaluation.stand_ins import identity_judge, judged, make_pairs, method_of, pictures, written
 
@@ -44,13 +44,35 @@ def test_compare_swaps_sides_with_the_order(tmp_path, pairs):
 
 def test_compare_refuses_other_judges_and_other_pairs(tmp_path, pairs):
     a, b = two_evaluations(tmp_path, pairs, [identity_judge("another")])
-    with pytest.raises(CompareError, match="judges"):
+    with pytest.raises(CompareError, match="cannot be compared: judges: only the second has another; wanted the same"):
         compare([a, b])
     other = make_pairs(seed=1)  # the same names, other pictures
     c = tmp_path / "c"
     written(c, judged(c, other, [method_of(other, pictures(other, other.truth), "third")]))
     with pytest.raises(CompareError, match="pairs is"):
         compare([a, c])
+
+
+def test_what_differs_of_a_judge_is_one_short_line(tmp_path, pairs):
+    a, b = two_evaluations(tmp_path, pairs)
+    edited(b, "judges", lambda judges: judges[0]["facts"].update({"file sha256": "f" * 200}))
+    edited(a, "judges", lambda judges: judges[0]["facts"].update({"file sha256": "0" * 200}))
+    with pytest.raises(CompareError) as raised:
+        compare([a, b])
+    assert f"judges: eye: file sha256 is {'0' * 60}... and {'f' * 60}...; wanted" in str(raised.value)
+
+
+def test_a_comparison_replaces_only_another_one_and_only_if_asked(tmp_path, pairs):
+    evaluation, _ = two_evaluations(tmp_path, pairs)
+    (evaluation / "pairs.csv").touch()
+    with pytest.raises(FileExistsError, match="holds an evaluation, which a comparison must not replace"):
+        check_out(evaluation, overwrite=True)
+    for name in ("report.html", "report.json"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / name).touch()
+    with pytest.raises(FileExistsError, match="exists already"):
+        check_out(tmp_path / "out")
+    check_out(tmp_path / "out", overwrite=True)
 
 
 def edited(folder, key, change):
@@ -63,11 +85,11 @@ def edited(folder, key, change):
 def test_compare_refuses_other_data_other_definitions_and_files_of_another_run(tmp_path, pairs):
     a, b = two_evaluations(tmp_path, pairs)
     edited(b, "pairs", lambda found: found["data"].update(detector="another"))
-    with pytest.raises(CompareError, match="data is"):
+    with pytest.raises(CompareError, match="data: only the second has detector"):
         compare([a, b])
     a, b = two_evaluations(tmp_path, pairs)
     edited(b, "measures", lambda found: found[0].update(about="another way"))
-    with pytest.raises(CompareError, match="measures is"):
+    with pytest.raises(CompareError, match=r"measures: .*about is"):
         compare([a, b])
     a, b = two_evaluations(tmp_path, pairs)
     lines = (b / "scores.csv").read_text().splitlines()

@@ -205,6 +205,23 @@ def test_an_export_of_an_older_version_is_loaded(run, exported, tmp_path):
     )
 
 
+def test_an_old_export_stays_until_the_new_one_is_whole(run, tmp_path, monkeypatch):
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("params.safetensors", "SHA256SUMS"):
+        (old / name).write_text("old")
+    monkeypatch.setattr(programs, "make_programs", lambda _: {})
+    monkeypatch.setattr(export_folder, "model_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export_swapper(run, old, overwrite=True)
+    assert {path.name: path.read_text() for path in old.iterdir()} == {"params.safetensors": "old", "SHA256SUMS": "old"}
+    monkeypatch.setattr(export_folder, "model_card", lambda *_: "card")
+    export_swapper(run, old, overwrite=True)
+    assert (old / "MODEL_CARD.md").read_text() == "card" and [path.name for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(FileExistsError, match="replaces only a folder of the same kind, and this has no params"):
+        export_swapper(run, run, overwrite=True)
+
+
 @pytest.mark.parametrize("name", ["params.safetensors", "config.json"])
 def test_a_damaged_export_is_refused(exported, tmp_path, name):
     for file in exported.iterdir():
@@ -220,7 +237,9 @@ def test_mistakes_are_named(run, exported, tmp_path, capsys):
     assert main(["export", f"--checkpoint={run}", f"--out={exported}"]) == 1
     assert "exists already" in capsys.readouterr().err
     assert main(["export", f"--checkpoint={run / 'embedder'}", f"--out={tmp_path / 'out'}"]) == 1
-    assert "lacks ['generator_ema']" in capsys.readouterr().err
+    assert f"is a run of stage embedder; wanted a run of stage swapper; did you mean {run}?" in capsys.readouterr().err
+    assert main(["swap", f"--checkpoint={run}/embedder", "--source=a", "--target=b", f"--output={tmp_path}/o.png"]) == 1
+    assert f"wanted a run of stage swapper or an export; did you mean {run}?" in capsys.readouterr().err
     (tmp_path / "report.json").write_text("{")
     arguments = [f"--checkpoint={run}", f"--out={tmp_path / 'out'}", f"--evaluation={tmp_path / 'report.json'}"]
     assert main(["export", *arguments]) == 1

@@ -174,12 +174,12 @@ def test_choice_of_target_faces():
     assert changed("largest") == changed(0) == (False, True)
     assert changed(1) == (True, False)
     assert changed("all") == (True, True)
-    with pytest.raises(ValueError, match="target_face: found 2; wanted 0 to 1"):
+    with pytest.raises(ValueError, match="target face: found 2; wanted 0 to 1"):
         changed(2)
     for wrong in (-1, "both", True, 0.0):
-        with pytest.raises(ValueError, match="target_face: found"):
+        with pytest.raises(ValueError, match="target face: found"):
             changed(wrong)
-    with pytest.raises(ValueError, match="source_face: found 'all'"):
+    with pytest.raises(ValueError, match="source face: found 'all'"):
         swapper.swap(photo, photo, source_face="all")
 
 
@@ -224,6 +224,33 @@ def test_files_arrays_and_pillow_images_agree(tmp_path):
     np.testing.assert_array_equal(toy().swap(Image.fromarray(source), Image.fromarray(target)), wanted)
     swap_files(toy(), tmp_path / "source.png", tmp_path / "target.png", tmp_path / "swap.png", target_face="all")
     np.testing.assert_array_equal(load_photo(tmp_path / "swap.png"), wanted)
+
+
+def test_a_face_that_is_not_there_is_named_by_no_parameter_that_was_not_given():
+    """`swap` has source_face and target_face, the others face, the command line --target-face."""
+    swapper = toy()
+    with pytest.raises(ValueError, match="target face: found 7; wanted 0 to 0"):
+        swapper.swap_identity(swapper.embed(grain()), grain(), face=7)
+
+
+def test_of_several_photos_the_one_without_a_face_is_named():
+    photo = grain()
+    seen = iter([toy().detect(photo), []])
+    swapper = dataclasses.replace(toy(), detect=lambda _: next(seen))
+    with pytest.raises(NoFaceError, match="photo 1 of 3, from 0: source array: found no face"):
+        swapper.embed([photo, photo, photo])
+
+
+def test_an_output_that_exists_is_kept_unless_it_may_be_overwritten(tmp_path):
+    for name in ("source.png", "target.png"):
+        Image.fromarray(grain()).save(tmp_path / name)
+    (tmp_path / "swap.png").write_text("old")
+    paths = [tmp_path / name for name in ("source.png", "target.png", "swap.png")]
+    with pytest.raises(FileExistsError, match=r"swap.png: exists already; wanted another name, or --overwrite"):
+        swap_files(toy(), *paths)
+    assert paths[2].read_text() == "old"
+    swap_files(toy(), *paths, overwrite=True)
+    assert Image.open(paths[2]).size == (260, 160)
 
 
 def test_swap_files_checks_the_output_before_any_work(tmp_path):
@@ -271,7 +298,7 @@ def test_grey_targets_stay_grey_unless_told(tmp_path, draw, paste):
     assert len(notes) == 1 and "--color" in notes[0]
     assert chroma_spread(tmp_path / "swap.png") == chroma_spread(tmp_path / "target") == 0
     assert np.abs(load_photo(files[2]).astype(int) - load_photo(files[1])).max() > 10
-    assert swap_files(toy(redden), *files, paste=paste, color=True) == ()
+    assert swap_files(toy(redden), *files, paste=paste, color=True, overwrite=True) == ()
     assert chroma_spread(tmp_path / "swap.png") > 60
 
 

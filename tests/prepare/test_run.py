@@ -110,6 +110,19 @@ def test_splits_stay_when_people_are_added(people, out, tmp_path):
         assert before <= set(records.from_prepared(str(tmp_path / "out"), split, 16).people)
 
 
+def test_of_few_people_two_are_held_out_and_of_fewer_nobody(tmp_path):
+    few = PrepareSettings(**(vars(LOOSE) | {"test_share": 1e-6}))
+    assert run.prepare(make_people(tmp_path / "5", 5), tmp_path / "out5", few, workers=1).people == {
+        "train": 3,
+        "test": 2,
+    }
+    assert run.prepare(make_people(tmp_path / "3", 3), tmp_path / "out3", few, workers=1).people == {"train": 3}
+    with pytest.raises(
+        DataError, match=r"no split 'test'; it has \['train'\], 3 people; wanted some held out: .* 4 people"
+    ):
+        records.from_prepared(str(tmp_path / "out3"), "test", 16)
+
+
 def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert run.prepare(people, out, LOOSE, workers=1).pictures == 30

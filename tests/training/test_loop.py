@@ -17,7 +17,6 @@ from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import checkpoint
-from smoothswap_jax.runtime.checkpoint import CheckpointError
 from smoothswap_jax.training import frozen_embedder
 from smoothswap_jax.training import loop as train_lib
 from smoothswap_jax.training import networks as networks_lib
@@ -138,7 +137,7 @@ def test_an_unknown_stage_is_named(people, tmp_path):
 def test_a_swapper_needs_a_run_of_an_embedder(people, embedder, tmp_path):
     with pytest.raises(ConfigError, match=r"config.embedder.checkpoint is not set"):
         train_lib.train(tiny_runs.config("swapper", people) | {"embedder": {"checkpoint": None}}, tmp_path, devices=1)
-    with pytest.raises(CheckpointError, match="no checkpoint here"):
+    with pytest.raises(ValueError, match="no: found no such folder; wanted a run of stage embedder"):
         train_lib.train(tiny_runs.config("swapper", people, tmp_path / "no"), tmp_path / "a", devices=1)
 
 

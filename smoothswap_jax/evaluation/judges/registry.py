@@ -14,6 +14,7 @@ from typing import Any
 from smoothswap_jax.evaluation.judges import dlib, factors, mediapipe, networks, own_embedder, sface
 from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
+from smoothswap_jax.runtime import folders
 
 SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, factors.SPEC, own_embedder.SPEC, networks.SPEC)
 JUDGES: dict[str, JudgeSpec] = {spec.name: spec for spec in SPECS}
@@ -25,8 +26,16 @@ def find_judge(text: str) -> JudgeSpec:
     for spec in JUDGES.values():
         if spec.recognises(*named(text)):
             return spec
+    path = named(text)[1]
+    if Path(path).is_dir():
+        raise JudgeError(f"judge {folders.mistake(path, folders.EMBEDDER, folders.NETWORK)}")
+    raise JudgeError(f"judge {text!r}: found no such judge; wanted {judges_to_have()}")
+
+
+def judges_to_have() -> str:
+    """How each judge is written on the command line, in words."""
     *usages, last = (spec.usage for spec in JUDGES.values())
-    raise JudgeError(f"judge {text!r}: found no such judge; wanted {', '.join(usages)}, or {last}")
+    return f"{', '.join(usages)}, or {last}"
 
 
 def load_judge(

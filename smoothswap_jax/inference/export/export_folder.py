@@ -24,7 +24,7 @@ from smoothswap_jax.inference.export.card import model_card
 from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, restore_swapper
 from smoothswap_jax.runtime import metric_log
-from smoothswap_jax.runtime.files import new_folder, refuse_full, sha256_of
+from smoothswap_jax.runtime.files import check_new_folder, check_place, new_folder, sha256_of
 from smoothswap_jax.weights.network_folder import load_variables, save_variables
 
 FORMAT = 1
@@ -43,6 +43,7 @@ def export_swapper(
     with_discriminator: bool = False,
     onnx: bool = False,
     evaluation: str | Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, float]:
     """Exports a swapper's run directory to the folder `out`, and compares what was written with the checkpoint.
 
@@ -51,15 +52,16 @@ def export_swapper(
       with_discriminator: also save the discriminator's weights, to train on from.
       onnx: also write the programs as .onnx.
       evaluation: a JSON report to copy beside the model card, as evaluation.json.
+      overwrite: whether `out` may be an export that is there already; it is replaced when the new one is whole.
 
     Returns each file's largest difference from the checkpoint. Needs one host and no accelerator; the checkpoint may
     come from any mesh.
 
     Raises:
-      CheckpointError: no such checkpoint. FileExistsError: `out` exists and is not empty.
+      CheckpointError: no such checkpoint. OSError: `out` exists and is not empty, or cannot be written to.
       ExportError: what was written differs from the checkpoint; nothing is left behind.
     """
-    refuse_full(out)
+    check_new_folder(out, overwrite, (PARAMS, SUMS))
     report = None if evaluation is None else _json(Path(evaluation))
     restored = restore_swapper(run, step, discriminator=with_discriminator)
     # Once, because every call of a program would copy numpy arrays to the device again.
@@ -67,7 +69,9 @@ def export_swapper(
     weights = flatten_dict(restored.variables, sep="/")
     config = _config(restored, weights)
     logged = _last_evaluation(Path(run), restored.step)
-    with new_folder(out) as folder:
+    size = sum(value.nbytes for value in weights.values())
+    check_place(out, 3 * size if onnx else size)
+    with new_folder(out, overwrite, (PARAMS, SUMS)) as folder:
         save_variables(folder / PARAMS, restored.variables)
         checks = {PARAMS: _check_weights(folder / PARAMS, weights)}
         for name, program in programs.make_programs(restored).items():

@@ -1,0 +1,108 @@
+"""What a folder is, by the files in it: for errors that say what was found, and which folder was probably meant."""
+
+import difflib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SWAPPER, EMBEDDER = "a run of stage swapper", "a run of stage embedder"
+EXPORT, NETWORK = "an export", "an imported network"
+PREPARED, EVALUATION, DEMO = "a prepared set", "an evaluation", "what `smoothswap demo` wrote"
+MOST_BYTES = 2**20
+"""Of a JSON file that is looked into; ours are much smaller."""
+MOST_FOLDERS = 200
+"""That are looked at to find the one that was meant."""
+
+
+def kind_of(folder: str | os.PathLike[str]) -> str:
+    """What a folder is, in words ('a run of stage swapper'); '' for one that this package did not write.
+
+    Only small JSON files are read, and what cannot be read is no kind; never raises.
+    """
+    folder = Path(folder)
+    if _newest(folder):
+        stage = _fields(training_config(folder)).get("stage")
+        return {"swapper": SWAPPER, "embedder": EMBEDDER}.get(stage if isinstance(stage, str) else "", "")
+    if _is_file(folder / "params.safetensors"):
+        return NETWORK if "module" in _fields(_json(folder / "config.json")) else EXPORT
+    if _is_file(folder / "manifest.json") and _is_file(folder / "dataset_info.json"):
+        return PREPARED
+    if _is_file(folder / "swapper" / "config.json") and _is_file(folder / "judge" / "config.json"):
+        return DEMO
+    return EVALUATION if _is_file(folder / "pairs.csv") else ""
+
+
+def training_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The training config of a run with a checkpoint, or of an export, as it was written; {} where there is none."""
+    folder = Path(folder)
+    if newest := _newest(folder):
+        return _fields(_fields(_json(newest / "meta" / "metadata")).get("config"))
+    return _fields(_fields(_json(folder / "config.json")).get("training"))
+
+
+def mistake(folder: str | os.PathLike[str], *wanted: str) -> str:
+    """What is wrong with a folder that should be one of the kinds `wanted`, with those nearby that would do; '' where
+    it is one of them."""
+    folder = Path(folder)
+    found = kind_of(folder)
+    if found in wanted or (not found and _newest(folder)):  # a checkpoint that cannot be read is for others to name
+        return ""
+    what = f"is {found}" if found else _why_nothing(folder)
+    return f"{folder}: {what}; wanted {' or '.join(wanted)}{_meant(folder, wanted)}"
+
+
+def _why_nothing(folder: Path) -> str:
+    if not folder.exists():
+        return "found no such folder"
+    if not folder.is_dir():
+        return "is a file"
+    if _is_file(folder / "config.json") and (folder / "checkpoints").is_dir():
+        return "is a run that has no checkpoint yet"
+    return "found neither checkpoints nor an export in it"
+
+
+def _meant(folder: Path, wanted: Sequence[str]) -> str:
+    """'; did you mean A or B?': folders in this one, else around and beside it, that are what was wanted."""
+    inside = [path for path in _folders(folder) if kind_of(path) in wanted]
+    beside = [path for path in _folders(folder.parent) if kind_of(path) in wanted] if not inside else []
+    if beside and not folder.exists():
+        beside = [folder.with_name(name) for name in difflib.get_close_matches(folder.name, [b.name for b in beside])]
+    around = [folder.parent] if kind_of(folder.parent) in wanted else []
+    near = [os.fspath(path) for path in (inside or around or beside)[:3]]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _folders(folder: Path, most: int | None = MOST_FOLDERS) -> list[Path]:
+    try:
+        found = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
+    except (OSError, ValueError):
+        return []
+    return [folder / name for name in sorted(found)[:most]]
+
+
+def _newest(run: Path) -> Path | None:
+    """The folder of a run's newest checkpoint."""
+    steps = [path for path in _folders(run / "checkpoints", most=None) if path.name.isdecimal()]
+    return max(steps, key=lambda path: int(path.name), default=None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _json(path: Path) -> Any:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        return json.loads(data) if len(data) <= MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
