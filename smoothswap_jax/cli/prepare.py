@@ -30,6 +30,12 @@ def add_parser(verbs) -> None:
     add("--min-side", type=float, metavar="PX", help="least side of the face's square in the photo (default 64)")
     add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
     add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default -16)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="X",
+        help="leave out faces with a lower score of the detector (default 0: none)",
+    )
     add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
     add("--test-share", type=float, metavar="X", help="share of people held out (default 0.1)")
     add("--frames", type=int, metavar="N", help="frames of each video (default 10)")
@@ -72,4 +78,6 @@ def run(args: argparse.Namespace) -> None:
     kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
     gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
     print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")
+    if summary.turned:
+        print(f"{summary.turned} kept faces lie on their side or upside down in their photos; their crops are upright")
     print(f"look at {args.out}/preview.html before training")

@@ -23,7 +23,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import Quad, align_face, ffhq_quad, paste_back, paste_change
 from smoothswap_jax.faces.detection.base import Detector, Face
-from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.detection.registry import find_faces
 from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
@@ -65,7 +65,7 @@ class Swapper:
     embed_aligned: EmbedAligned
     generate_aligned: GenerateAligned
     size: int
-    detect: Detector = detect_faces
+    detect: Detector = find_faces
     identity: Any = None
 
     @classmethod
@@ -267,7 +267,9 @@ def _read(photo: PhotoLike, role: str) -> tuple[Photo, str]:
 def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:
     """The requested faces; `faces` are sorted by area, largest first."""
     if not faces:
-        raise NoFaceError(f"{name}: found no face; wanted a photo with a face seen from the front or the side")
+        raise NoFaceError(
+            f"{name}: found no face in any of its four turns; wanted one with a face seen from the front or the side"
+        )
     if which == "largest":
         return faces[:1]
     if which == "all" and role == "target":
