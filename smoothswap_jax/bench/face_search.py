@@ -98,7 +98,7 @@ def pasted_outcomes(finds: Sequence[Detector], known: Sequence[tuple[Photo, Face
         size = (round(photo.shape[1] * zoom), round(photo.shape[0] * zoom))
         corner = np.array([draw.integers(0, BACKDROP[1] - size[0]), draw.integers(0, BACKDROP[0] - size[1])])
         scene = Image.fromarray(backdrop)
-        scene.paste(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), tuple(map(int, corner)))
+        scene.paste(Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS), (int(corner[0]), int(corner[1])))
         truth = (face.points + 0.5) * zoom - 0.5 + corner
         widths.append((face.box[2] - face.box[0]) * zoom)
         for i, find in enumerate(finds):
