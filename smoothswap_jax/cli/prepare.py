@@ -30,6 +30,12 @@ def add_parser(verbs) -> None:
     add("--min-side", type=float, metavar="PX", help="least side of the face's square in the photo (default 64)")
     add("--max-yaw", type=float, metavar="DEG", help="leave out heads turned further (default 62)")
     add("--min-sharpness", type=float, metavar="DB", help="leave out blurred faces (default -16)")
+    add(
+        "--min-score",
+        type=float,
+        metavar="X",
+        help="leave out faces with a lower score of the detector (default 0: none)",
+    )
     add("--keep-duplicates", dest="duplicates", action="store_false", default=None, help="do not look for them")
     add(
         "--test-share",
@@ -84,4 +90,6 @@ def run(args: argparse.Namespace) -> None:
             f"nobody is held out: found {sum(summary.people.values())} people with a usable face; training wants "
             f"{2 * FEWEST} or more, {FEWEST} of them to test on: add people, and prepare them to a new folder"
         )
+    if summary.turned:
+        print(f"{summary.turned} kept faces lie on their side or upside down in their photos; their crops are upright")
     print(f"look at {args.out}/preview.html before training")

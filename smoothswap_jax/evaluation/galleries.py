@@ -26,8 +26,7 @@ from smoothswap_jax.data.sources import from_folder
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
-from smoothswap_jax.faces.detection.registry import detector_facts
-from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.detection.registry import detector_facts, find_faces
 from smoothswap_jax.faces.photos import PHOTO_SUFFIXES, Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
 
@@ -198,7 +197,7 @@ def gallery_of_photos(
     detector = detector_facts("yunet")["sha256"]
     # Another decoder gives other pixels, so frames that OpenCV once read are not mixed with PyAV's.
     picture = lambda one: f"{one.frame} by PyAV" if one.frame >= 0 else str(one.frame)
-    key = lambda one: caching.key_of("aligned by yunet/1", detector, digest[one.file], picture(one), str(size))
+    key = lambda one: caching.key_of("aligned by yunet/2", detector, digest[one.file], picture(one), str(size))
     missing = {
         file: ones for file, ones in by_file.items() if any(e is None for e in caching.get(cache, list(map(key, ones))))
     }
@@ -290,7 +289,7 @@ def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str
 
 def _aligned(photo: Photo, size: int) -> np.ndarray:
     try:
-        faces = detect_faces(photo)
+        faces = find_faces(photo)
         if not faces:
             return np.array("no face found")
         quad = ffhq_quad(faces[0].points)

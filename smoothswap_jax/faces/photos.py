@@ -127,6 +127,8 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
 
 
 _OPENING = threading.Lock()
+_PROGRAMS = ("EPS",)
+"""Formats that are programs: Pillow would have Ghostscript run them."""
 
 
 def _pillow_image(data: bytes, name: str) -> Image.Image:
@@ -144,7 +146,8 @@ def _pillow_image(data: bytes, name: str) -> Image.Image:
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(io.BytesIO(data))
+            Image.init()
+            return Image.open(io.BytesIO(data), formats=[form for form in Image.ID if form not in _PROGRAMS])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 

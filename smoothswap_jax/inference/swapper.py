@@ -23,7 +23,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import Patch, Quad, add_patch, align_face, change_patch, face_patch, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
-from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.faces.detection.registry import find_faces
 from smoothswap_jax.faces.kinds import ANIMATION, kind_of
 from smoothswap_jax.faces.original import Original, read_original, with_changes
 from smoothswap_jax.faces.photos import (
@@ -74,7 +74,7 @@ class Swapper:
     embed_aligned: EmbedAligned
     generate_aligned: GenerateAligned
     size: int
-    detect: Detector = detect_faces
+    detect: Detector = find_faces
     identity: Any = None
     max_pixels: int = MAX_PIXELS
 
@@ -360,7 +360,9 @@ def _found(detect: Detector, photo: Photo) -> list[Face]:
 def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:
     """The requested faces; `faces` are sorted by area, largest first."""
     if not faces:
-        raise NoFaceError(f"{name}: found no face; wanted a photo with a face seen from the front or the side")
+        raise NoFaceError(
+            f"{name}: found no face in any of its four turns; wanted one with a face seen from the front or the side"
+        )
     if which == "largest":
         return faces[:1]
     if which == "all" and role == "target":

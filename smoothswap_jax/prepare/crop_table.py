@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from etils import epath
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from smoothswap_jax.data.dataset import SPLITS
 from smoothswap_jax.prepare.duplicates import SAME_DISTANCE, near_duplicates
 from smoothswap_jax.prepare.entries import hash_of
 from smoothswap_jax.prepare.work_units import unit_rows
+
+TURNED = 45.0
+"""Degrees from which on a face counts as turned: it is nearer to lying than to standing."""
 
 
 @dataclass
@@ -33,6 +37,10 @@ class CropTable:
     """Number of the video frame; -1 for a photo."""
     held_out: Bool[np.ndarray, " n"]
     """Whether it belongs to the test split."""
+    score: Float[np.ndarray, " n"]
+    """The detector's confidence; 1 where none ran."""
+    turned: Bool[np.ndarray, " n"]
+    """Whether its face lies on its side or upside down in the photo."""
     pictures: int
     """Number of photos and frames processed, kept or not."""
     rejected: list[tuple[str, str, str]]
@@ -63,7 +71,7 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: flo
     files: dict[str, int] = {}
     groups: dict[str, int] = {}
     all_by_hash = True
-    columns, hashes = array("i"), bytearray()  # there may be millions of rows
+    columns, scores, hashes = array("i"), array("f"), bytearray()  # there may be millions of rows
     rejected: list[tuple[str, str, str]] = []
     shown: dict[str, list[tuple[int, int, str]]] = {}
     for unit in range(units):
@@ -78,9 +86,12 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: flo
             file = files.setdefault(row["file"], len(files))
             group = groups.setdefault(row["group"], len(groups))
             all_by_hash &= row.get("by_hash", False)
-            columns.extend((unit, place, person, file, row["frame"], row["split"] == "test", group))
+            columns.extend(
+                (unit, place, person, file, row["frame"], row["split"] == "test", group, is_turned(row["quad"]))
+            )
+            scores.append(row["score"])
             hashes += bytes.fromhex(row["hash"])
-    found = np.frombuffer(columns, np.int32).reshape(-1, 7).T
+    found = np.frombuffer(columns, np.int32).reshape(-1, 8).T
     table = CropTable(
         unit=found[0].copy(),
         row=found[1].copy(),
@@ -90,6 +101,8 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: flo
         files=list(files),
         frame=found[4].copy(),
         held_out=found[5].astype(bool),
+        score=np.array(scores),
+        turned=found[7].astype(bool),
         pictures=len(rejected) + found.shape[1],
         rejected=rejected,
         shown=shown,
@@ -100,6 +113,12 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: flo
     if duplicates and len(table):
         _leave_out_duplicates(table, np.frombuffer(hashes, np.uint8).reshape(len(table), -1), found[6])
     return table
+
+
+def is_turned(quad: Sequence[Sequence[float]]) -> bool:
+    """Whether the upper edge of a crop is turned by more than `TURNED` degrees in the photo."""
+    across = np.subtract(quad[3], quad[0])
+    return bool(abs(np.degrees(np.arctan2(across[1], across[0]))) > TURNED)
 
 
 FEWEST = 2
@@ -152,7 +171,7 @@ def _leave_out_duplicates(table: CropTable, hashes: np.ndarray, group: np.ndarra
         table.rejected.append((name(place), "duplicate", f"nearly the same as {name(twin)} ({fate})"))
         caption = f"{name(place)}: like {name(twin)}"
         table.shown.setdefault("duplicate", []).append((int(table.unit[place]), int(table.row[place]), caption))
-    for column in ("unit", "row", "person", "file", "frame", "held_out"):
+    for column in ("unit", "row", "person", "file", "frame", "held_out", "score", "turned"):
         setattr(table, column, getattr(table, column)[keep])
 
 

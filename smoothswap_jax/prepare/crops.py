@@ -14,7 +14,7 @@ from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_reduced
 from smoothswap_jax.faces.videos import Fault, Frame, VideoError, sampled_frames
-from smoothswap_jax.prepare.entries import MediaFile, Rejected
+from smoothswap_jax.prepare.entries import MediaFile, Rejected, told_apart
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
 
 SEVERAL = ("largest", "box", "reject")
@@ -39,6 +39,8 @@ class PrepareSettings:
     """Minimum side of the FFHQ square in the photo, pixels; a quarter of `size` means fourfold enlargement."""
     max_yaw: float = MAX_YAW
     """Degrees; 90 keeps all views."""
+    min_score: float = 0.0
+    """Minimum of the detector's confidence, 0-1; what it means depends on the detector (see `Face.score`)."""
     min_sharpness: float = MIN_SHARPNESS
     duplicates: bool = True
     """Whether to look for near-duplicates and leave them out."""
@@ -61,6 +63,7 @@ class PrepareSettings:
             ("test_share", self.test_share, 0 <= self.test_share < 1, "0 or more, and less than 1"),
             ("max_megapixels", self.max_megapixels, self.max_megapixels > 0, "more than 0"),
             ("frames", self.frames, self.frames >= 1, "at least 1"),
+            ("min_score", self.min_score, 0 <= self.min_score <= 1, "0 to 1"),
         )
         for name, found, good, wanted in checks:
             if not good:
@@ -144,18 +147,22 @@ def _crop(photo: Photo, frame: int, media: MediaFile, settings: PrepareSettings,
         quad, yaw = _quad(points), face_yaw(points)
     side = float(np.hypot(*(quad[3] - quad[0])))
     if side < settings.min_side:
-        raise _Rejection(
-            "too small", f"the face's square is {side:.0f} pixels wide, wanted at least {settings.min_side:g}"
-        )
+        found, wanted = told_apart(side, settings.min_side)
+        raise _Rejection("too small", f"the face's square is {found} pixels wide, wanted at least {wanted}")
     if abs(yaw) > settings.max_yaw:
-        raise _Rejection("extreme pose", f"turned by about {abs(yaw):.0f} degrees, wanted at most {settings.max_yaw:g}")
+        found, wanted = told_apart(abs(yaw), settings.max_yaw)
+        raise _Rejection("extreme pose", f"turned by about {found} degrees, wanted at most {wanted}")
     try:
         image = resized(photo, settings.size) if aligned else align_face(photo, quad, settings.size)
     except ValueError as error:
         raise _Rejection("no face", str(error)) from error  # points that lie outside the photo
     detail = sharpness(image)
     if detail < settings.min_sharpness:
-        raise _Rejection("too blurred", f"sharpness {detail:.3g} dB, wanted at least {settings.min_sharpness:g}", image)
+        found, wanted = told_apart(detail, settings.min_sharpness, 1)
+        raise _Rejection("too blurred", f"sharpness {found} dB, wanted at least {wanted}", image)
+    if score < settings.min_score:
+        found, wanted = told_apart(score, settings.min_score, 2)
+        raise _Rejection("doubtful", f"the detector's score is {found}, wanted at least {wanted}", image)
     return Crop(image, frame, quad, points, score, yaw, detail)
 
 
@@ -169,7 +176,7 @@ def _quad(points: np.ndarray) -> np.ndarray:
 def _chosen(faces: list[Face], box: tuple[float, float, float, float] | None, several: str) -> Face:
     """The face to crop, by the policy `several`."""
     if not faces:
-        raise _Rejection("no face", "no face found")
+        raise _Rejection("no face", "no face found in any of the four turns of the picture")
     if several == "reject" and len(faces) > 1:
         raise _Rejection("several faces", f"{len(faces)} faces found")
     if several == "box" and box is not None:

@@ -18,6 +18,7 @@ GATES = {
     "too small": "the face has too few pixels for crops of this size",
     "extreme pose": "the head is turned too far",
     "too blurred": "the face has no fine detail",
+    "doubtful": "the detector is less sure than --min-score that it is a face",
     "duplicate": "nearly the same face crop as that of another photo",
 }
 """The gates and what each leaves out, in the order in which they are checked."""
@@ -50,6 +51,14 @@ class Rejected:
     file: str
     gate: str
     reason: str
+
+
+def told_apart(found: float, wanted: float, digits: int = 0) -> tuple[str, str]:
+    """Texts of a measured number and of its limit, with as many digits as it takes to tell which is larger."""
+    side = lambda number: (number > wanted) - (number < wanted)
+    while digits < 15 and side(round(found, digits)) != side(found):
+        digits += 1
+    return f"{found:.{digits}f}", f"{wanted:.15g}"
 
 
 def split_by_hash(group: str, test_share: float) -> str:

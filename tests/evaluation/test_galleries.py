@@ -74,8 +74,8 @@ def gallery(root, cache) -> Gallery:
 def searched(monkeypatch) -> list:
     """The pictures in which faces are looked for from here on."""
     seen: list = []
-    detect = galleries.detect_faces
-    monkeypatch.setattr(galleries, "detect_faces", lambda photo: (seen.append(photo), detect(photo))[1])
+    detect = galleries.find_faces
+    monkeypatch.setattr(galleries, "find_faces", lambda photo: (seen.append(photo), detect(photo))[1])
     return seen
 
 

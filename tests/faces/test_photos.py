@@ -329,3 +329,11 @@ def test_too_little_memory_is_said(tmp_path, rgb, monkeypatch):
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", no_memory)
     with pytest.raises(PhotoError, match=r"a\.png: found 30x20 pixels, for which the memory is not enough"):
         load_photo(path)
+
+
+def test_programs_are_not_run(tmp_path, monkeypatch):
+    """PostScript would be, by Ghostscript where it is installed."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.eps")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
+    with pytest.raises(PhotoError, match=r"photo.eps: found .* bytes in no known image format"):
+        load_photo(tmp_path / "photo.eps")

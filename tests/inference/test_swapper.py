@@ -414,3 +414,12 @@ def test_all_faces_of_a_group(astronaut):
 def test_no_face_on_the_back_of_a_head(astronaut):
     with pytest.raises(NoFaceError, match="target array"):
         pixel_swapper(half_source, 64).swap(astronaut, np.ascontiguousarray(astronaut[300:, :200]))
+
+
+def test_faces_upside_down_and_on_their_side_are_swapped_like_upright_ones(astronaut):
+    photo, find = astronaut[:300, 80:380], Swapper.__dataclass_fields__["detect"].default
+    swapper = pixel_swapper(half_source, 64, find)
+    wanted = swapper.swap(photo[:, ::-1], photo).astype(float)
+    source, target = np.ascontiguousarray(photo[::-1]), np.rot90(photo).copy()
+    found = np.rot90(swapper.swap(source, target), -1).astype(float)
+    assert np.abs(wanted - photo).mean() > 4 * np.abs(found - wanted).mean()

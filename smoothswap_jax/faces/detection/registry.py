@@ -8,15 +8,23 @@ import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
-from smoothswap_jax.faces.detection import dlib, mediapipe, yunet
-from smoothswap_jax.faces.detection.base import Detector, DetectorSpec, UserModel
+from smoothswap_jax.faces.detection import dlib, mediapipe, upright, yunet
+from smoothswap_jax.faces.detection.base import Detector, DetectorSpec, Face, UserModel
+from smoothswap_jax.faces.photos import Photo
 
 SPECS = (yunet.SPEC, dlib.SPEC, mediapipe.SPEC)
 DETECTORS: dict[str, DetectorSpec] = {spec.name: spec for spec in SPECS}
 
 
+def find_faces(photo: Photo) -> list[Face]:
+    """The default detector: YuNet, for faces in any turn; see `upright.find_faces`."""
+    return upright.find_faces(photo, detect=yunet.detect_faces, again=yunet.look_again)
+
+
 def make_detector(name: str, model: str | None = None) -> Detector:
-    """The detector called `name`, a key of `DETECTORS`; `model` is the path of its weights if no package brings them.
+    """The detector called `name`, a key of `DETECTORS`; it finds turned faces too (`upright.find_faces`).
+
+    `model` is the path of its weights if no package brings them.
 
     The result can be pickled and sent to other processes; networks are loaded on its first call.
 
@@ -27,7 +35,11 @@ def make_detector(name: str, model: str | None = None) -> Detector:
     """
     spec = _spec(name)
     _model_file(spec, model)
-    return functools.partial(spec.detect, model=model) if isinstance(spec.model, UserModel) else spec.detect
+    given = {"model": model} if isinstance(spec.model, UserModel) else {}
+    detect = functools.partial(spec.detect, **given)
+    if spec.again is None:
+        return detect
+    return functools.partial(upright.find_faces, detect=detect, again=functools.partial(spec.again, **given))
 
 
 def detector_facts(name: str, model: str | None = None) -> dict[str, str]:
