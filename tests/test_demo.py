@@ -1,7 +1,10 @@
 """The demo end to end, with a handful of steps: slow for its compilations."""
 
 import json
+import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +12,7 @@ from smoothswap_jax import demo as demo_lib
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.prepare.run import Summary
 from smoothswap_jax.runtime.stopping import Stopped
+from tests.places import ROOT
 
 
 @pytest.mark.slow
@@ -70,3 +74,20 @@ def test_too_few_people_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_lib, "prepare", lambda *_, **__: summary)
     with pytest.raises(ValueError, match="4 people with a usable face to train on and 1 held out"):
         demo_lib.demo(tmp_path, photos=tmp_path / "photos")
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_demo_ends_it_and_nothing_else_is_begun(tmp_path):
+    command = [sys.executable, "-m", "smoothswap_jax", "demo", f"--out={tmp_path}", "--effort=0.1"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("embedder 1/80"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert re.fullmatch(r"smoothswap demo: .*/embedder: stopped by a signal at step \d+ of 80; .*\n", lines[-1])
+    assert [path.name for path in tmp_path.iterdir()] == ["embedder"]
+    assert all(
+        line.startswith(("demo: ", "smoothswap demo: ", "INFO ", "embedder 1/80", "SIGINT: ", "\n")) for line in lines
+    )

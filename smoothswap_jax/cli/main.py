@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     _set_up_logging(args.verbose)
     args.overrides = rest
     try:
-        with _sigterm_raises():
+        with _signals_raise():
             return args.run(args) or 0
     except Stopped as stop:
         print(f"smoothswap {args.verb}: {stop}", file=sys.stderr)
@@ -87,29 +87,39 @@ def _set_up_logging(verbose: bool) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """While the block runs, SIGTERM raises Terminated, so that what was begun is put in order, as after Ctrl-C; another
-    SIGTERM ends the process."""
+def _signals_raise() -> Iterator[None]:
+    """While the block runs, SIGTERM raises Terminated as Ctrl-C raises KeyboardInterrupt, so that what was begun is put
+    in order; another SIGTERM ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(_number, _frame):
+    def handle(number, _frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
+        threading.excepthook = lambda _: None  # threads whose work ends under them have errors that mean nothing
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, handle)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = threading.excepthook
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as of commands in the background of a script
+            signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        threading.excepthook = hook
 
 
 def make_parser() -> Parser:
     """The command line; `run` of the result is the verb's function."""
     parser = Parser(prog="smoothswap", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    about = "log more, also what libraries say of themselves, and show tracebacks"
+    parser.add_argument("--verbose", action="store_true", help=about)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in VERBS:
         verb.add_parser(verbs)
+    for own in verbs.choices.values():  # before the verb or behind it
+        own.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=about)
     return parser

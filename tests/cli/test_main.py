@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import threading
 import types
 
 import pytest
@@ -58,7 +59,7 @@ def verb(name, run):
 
 
 def interrupted(_):
-    raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def terminated(_):
@@ -80,10 +81,11 @@ def stopped(_):
 )
 def test_a_verb_that_a_signal_stops_says_so_and_does_not_end_well(name, run, code, said, monkeypatch, capsys):
     monkeypatch.setattr(main_lib, "VERBS", (verb(name, run),))
-    before = signal.getsignal(signal.SIGTERM)
+    handlers = lambda: (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), threading.excepthook)
+    before = handlers()
     assert main_lib.main([name]) == code
     assert capsys.readouterr().err.strip() == said
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert handlers() == before
 
 
 def test_libraries_notes_about_themselves_are_shown_only_on_request(monkeypatch, caplog):
@@ -107,8 +109,9 @@ def test_libraries_notes_about_themselves_are_shown_only_on_request(monkeypatch,
 
 def test_verbose_shows_the_traceback_of_a_mistake(monkeypatch):
     monkeypatch.setattr(main_lib, "VERBS", (failing(ValueError("wrong")),))
-    with pytest.raises(ValueError, match="wrong"):
-        main_lib.main(["--verbose", "fail"])
+    for arguments in (["--verbose", "fail"], ["fail", "--verbose"]):
+        with pytest.raises(ValueError, match="wrong"):
+            main_lib.main(arguments)
 
 
 def test_only_train_takes_config_overrides(capsys):
