@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
+    from smoothswap_jax.runtime.stopping import Stopped
     from smoothswap_jax.training.loop import train
     from smoothswap_jax.weights.network_folder import import_file, load_imported
     from smoothswap_jax.weights.preprocessing import preprocess
@@ -33,6 +34,7 @@ __all__ = [
     "NoFaceError",
     "PhotoError",
     "PrepareSettings",
+    "Stopped",
     "Swapper",
     "align_face",
     "compare",
@@ -59,6 +61,7 @@ _WHERE = {
     "NoFaceError": ("inference.swapper", "NoFaceError"),
     "PhotoError": ("faces.photos", "PhotoError"),
     "PrepareSettings": ("prepare.crops", "PrepareSettings"),
+    "Stopped": ("runtime.stopping", "Stopped"),
     "Swapper": ("inference.swapper", "Swapper"),
     "align_face": ("faces.align", "align_face"),
     "compare": ("evaluation.compare", "compare"),

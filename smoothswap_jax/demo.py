@@ -18,13 +18,16 @@ from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
+from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import check_place
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
+RUNS = ("embedder", "judge", "swapper")
+"""What is trained, in this order; the folders of OUT."""
 JUDGE_SEED = 1000  # added to the seed of the run
 TEST_SHARE = 0.2
-OURS = ("faces", "embedder", "judge", "swapper")
+OURS = ("faces", *RUNS)
 """Folders of which an unfinished demo has the first."""
 
 
@@ -35,7 +38,7 @@ def demo(
     effort: float = 1.0,
     paired_views: bool = False,
 ) -> Path:
-    """Trains, measures and reports; returns the path of report.html. Resumes a run that was stopped.
+    """Trains, measures and reports; returns the path of report.html. The same call goes on with what was stopped.
 
     Args:
       out: folder for everything that is written.
@@ -44,9 +47,13 @@ def demo(
       effort: factor on the number of training steps of all three.
       paired_views: photos with the same file name show the same pose, expression and light (as in the London set), so
         the source's photo with the target's file name is the true swap.
+
+    Raises Stopped when a signal stops one of the trainings: nothing else is begun then. ValueError if `out` holds a
+    demo that this effort does not fit.
     """
     out, began = Path(out), time.monotonic()
     _check_place(out, None if photos is None else Path(photos), effort)
+    _check_effort(out, effort)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     data = _aligned_photos(Path(photos), out / "faces", seconds) if photos else {}
@@ -89,11 +96,30 @@ def _say(text: str) -> None:
     print(f"demo: {text}", file=sys.stderr, flush=True)
 
 
+def _check_effort(out: Path, effort: float) -> None:
+    """Refuses an effort with which some networks in `out` have too many steps, or the embedder would be trained on
+    although a swapper has been trained against it already."""
+    wanted = {name: _steps("swapper" if name == "swapper" else "embedder", effort) for name in RUNS}
+    found = {name: next(iter(steps_of(out / name)), None) for name in RUNS}
+    further = [name for name in RUNS if (found[name] or 0) > wanted[name]]
+    fixed = found["swapper"] is not None and (found["embedder"] or 0) < wanted["embedder"]
+    if further or fixed:
+        steps = lambda of: ", ".join(f"{name} {of[name] or 0}" for name in RUNS)
+        raise ValueError(
+            f"{out}: holds a demo of another effort (steps {steps(found)}); --effort={effort:g} wants {steps(wanted)}: "
+            "give that of before, or a new --out"
+        )
+
+
+def _steps(stage: str, effort: float) -> int:
+    return max(1, round(load_config(f"{stage}:{VARIANT}", [])["steps"] * effort))
+
+
 def _config(stage: str, seed: int, effort: float, data: dict) -> dict:
     """The stage's shipped config at the demo's variant, as plain dicts. data: fields of `config.data` to replace."""
     name = f"{stage}:{VARIANT}"
     usual = load_config(name, [])
-    fields = {"seed": seed, "steps": max(1, round(usual["steps"] * effort))}
+    fields = {"seed": seed, "steps": _steps(stage, effort)}
     fields |= {f"data.{field}": value for field, value in data.items() if field != "people"}
     if data and stage == "embedder":  # the people of a batch are all different
         fields["batch"] = min(usual["batch"], usual["images_per_identity"] * data["people"])

@@ -1,13 +1,17 @@
 """`smoothswap <verb>`: one file a verb, with `add_parser` for its options and `run`, which imports what it needs."""
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from smoothswap_jax.cli import bench, compare, demo, evaluate, export, import_network, prepare, swap, train
+from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
 VERBS = (train, swap, prepare, import_network, evaluate, compare, export, bench, demo)
@@ -17,7 +21,14 @@ TAKE_OVERRIDES = ("train", "bench")
 """Verbs that take --config.field=value."""
 
 MISTAKE, CRASH = 1, 70
-"""Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again."""
+"""Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again. A verb
+that a signal stops ends with 128 and its number, as in a shell: 130 after Ctrl-C, 143 after SIGTERM."""
+GO_ON = ("train", "prepare", "evaluate", "demo")
+"""Verbs that go on where they were stopped."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,15 +48,19 @@ def main(argv: list[str] | None = None) -> int:
     args, rest = parser.parse_known_args(argv)
     if rest and args.verb not in TAKE_OVERRIDES:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
-    logging.basicConfig(level=logging.INFO if args.verbose else logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("smoothswap_jax").setLevel(logging.INFO)
-    logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports each file it touches
-    if not args.verbose:
-        for handler in logging.getLogger().handlers:  # absl's logger ignores filters of its own
-            handler.addFilter(_is_told_once)
+    _set_up_logging(args.verbose)
     args.overrides = rest
     try:
-        return args.run(args) or 0
+        with _signals_raise():
+            return args.run(args) or 0
+    except Stopped as stop:
+        print(f"smoothswap {args.verb}: {stop}", file=sys.stderr)
+        code = 128 + stop.signal
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        how = "; the same command goes on where it was" if args.verb in GO_ON else ""
+        print(f"\nsmoothswap {args.verb}: stopped by {'SIGTERM' if terminated else 'Ctrl-C'}{how}", file=sys.stderr)
+        code = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if args.verbose:
             raise
@@ -73,11 +88,57 @@ def _in_words(error: Exception) -> str:
     return " ".join((os_error_in_words(error) if isinstance(error, OSError) else str(error)).split())
 
 
+def _set_up_logging(verbose: bool) -> None:
+    """Our own notes are shown, those of libraries only if they are errors, or `verbose`. Must be called before
+    TensorFlow and JAX are imported: what their C++ parts write to stderr is decided then."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("smoothswap_jax").setLevel(logging.INFO)
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        # TensorFlow says that it uses oneDNN whatever the level; it only reads and augments images here, without it.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from absl import logging as absl_logging  # Orbax's; its import sets the level of its logger
+
+    absl_logging.set_verbosity(absl_logging.INFO if verbose else absl_logging.ERROR)
+    if not verbose:
+        for handler in logging.getLogger().handlers:  # absl's logger ignores filters of its own
+            handler.addFilter(_is_told_once)
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """While the block runs, SIGTERM raises Terminated as Ctrl-C raises KeyboardInterrupt, so that what was begun is put
+    in order; another SIGTERM ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number, _frame):
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threading.excepthook = lambda _: None  # threads whose work ends under them have errors that mean nothing
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hook = threading.excepthook
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as of commands in the background of a script
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        threading.excepthook = hook
+
+
 def make_parser() -> Parser:
     """The command line; `run` of the result is the verb's function."""
     parser = Parser(prog="smoothswap", description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    about = "log more, also what libraries say of themselves, and show tracebacks"
+    parser.add_argument("--verbose", action="store_true", help=about)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in VERBS:
         verb.add_parser(verbs)
+    for own in verbs.choices.values():  # before the verb or behind it
+        own.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=about)
     return parser

@@ -1,7 +1,16 @@
 """`smoothswap train`: train a network from a config file, or resume a run."""
 
 import argparse
+import sys
 from pathlib import Path
+
+from smoothswap_jax.runtime.stopping import Stopped
+
+NEXT = {
+    "embedder": "train --config=swapper:VARIANT --workdir=DIR --config.embedder.checkpoint={run}",
+    "swapper": "swap --checkpoint={run} --source=PHOTO --target=PHOTO --output=PHOTO",
+}
+"""What a run of each stage is for."""
 
 
 def add_parser(verbs) -> None:
@@ -28,7 +37,7 @@ def add_parser(verbs) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="exit code of a run that a signal stopped before its last step (default 0)",
+        help="exit code of a run that a signal stopped, and that saved, before its last step (default 0)",
     )
     several = train.add_argument_group("several processes", "Run the same command in each, with the same WORKDIR.")
     several.add_argument("--distributed", action="store_true", help="find the others: TPU pod, Slurm, Kubernetes, MPI")
@@ -46,11 +55,30 @@ def run(args: argparse.Namespace) -> int:
         from smoothswap_jax.runtime.sharding import start_processes
 
         start_processes(args.coordinator, args.processes, args.process)
+    from smoothswap_jax.runtime.sharding import is_main
     from smoothswap_jax.training.loop import train
 
-    train(config, args.workdir, args.devices, args.profile)
-    saved = [int(path.name) for path in (Path(args.workdir) / "checkpoints").iterdir() if path.name.isdigit()]
-    return 0 if max(saved, default=0) >= config["steps"] else args.stopped_code
+    try:
+        evaluation = train(config, args.workdir, args.devices, args.profile)
+    except Stopped as stop:
+        print(f"smoothswap train: {stop}", file=sys.stderr)
+        return 0 if stop.step >= stop.steps else args.stopped_code
+    if is_main():
+        print(summary(config["stage"], Path(args.workdir), evaluation))
+    return 0
+
+
+def summary(stage: str, workdir: Path, evaluation: dict[str, float]) -> str:
+    """Of a run that is done, on a line: how good it is, where its results lie, and what can be done with them."""
+    from smoothswap_jax.runtime.checkpoint import steps_of
+
+    values = ", ".join(f"{name.removeprefix('eval/')} {value:.3g}" for name, value in evaluation.items())
+    step = max(steps_of(workdir), default=0)
+    pictures = f", pictures in {workdir}/images" if (workdir / "images").is_dir() else ""
+    return (
+        f"{workdir}: {stage} at step {step}{': ' if values else ''}{values}; checkpoint {workdir}/checkpoints/{step}"
+        f"{pictures}; next: smoothswap {NEXT[stage].format(run=workdir)}"
+    )
 
 
 def with_others(args: argparse.Namespace) -> bool:

@@ -16,7 +16,7 @@ import shutil
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -147,32 +147,52 @@ def _seal_coming(folder: Path) -> None:
             record.unlink()
 
 
-def newest_intact(manager: ocp.CheckpointManager) -> int | None:
-    """The newest step whose files match their checksums, None without checkpoints. Broken steps go to `broken/`.
+def steps_of(run: str | os.PathLike[str]) -> list[int]:
+    """The steps that a run directory has checkpoints of, whole or broken, newest first."""
+    return sorted((int(p.name) for p in (Path(run) / FOLDER).glob("*") if p.name.isdigit()), reverse=True)
 
-    Raises CheckpointError if there are checkpoints and all of them are broken.
-    """
-    folder, found = Path(manager.directory), -1
+
+class Found(NamedTuple):
+    """What a run directory holds. step: the newest checkpoint whose files match their checksums, None where there is
+    none. broken: the newer ones that do not, with what is wrong, newest first."""
+
+    step: int | None
+    broken: dict[int, str]
+
+
+def find_intact(run: str | os.PathLike[str]) -> Found:
+    """Looks for the newest intact checkpoint of a run, and changes nothing. All processes get the same answer; only the
+    first knows what is wrong with the broken ones."""
+    root, step, broken = Path(run).resolve(), -1, {}
     if sharding.is_main():
-        records, broken = folder.parent / CHECKSUMS, folder.parent / BROKEN
-        for step in sorted(manager.all_steps(), reverse=True):
-            fault = _fault(folder / str(step), records, step)
+        for found in steps_of(run):
+            fault = _fault(root / FOLDER / str(found), root / CHECKSUMS, found)
             if not fault:
-                found = step
+                step = found
                 break
-            broken.mkdir(exist_ok=True)
-            aside = next(p for p in (broken / f"{step}.{i}" for i in itertools.count()) if not p.exists())
-            (folder / str(step)).rename(aside)
-            log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, aside)
-            found = -2
-    found = int(sharding.broadcast_from_main(np.int32(found)))
+            broken[found] = fault
+    step = int(sharding.broadcast_from_main(np.int32(step)))
+    return Found(step if step >= 0 else None, broken)
+
+
+def set_aside(manager: ocp.CheckpointManager, found: Found) -> None:
+    """Moves the broken checkpoints to `broken/`. Raises CheckpointError if no other is left."""
+    if not sharding.broadcast_from_main(np.bool_(found.broken)):
+        return
+    folder = Path(manager.directory)
+    aside = folder.parent / BROKEN
+    if sharding.is_main():
+        for step, fault in found.broken.items():
+            aside.mkdir(exist_ok=True)
+            place = next(p for p in (aside / f"{step}.{i}" for i in itertools.count()) if not p.exists())
+            (folder / str(step)).rename(place)
+            log.error("checkpoint %d is broken (%s); it is now %s, and the one before is used", step, fault, place)
+    sharding.barrier("broken checkpoints are moved")
     manager.reload()
-    if found == -2:
+    if found.step is None:
         raise CheckpointError(
-            f"{folder}: all checkpoints are broken, and now in {folder.parent / BROKEN}; the same command would start "
-            "from scratch"
+            f"{folder}: all checkpoints are broken, and now in {aside}; the same command would start from scratch"
         )
-    return None if found < 0 else found
 
 
 def _fault(step_folder: Path, records: Path, step: int) -> str:

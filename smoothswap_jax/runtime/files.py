@@ -18,6 +18,8 @@ from pathlib import Path
 from etils import epath
 
 log = logging.getLogger(__name__)
+LOCK = "lock"
+"""The file of a folder by which one process holds it."""
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -183,7 +185,7 @@ def held(folder: Path) -> Iterator[None]:
 
     Raises ValueError if another process holds it. File systems without locks only get a warning.
     """
-    with open(folder / "lock", "a") as file:
+    with open(folder / LOCK, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from smoothswap_jax.runtime import files
 
 log = logging.getLogger(__name__)
@@ -72,16 +74,25 @@ def _tensorboard(workdir: Path):
     return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir / "tensorboard")))
 
 
-def log_parameters(parameters: Mapping[str, Any]) -> None:
-    """Logs names, shapes and sizes of the parameters of each network; arrays or their shapes."""
+def describe_parameters(parameters: Mapping[str, Any]) -> str:
+    """Logs a line with the size of each network; returns a table of all its parameters, '' without clu. The leaves are
+    arrays or their shapes."""
+    for name, tree in parameters.items():
+        leaves = jax.tree.leaves(tree)
+        count, size = sum(x.size for x in leaves), sum(x.size * x.dtype.itemsize for x in leaves)
+        log.info("%s: %s parameters in %d arrays, %.1f MB", name, f"{count:,}", len(leaves), size / 1e6)
     if importlib.util.find_spec("clu") is None:
-        return
+        return ""
     from clu import parameter_overview
 
-    for name, tree in parameters.items():
-        log.info(
-            "parameters of the %s:\n%s", name, parameter_overview.get_parameter_overview(tree, include_stats=False)
-        )
+    table = lambda tree: parameter_overview.get_parameter_overview(tree, include_stats=False)
+    return "\n\n".join(f"{name}:\n{table(tree)}" for name, tree in parameters.items()) + "\n"
+
+
+def evaluation_at(path: Path, step: int) -> dict[str, float]:
+    """The evaluation that a metrics file has of `step`; {} if it has none."""
+    rows = read_metrics(path) if path.exists() else []
+    return {k: v for row in rows if row["step"] == step for k, v in row.items() if k.startswith("eval/")}
 
 
 def keep_before(path: Path, step: int) -> None:

@@ -1,42 +1,110 @@
 """The embedder that stage 1 left behind, as stage 2 and evaluation use it."""
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.runtime import checkpoint, folders, sharding
+from smoothswap_jax.weights.variables import params_digest
+
+log = logging.getLogger(__name__)
+COPY = "embedder"
+"""The folder of a run directory that holds the copy of its embedder."""
 
 
-def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
-    """(config fields, variables) of the embedder, copied into the run directory so that this can be moved and restored
-    on its own. given: `config.embedder.checkpoint`; not read where the copy is there already."""
-    copy = workdir / "embedder"
-    if sharding.broadcast_from_main(
-        np.bool_(any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*")))
-    ):
-        return load_embedder(copy)
+class FrozenEmbedder(NamedTuple):
+    """fields: its config fields. variables: {'params', 'batch_stats'}, numpy arrays. sha256: of the variables, by which
+    it is known. origin: the run directory that it is from. meta, step: of its checkpoint. copied: whether the run
+    directory holds its copy."""
+
+    fields: dict[str, Any]
+    variables: dict[str, Any]
+    sha256: str
+    origin: str
+    meta: dict[str, Any]
+    step: int
+    copied: bool
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What the run's checkpoints remember of it."""
+        return {"sha256": self.sha256, "from": self.origin}
+
+
+def frozen_embedder(given: str | None, workdir: Path, before: Mapping[str, Any] | None = None) -> FrozenEmbedder:
+    """The embedder that the run in `workdir` is trained against: its copy there, else that of `given`. Writes nothing.
+
+    Args:
+      given: `config.embedder.checkpoint`. It may be missing, or gone, once there is a copy.
+      before: what was saved with the newest checkpoint of the run, if there is one.
+
+    Raises ConfigError when there is no embedder, or another one than the run is trained against, by its hash.
+    """
+    before, copy = before or {}, workdir / COPY
+    known = before.get("embedder", {})  # runs of old did not remember it
+    origin = known.get("from") or before.get("config", {}).get("embedder", {}).get("checkpoint")
+    copied = any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*"))
+    found = None
+    if sharding.broadcast_from_main(np.bool_(copied)):
+        found = _read(copy)._replace(origin=origin or str(copy), copied=True)
+        _check(found, known.get("sha256", found.sha256), origin, f"{copy} is")
     if not given:
-        raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
-    if fault := folders.mistake(given, folders.EMBEDDER):
-        raise ConfigError(f"config.embedder.checkpoint is {fault}")
-    parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))
-    parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
-    manager = checkpoint.open_manager(copy)
-    checkpoint.save(manager, step, parts, meta)
+        if found is None:
+            raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
+        return found
+    wanted = known.get("sha256") or (found.sha256 if found else None)
+    try:
+        other = _read(given)
+    except checkpoint.CheckpointError as error:
+        if found is None:
+            raise
+        if origin is None or os.path.abspath(origin) != os.path.abspath(given):
+            raise ConfigError(
+                f"config.embedder.checkpoint is {given!r}: {error}; the run is trained against its copy {copy}: leave "
+                "the field out to go on with it"
+            ) from error
+        log.warning("%s; the run goes on with its copy %s", error, copy)
+        return found
+    _check(other, wanted or other.sha256, origin or str(copy), f"config.embedder.checkpoint={given} is")
+    return other if found is None else found._replace(origin=origin or given)
+
+
+def keep_copy(embedder: FrozenEmbedder, workdir: Path) -> None:
+    """Copies the embedder into the run directory, so that this can be moved and restored on its own."""
+    if embedder.copied:
+        return
+    manager = checkpoint.open_manager(workdir / COPY)
+    parts = {"params": {"embedder": embedder.variables["params"]}, "batch_stats": embedder.variables["batch_stats"]}
+    checkpoint.save(manager, embedder.step, parts, embedder.meta)
     checkpoint.close(manager)
     sharding.barrier("embedder is copied")
-    return load_embedder(copy)
 
 
 def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder saved in a run directory of stage 1."""
+    found = _read(run)
+    return found.fields, found.variables
+
+
+def _read(run: str | os.PathLike[str]) -> FrozenEmbedder:
     if fault := folders.mistake(run, folders.EMBEDDER):
         raise checkpoint.CheckpointError(fault)
-    parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
-    config = meta["config"]
-    if config["stage"] != "embedder":
-        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
-    return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+    parts, meta, step = checkpoint.load_parts(run, ("params", "batch_stats"))
+    if (stage := meta["config"]["stage"]) != "embedder":
+        raise checkpoint.CheckpointError(f"{os.fspath(run)}: a run of stage {stage!r}, wanted 'embedder'")
+    variables = {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+    origin = os.fspath(run)
+    return FrozenEmbedder(meta["config"]["embedder"], variables, params_digest(variables), origin, meta, step, False)
+
+
+def _check(found: FrozenEmbedder, wanted: str, origin: str | None, what: str) -> None:
+    if found.sha256 != wanted:
+        raise ConfigError(
+            f"{what} embedder sha256 {found.sha256[:16]}, at step {found.step}; the run is trained against "
+            f"{wanted[:16]}{f' from {origin}' if origin else ''}: wanted that one, or a new --workdir"
+        )

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import signal
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,11 +19,13 @@ from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfig
 from smoothswap_jax.faces.photos import save_photo
-from smoothswap_jax.runtime import checkpoint, files, sharding
+from smoothswap_jax.runtime import checkpoint, files, metric_log, sharding
 from smoothswap_jax.runtime.compilation import keep_programs
-from smoothswap_jax.runtime.metric_log import Progress, RunLog, log_parameters
+from smoothswap_jax.runtime.metric_log import Progress, RunLog
+from smoothswap_jax.runtime.stopping import Stopped, StopSignal, stop_signal
 from smoothswap_jax.training import monitors, resume
 from smoothswap_jax.training.embedder_stage import embedder_stage
+from smoothswap_jax.training.frozen_embedder import frozen_embedder, keep_copy
 from smoothswap_jax.training.stage import Stage
 from smoothswap_jax.training.swapper_stage import swapper_stage
 
@@ -47,6 +48,8 @@ def train(
 ) -> dict[str, float]:
     """Trains, or resumes, the run in `workdir`; returns the last evaluation.
 
+    A run that has its steps already is left as it is, and a start that is refused leaves the folder as it was.
+
     Args:
       config: what `parse` or `load_config` gives (see configs/).
       workdir: run directory; if it holds checkpoints, the run continues from the newest.
@@ -54,30 +57,43 @@ def train(
       profile: (first step, number of steps) to write a trace of, for TensorBoard or Perfetto, to `workdir`/profile.
 
     Raises:
+      Stopped: when SIGTERM or SIGINT came: the step that was reached is saved, and the same call goes on from there.
       ConfigError: for a config that cannot be used.
       NotFiniteError: when a metric or the state is NaN or infinite, naming the step, the arrays and the last good
         checkpoint. With `config.debug_nans` the step is run again and the operation named.
       ValueError: for data or a checkpoint that cannot be used.
     """
     workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
     config = parse(config) if isinstance(config, Mapping) else config
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
     sharding.check_batch(mesh, config.batch)
-    keep = (config.max_to_keep, config.keep_every_steps, config.keep_best)
+    # As a checkpoint gives it back: with lists, and with fields that the network's mapping may leave out.
+    written = with_current_names(json.loads(json.dumps(to_dict(config))))
     with contextlib.ExitStack() as stack:
-        if sharding.is_main():
-            stack.enter_context(files.held(workdir))
-        stage = make_stage(config, mesh, workdir)
-        manager = checkpoint.open_manager(workdir, *keep)
+        begun = bool(sharding.broadcast_from_main(np.bool_((workdir / files.LOCK).exists())))
+        if begun:
+            _hold(workdir, stack)
+        # Everything is checked before anything is written.
+        before = resume.look(workdir)
+        changes = resume.check_config(before, written, workdir)
+        if before.found.step is not None and before.found.step >= config.steps:
+            return _already_there(config, workdir, before)
+        stage = make_stage(config, mesh, workdir, before.meta)
+        resume.check_data(before, stage.data, workdir)
+        meta = {"config": written, "data": stage.data}
+        meta |= {"embedder": stage.embedder.record} if stage.embedder else {}
+        fresh = stage.init() if before.meta is None and not before.found.broken else None
+        if not begun:
+            workdir.mkdir(parents=True, exist_ok=True)
+            _hold(workdir, stack)
+            if checkpoint.find_intact(workdir) != before.found:
+                raise ValueError(f"{workdir}: another process has begun a run here; the same command resumes it")
+        manager = checkpoint.open_manager(workdir, config.max_to_keep, config.keep_every_steps, config.keep_best)
         stack.callback(checkpoint.close, manager)
-        # As a checkpoint gives it back: with lists, and with fields that the network's mapping may leave out.
-        meta = {"config": with_current_names(json.loads(json.dumps(to_dict(config)))), "data": stage.data}
-        current, first_step = _start(stage, meta, manager)
-        if sharding.is_main():
-            log_parameters(stage.parameters)
-            files.write_atomically(workdir / "config.json", json.dumps(meta["config"], indent=2).encode())
+        checkpoint.set_aside(manager, before.found)
+        current, first_step = _start(stage, before, changes, fresh, manager)
+        _write_facts(stage, meta, workdir)
         try:
             return _loop(stage, config, meta, manager, workdir, current, first_step, profile)
         except NotFiniteError as error:
@@ -90,11 +106,55 @@ def train(
             raise NotFiniteError(error.step, f"{error.text}{operation}; {good}", error.made_by) from error
 
 
-def make_stage(config: EmbedderConfig | SwapperConfig, mesh, workdir: Path) -> Stage:
-    """The stage that a config describes."""
+def make_stage(
+    config: EmbedderConfig | SwapperConfig, mesh, workdir: Path, before: Mapping[str, Any] | None = None
+) -> Stage:
+    """The stage that a config describes. Writes nothing.
+
+    before: what was saved with the newest checkpoint in `workdir`.
+    """
     if isinstance(config, EmbedderConfig):
         return embedder_stage(config, mesh)
-    return swapper_stage(config, mesh, workdir)
+    return swapper_stage(config, mesh, workdir, before)
+
+
+def _hold(workdir: Path, stack: contextlib.ExitStack) -> None:
+    if sharding.is_main():
+        stack.enter_context(files.held(workdir))
+
+
+def _already_there(config: EmbedderConfig | SwapperConfig, workdir: Path, before: resume.Before) -> dict[str, float]:
+    """Says that the run has its steps already; returns the evaluation of its newest checkpoint."""
+    if isinstance(config, SwapperConfig):
+        frozen_embedder(config.embedder.checkpoint, workdir, before.meta)  # refuses another one
+    step = before.found.step or 0
+    log.log(
+        logging.WARNING if step > config.steps else logging.INFO,
+        "%s: already at step %d of %d: nothing is trained, and no file changed", workdir, step, config.steps,
+    )  # fmt: skip
+    return metric_log.evaluation_at(workdir / metric_log.NAME, step)
+
+
+def _start(stage: Stage, before: resume.Before, changes: list[str], fresh: Any, manager) -> tuple[Any, int]:
+    """The state and step to start at: the newest checkpoint that is intact, else the state `fresh`."""
+    step = before.found.step
+    if step is None:
+        return fresh, 0
+    for change in changes:
+        log.warning("resuming with another value: %s", change)
+    log.info("resuming %s at step %d", manager.directory, step)
+    return checkpoint.restore(manager, step, stage.abstract), step
+
+
+def _write_facts(stage: Stage, meta: dict, workdir: Path) -> None:
+    """What a run directory holds besides the training itself: its config, its networks' parameters, its embedder."""
+    if stage.embedder:
+        keep_copy(stage.embedder, workdir)
+    if sharding.is_main():
+        table = metric_log.describe_parameters(stage.parameters)
+        if table:
+            files.write_atomically(workdir / "parameters.txt", table.encode())
+        files.write_atomically(workdir / "config.json", json.dumps(meta["config"], indent=2).encode())
 
 
 def _rerun(stage: Stage, manager, bad_step: int) -> str:
@@ -114,17 +174,6 @@ def _rerun(stage: Stage, manager, bad_step: int) -> str:
         if bad:
             break
     return f"; run again, step {bad_step} has no operation that gives NaN or infinity"
-
-
-def _start(stage: Stage, meta: dict, manager) -> tuple[Any, int]:
-    """The state and step to start at: the newest checkpoint that is intact, else a new state."""
-    newest = checkpoint.newest_intact(manager)
-    if newest is None:
-        return stage.init(), 0
-    saved = checkpoint.read_meta(manager, newest)
-    resume.check_same_run(saved, meta["config"], meta["data"], str(manager.directory))
-    log.info("resuming %s at step %d", manager.directory, newest)
-    return checkpoint.restore(manager, newest, stage.abstract), newest
 
 
 def _loop(
@@ -162,14 +211,16 @@ def _loop(
             alive()
             trace(step)
             last, due = step == steps, _due(config, step)
-            stopping = stop.is_set() or sharding.preempted(step)
+            if sharding.preempted(step):
+                stop.number = signal.SIGTERM
+            stopping = stop.number is not None
             if due["eval"] or due["images"] or due["checkpoint"] or last or stopping:
                 log_pending()
             if due["eval"] or last:
                 _check_state(step, current)
                 evaluation = stage.evaluate(current)
                 _check_finite(step, evaluation, current)
-                alarms.look(step, evaluation)
+                alarms.look(step, evaluation, last)
                 run_log.metrics(step, evaluation)
             if due["images"] or (last and config.log_images_steps):
                 picture = stage.picture(current)  # by all processes
@@ -189,8 +240,8 @@ def _loop(
         checkpoint.finish(manager)  # while a signal does not end the process
     run_log.close()
     progress.close()
-    if step < steps:
-        log.warning("stopped by a signal at step %d of %d; the same command resumes it", step, steps)
+    if stop.number is not None:
+        raise Stopped(workdir, step, steps, stop.number)
     return evaluation
 
 
@@ -253,24 +304,6 @@ def _write_picture(image: np.ndarray | None, workdir: Path, step: int, run_log: 
     run_log.picture(step, "swaps", image)
 
 
-@contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM or SIGINT sets, so that the loop saves and ends; a second signal ends it at once. With
-    several processes JAX takes SIGTERM and tells all of them (`sharding.preempted`)."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(number, _frame):
-        stop.set()
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _stop_signal() -> contextlib.AbstractContextManager[StopSignal]:
+    """With several processes JAX takes SIGTERM and tells all of them (`sharding.preempted`)."""
+    return stop_signal() if jax.process_count() == 1 else contextlib.nullcontext(StopSignal())

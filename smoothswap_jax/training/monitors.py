@@ -25,8 +25,11 @@ SATURATED = 1e-3
 """Discriminator loss below which it separates all swaps from faces and gives no useful gradient."""
 STARVED = 0.2
 """Share of the time above which waiting for input is worth a warning."""
+COLLAPSED, CHANCE = 0.95, 0.55
+"""Mean cosine of strangers above which, and ROC AUC of verification below which, an embedder knows nobody."""
 QUIET_STEPS = 500
-"""Steps before an alarm is repeated, and before a generator that copies its target is one."""
+"""Steps before an alarm is repeated, and before a generator that copies its target, or an embedder to which all are
+alike, is one."""
 
 
 # --- NaN and infinity ------------------------------------------------------------------------------------------
@@ -63,8 +66,8 @@ class Alarms:
         self._recent: dict[str, deque[float]] = {}
         self._said: dict[str, int] = {}
 
-    def look(self, step: int, values: Mapping[str, float]) -> None:
-        """Checks the metrics of a step or an evaluation."""
+    def look(self, step: int, values: Mapping[str, float], last: bool = False) -> None:
+        """Checks the metrics of a step or an evaluation. last: of a finished run, after which it is too late."""
         for name, value in values.items():
             if name.endswith(("loss", "gradient_norm")):
                 recent = self._recent.setdefault(name, deque(maxlen=RECENT))
@@ -82,6 +85,23 @@ class Alarms:
             self._say(
                 step, "saturated", f"the discriminator separates all swaps from faces (loss {d_loss:.1e}): the "
                 "generator gets no gradient; raise r1_gamma or lower its learning rate",
+            )  # fmt: skip
+
+        self._look_at_embedder(step, values, last)
+
+    def _look_at_embedder(self, step: int, values: Mapping[str, float], last: bool) -> None:
+        strangers, auc = values.get("eval/cosine_other", 0.0), values.get("eval/auc", 1.0)
+        if (step >= QUIET_STEPS or (last and step)) and (strangers > COLLAPSED or auc < CHANCE):
+            self._say(
+                step, "collapsed", f"to the embedder all faces are alike (mean cosine of strangers {strangers:.3f}, "
+                f"ROC AUC {auc:.3f}): it has collapsed or learnt nothing, and no swapper can be trained against it; "
+                "lower optimizer.learning_rate, or look at the data",
+            )  # fmt: skip
+        # Before its first step the generator returns the target, another person than the source.
+        if step == 0 and (strangers := values.get("eval/cosine_to_source", 0.0)) > COLLAPSED:
+            self._say(
+                step, "collapsed", f"to the frozen embedder all faces are alike (mean cosine of strangers "
+                f"{strangers:.3f}): it has collapsed, and the swapper cannot learn from it; train another embedder",
             )  # fmt: skip
 
     def _say(self, step: int, what: str, words: str) -> None:

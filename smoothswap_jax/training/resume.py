@@ -1,12 +1,14 @@
 """Which changes of the config a run may be resumed with."""
 
-import logging
+import json
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from flax.traverse_util import flatten_dict
 
-log = logging.getLogger(__name__)
+from smoothswap_jax.config.schema import STAGES
+from smoothswap_jax.runtime import checkpoint
 
 FIXED = (
     "stage",
@@ -32,22 +34,63 @@ class ResumeError(ValueError):
     """The run was started with another model or other data; the text lists the fields."""
 
 
-def check_same_run(meta: Mapping[str, Any], config: Mapping[str, Any], data: Mapping[str, int], run: str) -> None:
-    """Raises ResumeError if `config` or the sizes in `data` differ from those the run was started with.
+class Before(NamedTuple):
+    """What a run directory holds before a start: its checkpoints, and what was saved with the newest intact one."""
 
-    meta: what was saved with the checkpoint. Changes that are allowed are logged.
-    """
-    before, now = (flatten_dict(dict(c), keep_empty_nodes=True, sep="/") for c in (meta["config"], config))
-    changed = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    change = lambda key: f"config.{key.replace('/', '.')} was {before.get(key)!r} and is {now.get(key)!r}"
+    found: checkpoint.Found
+    meta: dict[str, Any] | None
+
+
+def look(workdir: Path) -> Before:
+    """Looks into a run directory, which need not be there yet; changes nothing."""
+    found = checkpoint.find_intact(workdir)
+    return Before(found, None if found.step is None else checkpoint.load_parts(workdir, (), found.step)[1])
+
+
+def check_config(before: Before, config: Mapping[str, Any], workdir: Path) -> list[str]:
+    """Raises ResumeError if the run in `workdir` is another one than `config` describes; returns the changes that are
+    allowed, in words."""
+    if before.meta is None:
+        _check_folder(config["stage"], workdir)
+        return []
+    was, now = (flatten_dict(dict(c), keep_empty_nodes=True, sep="/") for c in (before.meta["config"], config))
+    _check_stage(was.get("stage"), now["stage"], workdir)
+    changed = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+    change = lambda key: f"config.{key.replace('/', '.')} was {was.get(key)!r} and is {now.get(key)!r}"
     fixed = lambda key: (key.split("/")[0] in FIXED and key not in FREE) or key in KINDS
-    refused = [change(key) for key in changed if fixed(key)]
-    counted = meta.get("data", data)
-    refused += [f"the data have {data[key]} {key} and had {counted[key]}" for key in data if data[key] != counted[key]]
-    if refused:
+    _refuse([change(key) for key in changed if fixed(key)], workdir)
+    return [change(key) for key in changed if key not in FREE]
+
+
+def check_data(before: Before, data: Mapping[str, int], workdir: Path) -> None:
+    """Raises ResumeError if the data have other sizes than those that the run was started with."""
+    counted = (before.meta or {}).get("data", data)
+    _refuse([f"the data have {data[k]} {k} and had {counted[k]}" for k in data if data[k] != counted[k]], workdir)
+
+
+def _refuse(differences: list[str], workdir: Path) -> None:
+    if differences:
         raise ResumeError(
-            f"{run}: was started as another run: {'; '.join(refused)}; wanted the same, or a new --workdir"
+            f"{workdir}: was started as another run: {'; '.join(differences)}; wanted the same, or a new --workdir"
         )
-    for key in changed:
-        if key not in FREE:
-            log.warning("resuming with another value: %s", change(key))
+
+
+def _check_stage(was: Any, now: str, workdir: Path) -> None:
+    if was != now:
+        raise ResumeError(
+            f"{workdir}: this folder holds a run of stage {was}; wanted one of stage {now}, or a new --workdir"
+        )
+
+
+def _check_folder(stage: str, workdir: Path) -> None:
+    """A folder without checkpoints may still hold a run that has just begun, or an export: both have a config.json."""
+    try:
+        config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError):
+        config = None
+    was = config.get("stage") if isinstance(config, dict) else None
+    if was not in STAGES:
+        raise ResumeError(f"{workdir}: holds a config.json that is no run's; wanted a run directory, or a new one")
+    _check_stage(was, stage, workdir)

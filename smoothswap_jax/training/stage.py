@@ -13,6 +13,7 @@ from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces
 from smoothswap_jax.training import steps
+from smoothswap_jax.training.frozen_embedder import FrozenEmbedder
 
 Batches = Generator[pipeline.Batch, None, None]
 
@@ -22,7 +23,7 @@ class Stage(NamedTuple):
 
     abstract: shapes of the state with their placement on the mesh. parameters: shapes by network, to be logged.
     picture: images to look at, or None. data: numbers of training examples and people. headline: the metrics of the
-    progress line.
+    progress line. embedder: of stage 2, which the run directory gets a copy of.
     """
 
     init: Callable[[], Any]
@@ -34,6 +35,7 @@ class Stage(NamedTuple):
     parameters: dict[str, Any]
     data: dict[str, int]
     headline: tuple[str, ...]
+    embedder: FrozenEmbedder | None = None
 
 
 def make_batches(config: RunConfig, sampler: pipeline.Sampler, faces: Faces, mesh) -> Callable[[int], Batches]:

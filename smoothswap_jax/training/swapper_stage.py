@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,11 +32,12 @@ GRID = 6
 """Sources and targets of the grid of swaps."""
 
 
-def swapper_stage(config: SwapperConfig, mesh, workdir: Path) -> Stage:
-    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`."""
-    embedder_fields, variables = frozen_embedder(config.embedder.checkpoint, workdir)
-    frozen = sharding.shard(variables, sharding.placement(variables, mesh, config.mesh.rules))
-    program = make_swapper_program(config, embedder_fields, frozen, mesh)
+def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[str, Any] | None = None) -> Stage:
+    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`. before: what was
+    saved with the newest checkpoint in `workdir`, where nothing is written here."""
+    embedder = frozen_embedder(config.embedder.checkpoint, workdir, before)
+    frozen = sharding.shard(embedder.variables, sharding.placement(embedder.variables, mesh, config.mesh.rules))
+    program = make_swapper_program(config, embedder.fields, frozen, mesh)
     sharding.log_placement(program.shapes, program.places)
     compiled = {
         True: ahead_of_time("swapper step with R1", program.jitted(with_r1=True)),
@@ -56,6 +57,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path) -> Stage:
         parameters={"generator": program.shapes.generator, "discriminator": program.shapes.discriminator},
         data=data_counts(train_faces),
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
+        embedder=embedder,
     )
 
 

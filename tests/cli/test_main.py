@@ -1,12 +1,16 @@
 """The command line as a whole: help, exit codes, and what is said of mistakes."""
 
 import logging
+import os
+import signal
 import sys
+import threading
 import types
 
 import pytest
 
 from smoothswap_jax.cli import main as main_lib
+from smoothswap_jax.runtime.stopping import Stopped
 
 VERBS = ("train", "swap", "prepare", "import", "evaluate", "compare", "export", "bench", "demo")
 
@@ -51,10 +55,64 @@ def test_mistakes_are_one_line_and_crashes_a_traceback(error, code, said, monkey
     assert capsys.readouterr().err.startswith(said)
 
 
+def verb(name, run):
+    return types.SimpleNamespace(add_parser=lambda verbs: verbs.add_parser(name).set_defaults(run=run))
+
+
+def interrupted(_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def terminated(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def stopped(_):
+    raise Stopped("RUN", 29, 800, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "name, run, code, said",
+    [
+        ("demo", interrupted, 130, "smoothswap demo: stopped by Ctrl-C; the same command goes on where it was"),
+        ("evaluate", terminated, 143, "smoothswap evaluate: stopped by SIGTERM; the same command goes on where it was"),
+        ("export", interrupted, 130, "smoothswap export: stopped by Ctrl-C"),
+        ("demo", stopped, 130, f"smoothswap demo: {Stopped('RUN', 29, 800, signal.SIGINT)}"),
+    ],
+)
+def test_a_verb_that_a_signal_stops_says_so_and_does_not_end_well(name, run, code, said, monkeypatch, capsys):
+    monkeypatch.setattr(main_lib, "VERBS", (verb(name, run),))
+    handlers = lambda: (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), threading.excepthook)
+    before = handlers()
+    assert main_lib.main([name]) == code
+    assert capsys.readouterr().err.strip() == said
+    assert handlers() == before
+
+
+def test_libraries_notes_about_themselves_are_shown_only_on_request(monkeypatch, caplog):
+    def library(_):
+        logging.getLogger("absl").warning("saving took %d seconds", 3)
+        logging.getLogger("absl").error("lost")
+        found.append(tuple(os.environ.get(name) for name in names))
+
+    names, found = ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"), []
+    monkeypatch.setattr(main_lib, "VERBS", (verb("train", library),))
+    for name in names:
+        monkeypatch.setenv(name, "x")  # so that it is put back
+    for arguments, shown in ((["train"], ["lost"]), (["--verbose", "train"], ["saving took 3 seconds", "lost"])):
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+        caplog.clear()
+        assert main_lib.main(arguments) == 0
+        assert caplog.messages == shown
+    assert found == [("3", "0"), (None, None)]
+
+
 def test_verbose_shows_the_traceback_of_a_mistake(monkeypatch):
     monkeypatch.setattr(main_lib, "VERBS", (failing(ValueError("wrong")),))
-    with pytest.raises(ValueError, match="wrong"):
-        main_lib.main(["--verbose", "fail"])
+    for arguments in (["--verbose", "fail"], ["fail", "--verbose"]):
+        with pytest.raises(ValueError, match="wrong"):
+            main_lib.main(arguments)
 
 
 @pytest.mark.parametrize(

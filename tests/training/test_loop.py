@@ -42,13 +42,15 @@ def test_a_run_writes_config_metrics_pictures_and_a_copy_of_its_embedder(embedde
     jax.tree.map(np.testing.assert_array_equal, original[1], copy[1])
 
 
-def test_training_returns_its_last_evaluation_and_logs_the_parameters(people, tmp_path, caplog):
+def test_training_returns_its_last_evaluation_and_lists_the_parameters(people, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         evaluation = train_lib.train(tiny_runs.config("embedder", people, steps=1), tmp_path, devices=1)
     assert tiny_runs.rows(tmp_path)[-1]["eval/auc"] == evaluation["eval/auc"]
     saved = flatten_dict(checkpoint.load_parts(tmp_path, ("params",))[0]["params"]["embedder"], sep="/")
-    overview = next(record.message for record in caplog.records if "parameters of the embedder" in record.message)
-    assert saved and all(f"| {name} " in overview for name in saved)
+    table = (tmp_path / "parameters.txt").read_text()
+    assert saved and all(f"| {name} " in table for name in saved)
+    assert f"embedder: {sum(x.size for x in saved.values()):,} parameters in {len(saved)} arrays" in caplog.text
+    assert "+---" not in caplog.text
 
 
 def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(embedder, swapper):
@@ -92,7 +94,7 @@ def test_the_command_line_swaps_a_face_in_a_photo(swapper, tmp_path, capsys):
     swapped = load_photo(out)
     assert swapped.shape == astronaut.shape and np.any(swapped != astronaut)
     np.testing.assert_array_equal(swapped[300:], astronaut[300:])  # her face ends far above
-    assert main([*arguments, f"--target={tmp_path / 'missing.jpg'}"]) == 1
+    assert main([*arguments, f"--target={tmp_path / 'missing.jpg'}", "--overwrite"]) == 1
     assert "missing.jpg" in capsys.readouterr().err
 
 

@@ -55,6 +55,23 @@ def test_a_generator_that_copies_and_a_discriminator_that_has_won_are_told(said)
     assert len(said()) == 3
 
 
+def test_an_embedder_to_which_all_are_alike_is_told(said):
+    alarms = monitors.Alarms()
+    alarms.look(0, {"eval/cosine_other": 0.99, "eval/auc": 0.5}, last=True)  # before training all are
+    alarms.look(400, {"eval/cosine_other": 0.99, "eval/auc": 0.5})
+    alarms.look(500, {"eval/cosine_other": 0.3, "eval/auc": 0.9})
+    alarms.look(0, {"eval/cosine_to_source": 0.1, "eval/cosine_to_target": 1.0})
+    assert said() == []
+    alarms.look(400, {"eval/cosine_other": 0.96, "eval/auc": 0.8}, last=True)
+    monitors.Alarms().look(600, {"eval/cosine_other": 0.1, "eval/auc": 0.51})
+    monitors.Alarms().look(0, {"eval/cosine_to_source": 0.99, "eval/cosine_to_target": 1.0})
+    assert [words.split(" (")[0] for words in said()] == [
+        "step 400: to the embedder all faces are alike",
+        "step 600: to the embedder all faces are alike",
+        "step 0: to the frozen embedder all faces are alike",
+    ]
+
+
 def test_waiting_for_input_is_measured_and_told_once(said):
     meter = monitors.InputMeter()
     for count in (0, 1, 1):  # the first batch always takes long
