@@ -24,6 +24,7 @@ from smoothswap_jax.runtime import checkpoint, files, sharding
 from smoothswap_jax.runtime.compilation import keep_programs
 from smoothswap_jax.runtime.metric_log import Progress, RunLog, log_parameters
 from smoothswap_jax.training import monitors, resume
+from smoothswap_jax.training.checks import check_run
 from smoothswap_jax.training.embedder_stage import embedder_stage
 from smoothswap_jax.training.stage import Stage
 from smoothswap_jax.training.swapper_stage import swapper_stage
@@ -59,9 +60,10 @@ def train(
         checkpoint. With `config.debug_nans` the step is run again and the operation named.
       ValueError: for data or a checkpoint that cannot be used.
     """
+    config = parse(config) if isinstance(config, Mapping) else config
+    check_run(config, devices or jax.device_count())
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    config = parse(config) if isinstance(config, Mapping) else config
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
     sharding.check_batch(mesh, config.batch)
