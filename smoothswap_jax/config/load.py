@@ -1,6 +1,7 @@
 """Config files, found by name or path, with overrides from the command line."""
 
 import difflib
+import functools
 import importlib.util
 import re
 import sys
@@ -25,7 +26,7 @@ def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
     Args:
       name: FILE[:VARIANT]; FILE is a shipped config (`embedder`, `swapper`) or the path of a Python file that has
         `get_config(variant)`, which returns a ConfigDict.
-      overrides: `--config.field=value` arguments, as ml_collections reads them.
+      overrides: `--config.field=value` arguments, as ml_collections reads them; the last of a field counts.
 
     Raises ConfigError that names the file, or every field that does not fit with what was found and wanted.
     """
@@ -34,6 +35,7 @@ def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
 
     config = _read(name)
     _check_names(name, config, overrides)
+    overrides = _last_of_each(overrides)
     values, arguments = flags.FlagValues(), ["smoothswap", *overrides]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
@@ -95,17 +97,25 @@ def _check_names(name: str, config: "ConfigDict", overrides: list[str]) -> None:
     """ml_collections reports only the first part of an unknown name that does not exist, and proposes nothing."""
     names = _names(config.to_dict())
     asked = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
-    mistakes = [_name_mistake(field, names) for field in dict.fromkeys(asked) if field not in names]
+    mistakes = [_name_mistake(field, names, config) for field in dict.fromkeys(asked) if field not in names]
     mistakes += [_stray(text, names) for text in overrides if text.startswith("--") and not OVERRIDE.fullmatch(text)]
     raise_mistakes(list(dict.fromkeys(mistakes)), f"{name}: ")
 
 
-def _name_mistake(field: str, names: list[str]) -> str:
+def _name_mistake(field: str, names: list[str], config: "ConfigDict") -> str:
     whole = field.partition("[")[0]
     if whole != field and whole in names:  # ml_collections would write into a tuple, and fails
-        return f"config.{field}: a single item cannot be set; wanted all of them, --config.{whole}='(1, 2)'"
+        value = functools.reduce(lambda inside, key: inside[key], whole.split("."), config)
+        example = f"'{value}'" if isinstance(value, tuple) else "VALUE"
+        return f"config.{field}: no single item can be set; wanted the whole, --config.{whole}={example}"
     unknown = _unknown_part(field, names)
     return f"no field {unknown}; it is now {RENAMED[unknown]}" if unknown in RENAMED else no_field(unknown, names)
+
+
+def _last_of_each(overrides: list[str]) -> list[str]:
+    """Without overrides that a later one replaces: ml_collections would append a tuple to the one before."""
+    fields = [match["field"] if (match := OVERRIDE.fullmatch(text)) and "=" in text else None for text in overrides]
+    return [text for i, text in enumerate(overrides) if fields[i] is None or fields[i] not in fields[i + 1 :]]
 
 
 def _stray(text: str, names: list[str]) -> str:

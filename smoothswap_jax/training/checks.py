@@ -4,7 +4,6 @@ Everything here is found before data are read and before anything is compiled, a
 `network_mistakes` are of networks that cannot be built, whoever asks; the others of runs that could not learn.
 """
 
-import os
 import re
 from collections.abc import Iterable
 
@@ -12,6 +11,7 @@ from smoothswap_jax.config.errors import Fields, raise_mistakes, shown
 from smoothswap_jax.config.schema import EmbedderConfig, OptimizerConfig, SwapperConfig
 from smoothswap_jax.data.dataset import Faces
 from smoothswap_jax.data.pipeline import FEEDS
+from smoothswap_jax.data.rendered import too_many
 from smoothswap_jax.data.sources import KINDS
 from smoothswap_jax.models.embedder import STEMS, IdentityEmbedder
 from smoothswap_jax.models.ncsnpp import NCSNpp
@@ -185,19 +185,19 @@ def _data(config: Config) -> list[str]:
             "DIR/<person>/<photo> of aligned faces" if data.kind == "folder" else "that `smoothswap prepare` wrote"
         )
         found.append(f"config.data.dir is not set, wanted a folder {content}, for config.data.kind {data.kind!r}")
+    if data.kind == "prepared" and data.dir and data.weights and len(data.weights) != len(data.dir.split(",")):
+        found.append(
+            f"config.data.weights has {len(data.weights)} and config.data.dir {len(data.dir.split(','))} sets, wanted "
+            "as many"
+        )
     if data.kind in ("synthetic", "folder") and data.held_out_people < 2:
         found.append(
             f"config.data.held_out_people is {data.held_out_people}, wanted at least 2: evaluation compares people"
         )
     if data.kind != "synthetic":
         return found
-    images = max(data.people, data.held_out_people) * data.photos
-    needed, memory = images * data.size**2 * 3, _memory()
-    if needed > memory:
-        found.append(
-            f"config.data has {images:,} faces of {data.size} px (people x photos), {needed / 1e9:,.0f} GB; wanted "
-            f"what fits into this machine's {memory / 1e9:,.0f} GB"
-        )
+    if words := too_many(max(data.people, data.held_out_people), data.photos, data.size):
+        found.append(f"config.data.people, held_out_people, photos and size: {words}")
     if isinstance(config, EmbedderConfig):
         found += _synthetic_photos(config)
     elif data.people < 2:
@@ -223,11 +223,6 @@ def _synthetic_photos(config: EmbedderConfig) -> list[str]:
             "person: evaluation compares people"
         )
     return found
-
-
-def _memory() -> int:
-    """Of this machine, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 # --- what one step takes --------------------------------------------------------------------------------------------

@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.errors import ConfigError, raise_mistakes
+from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.schema import EmbedderConfig
 from smoothswap_jax.runtime import checkpoint, sharding
+from smoothswap_jax.training.checks import network_mistakes
+from smoothswap_jax.training.networks import embedder_shapes
 
 
 def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
@@ -20,7 +24,7 @@ def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
         return load_embedder(copy)
     if not given:
         raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
-    parts, meta, step = checkpoint.load_parts(given, ("params", "batch_stats"))
+    parts, meta, step = _read(given)
     parts = {"params": {"embedder": parts["params"]["embedder"]}, "batch_stats": parts["batch_stats"]}
     manager = checkpoint.open_manager(copy)
     checkpoint.save(manager, step, parts, meta)
@@ -31,8 +35,21 @@ def frozen_embedder(given: str | None, workdir: Path) -> tuple[dict, Any]:
 
 def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
     """(config fields, variables) of the embedder saved in a run directory of stage 1."""
-    parts, meta, _ = checkpoint.load_parts(run, ("params", "batch_stats"))
-    config = meta["config"]
-    if config["stage"] != "embedder":
-        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'embedder'")
-    return config["embedder"], {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+    parts, meta, _ = _read(run)
+    variables = {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
+    return to_dict(parse(meta["config"]))["embedder"], variables
+
+
+def _read(run: str | os.PathLike[str]) -> tuple[dict, dict, int]:
+    """(parts, meta, step) of the newest checkpoint, which may be somebody else's: its config is checked, and its arrays
+    are compared with it, before they are read."""
+
+    def wanted(meta: dict, arrays: int, file: Path) -> dict:
+        config = parse(meta.get("config", {}), str(file))
+        if not isinstance(config, EmbedderConfig):
+            raise checkpoint.CheckpointError(f"{run}: a run of stage {config.stage!r}, wanted 'embedder'")
+        raise_mistakes(network_mistakes(config), f"{file}: ")
+        shapes = embedder_shapes(config.embedder, config.data.size, arrays, str(file))
+        return {"params": {"embedder": shapes["params"]}, "batch_stats": shapes["batch_stats"]}
+
+    return checkpoint.load_parts(run, ("params", "batch_stats"), wanted=wanted)

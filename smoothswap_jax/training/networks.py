@@ -1,5 +1,6 @@
 """Networks from config fields, and the three of a swapper as pure functions."""
 
+import contextlib
 from typing import Any
 
 import flax.errors
@@ -18,7 +19,7 @@ from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training.steps import SwapperNetworks
 from smoothswap_jax.weights.network_folder import load_network
-from smoothswap_jax.weights.variables import to_variables
+from smoothswap_jax.weights.variables import TooManyLayers, at_most_layers, to_variables
 
 DTYPES = ("float32", "bfloat16")
 CHOICES = {
@@ -75,13 +76,30 @@ def image_shape(rows: int, size: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
 
 
-def shapes_of(part: str, module: nn.Module, *inputs: Any) -> Any:
-    """The module's variables as shapes. Raises ConfigError, naming the `part` of the config, where its fields together
-    make no network, such as channels that do not divide into groups."""
+def shapes_of(part: str, module: nn.Module, *inputs: Any, arrays: int | None = None, file: str = "") -> Any:
+    """The module's variables as shapes.
+
+    Args:
+      part: of the config, and file: where it was read, for errors.
+      inputs: shapes. arrays: how many were saved, for a config that may be somebody else's: tracing ends where the
+        network has more layers, as that takes time.
+
+    Raises ConfigError where the fields together make no network, such as channels that do not divide into groups.
+    """
+    where = f"{file}: " if file else ""
     try:
-        return jax.eval_shape(module.init, jax.random.key(0), *inputs)
+        with contextlib.nullcontext() if arrays is None else at_most_layers(arrays):
+            return jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    except TooManyLayers as error:
+        raise ConfigError(f"{where}config.{part}: {error}") from error
     except UNFIT as error:
-        raise ConfigError(f"config.{part}: its fields together make no network ({shown_line(error)})") from error
+        raise ConfigError(f"{where}config.{part}: its fields together make no network ({shown_line(error)})") from error
+
+
+def embedder_shapes(fields: Fields, size: int, arrays: int | None = None, file: str = "") -> dict[str, Any]:
+    """{'params', 'batch_stats'} of an embedder as shapes; raises as `make_embedder` and `shapes_of` do."""
+    shapes = shapes_of("embedder", make_embedder(fields), image_shape(1, size), arrays=arrays, file=file)
+    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
 
 
 def z_shape(networks: SwapperNetworks, embedder: Any, rows: int, size: int) -> Any:

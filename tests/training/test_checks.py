@@ -47,7 +47,7 @@ EMBEDDER = [
     ("data.photos=0", "config.data.photos is 0, wanted a whole number, 1 to"),
     ("data.photos=1", "config.data.photos is 1, wanted at least 2"),
     ("data.people=47", "config.data.people is 47, wanted at least the 48 different people of a batch (config.batch 96"),
-    ("data.people=9999999", "GB; wanted what fits into this machine's"),
+    ("data.people=9999999", "4 photos of 32 px are 123 GB, wanted what fits into this machine's"),
     ("data.held_out_people=0", "config.data.held_out_people is 0, wanted at least 2"),
     ("data.held_out_people=1", "config.data.held_out_people is 1, wanted at least 2"),
     ("data.size=4", "config.data.size is 4, wanted at least 8: config.embedder.stem 'small2' and 3 config.embedder.st"),
@@ -55,6 +55,10 @@ EMBEDDER = [
     ("data.kind=video", "config.data.kind is 'video', wanted one of ('synthetic', 'prepared', 'folder', 'tfds')"),
     ("data.kind=folder", "config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces"),
     ("data.kind=prepared", "config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote"),
+    (
+        "data.kind=prepared --config.data.dir=a,b --config.data.weights=(1.0,)",
+        "config.data.weights has 1 and config.data.dir 2 sets, wanted as many",
+    ),
     ("data.feed=ram", "config.data.feed is 'ram', wanted one of ('memory', 'tf')"),
     ("augment.crop=2.0", "config.augment.crop is 2.0, wanted a number, 0.1 to 1"),
     ("optimizer.name=lion", "config.optimizer.name is 'lion', wanted one of ('adam', 'sgd')"),
@@ -111,7 +115,7 @@ SWAPPER = [
         "config.data.size is 36, wanted a power of two from 8 up, for the discriminator",
     ),
     (
-        "data.size=1024 --config.generator.attn_resolutions=()",
+        "data.size=1024 --config.generator.attn_resolutions=() --config.discriminator.channel_base=1024",
         "attention in the middle would be over 256 x 256 pixels; wanted at most 128",
     ),
     ("data.people=1", "config.data.people is 1, wanted at least 2"),
@@ -189,11 +193,11 @@ def test_nothing_is_read_or_written_before(override, tmp_path, monkeypatch, caps
     """Also channels that do not divide into groups, which only tracing the network shows."""
     read = lambda *_: pytest.fail("data were read")
     monkeypatch.setattr("smoothswap_jax.training.embedder_stage.load_faces", read)
-    start = time.monotonic()
+    start = time.process_time()
     more = "--config.embedder.stage_sizes=(1,1,1,1)"
     arguments = ["train", "--config=embedder:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=1", more]
     assert main([*arguments, f"--config.{override}"]) == 1
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5  # of all processors, which other load does not change
     assert "config." in capsys.readouterr().err
     if "width" not in override:
         assert not (tmp_path / "run").exists()
