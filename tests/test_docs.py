@@ -333,9 +333,9 @@ import numpy as np
 
 ```diff
 --- smoothswap_jax/training/optimizers.py
-     if config.name == "adam":
-+        pass
--        scale = optax.trace(decay=config.b1)
+     "adam": lambda config: optax.scale_by_adam(b1=config.b1, b2=config.b2),
++    "none": lambda config: optax.identity(),
+-    "sgd": lambda config: optax.trace(decay=config.b1),
 ```
 """
 WRONG = [
@@ -383,7 +383,11 @@ WRONG = [
         f"```diff\n{OPTIMIZERS}\n-    elif config.name == 'sdg':\n```",
         "has no line \"elif config.name == 'sdg':\"",
     ),
-    ("diffs", f'```diff\n{OPTIMIZERS}\n     else:\n     if config.name == "adam":\n```', "after those before it"),
+    (
+        "diffs",
+        f"```diff\n{OPTIMIZERS}\n     rate = make_schedule(config, steps)\n     import optax\n```",
+        "after those",
+    ),
     ("python", "```python\ndef f():\n    import smoothswap_jax.synthetics\n```", "No module named"),
 ]
 

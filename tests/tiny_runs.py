@@ -55,7 +55,7 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
             "embedder.checkpoint": embedder,
             "generator.nf": 8,
             "generator.ch_mult": "(1,)",
-            "generator.attn_resolutions": "(4,)",  # none: the middle block has attention anyway
+            "generator.attn_resolutions": "()",  # the middle block has attention anyway
             "discriminator.channel_base": 128,
             "discriminator.channel_max": 8,
             "log_images_steps": 3,

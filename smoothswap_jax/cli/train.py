@@ -49,8 +49,10 @@ def add_parser(verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from smoothswap_jax.config.load import load_config
+    from smoothswap_jax.config.parse import parse
 
     config = load_config(args.config, args.overrides)
+    parse(config)  # mistakes are told before seconds of imports
     if with_others(args):
         from smoothswap_jax.runtime.sharding import start_processes
 

@@ -6,6 +6,8 @@ from typing import Any
 
 Fields = Mapping[str, Any]
 """Config fields by name, as `ConfigDict.to_dict` and JSON give them."""
+MOST = 20
+"""Mistakes that one error lists: a file that is something else altogether has any number."""
 
 
 class ConfigError(ValueError):
@@ -18,9 +20,30 @@ def raise_mistakes(mistakes: list[str], where: str = "") -> None:
         return
     text = mistakes[0]
     if len(mistakes) > 1:
-        numbered = " ".join(f"({number}) {mistake}" for number, mistake in enumerate(mistakes, 1))
-        text = f"{len(mistakes)} mistakes: {numbered}"
+        numbered = " ".join(f"({number}) {mistake}" for number, mistake in enumerate(mistakes[:MOST], 1))
+        more = f" and {len(mistakes) - MOST} more" if len(mistakes) > MOST else ""
+        text = f"{len(mistakes)} mistakes: {numbered}{more}"
     raise ConfigError(where + text)
+
+
+def shown(value: Any) -> str:
+    """A value that may come from a file of others, as it stands in an error: at most 100 characters."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value[:100]) if isinstance(value, str | bytes | list | tuple) else repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def shown_line(error: BaseException) -> str:
+    """An error of another library in at most 200 characters of one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def no_fields(unknown: list[str], names: Iterable[str]) -> list[str]:
+    """`no_field` of each; beyond `MOST` only the names, as proposals take time."""
+    names = list(names)
+    return [no_field(name, names) for name in unknown[:MOST]] + [f"no field {name[:60]}" for name in unknown[MOST:]]
 
 
 def no_field(unknown: str, names: Iterable[str]) -> str:
@@ -30,6 +53,8 @@ def no_field(unknown: str, names: Iterable[str]) -> str:
       unknown: the dotted name that does not exist, e.g. 'generator.width'; its group 'generator' does.
       names: the dotted names of all fields and groups.
     """
+    if len(unknown) > 100:
+        return f"no field {unknown[:97]}..."
     group, _, last = unknown.rpartition(".")
     leaves: dict[str, list[str]] = {}
     for name in names:

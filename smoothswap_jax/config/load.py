@@ -1,6 +1,7 @@
 """Config files, found by name or path, with overrides from the command line."""
 
 import difflib
+import functools
 import importlib.util
 import re
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from smoothswap_jax.config.errors import ConfigError, no_field, raise_mistakes
+from smoothswap_jax.config.errors import ConfigError, no_field, raise_mistakes, shown
 from smoothswap_jax.config.renamed import RENAMED
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
     Args:
       name: FILE[:VARIANT]; FILE is a shipped config (`embedder`, `swapper`) or the path of a Python file that has
         `get_config(variant)`, which returns a ConfigDict.
-      overrides: `--config.field=value` arguments, as ml_collections reads them.
+      overrides: `--config.field=value` arguments, as ml_collections reads them; the last of a field counts.
 
     Raises ConfigError that names the file, or every field that does not fit with what was found and wanted.
     """
@@ -34,6 +35,7 @@ def load_config(name: str, overrides: list[str]) -> dict[str, Any]:
 
     config = _read(name)
     _check_names(name, config, overrides)
+    overrides = _last_of_each(overrides)
     values, arguments = flags.FlagValues(), ["smoothswap", *overrides]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
@@ -103,11 +105,40 @@ def _check_names(name: str, config: "ConfigDict", overrides: list[str]) -> None:
     """ml_collections reports only the first part of an unknown name that does not exist, and proposes nothing."""
     names = _names(config.to_dict())
     asked = [match["field"] for text in overrides if (match := OVERRIDE.fullmatch(text))]
-    unknown = [_unknown_part(field, names) for field in asked if "[" not in field and field not in names]
-    mistake = lambda field: (
-        f"no field {field}; it is now {RENAMED[field]}" if field in RENAMED else no_field(field, names)
-    )
-    raise_mistakes([mistake(field) for field in dict.fromkeys(unknown)], f"{name}: ")
+    mistakes = [_name_mistake(field, names, config) for field in dict.fromkeys(asked) if field not in names]
+    mistakes += [_stray(text, names) for text in overrides if text.startswith("--") and not OVERRIDE.fullmatch(text)]
+    raise_mistakes(list(dict.fromkeys(mistakes)), f"{name}: ")
+
+
+def _name_mistake(field: str, names: list[str], config: "ConfigDict") -> str:
+    whole = field.partition("[")[0]
+    if whole != field and whole in names:  # ml_collections would write into a tuple, and fails
+        value = functools.reduce(lambda inside, key: inside[key], whole.split("."), config)
+        example = f"'{value}'" if isinstance(value, tuple) else "VALUE"
+        return f"config.{field}: no single item can be set; wanted the whole, --config.{whole}={example}"
+    unknown = _unknown_part(field, names)
+    return f"no field {unknown}; it is now {RENAMED[unknown]}" if unknown in RENAMED else no_field(unknown, names)
+
+
+def _last_of_each(overrides: list[str]) -> list[str]:
+    """Without overrides that a later one replaces: ml_collections would append a tuple to the one before."""
+    fields = [match["field"] if (match := OVERRIDE.fullmatch(text)) and "=" in text else None for text in overrides]
+    return [text for i, text in enumerate(overrides) if fields[i] is None or fields[i] not in fields[i + 1 :]]
+
+
+def _stray(text: str, names: list[str]) -> str:
+    """What is said of an option that is neither the verb's nor a field's: often a field without `config.`."""
+    option, equals, value = text.partition("=")
+    option = option.lstrip("-")
+    meant = [name for name in names if name == option or name.endswith(f".{option}")]
+    if not meant and (close := difflib.get_close_matches(f"config.{option.partition('.')[2]}", _options(names), n=1)):
+        meant = [close[0].removeprefix("config.")]
+    hint = f"; did you mean {' or '.join(f'--config.{name}{equals}{value}' for name in meant)}?" if meant else ""
+    return f"unrecognised argument {text}{hint}"
+
+
+def _options(names: list[str]) -> list[str]:
+    return [f"config.{name}" for name in names]
 
 
 def _unknown_part(field: str, names: list[str]) -> str:
@@ -174,7 +205,7 @@ def _wrong_types(config: "ConfigDict", overrides: list[str]) -> list[str]:
             for group in groups:
                 inside = inside[group]
             wanted = WANTED.get(inside.get_type(last).__name__, "a group of fields, e.g. '{\"name\": 1}'")
-            mistakes.append(f"config.{match['field']} is {match['value']!r}, wanted {wanted}")
+            mistakes.append(f"config.{match['field']} is {shown(match['value'])}, wanted {wanted}")
     return mistakes
 
 

@@ -9,6 +9,8 @@ RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "k
 """Old name -> new name, of top-level fields."""
 ADDED = {"generator": {"injection": "add"}}
 """Fields of a swapper's groups that came later, with the value that stands for what was done before."""
+REMAT = {True: "nothing_saveable", False: "off"}
+"""What `remat` of generator and discriminator was before its policies had names."""
 
 
 def with_current_names(config: Fields) -> dict[str, Any]:
@@ -19,4 +21,7 @@ def with_current_names(config: Fields) -> dict[str, Any]:
         for group, fields in ADDED.items():
             if isinstance(current.get(group), Mapping):
                 current[group] = {**fields, **current[group]}
+        for group in ("generator", "discriminator"):
+            if isinstance(current.get(group), Mapping) and isinstance(current[group].get("remat"), bool):
+                current[group] = {**current[group], "remat": REMAT[current[group]["remat"]]}
     return current

@@ -1,57 +1,135 @@
-"""The two configs as frozen dataclasses: which fields there are, their types and ranges. `parse` makes them.
+"""The two configs as frozen dataclasses: which fields there are, their types and bounds. `parse` makes them.
 
-What a field does is said beside its value, in configs/*.py and config/common.py. Names that choose code (`data.kind`,
-`objective.kind`, `optimizer.name`, ...) are any string here: the code that looks them up refuses unknown ones.
+What a field does is said beside its value, in configs/*.py and config/common.py. Bounds are there so that nothing
+absurd is built, for instance from a file that somebody else wrote. Names that choose code (`data.kind`, ...) are any
+string here: `training/checks.py` refuses unknown ones, and fields that make no sense together.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
+
+LARGEST = 2**31 - 1
+"""Of integers: steps, rows and seeds are computed in 32 bits."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `low` to `high`, both included; without `low` itself if `above`."""
+    """The finite numbers from `low` to `high`, both included; without `low` itself if `above`, `high` if `below`."""
 
     low: float
     high: float = math.inf
     above: bool = False
+    below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        from_low = self.low < value if self.above else self.low <= value
+        to_high = value < self.high if self.below else value <= self.high
+        return from_low and to_high and value < math.inf
 
     def __str__(self) -> str:
-        if self.high == math.inf:
-            return f"above {self.low:g}" if self.above else f"at least {self.low:g}"
-        return f"above {self.low:g} and at most {self.high:g}" if self.above else f"{self.low:g} to {self.high:g}"
+        if not (self.above or self.below or self.high == math.inf):
+            return f"{_shown(self.low)} to {_shown(self.high)}"
+        high = "" if self.high == math.inf else f" and {'below' if self.below else 'at most'} {_shown(self.high)}"
+        return f"{'above' if self.above else 'at least'} {_shown(self.low)}{high}"
 
 
-Natural = Annotated[int, Range(0)]
+@dataclass(frozen=True)
+class Length:
+    """Tuples of `low` to `high` items."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: tuple) -> bool:
+        return self.low <= len(value) <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high} items"
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
+Natural = Annotated[int, Range(0, LARGEST)]
 """0, 1, 2, ..."""
-Positive = Annotated[int, Range(1)]
+Positive = Annotated[int, Range(1, LARGEST)]
 """1, 2, 3, ..."""
-NonNegative = Annotated[float, Range(0)]
-Above0 = Annotated[float, Range(0, above=True)]
+Seed = Annotated[int, Range(-LARGEST, LARGEST)]
+Pixels = Annotated[int, Range(1, 4096)]
+Rows = Annotated[int, Range(1, 65536)]
+"""Images that one step takes."""
+Weight = Annotated[float, Range(0, 1e6)]
+"""Factor on a loss."""
 Share = Annotated[float, Range(0, 1)]
-Network = Mapping[str, Any]
-"""Fields of a network's module, which checks them itself."""
+Decay = Annotated[float, Range(0, 1, below=True)]
+"""Factor on what a running average remembers: 1 would never learn."""
+Taps = Annotated[tuple[Annotated[float, Range(-1e6, 1e6)], ...], Length(1, 16)]
 
 
+# --- networks: fields of modules, which have defaults for those that a config leaves out -----------------------------
+class EmbedderFields(TypedDict, total=False):
+    """Fields of models.embedder.IdentityEmbedder."""
+
+    stage_sizes: Annotated[tuple[Annotated[int, Range(1, 64)], ...], Length(1, 8)]
+    width: Annotated[int, Range(1, 1024)]
+    stem: str
+    norm: str
+    hidden: Annotated[int, Range(1, 65536)]
+    dim: Annotated[int, Range(2, 8192)]
+    dtype: str
+
+
+class GeneratorFields(TypedDict, total=False):
+    """Fields of models.ncsnpp.NCSNpp."""
+
+    nf: Annotated[int, Range(1, 1024)]
+    ch_mult: Annotated[tuple[Annotated[int, Range(1, 64)], ...], Length(1, 10)]
+    num_res_blocks: Annotated[int, Range(1, 32)]
+    attn_resolutions: Annotated[tuple[Pixels, ...], Length(0, 10)]
+    fir: bool
+    fir_kernel: Taps
+    skip_rescale: bool
+    progressive: str
+    progressive_input: str
+    combine: str
+    injection: str
+    init_scale: Annotated[float, Range(0, 100)]
+    dropout: Decay
+    emb_scale: Annotated[float, Range(-1e6, 1e6)] | None
+    input_residual: bool
+    remat: str
+    dtype: str
+
+
+class DiscriminatorFields(TypedDict, total=False):
+    """Fields of models.stylegan2.Discriminator."""
+
+    channel_base: Annotated[int, Range(1, 2**22)]
+    channel_max: Annotated[int, Range(1, 8192)]
+    fir_kernel: Taps
+    mbstd_group: Rows | None
+    mbstd_features: Annotated[int, Range(1, 64)]
+    remat: str
+    dtype: str
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class DataConfig:
     """Where faces come from; read by data/sources.py."""
 
     kind: str
     feed: str
-    size: Positive
-    people: Positive
-    photos: Positive
-    spread: NonNegative
-    held_out_people: Natural
-    seed: int
+    size: Annotated[int, Range(4, 4096)]
+    people: Annotated[int, Range(1, 10**7)]
+    photos: Annotated[int, Range(1, 10**5)]
+    spread: Annotated[float, Range(0, 10)]
+    held_out_people: Annotated[int, Range(0, 10**6)]
+    seed: Seed
     dir: str | None
-    weights: tuple[Above0, ...]
+    weights: Annotated[tuple[Annotated[float, Range(0, 1e6, above=True)], ...], Length(0, 1000)]
     name: str
 
 
@@ -60,7 +138,7 @@ class AugmentConfig:
     """Random changes of training images; read by data/augment.py."""
 
     flip: bool
-    crop: Annotated[float, Range(0, 1, above=True)]
+    crop: Annotated[float, Range(0.1, 1)]
     colour: Share
 
 
@@ -69,10 +147,10 @@ class OptimizerConfig:
     """An optimiser and its schedule; read by training/optimizers.py."""
 
     name: str
-    learning_rate: NonNegative
-    b1: Share
-    b2: Share
-    weight_decay: NonNegative
+    learning_rate: Annotated[float, Range(0, 100, above=True)]
+    b1: Decay
+    b2: Decay
+    weight_decay: Annotated[float, Range(0, 10)]
     warmup_steps: Natural
     schedule: str
     decay: Share
@@ -82,8 +160,8 @@ class OptimizerConfig:
 class MeshConfig:
     """How arrays are laid out over devices; read by runtime/sharding.py."""
 
-    fsdp: Positive
-    rules: tuple[tuple[str, str], ...]
+    fsdp: Annotated[int, Range(1, 65536)]
+    rules: Annotated[tuple[tuple[str, str], ...], Length(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -92,22 +170,22 @@ class EmbedderObjectiveConfig:
 
     kind: str
     form: str
-    temperature: Above0
-    scale: Above0
-    margin: NonNegative
+    temperature: Annotated[float, Range(1e-4, 100)]
+    scale: Annotated[float, Range(0, 1e4, above=True)]
+    margin: Annotated[float, Range(0, 3)]
 
 
 @dataclass(frozen=True)
 class SwapperObjectiveConfig:
     """Fields of training.steps.SwapperObjective."""
 
-    identity: NonNegative
-    change: NonNegative
-    adversarial: NonNegative
+    identity: Weight
+    change: Weight
+    adversarial: Weight
     identity_warmup_steps: Natural
-    r1_gamma: NonNegative
+    r1_gamma: Weight
     r1_interval: Positive
-    ema_decay: Share
+    ema_decay: Decay
 
 
 @dataclass(frozen=True)
@@ -130,13 +208,13 @@ class RunConfig:
     """What both stages have."""
 
     stage: str
-    seed: int
+    seed: Seed
     steps: Natural
-    batch: Positive
-    grad_accum_steps: Positive
+    batch: Rows
+    grad_accum_steps: Rows
     data: DataConfig
     augment: AugmentConfig
-    eval_images: Positive
+    eval_images: Annotated[int, Range(1, 10**6)]
     log_steps: Positive
     eval_steps: Natural
     log_images_steps: Natural
@@ -154,8 +232,8 @@ class RunConfig:
 class EmbedderConfig(RunConfig):
     """A run of stage 1 (configs/embedder.py)."""
 
-    images_per_identity: Positive
-    embedder: Network
+    images_per_identity: Rows
+    embedder: EmbedderFields
     objective: EmbedderObjectiveConfig
     optimizer: OptimizerConfig
 
@@ -167,8 +245,8 @@ class SwapperConfig(RunConfig):
     self_pair_fraction: Share
     embedder: FrozenEmbedderConfig
     init: InitConfig
-    generator: Network
-    discriminator: Network
+    generator: GeneratorFields
+    discriminator: DiscriminatorFields
     objective: SwapperObjectiveConfig
     generator_optimizer: OptimizerConfig
     discriminator_optimizer: OptimizerConfig

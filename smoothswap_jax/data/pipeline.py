@@ -131,6 +131,10 @@ def tf_batches(
         yield make(sharding.shard_batch(batch, mesh), labels, sharding.replicate(np.int32(step), mesh))
 
 
+FEEDS = {"memory": memory_batches, "tf": tf_batches}
+"""By name: `config.data.feed`."""
+
+
 def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Generator[dict, None, None]:
     """Endless numpy batches that host `host` of `hosts` reads, from step `first_step` on.
 

@@ -1,5 +1,6 @@
 """Rendered faces of the synthetic world as a data set."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,8 +22,23 @@ def world_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: data.get(name, default) for name, default in WORLD.items()}
 
 
+def too_many(people: int, photos: int, size: int) -> str:
+    """Why so many faces of `size` pixels are not rendered: they would not fit into this machine's memory; '' if they
+    do."""
+    needed, memory = people * photos * size**2 * 3, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed <= memory:
+        return ""
+    return (
+        f"{people:,} people x {photos:,} photos of {size} px are {needed / 1e9:,.0f} GB, wanted what fits into this "
+        f"machine's {memory / 1e9:,.0f} GB"
+    )
+
+
 def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0) -> Faces:
-    """Renders `people` synthetic identities with `photos` images each; splits share no identity."""
+    """Renders `people` synthetic identities with `photos` images each; splits share no identity. Raises DataError for
+    more than fit into memory."""
+    if words := too_many(people, photos, size):
+        raise DataError(f"synthetic faces: {words}")
     factors = synthetic_factors(split, people, photos, seed, spread)
     images = to_uint8(world.render_many(factors, size))
     names = [f"{split}-{i:05d}" for i in range(people)]

@@ -12,6 +12,9 @@ from smoothswap_jax.data.dataset import DataError, Faces, check_split
 from smoothswap_jax.data.rendered import from_synthetic
 from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
 
+KINDS = ("synthetic", "prepared", "folder", "tfds")
+"""Of data: `config.data.kind`."""
+
 
 def load_faces(data: DataConfig, split: str) -> Faces:
     """The faces of a split, according to the config's `data` fields."""
@@ -35,7 +38,7 @@ def load_faces(data: DataConfig, split: str) -> Faces:
         from smoothswap_jax.data import builders
 
         return builders.from_tfds(data.name, data.dir, split, size)
-    raise ConfigError(f"config.data.kind is {kind!r}, wanted 'synthetic', 'prepared', 'folder' or 'tfds'")
+    raise ConfigError(f"config.data.kind is {kind!r}, wanted one of {KINDS}")
 
 
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -10,13 +9,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from smoothswap_jax.config.errors import shown, shown_line
 from smoothswap_jax.evaluation.measures.base import mean
 from smoothswap_jax.evaluation.report.document import Block, Cell, Report, Table, Text, write_report
 from smoothswap_jax.metrics.bootstrap import Interval, paired_difference_interval, verdict
 from smoothswap_jax.runtime.files import check_new_folder
 from smoothswap_jax.runtime.folders import EVALUATION, kind_of
+from smoothswap_jax.runtime.json_files import JsonError, read_json_object
 
-PARTS = ("protocol", "pairs", "judges", "methods", "measures", "scores")
+PARTS: dict[str, Any] = {
+    "protocol": {"name": str, "version": int, "about": str},
+    "pairs": {"count": int, "sha256": str, "size": int, "data": dict},
+    "judges": [{"name": str, "facts": dict}],
+    "methods": [{"name": str, "kind": str}],
+    "measures": [{"name": str, "better": (str, type(None))}],
+    "scores": {"file": str, "sha256": str},
+}
+"""What is read of a report.json, which may be somebody else's, with its types; a list has any number of them."""
 
 
 class CompareError(ValueError):
@@ -87,16 +96,34 @@ def compare(folders: Sequence[str | Path], baselines: bool = False) -> tuple[lis
 
 
 def _report(folder: Path) -> dict[str, Any]:
+    file = folder / "report.json"
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        report = read_json_object(file)
+    except JsonError as error:
         raise CompareError(
-            f"{folder}: found no finished evaluation (report.json: {reason}); wanted one of `smoothswap evaluate`"
+            f"{folder}: found no finished evaluation ({error}); wanted one of `smoothswap evaluate`"
         ) from error
     if missing := [key for key in PARTS if key not in report]:
-        raise CompareError(f"{folder}/report.json: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")
+        raise CompareError(f"{file}: found no {missing[0]!r}; wanted a report of `smoothswap evaluate`")
+    for part, wanted in PARTS.items():
+        found = report[part] if isinstance(wanted, list) else [report[part]]
+        fields = wanted[0] if isinstance(wanted, list) else wanted
+        if not isinstance(found, list):
+            raise CompareError(f"{file}: {part} is {shown(found)}, wanted a list")
+        for one in found:
+            _check_part(file, part, one, fields)
     return report
+
+
+def _check_part(file: Path, part: str, found: Any, fields: Mapping[str, type | tuple[type, ...]]) -> None:
+    """Raises CompareError unless `found` has the `fields`, by name and type."""
+    if not isinstance(found, dict):
+        raise CompareError(f"{file}: {part} has {shown(found)}, wanted an object with {', '.join(fields)}")
+    for name, kind in fields.items():
+        if name not in found or not isinstance(found[name], kind):
+            raise CompareError(
+                f"{file}: {part}.{name} is {shown(found.get(name))}, wanted what `smoothswap evaluate` writes there"
+            )
 
 
 def _same(first: Any, a: Mapping[str, Any], second: Any, b: Mapping[str, Any]) -> None:
@@ -158,10 +185,19 @@ def _judged(folder: Path, report: Mapping[str, Any]) -> list[Judged]:
     kinds = {method["name"]: method["kind"] for method in report["methods"]}
     measures = [measure["name"] for measure in report["measures"]]
     path = folder / report["scores"]["file"]
-    if not path.is_file():
+    if path.parent != folder or not path.is_file():
         raise CompareError(f"{path}: found no such file; wanted the scores that `smoothswap evaluate` wrote")
     if hashlib.sha256(path.read_bytes()).hexdigest() != report["scores"]["sha256"]:
         raise CompareError(f"{path}: is not the file that report.json was made with; run `smoothswap evaluate` again")
+    try:
+        return _rows(path, kinds, measures)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise CompareError(
+            f"{path}: found {shown_line(error)}; wanted a row for each method and pair, with all measures"
+        ) from error
+
+
+def _rows(path: Path, kinds: Mapping[str, str], measures: Sequence[str]) -> list[Judged]:
     rows: dict[str, list[dict[str, str]]] = {name: [] for name in kinds}
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         for row in csv.DictReader(file):

@@ -29,6 +29,7 @@ from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection.registry import detector_facts, find_faces
 from smoothswap_jax.faces.photos import PHOTO_SUFFIXES, Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
+from smoothswap_jax.runtime.json_files import read_json_object
 
 Images = UInt8[np.ndarray, "n s s 3"]
 
@@ -151,7 +152,7 @@ def gallery_of_prepared(root: str | Path, split: str, size: int | None) -> Galle
         file = os.fsdecode(example["file"].bytes_list.value[0])
         names.append(file if frame < 0 else f"{file}#{frame}")
         takes.append("" if frame < 0 else file)
-    manifest = json.loads((Path(root) / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_json_object(Path(root) / "manifest.json")
     facts = {
         "data": Path(root).name,
         "split": split,

@@ -20,6 +20,7 @@ from smoothswap_jax.inference.batching import portions
 from smoothswap_jax.prepare.crops import resized
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.json_files import read_json
 from smoothswap_jax.weights.variables import params_digest
 
 Images = UInt8[np.ndarray, "m s s 3"]
@@ -75,7 +76,7 @@ def swaps_of_checkpoint(
     listed = manifest(pairs)
     ours = contents_by_pair(listed)
     theirs = _listed(listing) if listing.is_file() else {}
-    if (note.is_file() and json.loads(note.read_text(encoding="utf-8")) != made_by) or any(
+    if (note.is_file() and read_json(note) != made_by) or any(
         theirs.get(name, contents) != contents for name, contents in ours.items()
     ):
         raise MethodError(f"{folder}: holds the swaps of another checkpoint or other pairs; wanted a new --out")

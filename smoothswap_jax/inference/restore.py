@@ -7,10 +7,21 @@ from typing import Any, NamedTuple
 
 import jax
 
+from smoothswap_jax.config.errors import ConfigError, raise_mistakes
+from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import load_embedder
-from smoothswap_jax.training.networks import swapper_networks
+from smoothswap_jax.training.network_checks import network_mistakes
+from smoothswap_jax.training.networks import (
+    embedder_shapes,
+    field_mistakes,
+    image_shape,
+    shapes_of,
+    swapper_networks,
+    z_shape,
+)
 
 
 class RestoredSwapper(NamedTuple):
@@ -38,6 +49,31 @@ def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step:
     return RestoredSwapper(networks, variables, config, embedder, step)
 
 
+def checked_swapper(config: Any, embedder: Any, arrays: int, file: str) -> tuple[dict, dict[str, Any]]:
+    """A stored training config, which may be somebody else's, and the shapes that its networks want.
+
+    Args:
+      embedder: the config fields of its embedder. arrays: how many were saved. file: where both were read.
+
+    Returns the config under today's names, and shapes of {'generator', 'discriminator', 'embedder'}. Raises ConfigError
+    for fields that are of a wrong type, out of bounds, or make no network.
+    """
+    parsed = parse(config, file)
+    if not isinstance(parsed, SwapperConfig):
+        raise ConfigError(f"{file}: config.stage is {parsed.stage!r}, wanted 'swapper'")
+    parts: dict[str, Any] = {"generator": parsed.generator, "discriminator": parsed.discriminator, "embedder": embedder}
+    mistakes = [mistake for part, fields in parts.items() for mistake in field_mistakes(part, fields)]
+    raise_mistakes(mistakes or network_mistakes(parsed), f"{file}: ")
+    size = parsed.data.size
+    networks, (generator, discriminator) = swapper_networks(parsed.generator, parsed.discriminator, embedder, size)
+    image, shapes = image_shape(1, size), {"embedder": embedder_shapes(embedder, size, arrays, file)}
+    z = z_shape(networks, shapes["embedder"], 1, size)
+    made = {"generator": (generator, (image, z)), "discriminator": (discriminator, (image,))}
+    for part, (module, inputs) in made.items():
+        shapes[part] = shapes_of(part, module, *inputs, arrays=arrays, file=file)["params"]
+    return to_dict(parsed), shapes
+
+
 def restore_swapper(
     run: str | os.PathLike[str], step: int | None = None, *, discriminator: bool = False
 ) -> RestoredSwapper:
@@ -48,13 +84,16 @@ def restore_swapper(
     if fault := folders.mistake(run, folders.SWAPPER):
         raise checkpoint.CheckpointError(fault)
     names = ("generator_ema", *(["discriminator"] if discriminator else []))
-    parts, meta, found = checkpoint.load_parts(run, names, step)
-    config = meta["config"]
-    if config["stage"] != "swapper":
-        raise checkpoint.CheckpointError(f"{run}: a run of stage {config['stage']!r}, wanted 'swapper'")
-    embedder_config, embedder = load_embedder(Path(run) / "embedder")
-    variables = {"generator": parts.pop("generator_ema"), "embedder": embedder, **parts}
-    return build_swapper(config, embedder_config, variables, found)
+    found: dict[str, Any] = {}
+
+    def wanted(meta: dict, arrays: int, file: Path) -> dict[str, Any]:
+        found["fields"], found["embedder"] = load_embedder(Path(run) / "embedder")
+        found["config"], shapes = checked_swapper(meta.get("config", {}), found["fields"], arrays, str(file))
+        return {name: shapes[name.removesuffix("_ema")] for name in names}
+
+    parts, _, saved = checkpoint.load_parts(run, names, step, wanted)
+    variables = {"generator": parts.pop("generator_ema"), "embedder": found["embedder"], **parts}
+    return build_swapper(found["config"], found["fields"], variables, saved)
 
 
 def swap_function(restored: RestoredSwapper) -> Callable[[Any, Any], jax.Array]:

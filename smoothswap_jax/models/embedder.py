@@ -23,6 +23,7 @@ STEMS: dict[str, tuple[int, int, str | None]] = {
     "small4": (3, 2, "avg"),
 }
 """name: (convolution size, its stride, pooling after it). The number in a name is the total downsampling."""
+NORMS = ("batch", "group")
 _he_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -32,7 +33,7 @@ def _norm(kind: str, x: Array, train: bool, name: str, groups: int | None = None
         return BatchNorm(name=name)(x, train)
     if kind == "group":
         return GroupNorm(groups, name=name)(x)
-    raise ValueError(f"ResNet: norm is {kind!r}, wanted 'batch' or 'group'")
+    raise ValueError(f"ResNet: norm is {kind!r}, wanted one of {NORMS}")
 
 
 def same_conv(features: int, size: int, stride: int, dtype: Any, name: str) -> nn.Conv:

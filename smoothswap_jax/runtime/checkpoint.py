@@ -14,17 +14,20 @@ import os
 import re
 import shutil
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint import checkpoint_managers
 
+from smoothswap_jax.config.errors import ConfigError, shown, shown_line
 from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.runtime import checksums, files, sharding
+from smoothswap_jax.runtime.json_files import JsonError, read_json, read_json_object
 
 log = logging.getLogger(__name__)
 PyTree = Any
@@ -32,6 +35,8 @@ FOLDER, CHECKSUMS, BROKEN = "checkpoints", "checksums", "broken"
 FULL = re.compile("No space left|Disk quota exceeded")
 LONGEST_REASON = 200
 """Characters of an error of Orbax; what happened is at its end."""
+META = "meta/metadata"
+Wanted = Callable[[dict[str, Any], int, Path], PyTree]
 
 
 class CheckpointError(ValueError):
@@ -218,9 +223,21 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    """The JSON object that was saved with `step`, its config under today's field names."""
-    meta = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
-    return meta | {"config": with_current_names(meta["config"])} if "config" in meta else meta
+    """The JSON object that was saved with `step`, its config under today's field names. Raises CheckpointError."""
+    return _meta(Path(manager.directory) / str(step))
+
+
+def _meta(step_folder: Path) -> dict[str, Any]:
+    file = step_folder / META
+    try:
+        meta = read_json_object(file)
+    except JsonError as error:
+        raise CheckpointError(str(error)) from error
+    if "config" not in meta:
+        return meta
+    if not isinstance(meta["config"], Mapping):
+        raise CheckpointError(f"{file}: config is {shown(meta['config'])}, wanted a group of fields")
+    return meta | {"config": with_current_names(meta["config"])}
 
 
 def as_dict(state: PyTree) -> dict[str, Any]:
@@ -230,38 +247,90 @@ def as_dict(state: PyTree) -> dict[str, Any]:
     return {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
 
 
-def load_parts(run: str | os.PathLike[str], names: tuple[str, ...], step: int | None = None) -> tuple[dict, dict, int]:
+def load_parts(
+    run: str | os.PathLike[str], names: tuple[str, ...], step: int | None = None, wanted: Wanted | None = None
+) -> tuple[dict, dict, int]:
     """The named top-level parts of a checkpoint as numpy arrays, with its meta and step: nothing else is read.
 
     Args:
-      run: a directory that holds `checkpoints/`.
+      run: a directory that holds `checkpoints/`. It may be somebody else's.
       step: which checkpoint, the newest by default.
+      wanted: the shapes to read of each part, from the meta, the number of arrays that are saved, and the file that
+        holds the meta. They are compared with those that are saved before memory is taken.
 
     Raises:
-      CheckpointError: if there is no such checkpoint, its files are not what was written, or it lacks one of the parts.
+      CheckpointError: if there is no such checkpoint, its files are not what was written, it lacks one of the parts, or
+        arrays have other shapes. Whatever `wanted` raises.
     """
     root = Path(run).resolve()
     if not (root / FOLDER).is_dir():
         raise CheckpointError(f"{root}: no checkpoint here (want a run directory that holds {FOLDER}/)")
-    with ocp.CheckpointManager(root / FOLDER, item_names=("state", "meta")) as manager:
+    with _readable(root / FOLDER), ocp.CheckpointManager(root / FOLDER, item_names=("state", "meta")) as manager:
         steps = manager.all_steps()
-        step = max(steps, default=None) if step is None else step
-        if step is None or step not in steps:
-            raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
-        if names and (fault := _fault(root / FOLDER / str(step), root / CHECKSUMS, step)):
-            others = [known for known in sorted(steps) if known != step]
-            raise CheckpointError(f"{root}: checkpoint {step} is broken ({fault}); others here: {others}")
-        meta = read_meta(manager, step)
-    if not names:
-        return {}, meta, step
-    path = root / FOLDER / str(step) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        saved = reader.metadata(path).item_metadata.tree
-        missing = [name for name in names if name not in saved]
-        if missing:
-            raise CheckpointError(f"{path} lacks {missing}; it holds {sorted(saved)}")
-        wanted = {name: saved[name] for name in names}
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-        arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=as_numpy, partial_restore=True)
-        parts = reader.restore(path, arguments)
-    return parts, meta, step
+    step = max(steps, default=None) if step is None else step
+    if step is None or step not in steps:
+        raise CheckpointError(f"{root}/{FOLDER}: no finished checkpoint {step}; found {sorted(steps)}")
+    folder = root / FOLDER / str(step)
+    if names and (fault := _fault(folder, root / CHECKSUMS, step)):
+        others = [known for known in sorted(steps) if known != step]
+        raise CheckpointError(f"{root}: checkpoint {step} is broken ({fault}); others here: {others}")
+    meta = _meta(folder)
+    return _parts(folder, names, meta, wanted) if names else {}, meta, step
+
+
+def _parts(folder: Path, names: tuple[str, ...], meta: dict[str, Any], wanted: Wanted | None) -> dict[str, Any]:
+    """The named parts of the state of a step, those arrays of them that `wanted` says, or all."""
+    path = folder / "state"
+    _check_notes(folder)
+    with _readable(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        notes = reader.metadata(path).item_metadata
+        if notes is None:
+            raise CheckpointError(f"{path}: what it says of its arrays cannot be read: damaged or changed")
+        saved = dict(notes.tree)
+        if missing := [name for name in names if name not in saved]:
+            raise CheckpointError(f"{path} lacks {missing}; it holds {sorted(map(str, saved))}")
+        chosen = {name: saved[name] for name in names}
+        if wanted is not None:
+            arrays = len(jax.tree.leaves(saved))
+            chosen = _fitting(path, chosen, wanted(meta, arrays, folder / META))
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), chosen)
+        arguments = ocp.args.PyTreeRestore(item=chosen, restore_args=as_numpy, partial_restore=True)
+        return reader.restore(path, arguments)
+
+
+def _check_notes(folder: Path) -> None:
+    """Reads the JSON that Orbax keeps beside arrays, within limits that Orbax does not have."""
+    notes = ("_CHECKPOINT_METADATA", "state/_METADATA", "state/_sharding", "state/array_metadatas/*")
+    try:
+        for file in (file for note in notes for file in folder.glob(note)):
+            read_json(file)
+    except JsonError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _fitting(path: Path, saved: dict[str, Any], wanted: PyTree) -> dict[str, Any]:
+    """Those of the `saved` arrays that are wanted. Raises CheckpointError where one is missing or has another shape."""
+    found, shapes = flatten_dict(saved), flatten_dict(wanted)
+    for name, shape in shapes.items():
+        if name not in found:
+            raise CheckpointError(f"{path}: lacks {'/'.join(name)}, which its config wants")
+        chunk = getattr(found[name].storage, "chunk_shape", None) or ()
+        if any(part > size for part, size in zip(chunk, shape.shape, strict=False)):  # it is decoded as a whole
+            raise CheckpointError(f"{path}: {'/'.join(name)} is stored in parts of {list(chunk)}, wanted smaller ones")
+        if tuple(found[name].shape) != tuple(shape.shape) or not np.issubdtype(found[name].dtype, np.floating):
+            raise CheckpointError(
+                f"{path}: {'/'.join(name)} is {found[name].dtype} {list(found[name].shape)}, and its config wants "
+                f"numbers of shape {list(shape.shape)}"
+            )
+    return unflatten_dict({name: found[name] for name in shapes}) | {name: {} for name in saved if not wanted[name]}
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Orbax raises whatever its parsers meet in a damaged folder."""
+    try:
+        yield
+    except (CheckpointError, ConfigError):
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path}: cannot be read ({type(error).__name__}: {shown_line(error)})") from error

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from smoothswap_jax.runtime.files import sha256_of, write_atomically
+from smoothswap_jax.runtime.json_files import JsonError, read_json_object
 
 
 def seal(folder: Path, record: Path) -> None:
@@ -17,12 +18,14 @@ def seal(folder: Path, record: Path) -> None:
 def fault(folder: Path, record: Path) -> str:
     """The first difference between `folder` and its record, in words; '' where there is none."""
     try:
-        wanted = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        return f"its checksums in {record} cannot be read: {error}"
+        wanted = read_json_object(record)
+    except JsonError as error:
+        return f"its checksums cannot be read: {error}"
     for name, facts in wanted.items():
         path = folder / name
-        if not path.is_file():
+        if not isinstance(facts, dict) or set(facts) != {"bytes", "sha256"}:
+            return f"{record}: {name[:200]} is {str(facts)[:100]}, wanted its bytes and sha256"
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             return f"{path}: found no such file"
         if (size := path.stat().st_size) != facts["bytes"]:
             return f"{path}: found {size} bytes, wanted {facts['bytes']}"

@@ -103,13 +103,20 @@ def keep_before(path: Path, step: int) -> None:
     files.write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
 
+def _row(line: str) -> dict:
+    row = json.loads(line)
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise ValueError
+    return row
+
+
 def read_metrics(path: Path) -> list[dict]:
     """All complete lines of a metrics file, up to a line that a killed run left unfinished."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            rows.append(_row(line))
+        except (ValueError, RecursionError):
             log.warning("%s: dropped an unfinished line after step %s", path, rows[-1]["step"] if rows else None)
             break
     return rows

@@ -19,6 +19,7 @@ BATCH_AXES = ("data", "fsdp")
 Rules = Sequence[tuple[str, str]]
 """(path regex, rule), the first that matches counts. 'fsdp': the last axis that the mesh's fsdp axis divides is split
 over it. 'replicate': every device holds the whole array."""
+PLACES = ("fsdp", "replicate")
 RULES: Rules = ((r".*", "fsdp"),)
 SMALL = 1024
 """Arrays with fewer elements are replicated: gathering their shards would cost more time than the memory is worth."""
@@ -115,8 +116,8 @@ def placement(shapes: PyTree, mesh: Mesh, rules: Rules = RULES) -> PyTree:
     Raises ValueError for an unknown rule, and for a path that no rule matches.
     """
     for pattern, rule in rules:
-        if rule not in ("fsdp", "replicate"):
-            raise ValueError(f"config.mesh.rules: {pattern!r} has rule {rule!r}; wanted 'fsdp' or 'replicate'")
+        if rule not in PLACES:
+            raise ValueError(f"config.mesh.rules: {pattern!r} has rule {rule!r}; wanted one of {PLACES}")
 
     def place(path, x):
         name = jax.tree_util.keystr(path, simple=True, separator="/")

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError
-from smoothswap_jax.config.schema import DataConfig, EmbedderConfig
+from smoothswap_jax.config.schema import DataConfig, EmbedderConfig, SwapperConfig
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.dataset import Faces
 
@@ -31,6 +31,14 @@ def check_embedder_data(config: EmbedderConfig, train: Faces, test: Faces) -> No
             f"config.eval_images is {config.eval_images}, and of {in_words(config.data)} the first {count} held-out "
             f"faces show {len(people)} people, with at most {most} photos of one; verification wants at least 2 "
             "people, and 2 photos of one of them"
+        )
+
+
+def check_swapper_data(config: SwapperConfig, train: Faces) -> None:
+    """Raises ConfigError where there are not two people to swap between."""
+    if len(train.people) < 2:
+        raise ConfigError(
+            f"{in_words(config.data)} has {len(train.people)} people to train on; wanted at least 2, to swap between"
         )
 
 

@@ -18,7 +18,7 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_embedder_data
-from smoothswap_jax.training.networks import make_embedder
+from smoothswap_jax.training.networks import image_shape, make_embedder, shapes_of
 from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_counts, make_batches
@@ -27,9 +27,10 @@ from smoothswap_jax.training.train_state import init_embedder_state
 
 def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     """Trains the identity embedder; evaluates verification on people that training never sees."""
+    network = make_embedder(config.embedder)
+    shapes_of("embedder", network, image_shape(2, config.data.size))  # before data are read
     train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
     check_embedder_data(config, train_faces, test_faces)
-    network = make_embedder(config.embedder)
     objective = EmbedderObjective(**asdict(config.objective))
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0

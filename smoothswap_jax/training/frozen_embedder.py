@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.errors import ConfigError, raise_mistakes
+from smoothswap_jax.config.parse import parse, to_dict
+from smoothswap_jax.config.schema import EmbedderConfig
 from smoothswap_jax.runtime import checkpoint, folders, sharding
+from smoothswap_jax.training.network_checks import network_mistakes
+from smoothswap_jax.training.networks import embedder_shapes
 from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
@@ -62,7 +66,7 @@ def frozen_embedder(given: str | None, workdir: Path, before: Mapping[str, Any] 
         other = _read(given)
     except checkpoint.CheckpointError as error:
         if found is None:
-            raise
+            raise ConfigError(f"config.embedder.checkpoint: {error}") from error
         if origin is None or os.path.abspath(origin) != os.path.abspath(given):
             raise ConfigError(
                 f"config.embedder.checkpoint is {given!r}: {error}; the run is trained against its copy {copy}: leave "
@@ -92,14 +96,23 @@ def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
 
 
 def _read(run: str | os.PathLike[str]) -> FrozenEmbedder:
+    """The embedder of the newest checkpoint, which may be somebody else's: its config is checked, and its arrays are
+    compared with it, before they are read."""
     if fault := folders.mistake(run, folders.EMBEDDER):
         raise checkpoint.CheckpointError(fault)
-    parts, meta, step = checkpoint.load_parts(run, ("params", "batch_stats"))
-    if (stage := meta["config"]["stage"]) != "embedder":
-        raise checkpoint.CheckpointError(f"{os.fspath(run)}: a run of stage {stage!r}, wanted 'embedder'")
+
+    def wanted(meta: dict, arrays: int, file: Path) -> dict:
+        config = parse(meta.get("config", {}), str(file))
+        if not isinstance(config, EmbedderConfig):
+            raise checkpoint.CheckpointError(f"{run}: a run of stage {config.stage!r}, wanted 'embedder'")
+        raise_mistakes(network_mistakes(config), f"{file}: ")
+        shapes = embedder_shapes(config.embedder, config.data.size, arrays, str(file))
+        return {"params": {"embedder": shapes["params"]}, "batch_stats": shapes["batch_stats"]}
+
+    parts, meta, step = checkpoint.load_parts(run, ("params", "batch_stats"), wanted=wanted)
     variables = {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
-    origin = os.fspath(run)
-    return FrozenEmbedder(meta["config"]["embedder"], variables, params_digest(variables), origin, meta, step, False)
+    fields = to_dict(parse(meta["config"]))["embedder"]
+    return FrozenEmbedder(fields, variables, params_digest(variables), os.fspath(run), meta, step, False)
 
 
 def _check(found: FrozenEmbedder, wanted: str, origin: str | None, what: str) -> None:

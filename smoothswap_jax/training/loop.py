@@ -24,6 +24,7 @@ from smoothswap_jax.runtime.compilation import keep_programs
 from smoothswap_jax.runtime.metric_log import Progress, RunLog
 from smoothswap_jax.runtime.stopping import Stopped, StopSignal, stop_signal
 from smoothswap_jax.training import monitors, resume
+from smoothswap_jax.training.checks import check_run
 from smoothswap_jax.training.embedder_stage import embedder_stage
 from smoothswap_jax.training.frozen_embedder import frozen_embedder, keep_copy
 from smoothswap_jax.training.stage import Stage
@@ -63,8 +64,9 @@ def train(
         checkpoint. With `config.debug_nans` the step is run again and the operation named.
       ValueError: for data or a checkpoint that cannot be used.
     """
-    workdir = Path(workdir)
     config = parse(config) if isinstance(config, Mapping) else config
+    check_run(config, devices or jax.device_count())
+    workdir = Path(workdir)
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
     sharding.check_batch(mesh, config.batch)

@@ -9,6 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from smoothswap_jax.models.layers import l2_normalize
 
+FORMS = ("smoothswap", "khosla")
+"""Of the contrastive loss."""
+
 # --- embedder objectives -----------------------------------------------------------------------------------
 
 
@@ -31,8 +34,8 @@ def contrastive_loss(
     Raises:
       ValueError: if `form` is neither of the two.
     """
-    if form not in ("smoothswap", "khosla"):
-        raise ValueError(f"contrastive form {form!r}: want 'smoothswap' or 'khosla'")
+    if form not in FORMS:
+        raise ValueError(f"contrastive form {form!r}: want one of {FORMS}")
     similarity = jnp.matmul(z, z.T, precision="highest") / temperature
     same = labels[:, None] == labels[None, :]
     itself = jnp.eye(len(labels), dtype=bool)

@@ -1,42 +1,52 @@
 """Networks from config fields, and the three of a swapper as pure functions."""
 
-import dataclasses
+import contextlib
 from typing import Any
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.config.errors import ConfigError, Fields
-from smoothswap_jax.models.embedder import IdentityEmbedder
+from smoothswap_jax.config.errors import ConfigError, Fields, raise_mistakes, shown, shown_line
+from smoothswap_jax.config.parse import parse_fields
+from smoothswap_jax.config.schema import DiscriminatorFields, EmbedderFields, GeneratorFields
+from smoothswap_jax.models.embedder import NORMS, STEMS, IdentityEmbedder
 from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.models.layers import REMAT
-from smoothswap_jax.models.ncsnpp import NCSNpp
+from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT, NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.training.steps import SwapperNetworks
 from smoothswap_jax.weights.network_folder import load_network
-from smoothswap_jax.weights.variables import to_variables
+from smoothswap_jax.weights.variables import TooManyLayers, at_most_layers, to_variables
 
 DTYPES = ("float32", "bfloat16")
-CHOICES = {"dtype": DTYPES, "remat": REMAT, "injection": INJECTIONS}
+CHOICES = {
+    **{"dtype": DTYPES, "remat": REMAT, "injection": INJECTIONS, "norm": NORMS, "stem": STEMS},
+    **{"progressive": PROGRESSIVE, "progressive_input": PROGRESSIVE_INPUT, "combine": COMBINE},
+}
 """Fields of networks that take one of some words."""
+UNFIT = (ValueError, TypeError, ArithmeticError, LookupError, flax.errors.FlaxError)
+"""What modules raise when they are traced with fields or inputs that do not fit together."""
+FIELDS = {"embedder": EmbedderFields, "generator": GeneratorFields, "discriminator": DiscriminatorFields}
+"""Types and bounds of the fields of each network."""
 
 
 def make_embedder(fields: Fields) -> IdentityEmbedder:
-    """The identity embedder of a stage 1 config's `embedder` fields. Raises ConfigError for unknown ones."""
-    return IdentityEmbedder(**_module_fields("embedder", IdentityEmbedder, fields))
+    """The identity embedder of a stage 1 config's `embedder` fields. Raises ConfigError for those that do not fit."""
+    return IdentityEmbedder(**_module_fields("embedder", fields))
 
 
 def make_generator(fields: Fields) -> NCSNpp:
-    """The generator of a stage 2 config's `generator` fields. Raises ConfigError for unknown ones."""
-    return NCSNpp(**_module_fields("generator", NCSNpp, fields))
+    """The generator of a stage 2 config's `generator` fields. Raises ConfigError for those that do not fit."""
+    return NCSNpp(**_module_fields("generator", fields))
 
 
 def make_discriminator(fields: Fields, size: int) -> Discriminator:
     """The discriminator of a stage 2 config's `discriminator` fields, for images of `size` pixels. Raises ConfigError
-    for unknown fields."""
-    return Discriminator(resolution=size, **_module_fields("discriminator", Discriminator, fields))
+    for fields that do not fit."""
+    return Discriminator(resolution=size, **_module_fields("discriminator", fields))
 
 
 def swapper_networks(
@@ -66,6 +76,32 @@ def image_shape(rows: int, size: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((rows, size, size, 3), jnp.float32)
 
 
+def shapes_of(part: str, module: nn.Module, *inputs: Any, arrays: int | None = None, file: str = "") -> Any:
+    """The module's variables as shapes.
+
+    Args:
+      part: of the config, and file: where it was read, for errors.
+      inputs: shapes. arrays: how many were saved, for a config that may be somebody else's: tracing ends where the
+        network has more layers, as that takes time.
+
+    Raises ConfigError where the fields together make no network, such as channels that do not divide into groups.
+    """
+    where = f"{file}: " if file else ""
+    try:
+        with contextlib.nullcontext() if arrays is None else at_most_layers(arrays):
+            return jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    except TooManyLayers as error:
+        raise ConfigError(f"{where}config.{part}: {error}") from error
+    except UNFIT as error:
+        raise ConfigError(f"{where}config.{part}: its fields together make no network ({shown_line(error)})") from error
+
+
+def embedder_shapes(fields: Fields, size: int, arrays: int | None = None, file: str = "") -> dict[str, Any]:
+    """{'params', 'batch_stats'} of an embedder as shapes; raises as `make_embedder` and `shapes_of` do."""
+    shapes = shapes_of("embedder", make_embedder(fields), image_shape(1, size), arrays=arrays, file=file)
+    return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
+
+
 def z_shape(networks: SwapperNetworks, embedder: Any, rows: int, size: int) -> Any:
     """What the embedder gives for `rows` images: a pytree of shapes. embedder: its variables, or their shapes."""
     return jax.eval_shape(networks.embed, embedder, image_shape(rows, size))
@@ -81,14 +117,18 @@ def imported_params(folder: str, module: nn.Module, *inputs: Any) -> dict[str, A
     return to_variables("own", flatten_dict(variables, sep="/"), module, *inputs)["params"]
 
 
-def _module_fields(name: str, module: type, fields: Fields) -> dict[str, Any]:
+def field_mistakes(part: str, fields: Fields) -> list[str]:
+    """What is wrong with the fields of `part` ('embedder', 'generator' or 'discriminator'), each by itself."""
+    values, mistakes = parse_fields(FIELDS[part], fields, part)
+    return mistakes + [
+        f"config.{part}.{key} is {shown(values[key])}, wanted one of {tuple(known)}"
+        for key, known in CHOICES.items()
+        if isinstance(values.get(key), str) and values[key] not in known
+    ]
+
+
+def _module_fields(part: str, fields: Fields) -> dict[str, Any]:
     """Config values as module fields: lists become tuples (JSON has none), `dtype` names become dtypes."""
-    known = {field.name for field in dataclasses.fields(module)} - {"parent", "name"}
-    values = {}
-    for key, value in fields.items():
-        if key not in known:
-            raise ConfigError(f"config.{name}.{key}: no such field; {module.__name__} has {sorted(known)}")
-        if key in CHOICES and value not in CHOICES[key] and not (key == "remat" and isinstance(value, bool)):
-            raise ConfigError(f"config.{name}.{key} is {value!r}, wanted one of {tuple(CHOICES[key])}")
-        values[key] = tuple(value) if isinstance(value, list) else jnp.dtype(value) if key == "dtype" else value
-    return values
+    raise_mistakes(field_mistakes(part, fields))
+    values, _ = parse_fields(FIELDS[part], fields, part)
+    return {key: jnp.dtype(value) if key == "dtype" else value for key, value in values.items()}

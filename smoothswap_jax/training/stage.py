@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError
-from smoothswap_jax.config.schema import RunConfig
+from smoothswap_jax.config.schema import RunConfig, SwapperConfig
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces
@@ -16,6 +16,13 @@ from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import FrozenEmbedder
 
 Batches = Generator[pipeline.Batch, None, None]
+TRUTH_METRICS = ("eval/mse_to_truth", "eval/mse_over_copy_target")
+"""Metrics of the swapper that need the true swap, which only synthetic faces have."""
+METRICS = {
+    "embedder": ("eval/auc", "eval/rank1", "eval/cosine_same", "eval/cosine_other"),
+    "swapper": ("eval/cosine_to_source", "eval/cosine_to_target", "eval/change", *TRUTH_METRICS),
+}
+"""What the stages' evaluations measure."""
 
 
 class Stage(NamedTuple):
@@ -40,11 +47,10 @@ class Stage(NamedTuple):
 
 def make_batches(config: RunConfig, sampler: pipeline.Sampler, faces: Faces, mesh) -> Callable[[int], Batches]:
     """first_step -> endless batches, by the feed that `config.data.feed` names."""
-    feeds = {"memory": pipeline.memory_batches, "tf": pipeline.tf_batches}
     feed = config.data.feed
-    if feed not in feeds:
-        raise ConfigError(f"config.data.feed is {feed!r}, wanted one of {sorted(feeds)}")
-    return functools.partial(feeds[feed], faces, sampler, Augmentation(**asdict(config.augment)), mesh)
+    if feed not in pipeline.FEEDS:
+        raise ConfigError(f"config.data.feed is {feed!r}, wanted one of {tuple(pipeline.FEEDS)}")
+    return functools.partial(pipeline.FEEDS[feed], faces, sampler, Augmentation(**asdict(config.augment)), mesh)
 
 
 def checked_grad_accum_steps(config: RunConfig, mesh) -> int:
@@ -56,6 +62,11 @@ def checked_grad_accum_steps(config: RunConfig, mesh) -> int:
             f"of the mesh's {mesh.size} devices"
         )
     return count
+
+
+def self_pairs(config: SwapperConfig) -> int:
+    """How many pairs of a batch have source == target: the fraction rounded down, but at least one unless it is 0."""
+    return max(1, int(round(config.self_pair_fraction * config.batch, 9))) if config.self_pair_fraction else 0
 
 
 def data_counts(faces: Faces) -> dict[str, int]:

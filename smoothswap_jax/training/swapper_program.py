@@ -17,7 +17,7 @@ from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.training import steps
-from smoothswap_jax.training.networks import swapper_networks, z_shape
+from smoothswap_jax.training.networks import UNFIT, image_shape, shapes_of, swapper_networks, z_shape
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import checked_grad_accum_steps
 from smoothswap_jax.training.train_state import SwapperState, init_swapper_state
@@ -73,7 +73,12 @@ def make_swapper_program(config: SwapperConfig, embedder: Fields, frozen: PyTree
     z = z_shape(networks, frozen, 1, size)
     key = jax.random.key(config.seed)
     init = functools.partial(init_swapper_state, key, *modules, *optimizers, size, z)
-    shapes = jax.eval_shape(init)
+    try:
+        shapes = jax.eval_shape(init)
+    except UNFIT:
+        shapes_of("generator", modules[0], image_shape(1, size), z)
+        shapes_of("discriminator", modules[1], image_shape(1, size))
+        raise
     grad_accum_steps = checked_grad_accum_steps(config, mesh)
 
     def step(with_r1: bool):

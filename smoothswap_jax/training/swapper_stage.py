@@ -21,10 +21,10 @@ from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import losses, steps
-from smoothswap_jax.training.data_checks import in_words
+from smoothswap_jax.training.data_checks import check_swapper_data, in_words
 from smoothswap_jax.training.frozen_embedder import frozen_embedder
 from smoothswap_jax.training.networks import image_shape, imported_params
-from smoothswap_jax.training.stage import Stage, data_counts, make_batches
+from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
 from smoothswap_jax.training.train_state import SwapperState
 
@@ -45,6 +45,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
     }
     interval = program.objective.r1_interval
     train_faces = load_faces(config.data, "train")
+    check_swapper_data(config, train_faces)
     sampler = PairSampler(config.seed, config.batch, self_pairs(config))
     evaluate, picture = _evaluation(program.networks, frozen, eval_pairs(config.data, config.eval_images), mesh)
     return Stage(
@@ -59,11 +60,6 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
         embedder=embedder,
     )
-
-
-def self_pairs(config: SwapperConfig) -> int:
-    """How many pairs of a batch have source == target: the fraction rounded down, but at least one unless it is 0."""
-    return max(1, int(round(config.self_pair_fraction * config.batch, 9))) if config.self_pair_fraction else 0
 
 
 def _fresh_state(program: SwapperProgram, folders: InitConfig, size: int) -> SwapperState:

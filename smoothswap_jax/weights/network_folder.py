@@ -8,6 +8,9 @@ the freshly initialised leaves.
 
 import dataclasses
 import json
+import re
+import types
+import typing
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,15 +23,19 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from smoothswap_jax.runtime.files import check_new_folder, new_folder, sha256_of
+from smoothswap_jax.runtime.json_files import JsonError, read_json
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
+from smoothswap_jax.weights.readers.errors import shown
 from smoothswap_jax.weights.registry import find_spec, specs
 from smoothswap_jax.weights.spec import Network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
-from smoothswap_jax.weights.variables import not_finite, to_variables
+from smoothswap_jax.weights.variables import at_most_layers, not_finite, to_variables
 
 FORMAT = 1
+MAX_INPUT = 4096
+"""Pixels a side, or numbers, that a network takes."""
 PARAMS, CONFIG = "params.safetensors", "config.json"
 
 
@@ -56,6 +63,7 @@ def load_variables(path: str | Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    variable_shapes(path)
     try:
         flat = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -63,6 +71,25 @@ def load_variables(path: str | Path) -> dict[str, Any]:
     if problem := not_finite(flat):
         raise FolderError(f"{path}: {problem}")
     return unflatten_dict(flat, sep="/")
+
+
+def variable_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's arrays by flat name, without reading them. Raises FolderError for a file that
+    `save_variables` did not write."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+            elements = {name: one.get_dtype() for name, one in found.items()}
+            shapes = {name: tuple(one.get_shape()) for name, one in found.items()}
+    except (SafetensorError, OSError) as error:
+        raise FolderError(f"{path}: {error}") from error
+    if odd := [name for name, kind in elements.items() if kind != "F32"]:
+        raise FolderError(f"{path}: {odd[0][:200]} has elements of type {elements[odd[0]]}, wanted F32")
+    if inside := [name for name in shapes if any(name[:i] in shapes for i, c in enumerate(name) if c == "/")]:
+        raise FolderError(f"{path}: {inside[0][:200]} lies in another array, wanted names of a tree")
+    return shapes
 
 
 # ------------------------------------------------------------------------------------------------ modules as JSON
@@ -81,6 +108,9 @@ def module_fields(module: nn.Module) -> dict[str, Any]:
 
 DROPPED = ("resblock", "biggan")
 """A field, and its only value, in folders that were written while NCSNpp still had it."""
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+LARGEST, LONGEST = 1 << 16, 64
+"""Of numbers and lists in a module's fields: no published network comes near."""
 
 
 def module_classes() -> dict[str, type[nn.Module]]:
@@ -89,24 +119,49 @@ def module_classes() -> dict[str, type[nn.Module]]:
 
 
 def make_module(name: str, fields: Mapping[str, Any]) -> nn.Module:
-    """The module of a class that some kind of network has. Raises FolderError for another class, and for unknown
-    fields."""
+    """The module of a class that some kind of network has. Raises FolderError for another class, and for fields that
+    are unknown, of another type, or absurdly large."""
     classes = module_classes()
+    if not isinstance(name, str) or name not in classes:
+        raise FolderError(f"module is {shown(name)}, wanted one of {', '.join(classes)}")
+    if not isinstance(fields, Mapping):
+        raise FolderError(f"fields are {shown(fields)}, wanted a group of fields")
     fields = {key: value for key, value in fields.items() if (key, value) != DROPPED}
-    if name not in classes:
-        raise FolderError(f"module is {name!r}, wanted one of {', '.join(classes)}")
-    try:
-        return classes[name](**{key: _field(key, value) for key, value in fields.items()})
-    except TypeError as error:
-        raise FolderError(f"{name}: {error}") from error
+    hints = field_types(classes[name])
+    if unknown := [key for key in fields if key not in hints]:
+        raise FolderError(f"{name} has no field {shown(unknown[0])}, only {', '.join(hints)}")
+    return classes[name](**{key: _field(f"{name}.{key}", hints[key], value) for key, value in fields.items()})
 
 
-def _field(name: str, value: Any) -> Any:
-    if name == "dtype":
+def field_types(module: type[nn.Module]) -> dict[str, Any]:
+    """The types of a module's own fields."""
+    hints = typing.get_type_hints(module)
+    return {
+        field.name: hints[field.name] for field in dataclasses.fields(module) if field.name not in ("parent", "name")
+    }
+
+
+def _field(name: str, hint: Any, value: Any) -> Any:
+    """A JSON value as a field of type `hint`. Raises FolderError where it does not fit, or is absurdly large."""
+    kind, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        (inner,) = (one for one in arguments if one is not type(None))
+        return None if value is None else _field(name, inner, value)
+    if name.endswith(".remat") and isinstance(value, bool):  # before its policies had names
+        return value
+    if kind is Any and value in DTYPES:  # only `dtype` has no type
         return jnp.dtype(value)
-    if name == "channels" and isinstance(value, dict):
-        return {int(resolution): count for resolution, count in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    several = isinstance(value, list) and len(value) <= LONGEST
+    if several and (kind is Sequence or (kind is tuple and len(value) == len(arguments))):
+        return tuple(_field(name, arguments[min(i, len(arguments) - 1)], item) for i, item in enumerate(value))
+    numbered = isinstance(value, Mapping) and all(re.fullmatch(r"[0-9]{1,5}", key) for key in value)
+    if kind is Mapping and numbered and len(value) <= LONGEST:
+        return {int(key): _field(name, arguments[1], item) for key, item in value.items()}
+    number = kind in (int, float) and type(value) in (int, kind) and abs(value) <= LARGEST
+    if number or (kind in (bool, str) and type(value) is kind):
+        return value
+    wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("collections.abc.", "")
+    raise FolderError(f"{name} is {shown(value)}, wanted {wanted}, of at most {LARGEST:,} and {LONGEST} items")
 
 
 # ------------------------------------------------------------------------------------------------------ the folder
@@ -144,28 +199,71 @@ def load_imported(folder: str | Path) -> tuple[nn.Module, dict[str, Any], Prepro
 def load_network(folder: str | Path) -> Network:
     """The network of a folder; raises as `load_imported` does."""
     folder = Path(folder)
+    file = folder / CONFIG
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FolderError(f"{folder}: no imported network here ({CONFIG}: {error})") from error
+        config = read_json(file)
+    except JsonError as error:
+        raise FolderError(f"{folder}: no imported network here ({error})") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
-        raise FolderError(f"{folder}/{CONFIG}: format is {found!r}, wanted {FORMAT}")
+        raise FolderError(f"{file}: format is {shown(found)}, wanted {FORMAT}")
     try:
         module = make_module(config["module"], config["fields"])
-        inputs = tuple(tuple(shape) for shape in config["inputs"])
-        listed = {name: _field(name, value) for name, value in config["preprocessing"].items() if name != "channels"}
-        preprocessing = Preprocessing(**listed, channels=config["preprocessing"]["channels"])
-        kind, fresh = config["kind"], tuple(config["fresh"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FolderError(f"{folder}/{CONFIG}: {error!r}") from error
-    flat = flatten_dict(load_variables(folder / PARAMS), sep="/")
+        inputs = _inputs(config["inputs"])
+        preprocessing = _preprocessing(config["preprocessing"])
+        kind, fresh = config["kind"], _words("fresh", config["fresh"])
+        _words("kind", [kind])
+    except KeyError as error:
+        raise FolderError(f"{file}: lacks {error}") from error
+    except ValueError as error:
+        raise FolderError(f"{file}: {error}") from error
+    return Network(kind, module, _fitting_variables(folder, module, inputs), preprocessing, inputs, fresh)
+
+
+def _fitting_variables(folder: Path, module: nn.Module, inputs: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    """The arrays of a folder, compared with its module, which config.json describes, before they are read."""
+    stored = variable_shapes(folder / PARAMS)
     shapes = [jax.ShapeDtypeStruct(shape, np.float32) for shape in inputs]
+    stand_ins = {name: np.broadcast_to(np.float32(0), shape) for name, shape in stored.items()}  # take no memory
     try:
-        variables = to_variables("own", flat, module, *shapes)
+        with at_most_layers(len(stored)):
+            to_variables("own", stand_ins, module, *shapes)
     except WeightMismatch as error:
         raise WeightMismatch(f"{folder / PARAMS}: {error}") from error
-    return Network(kind, module, variables, preprocessing, inputs, fresh)
+    except Exception as error:  # the fields are the file's: whatever a module raises of them is the file's fault
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise FolderError(f"{folder / CONFIG}: the fields make no network ({reason})") from error
+    return load_variables(folder / PARAMS)
+
+
+def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
+    sizes = lambda shape: isinstance(shape, list) and len(shape) <= 4 and all(type(n) is int for n in shape)
+    if not isinstance(value, list) or not 1 <= len(value) <= 4 or not all(map(sizes, value)):
+        raise FolderError(f"inputs are {shown(value)}, wanted shapes such as [[1, 112, 112, 3]]")
+    if any(not 1 <= size <= MAX_INPUT for shape in value for size in shape):
+        raise FolderError(f"inputs are {shown(value)}, wanted sizes of 1 to {MAX_INPUT}")
+    return tuple(tuple(shape) for shape in value)
+
+
+def _preprocessing(value: Any) -> Preprocessing:
+    if not isinstance(value, Mapping):
+        raise FolderError(f"preprocessing is {shown(value)}, wanted a group of fields")
+    hints = typing.get_type_hints(Preprocessing)
+    if odd := [name for name in value if name not in hints]:
+        raise FolderError(f"preprocessing has no field {shown(odd[0])}, only {', '.join(hints)}")
+    given = {name: _field(f"preprocessing.{name}", hints[name], found) for name, found in value.items()}
+    made = Preprocessing(given.pop("size"), given.pop("crop"), given.pop("channels"), **given)
+    if made.size is not None and not all(1 <= size <= MAX_INPUT for size in made.size):
+        raise FolderError(f"preprocessing.size is {made.size}, wanted sizes of 1 to {MAX_INPUT}")
+    if not min(made.std) > 0 or not made.low < made.high:
+        raise FolderError(f"preprocessing has {made}, wanted std above 0 and low below high")
+    return made
+
+
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise FolderError(f"{name} is {shown(value)}, wanted text")
+    return tuple(value)
 
 
 def import_file(

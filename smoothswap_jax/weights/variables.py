@@ -5,9 +5,10 @@
 `networks/`; a checkpoint that does not fit exactly is refused with the list of names.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -24,6 +25,27 @@ from smoothswap_jax.weights.stored_tensor import Path, Shapes, StoredTensor, Wei
 _IGNORED = (r"(.*\.)?num_batches_tracked",)  # PyTorch's batch norms count batches; Flax's do not
 _SHOWN = 12
 """Names of each kind of misfit in an error: enough to see what is wrong, and not the 300 of another network."""
+
+
+class TooManyLayers(ValueError):
+    """A network has more layers than a file has arrays."""
+
+
+@contextlib.contextmanager
+def at_most_layers(arrays: int) -> Iterator[None]:
+    """While modules are traced: raises TooManyLayers when they have more layers than `arrays` could fill. Tracing a
+    network that a hostile file describes would take any time otherwise."""
+    left = 2 * arrays + 16  # blocks and the like have no arrays of their own, but several layers each
+
+    def count(call, args, kwargs, context):
+        nonlocal left
+        left -= context.method_name == "__call__"
+        if left < 0:
+            raise TooManyLayers(f"describes a network of more layers than the {arrays} arrays that are here")
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(count):
+        yield
 
 
 def stored_tensors(names: str, module: nn.Module, *inputs: Any) -> tuple[dict[Path, StoredTensor], Shapes]:

@@ -28,6 +28,12 @@ def test_overrides_reach_nested_fields_with_their_types():
     assert type(config["objective"]["change"]) is float and config["objective"]["change"] == 2
 
 
+def test_the_last_override_of_a_field_counts_also_of_a_tuple():
+    twice = ["--config.generator.ch_mult=(1,)", "--config.batch=3", "--config.generator.ch_mult=(2, 4)"]
+    config = load_config("swapper:small64", [*twice, "--config.batch=5"])
+    assert (config["generator"]["ch_mult"], config["batch"]) == ((2, 4), 5)
+
+
 def test_steps_take_along_what_depends_on_them():
     embedder = load_config("embedder:tiny32", ["--config.steps=400"])
     assert embedder["optimizer"]["warmup_steps"] == 20
@@ -94,6 +100,18 @@ def test_data_fields_that_are_emptied_or_read_are_no_mistake():
         ("swapper", ["--config.batch"], "--config.batch"),
         ("swapper", ["--confg.batch=3"], "confg"),
         ("swapper", ["stray"], "unrecognised arguments: stray"),
+        ("swapper", ["--steps=4"], "unrecognised argument --steps=4; did you mean --config.steps=4?"),
+        (
+            "swapper",
+            ["--generator.nf", "4"],
+            "argument --generator.nf; did you mean --config.generator.nf?",
+        ),
+        ("swapper", ["--config.generator.ch_mult[0]=5"], "wanted the whole, --config.generator.ch_mult='(1, 2, 2)'"),
+        (
+            "swapper",
+            ["--config.seed[0]=5"],
+            "config.seed[0]: no single item can be set; wanted the whole, ",
+        ),
     ],
 )
 def test_mistakes_are_one_line_that_names_them(name, overrides, said):

@@ -8,6 +8,7 @@ import pytest
 
 from smoothswap_jax.evaluation.compare import CompareError, as_text, check_out, compare, write_comparison
 from smoothswap_jax.evaluation.pairs import only
+from tests import mutations
 from tests.evaluation.stand_ins import identity_judge, judged, make_pairs, method_of, pictures, written
 
 
@@ -133,3 +134,35 @@ def test_compare_refuses_what_is_no_evaluation_and_a_single_method(tmp_path, pai
     with pytest.raises(CompareError, match="found 1 methods; wanted two"):
         compare([a])
     assert compare([a], baselines=True)[0]
+
+
+EVALUATION = ["report.json", "report.json", "report.json", "scores.csv"]
+
+
+def seal(folder):
+    """The hash of the scores that are there now, where report.json still has a place for it."""
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+        report["scores"]["sha256"] = hashlib.sha256((folder / "scores.csv").read_bytes()).hexdigest()
+        (folder / "report.json").write_text(json.dumps(report))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+
+
+@pytest.fixture
+def evaluation(tmp_path, pairs):
+    methods = [
+        method_of(pairs, pictures(pairs, rows), name) for name, rows in (("a", pairs.truth), ("b", pairs.source))
+    ]
+    written(tmp_path / "both", judged(tmp_path / "both", pairs, methods))
+    return tmp_path / "both"
+
+
+def test_a_sample_of_mutated_evaluations(evaluation, tmp_path):
+    found = mutations.outcomes(evaluation, tmp_path, EVALUATION, 16, 1, seal, lambda folder: compare([folder]))
+    assert sum(count for (_, word), count in found.items() if word == "refused") > 4
+
+
+@pytest.mark.slow
+def test_many_mutated_evaluations(evaluation, tmp_path):
+    print(mutations.outcomes(evaluation, tmp_path, EVALUATION, 160, 2, seal, lambda folder: compare([folder])))

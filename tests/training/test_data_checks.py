@@ -10,7 +10,7 @@ from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.data.dataset import DataError, Faces
 from smoothswap_jax.data.sources import from_folder
-from smoothswap_jax.training.data_checks import check_embedder_data
+from smoothswap_jax.training.data_checks import check_embedder_data, check_swapper_data
 from smoothswap_jax.training.swapper_stage import eval_pairs
 from tests import tiny_runs
 
@@ -50,6 +50,13 @@ def test_verification_that_cannot_be_measured_is_refused(config, test):
         ConfigError, match=r"config.eval_images is 6, .*; verification wants at least 2 people, and 2 ph"
     ):
         check_embedder_data(config, faces(2, 2, 2, 2), test)
+
+
+def test_one_person_is_nobody_to_swap_with(config):
+    swapper = parse(load_config("swapper:tiny32", []))
+    check_swapper_data(swapper, faces(1, 1))
+    with pytest.raises(ConfigError, match=r"kind=synthetic has 1 people to train on; wanted at least 2, to swap"):
+        check_swapper_data(swapper, faces(9))
 
 
 def test_single_photos_are_warned_of(config, caplog):

@@ -26,6 +26,7 @@ from smoothswap_jax.weights.network_folder import (
     save_network,
 )
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
+from tests import mutations
 from tests.golden_files import Golden
 
 
@@ -115,7 +116,7 @@ def test_damaged_folders_are_named(saved, tmp_path):
         ({"module": "Path"}, "module is 'Path', wanted one of"),
         ({"fields": {"depth": 3}}, "depth"),
         ({"preprocessing": {"size": [1, 1]}}, "crop|channels"),
-        ({"inputs": 3}, "not iterable"),
+        ({"inputs": 3}, "inputs are 3, wanted shapes"),
     ]:
         good = (saved / "config.json").read_text()
         change(saved, **values)
@@ -123,9 +124,14 @@ def test_damaged_folders_are_named(saved, tmp_path):
             load_imported(saved)
         (saved / "config.json").write_text(good)
     arrays = load_file(saved / "params.safetensors")
-    del arrays["params/conv1/kernel"]
+    kernel = arrays.pop("params/conv1/kernel")
     save_file(arrays, saved / "params.safetensors")
     with pytest.raises(WeightMismatch, match=r"missing \(1\): params/conv1/kernel"):
+        load_imported(saved)
+    arrays = {name: array.copy() for name, array in load_file(saved / "params.safetensors").items()}
+    arrays["params/layer1_0/conv1/kernel"][0] = np.nan
+    save_file(arrays | {"params/conv1/kernel": kernel}, saved / "params.safetensors")
+    with pytest.raises(FolderError, match=r"NaN or infinite \(1\): params/layer1_0/conv1/kernel: 64 of 64"):
         load_imported(saved)
     (saved / "params.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(FolderError, match=r"params\.safetensors"):
@@ -133,6 +139,35 @@ def test_damaged_folders_are_named(saved, tmp_path):
     (saved / "config.json").write_text("[1]")
     with pytest.raises(FolderError, match="format"):
         load_imported(saved)
+
+
+def test_a_sample_of_mutated_folders(saved, tmp_path):
+    found = mutations.outcomes(saved, tmp_path, ["*"], 10, 1, lambda folder: None, load_network)
+    assert sum(count for (_, word), count in found.items() if word == "refused") > 4
+
+
+@pytest.mark.slow
+def test_many_mutated_folders(saved, tmp_path):
+    print(mutations.outcomes(saved, tmp_path, ["*"], 160, 2, lambda folder: None, load_network))
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"width": 10**9}, "ResNet.width is 1000000000, wanted int, of at most 65,536 and 64 items"),
+        ({"width": "64"}, "ResNet.width is '64', wanted int"),
+        ({"stage_sizes": [1000, 1000]}, "more layers than the "),
+        ({"stage_sizes": [3] * 65}, "ResNet.stage_sizes is a list of 65, wanted Sequence"),
+        ({"dtype": "float12"}, "ResNet.dtype is 'float12'"),
+        ({"norm": "layer"}, "the fields make no network (ResNet: norm is 'layer'"),
+    ],
+)
+def test_absurd_fields_are_refused_before_anything_is_built(saved, fields, said):
+    config = json.loads((saved / "config.json").read_text())
+    change(saved, fields=config["fields"] | fields)
+    with pytest.raises(FolderError) as raised:
+        load_network(saved)
+    assert said in str(raised.value) and "config.json" in str(raised.value)
 
 
 # ---------------------------------------------------------------------------------------------- the command line

@@ -5,7 +5,6 @@ What a network judges, its licence and how features are taken are fields of its 
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from smoothswap_jax.evaluation.judges.base import (
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.runtime import sharding
+from smoothswap_jax.runtime.json_files import read_json_object
 from smoothswap_jax.weights.network_folder import CONFIG, load_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
 from smoothswap_jax.weights.registry import specs
@@ -39,7 +39,9 @@ from smoothswap_jax.weights.variables import params_digest
 def _load(request: JudgeRequest) -> Judge:
     folder = Path(request.path)
     network = load_network(folder)
-    source = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["source"]
+    source = read_json_object(folder / CONFIG).get("source")
+    if not isinstance(source, Mapping):
+        raise JudgeError(f"{folder / CONFIG}: source is {str(source)[:100]}, wanted where the weights come from")
     return network_judge(
         request.name or network.kind, network, source, request.mesh, request.identity, request.pose
     )  # fmt: skip

@@ -18,17 +18,21 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.config.renamed import with_current_names
+from smoothswap_jax.config.errors import shown
+from smoothswap_jax.config.schema import LARGEST
 from smoothswap_jax.inference.export import programs
 from smoothswap_jax.inference.export.card import model_card
 from smoothswap_jax.inference.export.programs import ExportError
-from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, restore_swapper
+from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, checked_swapper, restore_swapper
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.files import check_new_folder, check_place, new_folder, sha256_of
-from smoothswap_jax.weights.network_folder import load_variables, save_variables
+from smoothswap_jax.runtime.json_files import JsonError, read_json
+from smoothswap_jax.weights.network_folder import load_variables, save_variables, variable_shapes
 
 FORMAT = 1
 PARAMS, CONFIG, CARD, SUMS = "params.safetensors", "config.json", "MODEL_CARD.md", "SHA256SUMS"
+MAX_SUMS = 1 << 16
+"""Bytes of SHA256SUMS."""
 TOLERANCE = 1e-4
 """Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
@@ -148,9 +152,9 @@ def _last_evaluation(run: Path, step: int) -> dict[str, float]:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ExportError(f"{path}: not a JSON file ({error})") from error
+        return read_json(path)
+    except JsonError as error:
+        raise ExportError(str(error)) from error
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -164,27 +168,56 @@ def is_export(folder: str | os.PathLike[str]) -> bool:
 
 
 def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
-    """The networks of an export and their weights.
+    """The networks of an export, which may be somebody else's, and their weights.
 
-    Raises ExportError when a file is missing, of another format, or not the one that SHA256SUMS names.
+    Its config is checked, and its arrays are compared with it, before anything is built or read into memory.
+
+    Raises:
+      ExportError: a file is missing, of another format, or not the one that SHA256SUMS names; or arrays do not fit.
+      ConfigError: fields that are of a wrong type, out of bounds, or make no network.
     """
     folder = Path(folder)
     _check_sums(folder)
-    config = _json(folder / CONFIG)
+    file = folder / CONFIG
+    config = _json(file)
     if not isinstance(config, Mapping) or config.get("format") != FORMAT or config.get("kind") != "smoothswap":
-        raise ExportError(f"{folder / CONFIG}: not an export of format {FORMAT}")
-    variables = load_variables(folder / PARAMS)
-    return build_swapper(with_current_names(config["training"]), config["embedder"], variables, config["step"])
+        raise ExportError(f"{file}: not an export of format {FORMAT}")
+    step = config.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= LARGEST:
+        raise ExportError(f"{file}: step is {shown(step)}, wanted a whole number from 0 up")
+    stored = variable_shapes(folder / PARAMS)
+    training, wanted = checked_swapper(config.get("training"), config.get("embedder"), len(stored), str(file))
+    for name, value in (("size", training["data"]["size"]), ("generator", config["training"]["generator"])):
+        if config.get(name, value) != value:
+            raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
+    _check_fit(folder / PARAMS, stored, wanted)
+    return build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
+
+
+def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
+    """Raises ExportError unless `path` has the arrays of generator and embedder; a discriminator's may be left out."""
+    left_out = "discriminator" if not any(name.startswith("discriminator/") for name in stored) else ""
+    flat = flatten_dict({part: shapes for part, shapes in wanted.items() if part != left_out}, sep="/")
+    shapes = {name: tuple(leaf.shape) for name, leaf in flat.items()}
+    for name in [*shapes, *stored]:
+        found, fits = (str(list(of[name])) if name in of else "none" for of in (stored, shapes))
+        if found != fits:
+            raise ExportError(f"{path}: {shown(name)} has shape {found}, and {CONFIG} wants {fits}")
 
 
 def _check_sums(folder: Path) -> None:
-    """Compares the files that `load_export` reads with SHA256SUMS."""
+    """Compares all files that SHA256SUMS lists with it."""
     if not (folder / SUMS).is_file():
         raise ExportError(f"{folder}: lacks {SUMS}, wanted a folder that `smoothswap export` wrote")
-    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    for name in (CONFIG, PARAMS):
-        if not (folder / name).is_file():
-            raise ExportError(f"{folder}: lacks {name}")
-        if sha256_of(folder / name) != listed.get(name):
-            raise ExportError(f"{folder / name}: its SHA-256 is not the one in {SUMS}: damaged or changed")
+    if (folder / SUMS).stat().st_size > MAX_SUMS:
+        raise ExportError(f"{folder / SUMS}: found more than {MAX_SUMS:,} bytes, wanted a line for each file")
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line.strip())}
+    for name in dict.fromkeys((CONFIG, PARAMS, *listed)):
+        file = folder / name
+        if not name or Path(name).name != name or not name.isprintable():
+            raise ExportError(f"{folder / SUMS}: lists {shown(name)}, wanted names of files in this folder")
+        if not file.is_file():
+            raise ExportError(f"{folder}: lacks {name}, which {SUMS} lists; wanted the whole folder")
+        if sha256_of(file) != listed.get(name):
+            raise ExportError(f"{file}: its SHA-256 is not the one in {SUMS}: damaged or changed")
