@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from smoothswap_jax.config.errors import ConfigError, raise_mistakes
+from smoothswap_jax.config.errors import ConfigError, raise_mistakes, shown
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
@@ -22,6 +22,7 @@ from smoothswap_jax.training.networks import (
     swapper_networks,
     z_shape,
 )
+from smoothswap_jax.weights.variables import params_digest
 
 
 class RestoredSwapper(NamedTuple):
@@ -88,6 +89,12 @@ def restore_swapper(
 
     def wanted(meta: dict, arrays: int, file: Path) -> dict[str, Any]:
         found["fields"], found["embedder"] = load_embedder(Path(run) / "embedder")
+        record = meta.get("embedder")  # runs of old have none
+        if isinstance(record, dict) and record.get("sha256") != params_digest(found["embedder"]):
+            raise checkpoint.CheckpointError(
+                f"{run}/embedder: found another embedder than the run was trained against, whose SHA-256 is "
+                f"{shown(record.get('sha256'))}; wanted that one"
+            )
         found["config"], shapes = checked_swapper(meta.get("config", {}), found["fields"], arrays, str(file))
         return {name: shapes[name.removesuffix("_ema")] for name in names}
 

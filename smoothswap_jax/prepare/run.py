@@ -156,14 +156,18 @@ def _finished(out: epath.Path, source: str, listing: Listing, settings: PrepareS
     """The summary of a finished OUT, else None; raises ValueError if OUT was made from something else."""
     if not (out / MANIFEST).exists():
         return None
-    manifest = json.loads((out / MANIFEST).read_text())
-    # Settings that came later had their defaults: a set that was finished before stays finished.
-    recorded = {**work_units.recorded_settings(PrepareSettings()), **manifest["settings"]}
-    if (manifest["layout"], recorded) != (listing.layout, work_units.recorded_settings(settings)):
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+        # Settings that came later had their defaults: a set that was finished before stays finished.
+        recorded = {**work_units.recorded_settings(PrepareSettings()), **manifest["settings"]}
+        layout, digest, summary = manifest["layout"], manifest["listing_sha256"], Summary(**manifest["counts"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{out / MANIFEST}: found a damaged file ({error!r:.200}); choose a new folder") from error
+    if (layout, recorded) != (listing.layout, work_units.recorded_settings(settings)):
         raise ValueError(f"{out}: holds faces prepared with other settings (see {MANIFEST}); choose a new folder")
-    if manifest["listing_sha256"] != work_units.listing_digest(source, listing):
+    if digest != work_units.listing_digest(source, listing):
         raise ValueError(f"{out}: holds faces of {source} as it was before; choose a new folder for what is there now")
-    return Summary(**manifest["counts"])
+    return summary
 
 
 def _options(beam_options: Sequence[str], workers: int):

@@ -55,15 +55,21 @@ def write_plan(
     Raises ValueError if WORK holds a plan with other settings or tools, or of other files.
     """
     facts: dict[str, dict] = {"layout": {"layout": listing.layout}, "settings": recorded_settings(settings), **tools}
-    old = json.loads((work / "plan.json").read_text()) if (work / "plan.json").exists() else None
-    if old is not None:
-        before = {**old, "layout": {"layout": old["layout"]}}
-        changed = [
-            f"{name}: found {before[part].get(name)!r}, wanted {fields.get(name)!r}"
-            for part, fields in facts.items()
-            for name in sorted(before[part].keys() | fields.keys())
-            if before[part].get(name) != fields.get(name)
-        ]
+    old = None
+    if (work / "plan.json").exists():
+        try:
+            old = json.loads((work / "plan.json").read_text())
+            before = {**old, "layout": {"layout": old["layout"]}}
+            changed = [
+                f"{name}: found {before[part].get(name)!r}, wanted {fields.get(name)!r}"
+                for part, fields in facts.items()
+                for name in sorted(before[part].keys() | fields.keys())
+                if before[part].get(name) != fields.get(name)
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{work / 'plan.json'}: found a damaged file ({error!r:.200}); remove the folder {work.parent}"
+            ) from error
         if changed:
             raise ValueError(
                 f"{work.parent}: holds an unfinished run with other settings ({'; '.join(changed)}); "

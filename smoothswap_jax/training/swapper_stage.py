@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from smoothswap_jax.config.errors import raise_mistakes, shown
 from smoothswap_jax.config.schema import DataConfig, InitConfig, SwapperConfig
 from smoothswap_jax.data import dataset, rendered
 from smoothswap_jax.data.pipeline import PairSampler
@@ -27,6 +28,7 @@ from smoothswap_jax.training.networks import image_shape, imported_params
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
 from smoothswap_jax.training.train_state import SwapperState
+from smoothswap_jax.weights import network_folder
 
 GRID = 6
 """Sources and targets of the grid of swaps."""
@@ -35,6 +37,8 @@ GRID = 6
 def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[str, Any] | None = None) -> Stage:
     """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`. before: what was
     saved with the newest checkpoint in `workdir`, where nothing is written here."""
+    if before is None:
+        _check_init(config.init)
     embedder = frozen_embedder(config.embedder.checkpoint, workdir, before)
     frozen = sharding.shard(embedder.variables, sharding.placement(embedder.variables, mesh, config.mesh.rules))
     program = make_swapper_program(config, embedder.fields, frozen, mesh)
@@ -59,6 +63,18 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
         data=data_counts(train_faces),
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
         embedder=embedder,
+    )
+
+
+def _check_init(folders: InitConfig) -> None:
+    """Raises ConfigError, before anything is read, for folders to start from that are not there."""
+    given = {"generator": folders.generator, "discriminator": folders.discriminator}
+    raise_mistakes(
+        [
+            f"config.init.{name} is {shown(folder)}, wanted a folder that `smoothswap import` wrote"
+            for name, folder in given.items()
+            if folder and not (Path(folder) / network_folder.CONFIG).is_file()
+        ]
     )
 
 

@@ -173,3 +173,14 @@ def test_a_run_whose_config_is_not_its_arrays_is_refused(swapper, tmp_path, caps
     assert (
         "metadata: config.generator.nf is 'many', wanted a whole number, 1 to 1024" in error and error.count("\n") == 1
     )
+
+
+def test_a_run_with_the_embedder_of_another_is_refused(swapper, tmp_path):
+    shutil.copytree(swapper, tmp_path / "run")
+    meta = tmp_path / "run" / "checkpoints" / "6" / "meta" / "metadata"
+    saved = json.loads(meta.read_text())
+    saved["embedder"]["sha256"] = "0" * 64  # as if the copy beside it were another's
+    meta.write_text(json.dumps(saved))
+    seal_run(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="run/embedder: found another embedder than the run was trained against"):
+        load_swapper(tmp_path / "run")

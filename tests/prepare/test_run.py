@@ -136,6 +136,10 @@ def test_a_finished_set_is_left_alone_and_not_mistaken(people, out, tmp_path):
     del manifest["settings"]["min_score"], manifest["counts"]["turned"]
     (older / "manifest.json").write_text(json.dumps(manifest))
     assert run.prepare(people, older, LOOSE, workers=1).pictures == 30
+    for damage in ("", "[1]", '{"settings": 3}', json.dumps(manifest | {"counts": {"cats": 9}}), "[" * 100_000):
+        (older / "manifest.json").write_text(damage)
+        with pytest.raises(ValueError, match=r"manifest.json: found a damaged file .*; choose a new folder"):
+            run.prepare(people, older, LOOSE, workers=1)
     with pytest.raises(ValueError, match="prepared with other settings"):
         run.prepare(people, out, PrepareSettings(size=32, aligned=True), workers=1)
     with pytest.raises(ValueError, match="as it was before"):
@@ -162,6 +166,13 @@ def test_an_unfinished_set_is_resumed_only_with_the_same_settings_and_files(peop
     monkeypatch.undo()
     with pytest.raises(ValueError, match="over 30 files, of which some have changed"):
         run.prepare(make_people(tmp_path / "other", people=11), target, LOOSE, workers=1)
+    (plan,) = target.rglob("plan.json")
+    text = plan.read_text()
+    for damage in (text[:-9], "[1]", '{"layout": "people", "settings": 3}'):
+        plan.write_text(damage)
+        with pytest.raises(ValueError, match=r"plan.json: found a damaged file .*; remove the folder"):
+            run.prepare(people, target, LOOSE, workers=1)
+    plan.write_text(text)
     assert run.prepare(people, target, LOOSE, workers=1).pictures == 30
 
 

@@ -174,3 +174,10 @@ def test_nothing_is_read_or_written_before(override, tmp_path, monkeypatch, caps
 
 def test_the_names_are_those_that_the_code_looks_up():
     assert set(sources.KINDS) == {"synthetic", "prepared", "folder", "tfds"} and set(pipeline.FEEDS) == {"memory", "tf"}
+
+
+def test_folders_to_start_from_are_looked_for_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedder", lambda *_: pytest.fail("was read"))
+    init = f"--config.init.generator={tmp_path}/no"
+    assert main(["train", "--config=swapper:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=1", init]) == 1
+    assert "/no', wanted a folder that `smoothswap import` wrote" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.training import loop
@@ -94,6 +95,10 @@ def outcome(stage: str, embedder, override: str, workdir=None) -> str:
         return "passed"
     try:
         trained(stage, embedder, override, workdir)
+    except ConfigError as error:  # a folder that is not there
+        assert time.process_time() - start < SECONDS and "\n" not in str(error), (override, error)
+        print(f"{stage} {override[:60]}: refused: {error}")
+        return "refused"
     except FloatingPointError as error:  # it began to train, and stopped in one line
         print(f"{stage} {override[:60]}: not finite: {error}")
         return "not finite"

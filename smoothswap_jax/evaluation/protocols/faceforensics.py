@@ -115,7 +115,7 @@ def official_pairs(root: Path, split: str = "all") -> tuple[list[str], str]:
                 if not (a.isdigit() and b.isdigit()):
                     raise ValueError(f"{[a, b]}")
                 pairs |= {f"{a}_{b}", f"{b}_{a}"}
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ProtocolError(
                 f'{found[one]}: found {error}; wanted a list of pairs such as ["071", "054"]'
             ) from error
@@ -138,7 +138,7 @@ def _youtube_people(root: Path) -> tuple[dict[str, str], str]:
             number: f"youtube/{name.rsplit(' ', 1)[0]}"
             for number, name in json.loads(path.read_text(encoding="utf-8")).items()
         }
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ProtocolError(f'{path}: found {error}; wanted names such as {{"000": "--b1Ua-kWJE 0"}}') from error
     return videos, "people are YouTube videos, by conversion_dict.json"
 
