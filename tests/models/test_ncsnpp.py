@@ -53,7 +53,7 @@ def test_combine_matches_score_sde(method):
 
 def test_net_with_pyramids_matches_score_sde():
     golden = Golden("id_ncsnpp32")
-    got = check_module(golden, "score_sde_ncsnpp", GOLDEN, NET)
+    got = check_module(golden, "score_sde_ncsnpp", GOLDEN, NET, state=golden.group("sd/net."))
     order = dict(enumerate(ncsnpp_order(set(got["params"])), start=1))
     stored = golden.group("act/")
     assert len(stored) == len(order)
@@ -64,7 +64,8 @@ def test_net_with_pyramids_matches_score_sde():
 
 def test_plain_net_matches_score_sde():
     golden = Golden("id_ncsnpp32_plain")
-    got = check_module(golden, "score_sde_ncsnpp", GOLDEN.clone(progressive="none", progressive_input="none"), NET)
+    net = GOLDEN.clone(progressive="none", progressive_input="none")
+    got = check_module(golden, "score_sde_ncsnpp", net, NET, state=golden.group("sd/net."))
     order = dict(enumerate(ncsnpp_order(set(got["params"])), start=1))
     for name, wanted in golden.group("actstat/").items():
         h = np.asarray(got["intermediates"][order[int(name[:2])]]["__call__"][0])
@@ -86,7 +87,7 @@ def pair():
 
 def test_residual_and_embedding_scale_are_what_the_docstring_says(pair):
     x, z = pair
-    variables = to_variables("score_sde_ncsnpp", Golden("id_ncsnpp32").group("sd/"), GOLDEN, x, z)
+    variables = to_variables("score_sde_ncsnpp", Golden("id_ncsnpp32").group("sd/net."), GOLDEN, x, z)
     swap = quick_jit(GOLDEN.clone(input_residual=True, emb_scale=None).apply)(variables, x, z / np.sqrt(64))
     np.testing.assert_allclose(swap, x + Golden("id_ncsnpp32").image("out/y"), atol=1e-4)
 
@@ -171,7 +172,7 @@ def test_dropout_acts_in_training_only():
 def test_bfloat16_keeps_float32_parameters_and_output(pair):
     x, z = pair
     half = GOLDEN.clone(dtype=jnp.bfloat16)
-    variables = to_variables("score_sde_ncsnpp", Golden("id_ncsnpp32").group("sd/"), half, x, z)
+    variables = to_variables("score_sde_ncsnpp", Golden("id_ncsnpp32").group("sd/net."), half, x, z)
     y = quick_jit(half.apply)(variables, x, z)
     assert y.dtype == jnp.float32
     assert 1e-4 < relative_error(y, Golden("id_ncsnpp32").image("out/y")) < 0.1

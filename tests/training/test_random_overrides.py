@@ -63,7 +63,7 @@ def leaves(config: dict, group: str = "") -> dict[str, object]:
 
 def base(stage: str, embedder) -> list[str]:
     """A run of a second on synthetic faces."""
-    fields = {"data.kind": "synthetic", "data.dir": None, "data.people": 24, "data.photos": 3, "steps": 1}
+    fields = {"data.kind": "synthetic", "data.dir": "", "data.people": 24, "data.photos": 3, "steps": 1}
     return tiny_runs.overrides(stage, "", embedder, **fields, eval_steps=0, checkpoint_steps=0, log_images_steps=0)
 
 

@@ -44,7 +44,7 @@ def trajectory_networks(golden):
     discriminator = Discriminator(resolution=32, channels={32: 16, 16: 32, 8: 32, 4: 32})
     embedder = ResNet(width=8, num_classes=32)
     image = jnp.zeros((4, 32, 32, 3))
-    g = to_variables("score_sde_ncsnpp", golden.group("sd/G/"), generator, image, jnp.zeros((4, 32)))
+    g = to_variables("score_sde_ncsnpp", golden.group("sd/G/net."), generator, image, jnp.zeros((4, 32)))
     d = to_variables("rosinality_discriminator", golden.group("sd/D/"), discriminator, image)
     e = to_variables("torchvision_resnet", golden.group("sd/E/"), embedder, image)
     networks = steps.SwapperNetworks(
