@@ -10,7 +10,7 @@ from smoothswap_jax.models import injection
 from smoothswap_jax.models.layers import GroupNorm
 from smoothswap_jax.models.ncsnpp import NCSNpp
 
-FIELDS = dict(nf=4, ch_mult=(1, 2), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
+FIELDS = dict(nf=4, ch_mult=(1,), num_res_blocks=1, attn_resolutions=(), init_scale=1.0)
 
 
 class ToyMap:

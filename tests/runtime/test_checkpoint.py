@@ -16,11 +16,18 @@ from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
 
 
+@pytest.fixture(scope="module")
+def calm(people, tmp_path_factory):
+    """A run that nothing disturbs."""
+    run = tmp_path_factory.mktemp("calm")
+    train_lib.train(tiny_runs.config("embedder", people), run, devices=1)
+    return run
+
+
 @pytest.mark.parametrize("spoil", ["truncate", "change", "remove"])
-def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, people, tmp_path, caplog):
+def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, calm, people, tmp_path, caplog):
     config = tiny_runs.config("embedder", people)
-    train_lib.train(config, tmp_path / "calm", devices=1)
-    run = shutil.copytree(tmp_path / "calm", tmp_path / "run")
+    run = shutil.copytree(calm, tmp_path / "run")
     victim = max((run / "checkpoints" / "6" / "state").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     content = victim.read_bytes()
     spoilt = {"truncate": content[:-7], "change": content[:-1] + bytes([content[-1] ^ 1])}
@@ -32,8 +39,8 @@ def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, pe
         train_lib.train(config, run, devices=1)
     assert "checkpoint 6 is broken" in caplog.text and said in caplog.text and "at step 4" in caplog.text
     assert (run / "broken" / "6.0" / "state").is_dir()
-    assert (run / metric_log.NAME).read_bytes() == (tmp_path / "calm" / metric_log.NAME).read_bytes()
-    states = [checkpoint.load_parts(tmp_path / name, ("params", "optimizer"))[0] for name in ("calm", "run")]
+    assert (run / metric_log.NAME).read_bytes() == (calm / metric_log.NAME).read_bytes()
+    states = [checkpoint.load_parts(one, ("params", "optimizer"))[0] for one in (calm, run)]
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 

