@@ -1,5 +1,6 @@
 """`smoothswap <verb>`: one file a verb, with `add_parser` for its options and `run`, which imports what it needs."""
 
+import _thread
 import argparse
 import contextlib
 import logging
@@ -118,8 +119,17 @@ def _signals_raise() -> Iterator[None]:
         threading.excepthook = lambda _: None  # threads whose work ends under them have errors that mean nothing
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    def again(dropped):
+        """Python drops what is raised in destructors and callbacks of its garbage collector, and calls this."""
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            return unraisable(dropped)
+        number = signal.SIGTERM if isinstance(dropped.exc_value, Terminated) else signal.SIGINT
+        signal.signal(number, handle)
+        threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
+
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    hook = threading.excepthook
+    hook, unraisable = threading.excepthook, sys.unraisablehook
+    sys.unraisablehook = again
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # as of commands in the background of a script
             signal.signal(number, handle)
@@ -128,7 +138,7 @@ def _signals_raise() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        threading.excepthook = hook
+        threading.excepthook, sys.unraisablehook = hook, unraisable
 
 
 def make_parser() -> Parser:

@@ -85,10 +85,12 @@ def run(args: argparse.Namespace) -> None:
     kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
     gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
     print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")
-    if settings.test_share and "test" not in summary.people:
+    held_out = summary.people.get("test", 0)
+    if settings.test_share and held_out < FEWEST:
         print(
-            f"nobody is held out: found {sum(summary.people.values())} people with a usable face; training wants "
-            f"{2 * FEWEST} or more, {FEWEST} of them to test on: add people, and prepare them to a new folder"
+            f"{held_out or 'nobody'} of {sum(summary.people.values())} people with a usable face is held out; training "
+            f"wants {2 * FEWEST} people or more, {FEWEST} of them to test on: add people, and prepare them to a new "
+            "folder"
         )
     if summary.turned:
         print(f"{summary.turned} kept faces lie on their side or upside down in their photos; their crops are upright")

@@ -35,8 +35,9 @@ def add_parser(verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if not args.max_megapixels > 0:
-        raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0")
+    if not 0 < args.max_megapixels <= 10_000:
+        raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
+    faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
     from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
 
     check_files(args.source, args.target, args.output, args.overwrite)  # before seconds of loading
@@ -48,8 +49,7 @@ def run(args: argparse.Namespace) -> None:
         args.source,
         args.target,
         args.output,
-        source_face=_which(args.source_face),
-        target_face=_which(args.target_face),
+        **faces,
         paste=args.paste,
         color=args.color,
         overwrite=args.overwrite,
@@ -74,4 +74,4 @@ def _meant_for_rendered_faces(checkpoint: str) -> str:
 
 def _which(text: str) -> int | str:
     """An index as a number, a word ('largest', 'all') as it is."""
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text

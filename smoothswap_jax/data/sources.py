@@ -8,7 +8,7 @@ import numpy as np
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.schema import DataConfig
 from smoothswap_jax.data import dataset
-from smoothswap_jax.data.dataset import DataError, Faces, check_split
+from smoothswap_jax.data.dataset import DataError, Faces, SizeError, check_split, decode
 from smoothswap_jax.data.rendered import from_synthetic
 from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
 
@@ -72,4 +72,10 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     people = [person for person in photos if person in chosen]
     starts = np.cumsum([0, *(len(photos[person]) for person in people)])
     files = [f"{path.parent.name}/{path.name}" for path in paths]
+    try:
+        decode(paths[0].read_bytes(), size, files[0])
+    except SizeError:
+        raise
+    except (DataError, OSError):
+        pass  # a photo that cannot be read is replaced by another
     return Faces(size, starts, people, files, read=lambda rows: [paths[row].read_bytes() for row in rows])

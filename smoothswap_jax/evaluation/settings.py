@@ -10,6 +10,7 @@ from typing import Any
 from smoothswap_jax.evaluation.cache import CACHE
 from smoothswap_jax.runtime.files import check_place, write_atomically
 from smoothswap_jax.runtime.folders import EVALUATION, kind_of
+from smoothswap_jax.runtime.json_files import read_json
 
 COMMAND = "command.json"
 """What the finished report in a folder was asked for."""
@@ -57,7 +58,7 @@ def check_out(settings: EvaluationSettings) -> None:
     if settings.overwrite or not (out / REPORT).is_file() or not (out / COMMAND).is_file():
         return
     try:
-        before = json.loads((out / COMMAND).read_text(encoding="utf-8"))
+        before = read_json(out / COMMAND)
         changed = _changed(before, _asked(settings))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FileExistsError(

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -105,7 +106,10 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
                 f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
                 "a higher limit (--max-megapixels) or a smaller copy"
             )
-        yield image, data
+        _check_tiff(image, name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Corrupt EXIF")  # which says nothing of the picture
+            yield image, data
     except PhotoError:
         raise
     except MemoryError:
@@ -117,15 +121,30 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
             f"{name}: found an image of absurd size ({error}); wanted at most {max_pixels:,} pixels"
         ) from None
     except UnidentifiedImageError:
-        found = "a video" if kind_of(name) == VIDEO else f"{len(data)} bytes in no known image format"
+        found = f"{len(data)} bytes in no known image format (they start with {data[:8]!r})"
         raise PhotoError(
-            f"{name}: found {found} (they start with {data[:8]!r}); wanted a photo such as JPEG, PNG or WebP"
+            f"{name}: found {'a video' if kind_of(name) == VIDEO else found}; wanted a photo such as JPEG, PNG or WebP"
         ) from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
 
 
+def _check_tiff(image: Image.Image, name: str) -> None:
+    """Raises `PhotoError` for kinds of TIFF of which Pillow or what writes them would make other colours."""
+    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+    if image.format != "TIFF" or 16 not in tags.get(_BITS, ()):
+        return
+    if tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1:
+        raise PhotoError(
+            f"{name}: found a TIFF of 16-bit colours in separate planes; wanted them together, pixel by pixel"
+        )
+    if tags.get(_EXTRA, (0,))[0] == 1:
+        raise PhotoError(f"{name}: found a TIFF of 16-bit colours multiplied by their alpha; wanted straight alpha")
+
+
+_BITS, _SAMPLES, _PLANES, _EXTRA = 258, 277, 284, 338
+"""TIFF's BitsPerSample, SamplesPerPixel, PlanarConfiguration and ExtraSamples."""
 _OPENING = threading.Lock()
 _PROGRAMS = ("EPS",)
 """Formats that are programs: Pillow would have Ghostscript run them."""
@@ -282,14 +301,25 @@ def scaled_down(photo: Photo, side: int) -> tuple[Photo, Float[np.ndarray, "xy=2
     return np.asarray(small), np.array(size) / (width, height)
 
 
-def _read_bytes(name: str) -> bytes:
-    """The file's bytes. Only regular files are read: a pipe or device might block, or never end."""
+def check_input(path: PathLike) -> None:
+    """Raises `PhotoError` unless `path` is a regular file: a pipe or device might block, or never end."""
+    name = os.fspath(path)
     try:
         mode = os.stat(name).st_mode
-        if stat.S_ISDIR(mode):
-            raise PhotoError(f"{name}: found a folder; wanted an image file")
-        if not stat.S_ISREG(mode):
-            raise PhotoError(f"{name}: found a pipe, socket or device; wanted an image file")
+    except FileNotFoundError:
+        raise PhotoError(f"{name or repr(name)}: found no such file; wanted an image file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PhotoError(f"{name}: found a file that cannot be read ({reason}); wanted an image file") from error
+    if stat.S_ISDIR(mode):
+        raise PhotoError(f"{name}: found a folder; wanted an image file")
+    if not stat.S_ISREG(mode):
+        raise PhotoError(f"{name}: found a pipe, socket or device; wanted an image file")
+
+
+def _read_bytes(name: str) -> bytes:
+    check_input(name)
+    try:
         data = Path(name).read_bytes()
     except FileNotFoundError:
         raise PhotoError(f"{name}: found no such file; wanted an image file") from None

@@ -30,6 +30,7 @@ from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
     PhotoError,
+    check_input,
     check_output,
     check_photo,
     load_photo,
@@ -335,6 +336,8 @@ def check_files(source: PathLike, target: PathLike, output: PathLike, overwrite:
         if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
             raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
     check_new_file(output, overwrite)
+    for given in (source, target):
+        check_input(given)
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:

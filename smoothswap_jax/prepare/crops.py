@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -57,11 +58,14 @@ class PrepareSettings:
 
     def __post_init__(self):
         checks = (
-            ("size", self.size, self.size >= 16, "at least 16 pixels"),
+            ("size", self.size, 16 <= self.size <= 4096, "16 to 4096 pixels"),
+            ("min_side", self.min_side, 0 <= self.min_side < math.inf, "0 pixels or more"),
+            ("max_yaw", self.max_yaw, 0 <= self.max_yaw <= 180, "0 to 180 degrees"),
+            ("min_sharpness", self.min_sharpness, math.isfinite(self.min_sharpness), "a number of dB"),
             ("several", self.several, self.several in SEVERAL, f"one of {SEVERAL}"),
             ("encoding", self.encoding, self.encoding in ENCODINGS, f"one of {ENCODINGS}"),
             ("test_share", self.test_share, 0 <= self.test_share < 1, "0 or more, and less than 1"),
-            ("max_megapixels", self.max_megapixels, self.max_megapixels > 0, "more than 0"),
+            ("max_megapixels", self.max_megapixels, 0 < self.max_megapixels <= 10_000, "more than 0, at most 10,000"),
             ("frames", self.frames, self.frames >= 1, "at least 1"),
             ("min_score", self.min_score, 0 <= self.min_score <= 1, "0 to 1"),
         )

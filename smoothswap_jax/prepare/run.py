@@ -101,6 +101,8 @@ def prepare(
       PrepareError: a worker failed.
     """
     files.check_place(os.fspath(out))
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: found {workers}; wanted at least 1")
     _import_beam()
     source_dir, out_dir = str(Path(source)), epath.Path(os.fspath(out))
     listing = list_source(source_dir, layout)
@@ -117,7 +119,7 @@ def prepare(
     versions = {"python": platform.python_version(), **_versions()}
     tools = {"detector": detector, "versions": versions}
     plan = work_units.write_plan(source_dir, listing, settings, tools, work)
-    options = _options(beam_options, workers or os.cpu_count() or 1)
+    options = _options(beam_options, os.cpu_count() or 1 if workers is None else workers)
     builder = _build(source_dir, out_dir, plan, settings, options, progress)
     summary = _summary(builder)
     _write_reports(out_dir, plan, settings, builder, summary)

@@ -30,6 +30,7 @@ def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:
             return function(*arguments)
         if not programs:
             start = time.monotonic()
+            log.info("%s: compiling", name)
             programs.append(function.lower(*arguments).compile())
             log.info("%s: compiled in %.1f s; %s", name, time.monotonic() - start, memory_in_words(programs[0]))
         return programs[0](*arguments)

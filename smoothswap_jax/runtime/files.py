@@ -161,6 +161,7 @@ def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] =
     path = Path(os.path.realpath(path))  # the folder behind a link, not the link, is what is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    old = temporary.with_suffix(".old")
     try:
         yield temporary
         umask = os.umask(0)
@@ -168,13 +169,14 @@ def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] =
         for made in (temporary, *temporary.rglob("*")):  # mkdtemp and safetensors make what only the owner can read
             made.chmod((0o777 if made.is_dir() else 0o666) & ~umask)
         if path.is_dir() and any(path.iterdir()):
-            old = temporary.with_suffix(".old")
             os.replace(path, old)
             os.replace(temporary, path)
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
     except BaseException:
+        if old.is_dir() and not path.exists():
+            os.replace(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 

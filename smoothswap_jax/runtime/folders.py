@@ -1,17 +1,16 @@
 """What a folder is, by the files in it: for errors that say what was found, and which folder was probably meant."""
 
 import difflib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.runtime.json_files import read_json
+
 SWAPPER, EMBEDDER = "a run of stage swapper", "a run of stage embedder"
 EXPORT, NETWORK = "an export", "an imported network"
 PREPARED, EVALUATION, DEMO = "a prepared set", "an evaluation", "what `smoothswap demo` wrote"
-MOST_BYTES = 2**20
-"""Of a JSON file that is looked into; ours are much smaller."""
 MOST_FOLDERS = 200
 """That are looked at to find the one that was meant."""
 
@@ -97,10 +96,8 @@ def _is_file(path: Path) -> bool:
 
 def _json(path: Path) -> Any:
     try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        return json.loads(data) if len(data) <= MOST_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 

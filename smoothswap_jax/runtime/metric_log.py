@@ -20,7 +20,7 @@ import jax
 from smoothswap_jax.runtime import files
 
 log = logging.getLogger(__name__)
-NAME = "metrics.jsonl"
+NAME, PARAMETERS = "metrics.jsonl", "parameters.txt"
 
 
 class RunLog:
@@ -96,7 +96,7 @@ def evaluation_at(path: Path, step: int) -> dict[str, float]:
 
 
 def keep_before(path: Path, step: int) -> None:
-    """Drops the lines of `path` from `step` on and an incomplete last one: the resumed run writes them again."""
+    """Drops the lines of `path` from `step` on, which the resumed run writes again, and those that are not whole."""
     if not path.exists():
         return
     kept = [json.dumps(row, sort_keys=True) for row in read_metrics(path) if row["step"] < step]
@@ -111,14 +111,15 @@ def _row(line: str) -> dict:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """All complete lines of a metrics file, up to a line that a killed run left unfinished."""
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    """All whole lines of a metrics file; others, such as one that a killed run left unfinished, are said."""
+    rows, damaged = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         try:
             rows.append(_row(line))
         except (ValueError, RecursionError):
-            log.warning("%s: dropped an unfinished line after step %s", path, rows[-1]["step"] if rows else None)
-            break
+            damaged.append(str(number))
+    if damaged:
+        log.warning("%s: left out what is unfinished or damaged, line %s", path, ", ".join(damaged))
     return rows
 
 

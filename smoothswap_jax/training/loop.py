@@ -67,6 +67,7 @@ def train(
     config = parse(config) if isinstance(config, Mapping) else config
     check_run(config, devices or jax.device_count())
     workdir = Path(workdir)
+    resume.check_place(workdir, config.data.dir)
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
     sharding.check_batch(mesh, config.batch)
@@ -155,7 +156,7 @@ def _write_facts(stage: Stage, meta: dict, workdir: Path) -> None:
     if sharding.is_main():
         table = metric_log.describe_parameters(stage.parameters)
         if table:
-            files.write_atomically(workdir / "parameters.txt", table.encode())
+            files.write_atomically(workdir / metric_log.PARAMETERS, table.encode())
         files.write_atomically(workdir / "config.json", json.dumps(meta["config"], indent=2).encode())
 
 
@@ -198,9 +199,9 @@ def _loop(
             if step % config.log_steps == 0:
                 run_log.metrics(step, values)
                 run_log.speed(step, progress.rate * config.batch, meter.share())
-            progress.update(step + 1, {k: values[k] for k in stage.headline}, force=step == first_step)
             if step == first_step:
                 progress.restart_clock(step + 1)
+            progress.update(step + 1, {k: values[k] for k in stage.headline}, force=step == first_step)
             pending = None
 
     with (

@@ -1,6 +1,6 @@
 """Which changes of the config a run may be resumed with."""
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.config.schema import STAGES
-from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.runtime import checkpoint, files, metric_log
+from smoothswap_jax.runtime.json_files import JsonError, read_json
 
 FIXED = (
     "stage",
@@ -39,6 +40,28 @@ class Before(NamedTuple):
 
     found: checkpoint.Found
     meta: dict[str, Any] | None
+
+
+FOLDERS = {"checkpoints", "checksums", "broken", "embedder", "images", "profile", "tensorboard"}
+FILES = {"config.json", metric_log.NAME, metric_log.PARAMETERS, files.LOCK}
+"""What a run writes into its directory."""
+
+
+def check_place(workdir: Path, data_dir: str | None) -> None:
+    """Raises ResumeError for a folder in which a run cannot lie, or should not: among faces, or other folders."""
+    for one in (data_dir or "").split(","):
+        if one.strip() and workdir.resolve() == Path(one.strip()).expanduser().resolve():
+            raise ResumeError(f"{workdir}: is config.data.dir, the faces to train on; wanted another --workdir")
+    if workdir.exists() and not workdir.is_dir():
+        raise ResumeError(f"{workdir}: is a file; wanted a new folder, or a run directory")
+    there = {path.name: path.is_dir() for path in workdir.iterdir()} if workdir.is_dir() else {}
+    for name in sorted(there.keys() & (FOLDERS | FILES)):
+        if there[name] != (name in FOLDERS):
+            found, wanted = ("file", "folder") if name in FOLDERS else ("folder", "file")
+            raise ResumeError(f"{workdir / name}: is a {found}; wanted the run's {wanted}, or a new --workdir")
+    others = sorted(name for name, folder in there.items() if folder and name not in FOLDERS and name[0] != ".")
+    if others and not there.keys() & (FOLDERS | FILES):
+        raise ResumeError(f"{workdir}: holds other folders ({others[0]}); wanted a run directory, or a new one")
 
 
 def look(workdir: Path) -> Before:
@@ -84,11 +107,12 @@ def _check_stage(was: Any, now: str, workdir: Path) -> None:
 
 def _check_folder(stage: str, workdir: Path) -> None:
     """A folder without checkpoints may still hold a run that has just begun, or an export: both have a config.json."""
-    try:
-        config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    file = workdir / "config.json"
+    if not os.path.lexists(file):
         return
-    except (OSError, ValueError, RecursionError):
+    try:
+        config = read_json(file)
+    except JsonError:
         config = None
     was = config.get("stage") if isinstance(config, dict) else None
     if was not in STAGES:

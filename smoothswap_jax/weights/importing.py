@@ -51,7 +51,7 @@ def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network
             f"not a checkpoint of kind {kind}: found a {type(state).__name__}, wanted names with tensors"
         )
     group, prefix = (_text(kind, name, known.pop(name, None)) for name in ("group", "prefix"))
-    prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
+    prefix = f"{prefix}." if prefix and not prefix.endswith((".", "/")) else prefix
     keywords = Known(kind, known)
     try:
         chosen = _published(spec, state, keywords) if group is None and prefix is None else None

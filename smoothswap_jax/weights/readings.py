@@ -6,6 +6,7 @@ tensors is a group, and every dotted beginning of a name is a prefix. `importing
 fits to the last tensor.
 """
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -103,6 +104,6 @@ def _direct(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _prefixes(name: str) -> list[str]:
-    """'a.', 'a.b.' of 'a.b.weight'."""
-    parts = name.split(".", _PREFIX_PARTS + 1)[: _PREFIX_PARTS + 1]
-    return [".".join(parts[:end]) + "." for end in range(1, len(parts))]
+    """'a.', 'a.b.' of 'a.b.weight', and 'a/' of 'a/b': our exports join names by slashes."""
+    ends = [end.end() for end in re.finditer(r"[./]", name)]
+    return [name[:end] for end in ends[:_PREFIX_PARTS]]

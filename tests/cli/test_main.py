@@ -1,10 +1,12 @@
 """The command line as a whole: help, exit codes, and what is said of mistakes."""
 
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -87,6 +89,32 @@ def test_a_verb_that_a_signal_stops_says_so_and_does_not_end_well(name, run, cod
     assert main_lib.main([name]) == code
     assert capsys.readouterr().err.strip() == said
     assert handlers() == before
+
+
+def test_a_signal_that_comes_in_a_callback_of_the_garbage_collector_is_not_lost(monkeypatch, capsys):
+    """Python drops what is raised there."""
+
+    def collecting(phase, _):
+        if not sent:
+            sent.append(phase)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    def run(_):
+        gc.callbacks.append(collecting)
+        gc.collect()
+        time.sleep(20)
+
+    sent: list[str] = []
+    monkeypatch.setattr(main_lib, "VERBS", (verb("train", run),))
+    monkeypatch.setattr(main_lib.train, "with_others", lambda _: False)
+    hook = sys.unraisablehook
+    try:
+        assert main_lib.main(["train"]) == 143
+    finally:
+        gc.callbacks.remove(collecting)
+    assert sent and sys.unraisablehook is hook
+    assert "stopped by SIGTERM" in capsys.readouterr().err
 
 
 def test_libraries_notes_about_themselves_are_shown_only_on_request(monkeypatch, caplog):

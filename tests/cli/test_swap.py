@@ -18,6 +18,7 @@ from smoothswap_jax.inference import swapper
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: f"loaded {path}")
+    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
     ((files, how),) = calls
@@ -28,6 +29,7 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
 def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     loaded = []
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: loaded.append(max_pixels))
+    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ("one", "two") if how["color"] else ())
     options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
     assert main(["swap", *options]) == 0
@@ -58,6 +60,7 @@ def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, t
     (tmp_path / "params.safetensors").touch()
     (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: None)
+    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ())
     output = f"--output={tmp_path}/o.png"
     assert main(["swap", f"--checkpoint={tmp_path}", "--source=a", "--target=b", output]) == 0

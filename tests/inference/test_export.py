@@ -22,6 +22,7 @@ from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
+from smoothswap_jax.weights.importing import import_network
 from tests import tiny_runs
 from tests.inference import random_swapper
 from tests.places import ROOT
@@ -70,6 +71,19 @@ def test_weights_are_those_of_the_checkpoint_bit_for_bit(run, exported):
     for name, value in wanted.items():
         assert found[name].dtype == value.dtype == np.float32
         np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "kind, known", [("generator", {"image_size": 16}), ("embedder", {"image_size": 16}), ("discriminator", {})]
+)
+def test_each_network_of_an_export_can_be_imported(kind, known, exported):
+    weights = load_file(exported / "params.safetensors")
+    stem = {"stem": "small"} if weights["embedder/params/backbone/conv1/kernel"].shape[0] == 3 else {}
+    made = import_network(kind, weights, **known, **(stem if kind == "embedder" else {}))
+    for name, value in flatten_dict(made.variables, sep="/").items():
+        theirs = f"embedder/{name}" if kind == "embedder" else f"{kind}/{name.removeprefix('params/')}"
+        np.testing.assert_array_equal(value, weights.pop(theirs))
+    assert not [name for name in weights if name.startswith(f"{kind}/")]
 
 
 @pytest.mark.parametrize("batch", [1, 7])
@@ -238,7 +252,8 @@ def test_mistakes_are_named(run, exported, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main(["export", f"--checkpoint={run / 'embedder'}", f"--out={tmp_path / 'out'}"]) == 1
     assert f"is a run of stage embedder; wanted a run of stage swapper; did you mean {run}?" in capsys.readouterr().err
-    assert main(["swap", f"--checkpoint={run}/embedder", "--source=a", "--target=b", f"--output={tmp_path}/o.png"]) == 1
+    photos = [f"--source={exported}/config.json", f"--target={exported}/config.json", f"--output={tmp_path}/o.png"]
+    assert main(["swap", f"--checkpoint={run}/embedder", *photos]) == 1
     assert f"wanted a run of stage swapper or an export; did you mean {run}?" in capsys.readouterr().err
     (tmp_path / "report.json").write_text("{")
     arguments = [f"--checkpoint={run}", f"--out={tmp_path / 'out'}", f"--evaluation={tmp_path / 'report.json'}"]

@@ -87,3 +87,20 @@ def test_the_old_folder_stays_until_the_new_one_is_whole(tmp_path):
 )
 def test_errors_of_the_system_say_what_to_do(error, words):
     assert files.os_error_in_words(error).startswith(words)
+
+
+def test_an_old_folder_is_put_back_when_the_new_one_does_not_take_its_place(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mark").write_text("old")
+    replace, done = os.replace, []
+
+    def interrupted(*places):
+        replace(*places)
+        done.append(places)
+        if len(done) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.new_folder(tmp_path / "out", True, ("mark",)) as folder:
+        (folder / "mark").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "mark").read_text() == "old"

@@ -1,6 +1,7 @@
 """What a folder is, and which one was probably meant."""
 
 import json
+import os
 
 import pytest
 
@@ -75,3 +76,9 @@ def test_the_folder_that_was_meant_is_proposed(demo, tmp_path):
     (tmp_path / "new" / "checkpoints").mkdir(parents=True)
     (tmp_path / "new" / "config.json").write_text("{}")
     assert "is a run that has no checkpoint yet" in folders.mistake(tmp_path / "new", *wanted)
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    (tmp_path / "params.safetensors").touch()
+    os.mkfifo(tmp_path / "config.json")
+    assert folders.kind_of(tmp_path) == folders.EXPORT

@@ -16,6 +16,15 @@ def test_resuming_drops_later_lines_and_a_half_written_one(tmp_path):
     assert path.read_text() == "\n".join(lines[:2]) + "\n"
 
 
+def test_a_damaged_line_costs_no_other(tmp_path, caplog):
+    path = tmp_path / metric_log.NAME
+    lines = [json.dumps({"step": s}) for s in range(5)]
+    path.write_text("\n".join([*lines[:2], '{"st\x00', "[1]", *lines[2:]]) + "\n")
+    metric_log.keep_before(path, 4)
+    assert path.read_text().splitlines() == lines[:4]
+    assert "left out what is unfinished or damaged, line 3, 4" in caplog.text
+
+
 def test_a_written_number_reads_back_the_same(tmp_path):
     log = metric_log.RunLog(tmp_path, 0)
     log.metrics(3, {"a": 0.1 + 0.2, "b": 1e-30})

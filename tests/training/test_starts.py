@@ -149,6 +149,22 @@ def test_a_run_goes_on_with_its_copy_when_the_embedder_is_gone(embedder, swapper
         frozen_embedder(gone, tmp_path / "run", meta)
 
 
+@pytest.mark.parametrize("name, folder", [("tensorboard", False), ("metrics.jsonl", True), ("config.json", True)])
+def test_what_lies_in_the_place_of_a_runs_own_is_named(name, folder, people, tmp_path):
+    (tmp_path / name).mkdir() if folder else (tmp_path / name).touch()
+    found = "folder; wanted the run's file" if folder else "file; wanted the run's folder"
+    with pytest.raises(ResumeError, match=f"{name}: is a {found}"):
+        loop.train(tiny_runs.config("embedder", people), tmp_path, devices=1)
+
+
+def test_a_run_does_not_go_among_faces(people, tmp_path):
+    with pytest.raises(ResumeError, match=r"is config.data.dir, the faces to train on; wanted another --workdir"):
+        loop.train(tiny_runs.config("embedder", people), people, devices=1)
+    (tmp_path / "ann").mkdir()
+    with pytest.raises(ResumeError, match=r"holds other folders \(ann\); wanted a run directory"):
+        loop.train(tiny_runs.config("embedder", people), tmp_path, devices=1)
+
+
 # --- stopped ----------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ def plan_embedder(tensors: State, known: Known) -> Plan:
 
 def plan_generator(tensors: State, known: Known) -> Plan:
     """Our generator. Keywords: `image_size` is required; fields of NCSNpp that shapes do not show may be given."""
-    size = known.take("image_size", int)
+    tensors, size = _with_params(tensors), known.take("image_size", int)
     fields, levels = ncsnpp_shapes.from_own_names(tensors)
     module = generator_module(fields, levels, size, known)
     dim = shape_of(tensors, "params/embed0/kernel", 2)[0]
@@ -44,6 +44,7 @@ def plan_generator(tensors: State, known: Known) -> Plan:
 
 def plan_discriminator(tensors: State, known: Known) -> Plan:
     """Our discriminator."""
+    tensors = _with_params(tensors)
     names = [re.fullmatch(r"params/block(\d+)/conv1/kernel", name) for name in tensors]
     channels = {int(match[1]): shape_of(tensors, match[0], 4)[2] for match in names if match}
     if not channels:
@@ -52,6 +53,12 @@ def plan_discriminator(tensors: State, known: Known) -> Plan:
     *_, last, features = shape_of(tensors, "params/final_conv/kernel", 4)
     module = discriminator_module(size, channels | {4: features}, last - features, known)
     return Plan(module, "own", tensors, ffhq(size))
+
+
+def _with_params(tensors: State) -> State:
+    """The names that a network folder has; an export leaves out the collection, as these networks have only one."""
+    whole = any(name.startswith("params/") for name in tensors)
+    return tensors if whole else {f"params/{name}": value for name, value in tensors.items()}
 
 
 def _tensors(module: Any, shapes: Shapes) -> dict[Path, StoredTensor]:
