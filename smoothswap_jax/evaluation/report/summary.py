@@ -84,7 +84,7 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
         sentences.append(words + bought)
     if ERROR.name in own and (most := mean(target[ERROR.name])) > 0:
         ratio = mean(own[ERROR.name]) / most
-        nearer = "nearer to the true swap than" if ratio < 1 else "no nearer to the true swap than"
+        nearer = "nearer to the true swap than" if round(ratio, 2) < 1 else "no nearer to the true swap than"
         sentences.append(f"{name} is {nearer} its unchanged target: {ratio:.2f} of its error.")
     return sentences
 
@@ -96,4 +96,4 @@ def _identities(measures: Sequence[Measure]) -> dict[str, str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
+    return f"{round(100 * share)}%"  # f"{-0.001:.0f}" would be -0
