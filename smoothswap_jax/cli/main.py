@@ -1,6 +1,5 @@
 """`smoothswap <verb>`: one file a verb, with `add_parser` for its options and `run`, which imports what it needs."""
 
-import _thread
 import argparse
 import contextlib
 import logging
@@ -125,9 +124,11 @@ def _signals_raise() -> Iterator[None]:
             return unraisable(dropped)
         number = signal.SIGTERM if isinstance(dropped.exc_value, Terminated) else signal.SIGINT
         signal.signal(number, handle)
-        threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
+        later.append(threading.Timer(0.05, os.kill, (os.getpid(), number)))
+        later[-1].start()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    later: list[threading.Timer] = []
     hook, unraisable = threading.excepthook, sys.unraisablehook
     sys.unraisablehook = again
     for number, handler in before.items():
@@ -136,6 +137,8 @@ def _signals_raise() -> Iterator[None]:
     try:
         yield
     finally:
+        for timer in later:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
         threading.excepthook, sys.unraisablehook = hook, unraisable

@@ -33,6 +33,7 @@ def test_a_linked_index_reads_the_shard_behind_every_link(tmp_path):
     assert [int(image[0, 0, 0]) for image in pixels] == [0, 40, 80, 120, 160] * 3
 
 
+@pytest.mark.slow
 def test_the_index_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "IMAGES", 4 * bench.SHARD)
     monkeypatch.setattr(bench, "IDENTITIES", 66)

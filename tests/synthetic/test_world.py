@@ -179,6 +179,7 @@ def test_the_head_hides_its_far_ear():
     assert near_left > 1.0 and far_right < 0.05 * near_left
 
 
+@pytest.mark.slow
 def test_one_world_at_every_size(crowd, pictures):
     large = np.asarray(render(*(a[:1] for a in crowd), 4 * SIZE))
     shrunk = large.reshape(1, SIZE, 4, SIZE, 4, 3).mean(axis=(2, 4))

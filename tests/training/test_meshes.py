@@ -8,10 +8,17 @@ from smoothswap_jax.runtime import checkpoint, metric_log, sharding
 from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
 
+SLOW = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "stage, fsdp",
-    [("embedder", 1), ("embedder", 4), pytest.param("swapper", 1, marks=pytest.mark.slow), ("swapper", 4)],
+    [
+        pytest.param("embedder", 1, marks=SLOW),
+        ("embedder", 4),
+        pytest.param("swapper", 1, marks=SLOW),
+        ("swapper", 4),
+    ],
 )
 def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embedder, tmp_path, monkeypatch):
     monkeypatch.setattr(sharding, "SMALL", 64)  # the networks are small
@@ -36,7 +43,7 @@ def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embed
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("stage", ["embedder", "swapper"])
+@pytest.mark.parametrize("stage", ["embedder", pytest.param("swapper", marks=SLOW)])
 def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path):
     """With GroupNorm and without minibatch-stddev nothing differs but rounding."""
     names = ["optimizer"] if stage == "embedder" else ["generator_optimizer", "discriminator_optimizer"]

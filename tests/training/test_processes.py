@@ -109,6 +109,7 @@ def test_sigterm_to_one_saves_the_same_step_in_all_and_the_run_goes_on_as_any_ot
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), two, eight)
 
 
+@pytest.mark.slow
 def test_sigkill_of_one_ends_all_and_the_run_goes_on(calm, people, embedder, tmp_path):
     fields = LONG | CALM["embedder"] | {"checkpoint_steps": 15}
     arguments, run = tiny_runs.overrides("embedder", people, **fields), tmp_path / "run"

@@ -66,7 +66,7 @@ def faces():
         ("vggface2-resnet50", "identity", 32),  # pooled features, not the 5 classes
         ("deep3d", "coefficients", 257),
         ("hopenet", "pose", 198),
-        ("inception-fid", "distribution", 128),
+        pytest.param("inception-fid", "distribution", 128, marks=pytest.mark.slow),
     ],
 )
 def test_every_imported_kind_has_its_role_and_features(kind, role, features, mesh, faces):
