@@ -43,6 +43,7 @@ def test_a_shard_that_goes_in_the_middle_of_a_run_is_told_and_the_run_goes_on_on
     fields = {"steps": STEPS, "eval_steps": 20, "checkpoint_steps": EVERY}
     kind = {"data.kind": "prepared", "data.feed": "tf"}
     arguments = tiny_runs.overrides("embedder", data, **fields, **kind)
+    arguments = [text for text in arguments if "held_out_people" not in text]  # the set has its own
     train = lambda name, prelude="": tiny_runs.run_train("embedder", tmp_path / name, arguments, prelude)
     calm = train("calm")
     assert calm.returncode == 0, calm.stderr
