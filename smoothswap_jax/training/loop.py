@@ -70,7 +70,6 @@ def train(
     resume.check_place(workdir, config.data.dir)
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
-    sharding.check_batch(mesh, config.batch)
     # As a checkpoint gives it back: with lists, and with fields that the network's mapping may leave out.
     written = with_current_names(json.loads(json.dumps(to_dict(config))))
     with contextlib.ExitStack() as stack:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.faces.make_photos import STORED
 from tests.faces.make_videos import write_video
 
 KEPT = ""
@@ -73,7 +74,7 @@ def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
     put("trailing rubbish.jpg", jpeg + b"rubbish" * 100, KEPT)
     put("wrong suffix.png", jpeg, KEPT)
     for orientation in range(1, 9):
-        stored = photo if orientation == 1 else photo.transpose(_inverse(orientation))
+        stored = photo if orientation == 1 else photo.transpose(STORED[orientation])
         exif = Image.Exif()
         exif[0x0112] = orientation
         put(f"rotated {orientation}.jpg", file(stored, "JPEG", quality=92, exif=exif), KEPT)
@@ -100,19 +101,6 @@ def salt(folder: Path, face: np.ndarray) -> dict[str, str]:
     os.mkfifo(folder / "pipe.jpg")
     wanted |= {"loop.jpg": "unreadable", "dead.jpg": "unreadable", "up": "misplaced", "pipe.jpg": "unreadable"}
     return wanted | {"folder.jpg/inside.jpg": "misplaced"}
-
-
-def _inverse(orientation: int) -> Image.Transpose:
-    """How to store a picture so that a viewer who follows the EXIF orientation sees it upright."""
-    return {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
 
 
 def _png_header(width: int, height: int, data: bytes = b"") -> bytes:
