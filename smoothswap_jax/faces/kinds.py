@@ -31,8 +31,15 @@ _VIDEOS = (
     *(b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS"),
     *(b"\x06\x0e+4\x02\x05\x01\x01", b"DKIF", b"YUV4MPEG2 ", b".RMF", b"\0\0\0\x01\x67"),
 )
-_STILL_BRANDS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"jp2 ", b"crx ")
-_SOUND_BRANDS = (b"M4A ", b"M4B ", b"M4P ")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_BRANDS = {
+    **dict.fromkeys(_HEIC_BRANDS, (PHOTO, "HEIC")),
+    **{b"avif": (PHOTO, "AVIF"), b"avis": (ANIMATION, "AVIF")},
+    **dict.fromkeys((b"jp2 ", b"crx "), (PHOTO, "")),
+    **dict.fromkeys((b"M4A ", b"M4B ", b"M4P "), (UNKNOWN, "")),
+}
+"""Brands of ISO media files (https://mp4ra.org/registered-types/brands) that are no videos: what they are, and the
+format of those that Pillow reads only with a plug-in or from some version on."""
 _ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx")
 
 
@@ -59,18 +66,27 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     )
 
 
+def iso_format(data: bytes) -> str:
+    """ "HEIC", "AVIF" or "" by the brands at the start of a file of the ISO media family."""
+    formats = {_BRANDS[brand][1] for brand in _brands(data[:256]) if brand in _BRANDS}
+    return next((found for found in ("AVIF", "HEIC") if found in formats), "")
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """The major brand of an ISO base media file and those it is compatible with; empty for other files."""
+    if head[4:8] != b"ftyp":
+        return []
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    return [head[8:12], *(head[at : at + 4] for at in range(16, end, 4))]
+
+
 def _by_box(head: bytes) -> str:
     """The kind of an ISO base media file (MP4, QuickTime, HEIF, ...), "" if it is none."""
-    kind, brand = head[4:8], head[8:12]
-    if kind == b"ftyp":
-        size = struct.unpack(">I", head[:4])[0]
-        brands = [brand, *(head[at : at + 4] for at in range(16, min(size, len(head)), 4))]
-        if brand == b"avis" or (brand == b"avif" and b"avis" in brands):
+    if brands := _brands(head):
+        if brands[0] == b"avif" and b"avis" in brands:
             return ANIMATION
-        if brand in _STILL_BRANDS:
-            return PHOTO
-        return UNKNOWN if brand in _SOUND_BRANDS else VIDEO
-    return VIDEO if kind in _ATOMS else ""
+        return _BRANDS.get(brands[0], (VIDEO, ""))[0]
+    return VIDEO if head[4:8] in _ATOMS else ""
 
 
 def _by_signature(head: bytes) -> str:

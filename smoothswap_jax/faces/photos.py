@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 
-from smoothswap_jax.faces.kinds import VIDEO, kind_of
+from smoothswap_jax.faces.kinds import VIDEO, iso_format, kind_of
 from smoothswap_jax.faces.packages import missing_package
 
 Photo = UInt8[np.ndarray, "h w 3"]
@@ -152,7 +152,7 @@ _PROGRAMS = ("EPS",)
 
 def _pillow_image(data: bytes, name: str) -> Image.Image:
     """`Image.open` without Pillow's own limit of size, as the caller checks the size before anything is decoded."""
-    kind = _iso_kind(data)
+    kind = iso_format(data)
     if kind == "HEIC":
         try:
             import pillow_heif
@@ -169,20 +169,6 @@ def _pillow_image(data: bytes, name: str) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=[form for form in Image.ID if form not in _PROGRAMS])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
-
-
-def _iso_kind(data: bytes) -> str:
-    """ "HEIC", "AVIF" or "" by the brands at the start of a file of the ISO media family."""
-    if data[4:8] != b"ftyp":
-        return ""
-    end = min(int.from_bytes(data[:4], "big"), 256)
-    brands = {data[8:12], *(data[i : i + 4] for i in range(16, end, 4))}
-    if brands & {b"avif", b"avis"}:
-        return "AVIF"
-    return "HEIC" if brands & _HEIC_BRANDS else ""
 
 
 def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:

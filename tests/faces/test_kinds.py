@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, UNKNOWN, VIDEO, is_video, kind_of
+from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, UNKNOWN, VIDEO, is_video, iso_format, kind_of
 from tests.faces.make_videos import CONTAINERS, frames_of, write_animation, write_live, write_video
 
 
@@ -66,21 +66,25 @@ def test_only_what_nothing_tells_goes_by_its_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "brands, kind",
+    "brands, kind, form",
     [
-        (b"isomavc1", VIDEO),
-        (b"qt  ", VIDEO),
-        (b"M4V ", VIDEO),
-        (b"3gp5", VIDEO),
-        (b"M4A ", UNKNOWN),
-        (b"heicmif1heic", PHOTO),
-        (b"mif1heic", PHOTO),
-        (b"avifmif1", PHOTO),
-        (b"avisavifmsf1", ANIMATION),
-        (b"avifavis", ANIMATION),
+        (b"isomavc1", VIDEO, ""),
+        (b"qt  ", VIDEO, ""),
+        (b"M4V ", VIDEO, ""),
+        (b"3gp5", VIDEO, ""),
+        (b"M4A ", UNKNOWN, ""),
+        (b"crx isom", PHOTO, ""),
+        (b"heicmif1heic", PHOTO, "HEIC"),
+        (b"mif1heic", PHOTO, "HEIC"),
+        (b"hevsmif1", PHOTO, "HEIC"),
+        (b"avifmif1", PHOTO, "AVIF"),
+        (b"mif1avif", PHOTO, "AVIF"),
+        (b"avisavifmsf1", ANIMATION, "AVIF"),
+        (b"avifavis", ANIMATION, "AVIF"),
     ],
 )
-def test_brands(tmp_path, brands, kind):
+def test_brands(tmp_path, brands, kind, form):
     box = brands[:4] + bytes(4) + brands[4:]
-    (tmp_path / "a").write_bytes((8 + len(box)).to_bytes(4, "big") + b"ftyp" + box + b"\0\0\0\x08free" + bytes(64))
-    assert kind_of(tmp_path / "a") == kind
+    data = (8 + len(box)).to_bytes(4, "big") + b"ftyp" + box + b"\0\0\0\x08free" + bytes(64)
+    (tmp_path / "a").write_bytes(data)
+    assert (kind_of(tmp_path / "a"), iso_format(data)) == (kind, form)
