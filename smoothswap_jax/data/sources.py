@@ -15,23 +15,40 @@ from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
 KINDS = ("synthetic", "prepared", "folder", "tfds")
 """Of data: `config.data.kind`."""
 
+_FOLDERS = {
+    "folder": "DIR/<person>/<photo> of aligned faces",
+    "prepared": "that `smoothswap prepare` wrote",
+}
+"""Kinds that need `config.data.dir`: what is in it."""
+
+
+def missing_dir(data: DataConfig) -> str:
+    """What is to be said where the kind of data needs a folder and has none; "" otherwise."""
+    if data.kind not in _FOLDERS or data.dir:
+        return ""
+    content = _FOLDERS[data.kind]
+    return f"config.data.dir is not set, wanted a folder {content}, for config.data.kind {data.kind!r}"
+
 
 def load_faces(data: DataConfig, split: str) -> Faces:
-    """The faces of a split, according to the config's `data` fields."""
-    kind, size = data.kind, data.size
+    """The faces of a split, according to the config's `data` fields.
+
+    Raises:
+      ConfigError: the kind is unknown, or needs a folder and has none.
+      DataError: there is nothing that can be read as the config says.
+    """
+    if words := missing_dir(data):
+        raise ConfigError(words)
+    kind, size, folder = data.kind, data.size, data.dir or ""
     if kind == "synthetic":
         people = data.people if split == "train" else data.held_out_people
         return from_synthetic(split, size, people, data.photos, data.seed, data.spread)
     if kind == "folder":
-        if not data.dir:
-            raise ConfigError("config.data.dir is not set, wanted a folder DIR/<person>/<photo> of aligned faces")
-        return from_folder(data.dir, split, size, data.held_out_people)
+        return from_folder(folder, split, size, data.held_out_people)
     if kind == "prepared":
         from smoothswap_jax.data.records import from_prepared
 
-        if not data.dir:
-            raise ConfigError("config.data.dir is not set, wanted a folder that `smoothswap prepare` wrote")
-        data_dirs = [data_dir.strip() for data_dir in data.dir.split(",")]
+        data_dirs = [data_dir.strip() for data_dir in folder.split(",")]
         weights = data.weights or [1.0] * len(data_dirs)
         return dataset.mixture([from_prepared(data_dir, split, size) for data_dir in data_dirs], weights)
     if kind == "tfds":

@@ -11,7 +11,7 @@ from smoothswap_jax.config.errors import Fields, raise_mistakes, shown
 from smoothswap_jax.config.schema import EmbedderConfig, OptimizerConfig, SwapperConfig
 from smoothswap_jax.data.pipeline import FEEDS
 from smoothswap_jax.data.rendered import too_many
-from smoothswap_jax.data.sources import KINDS
+from smoothswap_jax.data.sources import KINDS, missing_dir
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime.sharding import PLACES
@@ -91,11 +91,8 @@ def _is_regex(text: str) -> bool:
 # --- data -----------------------------------------------------------------------------------------------------------
 def _data(config: Config) -> list[str]:
     data, found = config.data, []
-    if data.kind in ("folder", "prepared") and not data.dir:
-        content = (
-            "DIR/<person>/<photo> of aligned faces" if data.kind == "folder" else "that `smoothswap prepare` wrote"
-        )
-        found.append(f"config.data.dir is not set, wanted a folder {content}, for config.data.kind {data.kind!r}")
+    if words := missing_dir(data):
+        found.append(words)
     if data.kind == "prepared" and data.dir and data.weights and len(data.weights) != len(data.dir.split(",")):
         found.append(
             f"config.data.weights has {len(data.weights)} and config.data.dir {len(data.dir.split(','))} sets, wanted "
