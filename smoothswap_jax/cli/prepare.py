@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> None:
     )
     kept = ", ".join(f"{name} {summary.kept[name]} faces of {summary.people[name]} people" for name in summary.kept)
     gates = "".join(f", {gate} {count}" for gate, count in summary.gates.items())
-    print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}")
+    in_part = f"; {summary.used_in_part} videos used in part" if summary.used_in_part else ""
+    print(f"{summary.pictures} pictures: {kept}; {summary.rejected} left out{gates}{in_part}")
     held_out = summary.people.get("test", 0)
     if settings.test_share and held_out < FEWEST:
         print(

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from smoothswap_jax.data.dataset import SPLITS
 from smoothswap_jax.prepare.duplicates import SAME_DISTANCE, near_duplicates
-from smoothswap_jax.prepare.entries import hash_of
+from smoothswap_jax.prepare.entries import IN_PART, hash_of
 from smoothswap_jax.prepare.work_units import unit_rows
 
 TURNED = 45.0
@@ -44,7 +44,7 @@ class CropTable:
     pictures: int
     """Number of photos and frames processed, kept or not."""
     rejected: list[tuple[str, str, str]]
-    """(file, gate, reason) of every picture that is left out."""
+    """(file, gate, reason) of every picture that is left out, and of every video that is used in part."""
     shown: dict[str, list[tuple[int, int, str]]]
     """Gate -> (unit, row, caption) of the rejected pictures that the units kept for the contact sheet."""
 
@@ -53,7 +53,12 @@ class CropTable:
 
     def rejected_by_gate(self) -> Counter[str]:
         """Number of pictures that each gate left out."""
-        return Counter(gate for _, gate, _ in self.rejected)
+        return Counter(gate for _, gate, _ in self.rejected if gate != IN_PART)
+
+    @property
+    def used_in_part(self) -> int:
+        """Number of videos that are cut off or damaged, whose other frames are used."""
+        return sum(gate == IN_PART for _, gate, _ in self.rejected)
 
 
 def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: float = 0.0) -> CropTable:
@@ -103,7 +108,7 @@ def gather_crops(work: epath.Path, units: int, duplicates: bool, test_share: flo
         held_out=found[5].astype(bool),
         score=np.array(scores),
         turned=found[7].astype(bool),
-        pictures=len(rejected) + found.shape[1],
+        pictures=sum(gate != IN_PART for _, gate, _ in rejected) + found.shape[1],
         rejected=rejected,
         shown=shown,
     )

@@ -15,7 +15,7 @@ from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_reduced
 from smoothswap_jax.faces.videos import Fault, Frame, VideoError, sampled_frames
-from smoothswap_jax.prepare.entries import MediaFile, Rejected, told_apart
+from smoothswap_jax.prepare.entries import IN_PART, MediaFile, Rejected, told_apart
 from smoothswap_jax.prepare.sharpness import MIN_SHARPNESS, sharpness
 
 SEVERAL = ("largest", "box", "reject")
@@ -133,7 +133,7 @@ def crops_of(
 def _fault(media: MediaFile, fault: Fault) -> Rejected:
     """What is missing of a video, whose other frames are used."""
     if fault.number is None:
-        return Rejected(media.file, "incomplete", fault.reason)
+        return Rejected(media.file, IN_PART, fault.reason)
     return Rejected(f"{media.file}#{fault.number}", "unreadable", fault.reason)
 
 

@@ -23,6 +23,9 @@ GATES = {
 }
 """The gates and what each leaves out, in the order in which they are checked."""
 
+IN_PART = "incomplete"
+"""The one gate that leaves out no picture: it names a video, whose other frames pass or fail gates of their own."""
+
 
 @dataclass(frozen=True)
 class MediaFile:

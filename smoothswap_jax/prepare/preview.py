@@ -62,6 +62,8 @@ class Preview:
     """Guide lines are drawn over these, so they must be whole crops."""
     rejected: Sequence[Sheet]
     """One for each gate that left out pictures, with the reasons in the captions."""
+    used_in_part: int = 0
+    """Videos that are cut off or damaged, whose other frames are used."""
 
 
 def write_preview(path: str | Path, preview: Preview) -> None:
@@ -80,6 +82,7 @@ def write_preview(path: str | Path, preview: Preview) -> None:
         "columns": list(dict.fromkeys(name for split in preview.counts.values() for name in split)),
         "counts": preview.counts,
         "gates": preview.gates,
+        "used_in_part": preview.used_in_part,
         "left_out": sum(number for _, _, number in preview.gates),
         "mean_faces": _picture_views("Mean faces", preview.mean_faces),
         "kept": [_sheet_view(sheet) for sheet in preview.kept],

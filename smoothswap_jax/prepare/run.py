@@ -27,7 +27,7 @@ from smoothswap_jax.faces.detection.registry import detector_facts, make_detecto
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.prepare import work_units
 from smoothswap_jax.prepare.crops import PrepareSettings
-from smoothswap_jax.prepare.entries import GATES
+from smoothswap_jax.prepare.entries import GATES, IN_PART
 from smoothswap_jax.prepare.layouts import Listing, list_source
 from smoothswap_jax.prepare.preview import Preview, Sheet, mean_face, thumbnail, write_preview
 from smoothswap_jax.runtime import files
@@ -59,6 +59,8 @@ class Summary:
     """Pictures left out by each gate."""
     turned: int = 0
     """Kept faces that lie on their side or upside down in their photos; their crops are upright."""
+    used_in_part: int = 0
+    """Videos that are cut off or damaged; the frames that can be decoded are among the pictures."""
 
     @property
     def rejected(self) -> int:
@@ -268,7 +270,8 @@ def _summary(builder) -> Summary:
     kept = {split.name: len(split.rows) for split in builder.splits}
     people = {split.name: len(split.people) for split in builder.splits}
     gates = dict(sorted(builder.table.rejected_by_gate().items()))
-    summary = Summary(builder.table.pictures, kept, people, gates, int(builder.table.turned.sum()))
+    table = builder.table
+    summary = Summary(table.pictures, kept, people, gates, int(table.turned.sum()), table.used_in_part)
     assert sum(kept.values()) + summary.rejected == summary.pictures
     return summary
 
@@ -339,7 +342,8 @@ def _preview(builder, plan: dict, summary: Summary) -> Preview:
             **plan["versions"],
         },
         counts={name: {"people": summary.people[name], "faces": summary.kept[name]} for name in summary.kept},
-        gates=[(gate, meaning, summary.gates.get(gate, 0)) for gate, meaning in GATES.items()],
+        gates=[(gate, meaning, summary.gates.get(gate, 0)) for gate, meaning in GATES.items() if gate != IN_PART],
+        used_in_part=summary.used_in_part,
         mean_faces=mean_faces,
         kept=kept,
         rejected=rejected,

@@ -23,7 +23,15 @@ def test_options_reach_the_settings(monkeypatch, capsys):
     assert (how["several"], how["workers"], how["layout"]) == ("box", 2, "flat")
     assert how["beam_options"] == ["--a=1", "--b=x y"]
     said = capsys.readouterr().out
-    assert "o/preview.html" in said and "held out" not in said
+    assert "o/preview.html" in said and "held out" not in said and "in part" not in said
+
+
+def test_videos_used_in_part_are_not_among_the_pictures_left_out(monkeypatch, capsys):
+    kept = {"train": 3, "test": 1}
+    done = run.Summary(pictures=5, kept=kept, people={"train": 2, "test": 2}, gates={"size": 1}, used_in_part=2)
+    monkeypatch.setattr(run, "prepare", lambda *_, **__: done)
+    assert main(["prepare", "--source=s", "--out=o"]) == 0
+    assert "; 1 left out, size 1; 2 videos used in part\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("people, said", [({"train": 3}, "nobody of 3"), ({"train": 4, "test": 1}, "1 of 5")])

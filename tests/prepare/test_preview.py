@@ -1,6 +1,7 @@
 """The contact sheet: complete, self-contained, escaped, never half-written; and the pictures made for it."""
 
 import base64
+import dataclasses
 import io
 import os
 import re
@@ -149,6 +150,12 @@ def test_guide_lines_lie_where_the_alignment_puts_eyes_and_mouth() -> None:
         assert abs(eyes - EYE_LINE) < 0.003 and abs(mouth - MOUTH_LINE) < 0.025, ratio
 
 
+def test_videos_used_in_part_are_counted_apart(tmp_path: Path) -> None:
+    _, found = page(tmp_path, dataclasses.replace(full(), used_in_part=1234))
+    assert "Videos used in part, because they are cut off or damaged: 1,234." in found.rows()
+    assert "all | 1,507" in found.rows()
+
+
 def test_names_cannot_become_markup(tmp_path: Path) -> None:
     evil = "\"><img src=x onerror='alert(1)'></style><script>&amp;"
     sheet = Sheet(evil, evil, [(JPEG, evil)])
@@ -172,6 +179,7 @@ def test_empty_sections_say_so(tmp_path: Path) -> None:
     _, found = page(tmp_path, EMPTY)
     for sentence in ("Nothing was counted.", "Nothing was left out.", "No face was kept.", "None to show."):
         assert sentence in found.words
+    assert "used in part" not in found.rows()
     assert not found.all("table") and not found.all("img") and "How this was made" not in found.words
     _, found = page(tmp_path, Preview("e", {}, {"train": {}}, [], [], [Sheet("Train", "", [])], [Sheet("Odd", "", [])]))
     assert "Train | No pictures." in found.rows() and "Odd | No pictures." in found.rows()

@@ -251,7 +251,12 @@ def test_every_kind_of_video_is_sampled_and_a_cut_one_is_listed(tmp_path):
     summary = run.prepare(root, tmp_path / "out", settings, workers=1)
     ((name, (gate, reason)),) = rejected(tmp_path / "out").items()
     assert (name, gate) == ("ann/cut.mp4", "incomplete") and reason.startswith("ended at frame ")
-    assert reason.endswith(" of 25") and summary.gates == {"incomplete": 1}
+    assert reason.endswith(" of 25")
+    assert (summary.gates, summary.rejected, summary.used_in_part) == ({}, 0, 1)
+    assert summary.pictures == summary.kept["train"] == 4 * 9 + 1
+    sheet = (tmp_path / "out" / "preview.html").read_text()
+    assert "cut off or damaged: 1. The file rejected.csv" in sheet and '<th scope="row">incomplete' not in sheet
+    assert run.prepare(root, tmp_path / "out", settings, workers=1) == summary  # as manifest.json has it
     assert Counter(records.from_prepared(str(tmp_path / "out"), "train", 16).files) == dict.fromkeys(
         (f"ann/{name}" for name in os.listdir(root / "ann")), 4
     ) | {"ann/photo.mp4": 1}
