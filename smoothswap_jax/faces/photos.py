@@ -15,12 +15,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 
+from smoothswap_jax.faces import tiff
 from smoothswap_jax.faces.kinds import VIDEO, iso_format, kind_of
 from smoothswap_jax.faces.packages import missing_package
 
@@ -106,7 +106,9 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
                 f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
                 "a higher limit (--max-megapixels) or a smaller copy"
             )
-        _check_tiff(image, name)
+        found, wanted = tiff.misread(image)
+        if found:
+            raise PhotoError(f"{name}: found {found}; wanted {wanted}")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Corrupt EXIF")  # which says nothing of the picture
             yield image, data
@@ -121,30 +123,17 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
             f"{name}: found an image of absurd size ({error}); wanted at most {max_pixels:,} pixels"
         ) from None
     except UnidentifiedImageError:
-        found = f"{len(data)} bytes in no known image format (they start with {data[:8]!r})"
-        raise PhotoError(
-            f"{name}: found {'a video' if kind_of(name) == VIDEO else found}; wanted a photo such as JPEG, PNG or WebP"
-        ) from None
+        found, wanted = tiff.unread(data)
+        if not found:
+            found = f"{len(data)} bytes in no known image format (they start with {data[:8]!r})"
+            found = "a video" if kind_of(name) == VIDEO else found
+            wanted = "a photo such as JPEG, PNG or WebP"
+        raise PhotoError(f"{name}: found {found}; wanted {wanted}") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
         raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
 
 
-def _check_tiff(image: Image.Image, name: str) -> None:
-    """Raises `PhotoError` for kinds of TIFF of which Pillow or what writes them would make other colours."""
-    tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
-    if image.format != "TIFF" or 16 not in tags.get(_BITS, ()):
-        return
-    if tags.get(_PLANES, 1) == 2 and tags.get(_SAMPLES, 1) > 1:
-        raise PhotoError(
-            f"{name}: found a TIFF of 16-bit colours in separate planes; wanted them together, pixel by pixel"
-        )
-    if tags.get(_EXTRA, (0,))[0] == 1:
-        raise PhotoError(f"{name}: found a TIFF of 16-bit colours multiplied by their alpha; wanted straight alpha")
-
-
-_BITS, _SAMPLES, _PLANES, _EXTRA = 258, 277, 284, 338
-"""TIFF's BitsPerSample, SamplesPerPixel, PlanarConfiguration and ExtraSamples."""
 _OPENING = threading.Lock()
 _PROGRAMS = ("EPS",)
 """Formats that are programs: Pillow would have Ghostscript run them."""

@@ -337,19 +337,3 @@ def test_programs_are_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
     with pytest.raises(PhotoError, match=r"photo.eps: found .* bytes in no known image format"):
         load_photo(tmp_path / "photo.eps")
-
-
-@pytest.mark.parametrize(
-    "how, said",
-    [
-        ({"planarconfig": "SEPARATE"}, "16-bit colours in separate planes"),
-        ({"extrasamples": ["ASSOCALPHA"]}, "16-bit colours multiplied by their alpha"),
-    ],
-)
-def test_tiffs_that_would_be_read_wrong_are_refused(how, said, tmp_path):
-    tifffile = pytest.importorskip("tifffile")
-    values = np.random.default_rng(0).integers(0, 65535, (20, 30, 4 if "extrasamples" in how else 3), np.uint16)
-    planes = np.moveaxis(values, 2, 0) if "planarconfig" in how else values
-    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="RGB", **how)
-    with pytest.raises(PhotoError, match=f"a.tif: found a TIFF of {said}"):
-        load_photo(tmp_path / "a.tif")
