@@ -17,7 +17,8 @@ from PIL import Image
 from smoothswap_jax.faces.align import Points, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.registry import DETECTORS, make_detector
-from smoothswap_jax.faces.photos import PHOTO_SUFFIXES, Photo, load_photo, scaled_down
+from smoothswap_jax.faces.listing import PHOTO_SUFFIXES
+from smoothswap_jax.faces.photos import Photo, load_photo, scaled_down
 
 RIGHT = 0.05
 """A crop is right if its five points are within this share of the crop's side of the truth."""

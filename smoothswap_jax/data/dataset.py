@@ -1,14 +1,13 @@
 """A set of aligned faces sorted by identity, wherever they come from: rendered, a folder, or a tfds dataset."""
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image
 
 from smoothswap_jax.data.sampling import Index
+from smoothswap_jax.faces.photos import MAX_PIXELS, PhotoError, open_image, photo_from_pil
 
 SPLITS = ("train", "test")
 
@@ -127,16 +126,31 @@ def decode(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"
     Raises DataError, which names the file, if it cannot be decoded, and SizeError if it has another size: faces are
     resized once, when they are prepared.
     """
-    try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-    except Exception as error:
-        raise DataError(f"{name}: not a readable image ({error})") from error
-    if image.size != (size, size):
+    pixels = pixels_of_file(data, name)
+    height, width = pixels.shape[:2]
+    if (height, width) != (size, size):
         raise SizeError(
-            f"{name}: found {image.width}x{image.height} pixels, wanted {size}x{size} (config.data.size); "
+            f"{name}: found {width}x{height} pixels, wanted {size}x{size} (config.data.size); "
             f"`smoothswap prepare --aligned --size={size}` resizes aligned faces"
         )
-    return np.asarray(image)
+    return pixels
+
+
+AS_STORED = ("JPEG", "PNG", "WEBP")
+"""Formats of prepared faces: their values are taken as they are, without looking for profiles or turns."""
+
+
+def pixels_of_file(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB pixels of a file of any format and size. Raises DataError, which names the file, if it cannot be decoded."""
+    try:
+        image = open_image(data, name)
+        if image.width * image.height > MAX_PIXELS:
+            raise PhotoError(f"{name}: found {image.width}x{image.height} pixels; wanted an aligned face")
+        return np.asarray(image.convert("RGB")) if image.format in AS_STORED else photo_from_pil(image, name)
+    except PhotoError as error:
+        raise DataError(str(error)) from error
+    except Exception as error:
+        raise DataError(f"{name}: not a readable image ({error})") from error
 
 
 def check_split(split: str) -> None:

@@ -24,7 +24,7 @@ from PIL import Image
 
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.augment import UNIFORMS, Augmentation, augment
-from smoothswap_jax.data.dataset import DataError, Faces, SizeError, decode
+from smoothswap_jax.data.dataset import DataError, Faces, SizeError, decode, pixels_of_file
 from smoothswap_jax.data.reader import Reader, in_memory
 from smoothswap_jax.data.sampling import Index
 from smoothswap_jax.faces.photos import to_float
@@ -232,18 +232,21 @@ def _tf_dataset(reader: Reader, plan: Callable[[int], np.ndarray], first_step: i
         yield images.reshape(count, *images.shape[-3:]), rows.reshape(count)
 
 
+_JPEG_OR_PNG = (b"\xff\xd8\xff", b"\x89PNG")
+
+
 def _for_tf(data: bytes) -> bytes:
-    """WebP files as PNG, which `_tf_decode` can read."""
-    if data[:4] == b"RIFF":
-        with contextlib.suppress(OSError, ValueError):  # a damaged file fails in `_tf_decode`
+    """JPEG and PNG files as they are, others as PNG, which `_tf_decode` can read."""
+    if not data.startswith(_JPEG_OR_PNG):
+        with contextlib.suppress(DataError):  # a damaged file fails in `_tf_decode`
             file = io.BytesIO()
-            Image.open(io.BytesIO(data)).convert("RGB").save(file, "PNG")
+            Image.fromarray(pixels_of_file(data, "")).save(file, "PNG")
             return file.getvalue()
     return data
 
 
 def _tf_decode(data, size: int):
-    """Pixels of a JPEG, PNG or GIF file, the same as Pillow's in `dataset.decode`."""
+    """Pixels of a JPEG or PNG file, the same as Pillow's in `dataset.decode`."""
     import tensorflow as tf
 
     # Both use libjpeg-turbo; this method is Pillow's default.

@@ -1,6 +1,7 @@
 """The kinds of training data: faces rendered at start, a folder of photos, prepared sets, or a tfds dataset."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from smoothswap_jax.config.schema import DataConfig
 from smoothswap_jax.data import dataset
 from smoothswap_jax.data.dataset import DataError, Faces, SizeError, check_split, decode
 from smoothswap_jax.data.rendered import from_synthetic
-from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
+from smoothswap_jax.faces.listing import passed_over, photos_in
+
+log = logging.getLogger(__name__)
 
 KINDS = ("synthetic", "prepared", "folder", "tfds")
 """Of data: `config.data.kind`."""
@@ -61,6 +64,8 @@ def load_faces(data: DataConfig, split: str) -> Faces:
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:
     """Aligned photos DIR/<person>/<photo>. The split is by people, not photos: nobody is in both splits.
 
+    Photos are told by their content. What is none is passed over, which the log says for the split "train".
+
     The test people are the `held_out_people` ones whose names have the smallest hashes, so the choice does not depend
     on the order of files on disk, and adding people moves few to the other split.
 
@@ -71,12 +76,12 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f"data.dir {str(root)!r}: found no such folder; wanted DIR/<person>/<photo> of aligned faces")
-    photos = {
-        person.name: sorted(p for p in person.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
-        for person in sorted(root.iterdir())
-        if person.is_dir() and not person.name.startswith(".")
-    }
-    photos = {person: paths for person, paths in photos.items() if paths}
+    folders = [person for person in sorted(root.iterdir()) if person.is_dir() and not person.name.startswith(".")]
+    listed = [photos_in(folder) for folder in folders]
+    photos = {folder.name: found.photos for folder, found in zip(folders, listed, strict=True) if found.photos}
+    # Once for a data set, of which both splits are usually read.
+    if split == "train" and (words := passed_over([path for found in listed for path in found.others], root)):
+        log.warning("%s: %s", root, words)
     by_hash = sorted(photos, key=lambda person: hashlib.sha256(person.encode()).digest())
     chosen = set(by_hash[:held_out_people] if split == "test" else by_hash[held_out_people:])
     if not chosen:

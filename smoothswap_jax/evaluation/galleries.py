@@ -27,7 +27,8 @@ from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.detection.registry import detector_facts, find_faces
-from smoothswap_jax.faces.photos import PHOTO_SUFFIXES, Photo, PhotoError, load_photo
+from smoothswap_jax.faces.listing import is_photo
+from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
 from smoothswap_jax.runtime.json_files import read_json_object
 
@@ -103,7 +104,7 @@ def gallery_of_folder(root: str | Path, size: int | None) -> Gallery:
 
 
 def _first_size(root: Path) -> int:
-    first = next((path for path in sorted(root.glob("*/*")) if path.suffix.lower() in PHOTO_SUFFIXES), None)
+    first = next((path for path in sorted(root.glob("*/*")) if is_photo(path)), None)
     if first is None:
         raise DataError(f"{root}: found no aligned faces; wanted <person>/<photo>.png or .jpg")
     return load_photo(first).shape[0]

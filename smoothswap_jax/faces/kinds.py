@@ -26,7 +26,10 @@ VIDEO_SUFFIXES = frozenset(
 PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
 """What Pillow's decoders raise for damaged files."""
 
-_STILLS = (b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\x01\0", b"DDS ", b"P5", b"P6", b"\xff\x0a")
+_STILLS = (
+    *(b"\xff\xd8\xff", b"\xff\x0a", b"\0\0\0\x0cjP  ", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"8BPS"),
+    *(b"\0\0\x01\0", b"DDS ", b"P5", b"P6"),
+)
 _VIDEOS = (
     *(b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u\x8ef\xcf\x11", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS"),
     *(b"\x06\x0e+4\x02\x05\x01\x01", b"DKIF", b"YUV4MPEG2 ", b".RMF", b"\0\0\0\x01\x67"),

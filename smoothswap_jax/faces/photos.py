@@ -99,7 +99,7 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
     name = os.fspath(path)
     data, width, height = _read_bytes(name), 0, 0
     try:
-        image = _pillow_image(data, name)
+        image = open_image(data, name)
         width, height = image.size
         if width * height > max_pixels:
             raise PhotoError(
@@ -139,8 +139,15 @@ _PROGRAMS = ("EPS",)
 """Formats that are programs: Pillow would have Ghostscript run them."""
 
 
-def _pillow_image(data: bytes, name: str) -> Image.Image:
-    """`Image.open` without Pillow's own limit of size, as the caller checks the size before anything is decoded."""
+def open_image(data: bytes, name: str) -> Image.Image:
+    """A picture of any format that can be read, not yet decoded; `name` is for errors.
+
+    Pillow's own limit of size does not hold: the caller is to check the size before anything is decoded.
+
+    Raises:
+      PhotoError: a package that the format needs is missing.
+      Exception: whatever Pillow raises for files that are damaged or no pictures.
+    """
     kind = iso_format(data)
     if kind == "HEIC":
         try:
@@ -324,9 +331,6 @@ def _to_srgb(image: Image.Image, name: str) -> Image.Image:
             # The pixels are fine, only their exact colours are uncertain: a warning, not an error.
             warnings.warn(f"{name}: unusable colour profile ({error}); its colours are read as sRGB", stacklevel=3)
     return image.convert("RGB")
-
-
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def to_uint8(images: Float[np.ndarray, "*shape"] | UInt8[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:

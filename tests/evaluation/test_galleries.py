@@ -254,6 +254,11 @@ def test_a_folder_of_aligned_faces_is_taken_as_it_is(tmp_path):
     Image.new("RGB", (24, 24)).save(people / "person1" / "1.png")
     with pytest.raises(SizeError, match=r"person1/1\.png: found 24x24 pixels, wanted 16x16"):
         gallery.read(np.array([0, 3]))
+    for path in people.glob("*/*"):
+        Image.open(path).save(path.with_suffix(".tif"))
+        path.unlink()
+    others = gallery_of_folder(people, None)
+    assert others.size == 16 and others.names == tuple(name.replace(".png", ".tif") for name in gallery.names)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: found no aligned faces"):
         gallery_of_folder(tmp_path / "empty", None)

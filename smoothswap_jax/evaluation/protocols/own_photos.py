@@ -9,7 +9,7 @@ import numpy as np
 from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs, by_hash
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
-from smoothswap_jax.faces.photos import PHOTO_SUFFIXES
+from smoothswap_jax.faces.listing import passed_over, photos_in
 
 COUNT = 500
 LONDON_SOURCE = "neutral_front"
@@ -27,12 +27,14 @@ def _own_photos(request: Request, source_view: str | None = None, views: Collect
     source_view: the photo that gives the identity; None: the person's first with another name than the target.
     """
     root = data_folder(request)
-    photos = {folder.name: _photos(folder, source_view, views) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    listed = {folder.name: photos_in(folder) for folder in sorted(root.iterdir()) if folder.is_dir()}
+    photos = {person: _views(found.photos, source_view, views) for person, found in listed.items()}
     people = [person for person, found in photos.items() if source_view is None or source_view in found]
     if not people:
         raise ProtocolError(f"{root}: found no person with a {source_view or 'photo'}; wanted <person>/<view>.jpg")
     judged = [person for person in people if person not in request.trained_on]
-    notes = _left_out_people(people, judged, root)
+    said = passed_over([path for person in people for path in listed[person].others], root)
+    notes = (*_left_out_people(people, judged, root), *([f"{said}."] if said else []))
     wanted = [PhotoRef(f"{person}/{view}", person) for person in judged for view in photos[person]]
     gallery = gallery_of_photos(root, wanted, request.size or SIZE, request.cache, request.progress)
     row = {name: i for i, name in enumerate(gallery.names)}
@@ -54,8 +56,8 @@ def _own_photos(request: Request, source_view: str | None = None, views: Collect
     return Pairs(gallery, tuple(chosen), source, target, truth, notes=notes)
 
 
-def _photos(folder: Path, source_view: str | None, views: Collection[str] | None) -> list[str]:
-    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+def _views(photos: list[Path], source_view: str | None, views: Collection[str] | None) -> list[str]:
+    names = [path.name for path in photos]
     return names if views is None else [name for name in names if name == source_view or name in views]
 
 

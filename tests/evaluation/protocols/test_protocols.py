@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from smoothswap_jax.data import rendered as rendered_lib
 from smoothswap_jax.data.dataset import DataError, SizeError
@@ -197,6 +198,21 @@ def test_paired_views_take_any_name_that_both_have(photos, photo_cache):
     for source, target, truth in found:
         assert source.split("/")[0] == truth.split("/")[0] != target.split("/")[0]
         assert target.split("/")[1] == truth.split("/")[1] != source.split("/")[1]
+
+
+def test_own_photos_are_told_by_their_content_and_what_is_none_is_said(photos, photo_cache, tmp_path):
+    views = ("neutral_front", "smiling_front")
+    for person in "ab":
+        (tmp_path / person).mkdir()
+        for view in views:
+            picture = Image.fromarray(load_photo(photos / person / f"{view}.jpg"))
+            picture.save(tmp_path / person / f"{view}.photo", "TIFF")
+        (tmp_path / person / "notes.txt").write_text("none")
+    pairs = find_protocol("paired-views").pairs(request(tmp_path, photo_cache, 64))
+    assert set(pairs.gallery.names) == {f"{person}/{view}.photo" for person in "ab" for view in views}
+    assert len(pairs) == 4 and pairs.notes == (
+        "2 files and folders are passed over, because they are no photos: a/notes.txt, b/notes.txt.",
+    )
 
 
 def test_data_without_common_views_are_refused(photos, photo_cache, tmp_path):
