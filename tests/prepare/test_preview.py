@@ -6,7 +6,6 @@ import io
 import os
 import re
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +16,11 @@ from PIL import Image
 from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.photos import PhotoError
 from smoothswap_jax.prepare.preview import EYE_LINE, MOUTH_LINE, Preview, Sheet, mean_face, thumbnail, write_preview
+from tests.html_page import Page
 
-VOID = {"meta", "img", "input"}
 EMPTY = Preview("Empty", facts={}, counts={}, gates=[], mean_faces=[], kept=[], rejected=[])
 JPEG = thumbnail(np.full((8, 8, 3), 90, np.uint8))
 PNG = mean_face([np.full((4, 4, 3), 200, np.uint8)])
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and keeps the tags with their attributes and all text outside the style."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, Any]]] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == [], f"unclosed {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if data.strip() and self.open and self.open[-1] != "style":
-            self.words.append(data.strip())
-
-    def all(self, tag: str) -> list[dict[str, Any]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-    def rows(self) -> str:
-        return " | ".join(self.words)
 
 
 def page(folder: Path, preview: Preview) -> tuple[str, Page]:

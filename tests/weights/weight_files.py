@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -152,3 +153,27 @@ OLD_NUMPY_PICKLE = (
     + b"".join(b"U" + bytes([len(key)]) + key.encode() + _old_array(v) for key, v in OLD_NUMPY_VALUES.items())
     + b"u."
 )
+
+
+def save(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def same(found, wanted):
+    """Equal in structure, values and element types (up to byte order)."""
+    if isinstance(wanted, dict):
+        assert isinstance(found, dict) and list(found) == list(wanted)
+        for key in wanted:
+            same(found[key], wanted[key])
+    elif isinstance(wanted, list | tuple):
+        assert isinstance(found, list) and len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            same(one, other)
+    elif isinstance(wanted, np.ndarray | np.generic):
+        wanted = np.asarray(wanted)
+        assert isinstance(found, np.ndarray) and found.shape == wanted.shape
+        assert found.dtype == wanted.dtype.newbyteorder("=") and found.dtype.isnative
+        assert found.tobytes() == wanted.astype(found.dtype).tobytes()
+    else:
+        assert type(found) is type(wanted) and found == wanted
