@@ -46,7 +46,11 @@ setup(
     # The configs lie beside the package in a clone, where they are edited, and inside of it in a wheel.
     packages=[*find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]), "smoothswap_jax.configs"],
     package_dir={"smoothswap_jax.configs": "configs"},
-    package_data={"smoothswap_jax.evaluation.report": ["*.jinja"], "smoothswap_jax.prepare": ["*.jinja"]},
+    package_data={
+        "smoothswap_jax.evaluation.report": ["*.jinja"],
+        "smoothswap_jax.prepare": ["*.jinja"],
+        "smoothswap_jax.synthetic.people": ["heads.npz"],
+    },
     install_requires=[
         "absl-py>=2.1,<3",
         "array_record>=0.8,<0.9",

@@ -3,6 +3,8 @@
 import argparse
 import json
 
+PHOTOS = 4  # of each person of --what=world
+
 
 def add_parser(verbs) -> None:
     bench = verbs.add_parser(
@@ -11,12 +13,15 @@ def add_parser(verbs) -> None:
         description="data: stages of preparation, the training reader beside bare JPEG decoding, and an index of 3.3M "
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
-        "1 and 2 processes. Prints a table, and all of it as one line of JSON.",
+        "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
+        "rendered. Prints a table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
-    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling"))
+    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling", "world"))
+    bench.add_argument("--people", type=int, default=500, help="world: how many, with 4 photos each (default 500)")
+    bench.add_argument("--size", type=int, default=256, help="world: of the photos, pixels (default 256)")
     bench.add_argument("--config", default="swapper:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
     bench.add_argument("--embedder", default="embedder:tiny32", metavar="FILE[:VARIANT]", help="of the embedder")
     bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
@@ -54,6 +59,12 @@ def run(args: argparse.Namespace) -> None:
         from smoothswap_jax.bench.data import bench_data
 
         result = bench_data(args.source, args.data, args.detector, args.detector_model, args.seconds)
+    elif args.what == "world":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=world, which reads no config")
+        from smoothswap_jax.bench.world import bench_world
+
+        result = bench_world(args.people, PHOTOS, args.size, 0, args.seconds)
     else:
         result = _bench_programs(args)
     print(table(result))

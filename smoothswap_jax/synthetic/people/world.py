@@ -1,0 +1,182 @@
+"""A world of computer-made people with exact ground truth for every factor.
+
+An image is render(identity, expression, pose, camera, light, style, background). Shape, skin, irises, brows and hair
+colour belong to the identity; expression, pose, camera, light, style (of hair, beard, glasses, make-up, clothes) and
+background are attributes, which a swap takes from the target. So the true swap of a pair is known:
+`render(*swap_truth(source, target), size=size)`.
+
+Everything is a batched pure function of arrays, and runs under jit on any device.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+from smoothswap_jax.synthetic.people import attributes as drawn
+from smoothswap_jax.synthetic.people import heads, lighting, population, rendering, scenery
+from smoothswap_jax.synthetic.people.camera import to_image
+from smoothswap_jax.synthetic.people.rendering import Assets, load_assets
+
+FIELDS = {
+    "identity": tuple(population.IDENTITY_FIELDS),
+    "expression": tuple(drawn.EXPRESSION_FIELDS),
+    "pose": tuple(drawn.POSE_FIELDS),
+    "camera": tuple(drawn.CAMERA_FIELDS),
+    "light": tuple(lighting.FIELDS),
+    "style": tuple(drawn.STYLE_FIELDS),
+    "background": tuple(scenery.FIELDS),
+}
+"""The names of the entries of each vector of `Factors`; values are physical, as their own files say."""
+SCALED = ("expression", "pose", "light")
+"""The factors whose deviations from their means a world's `spread` scales."""
+CHUNK = 16
+"""Images that are rendered at once where devices have memory for them."""
+
+
+class Factors(NamedTuple):
+    """All factors of a batch of images; `FIELDS` names their entries."""
+
+    identity: Float[Array, "b identity"]
+    expression: Float[Array, "b expression"]
+    pose: Float[Array, "b 3"]
+    camera: Float[Array, "b 1"]
+    light: Float[Array, "b light"]
+    style: Float[Array, "b style"]
+    background: Float[Array, "b background"]
+
+
+def sample_identity(key: PRNGKeyArray, n: int) -> Float[Array, "n identity"]:
+    """n independent people."""
+    return population.sample_identity(key, n)
+
+
+def sample_photos(key: PRNGKeyArray, identity: Float[Array, "n identity"], spread: float = 1.0) -> Factors:
+    """Factors of one photo of each person.
+
+    spread: of expression, pose and light around their means; 1 is all that portraits have.
+    """
+    keys = jax.random.split(key, 3)
+    n = len(identity)
+    attributes = drawn.sample_attributes(keys[0], n, identity)
+    low, high = (jnp.array([ends[i] for ends in lighting.FIELDS.values()]) for i in range(2))
+    middle = (low + high) / 2
+    light = middle + spread * (lighting.sample_light(keys[1], n) - middle)
+    return Factors(
+        identity,
+        spread * attributes.expression,
+        spread * attributes.pose,
+        attributes.camera,
+        light,
+        attributes.style,
+        scenery.sample_background(keys[2], n),
+    )
+
+
+def sample_factors(key: PRNGKeyArray, n: int) -> Factors:
+    """Factors of n images of n people."""
+    identity_key, photo_key = jax.random.split(key)
+    return sample_photos(photo_key, sample_identity(identity_key, n))
+
+
+def swap_truth(source: Factors, target: Factors) -> Factors:
+    """The exact face swap: the identity of the source, everything else of the target."""
+    return target._replace(identity=source.identity)
+
+
+def render(
+    identity: Float[Array, "b identity"],
+    expression: Float[Array, "b expression"],
+    pose: Float[Array, "b 3"],
+    camera: Float[Array, "b 1"],
+    light: Float[Array, "b light"],
+    style: Float[Array, "b style"],
+    background: Float[Array, "b background"],
+    size: int,
+) -> Float[Array, "b size size 3"]:
+    """Pictures in [-1, 1], framed like FFHQ crops. Raises ValueError for a size beyond 8 ... 512."""
+    if not 8 <= size <= rendering.MOST_PIXELS:
+        raise ValueError(f"render: size must be 8 ... {rendering.MOST_PIXELS}, found {size}")
+    return _render(load_assets(), Factors(identity, expression, pose, camera, light, style, background), size)
+
+
+@partial(jax.jit, static_argnames="size")
+def _render(assets: Assets, factors: Factors, size: int) -> Float[Array, "b size size 3"]:
+    vertices = _vertices(assets, factors)
+
+    def one(row: tuple[Factors, Array]) -> Float[Array, "size size 3"]:
+        return rendering.render_one(assets, row[0], row[1], size)
+
+    # A CPU has nothing to gain from more than one image at a time, and its caches to lose.
+    batch = None if jax.default_backend() == "cpu" else CHUNK
+    return jax.lax.map(one, (factors, vertices), batch_size=batch)
+
+
+def _vertices(assets: Assets, factors: Factors) -> Float[Array, "b v 3"]:
+    shape = factors.identity[:, : len(heads.SHAPE_NAMES)]
+    units, gaze = jnp.split(factors.expression, [len(heads.EXPRESSION_UNITS)], axis=1)
+    return heads.deform(assets.heads, shape, units, gaze)
+
+
+@partial(jax.jit, static_argnames="size")
+def _landmarks(assets: Assets, factors: Factors, size: int) -> Float[Array, "b l 2"]:
+    def one(row: tuple[Factors, Array]) -> Float[Array, "l 2"]:
+        one, vertices = row
+        camera = rendering.camera_of(assets.heads, rendering.named(one), vertices, one.pose)
+        at = to_image(camera, vertices[assets.heads.landmarks])
+        return jnp.stack([(1.0 + at[:, 0]) * size / 2, (1.0 - at[:, 1]) * size / 2], axis=-1)
+
+    return jax.lax.map(one, (factors, _vertices(assets, factors)))
+
+
+def all_landmarks(factors: Factors, size: int) -> Float[Array, "b l 2"]:
+    """`heads.LANDMARK_NAMES` as (x, y) in pixels from the top left corner, whether something hides them or not.
+
+    The centre of the first pixel is at (0.5, 0.5).
+    """
+    return _landmarks(load_assets(), factors, size)
+
+
+def landmarks(factors: Factors, size: int) -> Float[Array, "b 5 2"]:
+    """Left and right eye, nose tip, left and right mouth corner, left and right as seen; as of `all_landmarks`."""
+    return heads.five_points(all_landmarks(factors, size))
+
+
+def head_points(factors: Factors) -> Float[Array, "b l 3"]:
+    """`heads.LANDMARK_NAMES` in the head frame, decimetres: shape and expression without pose and camera."""
+    return _head_points(load_assets(), factors)
+
+
+@jax.jit
+def _head_points(assets: Assets, factors: Factors) -> Float[Array, "b l 3"]:
+    return _vertices(assets, factors)[:, assets.heads.landmarks]
+
+
+@partial(jax.jit, static_argnames="size")
+def _parts(assets: Assets, factors: Factors, size: int) -> Int[Array, "b size size"]:
+    one = lambda row: rendering.parts_one(assets, row[0], row[1], size)
+    return jax.lax.map(one, (factors, _vertices(assets, factors)))
+
+
+def parts(factors: Factors, size: int) -> Int[Array, "b size size"]:
+    """What the centre of each pixel shows, by `rendering.PARTS`; -1 for the background."""
+    return _parts(load_assets(), factors, size)
+
+
+def render_many(factors: Factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:
+    """Renders any number of faces in chunks of one compiled size."""
+    return in_chunks(lambda some: render(*some, size=size), factors, chunk)
+
+
+def in_chunks(apply: Callable[[Factors], Array], factors: Factors, chunk: int = 64) -> Shaped[np.ndarray, "n ..."]:
+    """`apply` to any number of faces, in chunks of one size, the last of which is filled up with its last face."""
+    n = len(factors.identity)
+    done = []
+    for start in range(0, n, chunk):
+        rows = np.minimum(np.arange(start, start + chunk), n - 1)
+        done.append(np.asarray(apply(Factors(*(np.asarray(values)[rows] for values in factors)))))
+    return np.concatenate(done)[:n]
