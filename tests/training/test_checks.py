@@ -144,11 +144,9 @@ def test_one_mistake_names_field_value_and_wish(name, override, said):
 
 def test_several_samples_of_a_transformation_that_is_off_are_refused():
     text = refused("swapper:paper256", "data.dir=faces", "objective.transform_samples=4")
-    assert (
-        "config.objective.transform_samples is 4, wanted 1: all strengths of config.objective.transform are 0" in text
-    )
-    on = ["--config.data.dir=faces", "--config.objective.transform_samples=4", "--config.objective.transform.noise=0.1"]
-    check_run(parse(load_config("swapper:paper256", on)), 8)
+    assert "transform_samples is 4, wanted 1: all strengths of config.objective.transform are 0" in text
+    on = ["data.dir=faces", "objective.transform_samples=4", "objective.transform.noise=0.1"]
+    check_run(parse(load_config("swapper:paper256", [f"--config.{field}" for field in on])), 8)
 
 
 def test_fields_that_do_not_fit_each_other_are_all_named():
@@ -192,7 +190,7 @@ def test_the_names_are_those_that_the_code_looks_up():
 
 
 def test_folders_to_start_from_are_looked_for_first(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedder", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedders", lambda *_: pytest.fail("was read"))
     init = f"--config.init.generator={tmp_path}/no"
     assert main(["train", "--config=swapper:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=1", init]) == 1
     assert "/no', wanted a folder that `smoothswap import` wrote" in capsys.readouterr().err

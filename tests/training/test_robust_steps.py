@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.training import losses, steps, train_state
 from smoothswap_jax.training.objectives import EmbedderObjective
@@ -136,7 +137,7 @@ def test_a_batch_of_pairs_in_parts_gives_the_same_update(grad_accum_steps):
 
 def test_the_loss_asks_for_keys():
     networks, batch, embedder, _ = toy()
-    with pytest.raises(ValueError, match="keys is None, wanted some, as objective.transform is on"):
+    with pytest.raises(ValueError, match=r"keys is None, wanted some, as objective.transform is on"):
         steps.generator_loss(
             batch["target"], batch["target"], networks.embed(embedder, batch["source"]), identity_weight=1.0,
             discriminate=lambda x: x[:, 0, 0, :1], embed=functools.partial(networks.embed, embedder),
@@ -206,3 +207,19 @@ def test_an_embedders_batch_in_parts_gives_the_same_update(adversarial_steps):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), parts.params, whole.params)
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_a_network_in_bfloat16_is_trained_on_the_same_images():
+    """Images and their change stay in float32: only what the network rounds differs."""
+    found = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        network = IdentityEmbedder(stage_sizes=(1,), width=4, stem="small", norm="group", hidden=8, dim=8, dtype=dtype)
+        objective = EmbedderObjective(temperature=1.0, transform=MILD, adversarial_steps=1)
+        _, (_, batch) = embedder_stepper(objective)
+        before = train_state.init_embedder_state(jax.random.key(0), network, OPTIMIZER, 8)
+        apply = lambda variables, images, network=network: (network.apply(variables, images, train=False), {})
+        _, metrics = steps.embedder_step(before, batch, 5, apply=apply, objective=objective, optimizer=OPTIMIZER)
+        assert metrics["train/loss"].dtype == jnp.float32 and metrics["train/loss"] > metrics["train/clean_loss"]
+        found[dtype] = metrics
+    for name, value in found[jnp.float32].items():
+        np.testing.assert_allclose(found[jnp.bfloat16][name], value, rtol=0.1, atol=0.02, err_msg=name)
