@@ -86,6 +86,7 @@ def test_noise_is_gaussian_and_of_random_strength():
     strengths = noise.std((1, 2, 3))
     assert strengths.max() < 0.084 and strengths.min() < 0.01 and strengths.mean() == pytest.approx(0.04, abs=0.008)
     unit = noise / strengths[:, None, None, None]
+    assert abs(np.corrcoef(strengths, unit[:, 0, 0, 0])[0, 1]) < 0.4  # strength and pattern are drawn independently
     assert abs(unit.mean()) < 0.01 and (unit**4).mean() == pytest.approx(3, abs=0.1)
 
 
