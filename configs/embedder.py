@@ -16,7 +16,7 @@ paper does not state are our own (docs/design.md). Fields that are not here are 
 
 from ml_collections import ConfigDict
 
-from smoothswap_jax.config.common import common_fields, optimizer_fields, with_variant
+from smoothswap_jax.config.common import common_fields, optimizer_fields, transform_fields, with_variant
 
 
 def get_config(variant: str = "tiny32") -> ConfigDict:
@@ -45,6 +45,9 @@ def defaults() -> ConfigDict:
     c.objective.temperature = 0.07  # of contrastive
     c.objective.scale = 64.0  # of the logits: arcface, cosface, softmax
     c.objective.margin = 0.5  # arcface, cosface
+    c.objective.transform = transform_fields()  # of training images, after augmentation
+    c.objective.adversarial_steps = 0  # of projected gradient, by which images are moved to raise the loss; 0: none
+    c.objective.adversarial_radius = 0.02  # most that they are moved, as root mean square, of images in [-1, 1]
 
     c.optimizer = optimizer_fields("sgd", learning_rate=0.1, b1=0.9)
     c.optimizer.weight_decay = 1e-4
@@ -73,6 +76,10 @@ def tiny32(c: ConfigDict) -> None:
     c.embedder.norm = "group"
     c.embedder.hidden = 128
     c.embedder.dim = 128
+    c.objective.transform.shift = 1 / 32
+    c.objective.transform.blur = 0.5
+    c.objective.transform.noise = 0.08
+    c.objective.transform.hole = 6 / 32
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
     c.data.kind = "synthetic"
@@ -89,6 +96,11 @@ def small64(c: ConfigDict) -> None:
     c.embedder.stem = "small2"
     c.embedder.hidden = 256
     c.embedder.dim = 256
+    c.objective.transform.shift = 1 / 32
+    c.objective.transform.blur = 0.5
+    c.objective.transform.blur_sigma = 1.6
+    c.objective.transform.noise = 0.08
+    c.objective.transform.hole = 6 / 32
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
     c.data.kind = "synthetic"

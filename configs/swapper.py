@@ -23,7 +23,7 @@ paper does not state are our own (docs/design.md). Fields that are not here are 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from smoothswap_jax.config.common import common_fields, optimizer_fields, with_variant
+from smoothswap_jax.config.common import common_fields, optimizer_fields, transform_fields, with_variant
 
 
 def get_config(variant: str = "tiny32") -> ConfigDict:
@@ -39,6 +39,8 @@ def defaults() -> ConfigDict:
 
     c.embedder = ConfigDict()
     c.embedder.checkpoint = placeholder(str)  # run directory of stage 1
+    # Of a second embedder: the identity loss is the mean over both, and the first one's z goes to the generator.
+    c.embedder.also = placeholder(str)
 
     c.init = ConfigDict()  # folders that `smoothswap import` wrote, to start from instead of random weights
     c.init.generator = placeholder(str)
@@ -75,6 +77,8 @@ def defaults() -> ConfigDict:
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
     c.objective.identity_warmup_steps = 0  # over which lambda_id rises from 0
+    c.objective.transform = transform_fields()  # of swaps, as the identity loss sees them
+    c.objective.transform_samples = 1  # of each swap, over which the identity loss is a mean
     c.objective.r1_gamma = 1.0  # larger images want more
     c.objective.r1_interval = 16  # steps between R1 penalties (lazy regularisation)
     c.objective.ema_decay = 0.999  # of the generator's averaged weights, each step
@@ -107,6 +111,10 @@ def tiny32(c: ConfigDict) -> None:
     c.discriminator.channel_base = 512
     c.discriminator.channel_max = 64
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
+    c.objective.transform.shift = 1 / 32
+    c.objective.transform.blur = 0.5
+    c.objective.transform.noise = 0.08
+    c.objective.transform.hole = 6 / 32
     c.objective.r1_gamma = 0.02
     c.objective.r1_interval = 8
     c.objective.ema_decay = 0.998
@@ -132,6 +140,11 @@ def small64(c: ConfigDict) -> None:
     c.discriminator.channel_base = 2048
     c.discriminator.channel_max = 128
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
+    c.objective.transform.shift = 1 / 32
+    c.objective.transform.blur = 0.5
+    c.objective.transform.blur_sigma = 1.6
+    c.objective.transform.noise = 0.08
+    c.objective.transform.hole = 6 / 32
     c.objective.r1_gamma = 0.1
     c.objective.r1_interval = 8
     c.objective.ema_decay = 0.998

@@ -14,6 +14,7 @@ from smoothswap_jax.runtime import compilation
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.swapper_program import SwapperProgram
 from smoothswap_jax.training.train_state import SwapperState
+from smoothswap_jax.training.transforms import transform_keys
 
 PyTree = Any
 Part = tuple[Callable[..., Any], tuple]
@@ -77,6 +78,7 @@ def _parts(
             embed=lambda x: networks.embed(frozen, x),
             objective=objective,
             identity_weight=objective.identity,
+            keys=transform_keys(0, 0, (len(target), objective.transform_samples)),
         )
         return loss
 

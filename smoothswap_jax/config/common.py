@@ -57,6 +57,20 @@ def common_fields() -> ConfigDict:
     return c
 
 
+def transform_fields() -> ConfigDict:
+    """Random transformations of what the embedder sees, all off; fields of training.transforms.Transform."""
+    transform = ConfigDict()
+    # The largest strength of each, of which each image gets a random part; 0: none. Sides are the image's.
+    transform.colour = 0.0  # relative change of brightness, contrast, saturation and of each channel
+    transform.shift = 0.0  # along each axis, as a share of the side
+    transform.scale = 0.0  # relative change of size
+    transform.blur = 0.0  # share of the blurred image in the mean of both
+    transform.blur_sigma = 0.8  # of the Gaussian of blur, in pixels; not random
+    transform.noise = 0.0  # standard deviation, of images in [-1, 1]
+    transform.hole = 0.0  # side of a hole that is filled with the mean, as a share of the image's; not random
+    return transform
+
+
 def optimizer_fields(name: str, learning_rate: float, b1: float) -> ConfigDict:
     """An optimiser under a constant learning rate."""
     optimizer = ConfigDict()

@@ -1,5 +1,6 @@
 """Configs of runs that were begun before a field got its present name."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,8 +8,16 @@ from smoothswap_jax.config.errors import Fields
 
 RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "keep": "max_to_keep"}
 """Old name -> new name, of top-level fields."""
-ADDED = {"generator": {"injection": "add"}}
-"""Fields of a swapper's groups that came later, with the value that stands for what was done before."""
+NO_TRANSFORM = dict.fromkeys(("colour", "shift", "scale", "blur", "noise", "hole"), 0.0) | {"blur_sigma": 0.8}
+ADDED: dict[str, dict[str, dict[str, Any]]] = {
+    "embedder": {"objective": {"transform": NO_TRANSFORM, "adversarial_steps": 0, "adversarial_radius": 0.02}},
+    "swapper": {
+        "generator": {"injection": "add"},
+        "embedder": {"also": None},
+        "objective": {"transform": NO_TRANSFORM, "transform_samples": 1},
+    },
+}
+"""Fields of each stage's groups that came later, with the value that stands for what was done before."""
 REMAT = {True: "nothing_saveable", False: "off"}
 """What `remat` of generator and discriminator was before its policies had names."""
 
@@ -16,11 +25,12 @@ REMAT = {True: "nothing_saveable", False: "off"}
 def with_current_names(config: Fields) -> dict[str, Any]:
     """A stored config under today's names; configs that have them already come back equal."""
     current = {RENAMED.get(name, name): value for name, value in config.items()}
-    if current.get("stage") == "swapper":
+    stage = current.get("stage")
+    for group, fields in ADDED.get(stage if isinstance(stage, str) else "", {}).items():
+        if isinstance(current.get(group), Mapping):
+            current[group] = {**copy.deepcopy(fields), **current[group]}
+    if stage == "swapper":
         current.setdefault("self_pair_fraction", 0.125)  # it was max(1, batch // 8) in code
-        for group, fields in ADDED.items():
-            if isinstance(current.get(group), Mapping):
-                current[group] = {**fields, **current[group]}
         for group in ("generator", "discriminator"):
             if isinstance(current.get(group), Mapping) and isinstance(current[group].get("remat"), bool):
                 current[group] = {**current[group], "remat": REMAT[current[group]["remat"]]}

@@ -165,6 +165,19 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
+class TransformConfig:
+    """Random transformations of what the embedder sees; read by training/transforms.py."""
+
+    colour: Share
+    shift: Annotated[float, Range(0, 0.5)]
+    scale: Annotated[float, Range(0, 0.9)]
+    blur: Share
+    blur_sigma: Annotated[float, Range(0.1, 64)]
+    noise: Annotated[float, Range(0, 2)]
+    hole: Annotated[float, Range(0, 0.9)]
+
+
+@dataclass(frozen=True)
 class EmbedderObjectiveConfig:
     """Fields of training.objectives.EmbedderObjective."""
 
@@ -173,6 +186,9 @@ class EmbedderObjectiveConfig:
     temperature: Annotated[float, Range(1e-4, 100)]
     scale: Annotated[float, Range(0, 1e4, above=True)]
     margin: Annotated[float, Range(0, 3)]
+    transform: TransformConfig
+    adversarial_steps: Annotated[int, Range(0, 10)]
+    adversarial_radius: Annotated[float, Range(0, 2, above=True)]
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,8 @@ class SwapperObjectiveConfig:
     change: Weight
     adversarial: Weight
     identity_warmup_steps: Natural
+    transform: TransformConfig
+    transform_samples: Annotated[int, Range(1, 64)]
     r1_gamma: Weight
     r1_interval: Positive
     ema_decay: Decay
@@ -190,9 +208,10 @@ class SwapperObjectiveConfig:
 
 @dataclass(frozen=True)
 class FrozenEmbedderConfig:
-    """The embedder that a swapper is trained with."""
+    """The embedder that a swapper is trained with, and a second one for its identity loss."""
 
     checkpoint: str | None
+    also: str | None
 
 
 @dataclass(frozen=True)

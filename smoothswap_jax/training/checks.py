@@ -6,6 +6,7 @@ Networks that cannot be built, whoever asks, are found by network_checks.py; her
 
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from smoothswap_jax.config.errors import Fields, raise_mistakes, shown
 from smoothswap_jax.config.schema import EmbedderConfig, OptimizerConfig, SwapperConfig
@@ -21,6 +22,7 @@ from smoothswap_jax.training.networks import field_mistakes
 from smoothswap_jax.training.objectives import OBJECTIVES
 from smoothswap_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 from smoothswap_jax.training.stage import METRICS, self_pairs
+from smoothswap_jax.training.transforms import Transform
 
 Config = EmbedderConfig | SwapperConfig
 
@@ -188,6 +190,11 @@ def _run(config: Config) -> list[str]:
     found = []
     if isinstance(config, SwapperConfig):
         how = config.objective
+        if how.transform_samples > 1 and not Transform(**asdict(how.transform)).on:
+            found.append(
+                f"config.objective.transform_samples is {how.transform_samples}, wanted 1: all strengths of "
+                "config.objective.transform are 0, and all samples of a swap would be the same"
+            )
         warmups["objective.identity_warmup_steps"] = how.identity_warmup_steps
         if not how.identity and not how.change and not how.adversarial:
             found.append("config.objective has identity, change and adversarial 0, wanted one above: nothing to learn")

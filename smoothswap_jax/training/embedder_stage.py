@@ -23,6 +23,7 @@ from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_counts, make_batches
 from smoothswap_jax.training.train_state import init_embedder_state
+from smoothswap_jax.training.transforms import Transform
 
 
 def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
@@ -31,7 +32,8 @@ def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     shapes_of("embedder", network, image_shape(2, config.data.size))  # before data are read
     train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
     check_embedder_data(config, train_faces, test_faces)
-    objective = EmbedderObjective(**asdict(config.objective))
+    transform = Transform(**asdict(config.objective.transform))
+    objective = EmbedderObjective(**{**asdict(config.objective), "transform": transform})
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
     key = jax.random.key(config.seed)
@@ -48,12 +50,13 @@ def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     )
     program = jax.jit(step, donate_argnums=0, out_shardings=(places, sharding.replicated(mesh)))
     compiled = ahead_of_time("embedder step", program)
+    seed = sharding.replicate(np.int32(config.seed), mesh)  # an argument: all seeds share the compiled step
     sampler = IdentitySampler(config.seed, config.batch, config.images_per_identity)
     return Stage(
         init=sharding.jit_init(init, places),
         abstract=sharding.abstract_like(shapes, places),
         batches=make_batches(config, sampler, train_faces, mesh),
-        step=lambda _, current, batch: compiled(current, batch),
+        step=lambda _, current, batch: compiled(current, batch, seed),
         evaluate=_evaluation(network, test_faces, config.eval_images, mesh),
         picture=lambda _: None,
         parameters={"embedder": shapes.params["embedder"]},

@@ -1,4 +1,4 @@
-"""The embedder that stage 1 left behind, as stage 2 and evaluation use it."""
+"""The embedders that stage 1 left behind, as stage 2 and evaluation use them."""
 
 import logging
 import os
@@ -10,21 +10,27 @@ import numpy as np
 
 from smoothswap_jax.config.errors import ConfigError, raise_mistakes
 from smoothswap_jax.config.parse import parse, to_dict
-from smoothswap_jax.config.schema import EmbedderConfig
+from smoothswap_jax.config.schema import EmbedderConfig, FrozenEmbedderConfig
 from smoothswap_jax.runtime import checkpoint, folders, sharding
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import embedder_shapes
 from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
-COPY = "embedder"
-"""The folder of a run directory that holds the copy of its embedder."""
+COPY, COPY_ALSO = "embedder", "embedder_also"
+"""The folders of a run directory that hold the copies of its embedder, and of the second one if it has one. What its
+checkpoints remember of them has the same names."""
+FIELDS = {COPY: "checkpoint", COPY_ALSO: "also"}
+"""The fields of `config.embedder` that name the originals."""
 
 
 class FrozenEmbedder(NamedTuple):
-    """fields: its config fields. variables: {'params', 'batch_stats'}, numpy arrays. sha256: of the variables, by which
+    """An embedder of stage 1, which no training changes any more.
+
+    fields: its config fields. variables: {'params', 'batch_stats'}, numpy arrays. sha256: of the variables, by which
     it is known. origin: the run directory that it is from. meta, step: of its checkpoint. copied: whether the run
-    directory holds its copy."""
+    directory holds its copy.
+    """
 
     fields: dict[str, Any]
     variables: dict[str, Any]
@@ -40,53 +46,87 @@ class FrozenEmbedder(NamedTuple):
         return {"sha256": self.sha256, "from": self.origin}
 
 
-def frozen_embedder(given: str | None, workdir: Path, before: Mapping[str, Any] | None = None) -> FrozenEmbedder:
-    """The embedder that the run in `workdir` is trained against: its copy there, else that of `given`. Writes nothing.
+def frozen_embedders(
+    given: FrozenEmbedderConfig, workdir: Path, before: Mapping[str, Any] | None = None
+) -> dict[str, FrozenEmbedder]:
+    """The embedders that the run in `workdir` is trained against, one or two, by the names of their copies. Writes
+    nothing.
+
+    before: what was saved with the newest checkpoint of the run, if there is one.
+
+    Raises ConfigError as `frozen_embedder` does, when both are the same, and for a second one that the run has not had.
+    """
+    found = {COPY: frozen_embedder(given.checkpoint, workdir, before)}
+    has_second = _is_copied(workdir / COPY_ALSO) if before is None else COPY_ALSO in before
+    if before is not None and given.also and not has_second:
+        raise ConfigError(
+            f"config.embedder.also is {given.also!r}; the run is trained against one embedder: wanted none, or a new "
+            "--workdir"
+        )
+    if given.also or has_second:
+        found[COPY_ALSO] = second = frozen_embedder(given.also, workdir, before, COPY_ALSO)
+        if second.sha256 == found[COPY].sha256:
+            raise ConfigError(
+                f"config.embedder.also is {second.origin!r}, the embedder of config.embedder.checkpoint; wanted another"
+            )
+    return found
+
+
+def frozen_embedder(
+    given: str | None, workdir: Path, before: Mapping[str, Any] | None = None, name: str = COPY
+) -> FrozenEmbedder:
+    """An embedder that the run in `workdir` is trained against: its copy there, else that of `given`. Writes nothing.
 
     Args:
-      given: `config.embedder.checkpoint`. It may be missing, or gone, once there is a copy.
+      given: `config.embedder.checkpoint`, or `also`. It may be missing, or gone, once there is a copy.
       before: what was saved with the newest checkpoint of the run, if there is one.
+      name: of the copy, one of FIELDS.
 
     Raises ConfigError when there is no embedder, or another one than the run is trained against, by its hash.
     """
-    before, copy = before or {}, workdir / COPY
-    known = before.get("embedder", {})  # runs of old did not remember it
-    origin = known.get("from") or before.get("config", {}).get("embedder", {}).get("checkpoint")
-    copied = any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*"))
+    before, copy, field = before or {}, workdir / name, f"config.embedder.{FIELDS[name]}"
+    known = before.get(name, {})  # runs of old did not remember it
+    origin = known.get("from") or before.get("config", {}).get("embedder", {}).get(FIELDS[name])
     found = None
-    if sharding.broadcast_from_main(np.bool_(copied)):
+    if _is_copied(copy):
         found = _read(copy)._replace(origin=origin or str(copy), copied=True)
         _check(found, known.get("sha256", found.sha256), origin, f"{copy} is")
     if not given:
         if found is None:
-            raise ConfigError("config.embedder.checkpoint is not set, wanted the run directory of an embedder")
+            raise ConfigError(f"{field} is not set, wanted the run directory of an embedder")
         return found
     wanted = known.get("sha256") or (found.sha256 if found else None)
     try:
         other = _read(given)
     except checkpoint.CheckpointError as error:
         if found is None:
-            raise ConfigError(f"config.embedder.checkpoint: {error}") from error
+            raise ConfigError(f"{field}: {error}") from error
         if origin is None or os.path.abspath(origin) != os.path.abspath(given):
             raise ConfigError(
-                f"config.embedder.checkpoint is {given!r}: {error}; the run is trained against its copy {copy}: leave "
-                "the field out to go on with it"
+                f"{field} is {given!r}: {error}; the run is trained against its copy {copy}: leave the field out to go "
+                "on with it"
             ) from error
         log.warning("%s; the run goes on with its copy %s", error, copy)
         return found
-    _check(other, wanted or other.sha256, origin or str(copy), f"config.embedder.checkpoint={given} is")
+    _check(other, wanted or other.sha256, origin or str(copy), f"{field}={given} is")
     return other if found is None else found._replace(origin=origin or given)
 
 
-def keep_copy(embedder: FrozenEmbedder, workdir: Path) -> None:
-    """Copies the embedder into the run directory, so that this can be moved and restored on its own."""
+def _is_copied(copy: Path) -> bool:
+    found = any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*"))
+    return bool(sharding.broadcast_from_main(np.bool_(found)))
+
+
+def keep_copy(embedder: FrozenEmbedder, workdir: Path, name: str = COPY) -> None:
+    """Copies an embedder into the run directory, so that this can be moved and restored on its own. name: of the copy,
+    one of FIELDS."""
     if embedder.copied:
         return
-    manager = checkpoint.open_manager(workdir / COPY)
+    manager = checkpoint.open_manager(workdir / name)
     parts = {"params": {"embedder": embedder.variables["params"]}, "batch_stats": embedder.variables["batch_stats"]}
     checkpoint.save(manager, embedder.step, parts, embedder.meta)
     checkpoint.close(manager)
-    sharding.barrier("embedder is copied")
+    sharding.barrier(f"{name} is copied")
 
 
 def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:

@@ -26,7 +26,7 @@ from smoothswap_jax.runtime.stopping import Stopped, StopSignal, stop_signal
 from smoothswap_jax.training import monitors, resume
 from smoothswap_jax.training.checks import check_run
 from smoothswap_jax.training.embedder_stage import embedder_stage
-from smoothswap_jax.training.frozen_embedder import frozen_embedder, keep_copy
+from smoothswap_jax.training.frozen_embedder import frozen_embedders, keep_copy
 from smoothswap_jax.training.stage import Stage
 from smoothswap_jax.training.swapper_stage import swapper_stage
 
@@ -84,7 +84,7 @@ def train(
         stage = make_stage(config, mesh, workdir, before.meta)
         resume.check_data(before, stage.data, workdir)
         meta = {"config": written, "data": stage.data}
-        meta |= {"embedder": stage.embedder.record} if stage.embedder else {}
+        meta |= {name: embedder.record for name, embedder in stage.embedders.items()}
         fresh = stage.init() if before.meta is None and not before.found.broken else None
         if not begun:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _hold(workdir: Path, stack: contextlib.ExitStack) -> None:
 def _already_there(config: EmbedderConfig | SwapperConfig, workdir: Path, before: resume.Before) -> dict[str, float]:
     """Says that the run has its steps already; returns the evaluation of its newest checkpoint."""
     if isinstance(config, SwapperConfig):
-        frozen_embedder(config.embedder.checkpoint, workdir, before.meta)  # refuses another one
+        frozen_embedders(config.embedder, workdir, before.meta)  # refuses another one
     step = before.found.step or 0
     log.log(
         logging.WARNING if step > config.steps else logging.INFO,
@@ -149,9 +149,9 @@ def _start(stage: Stage, before: resume.Before, changes: list[str], fresh: Any, 
 
 
 def _write_facts(stage: Stage, meta: dict, workdir: Path) -> None:
-    """What a run directory holds besides the training itself: its config, its networks' parameters, its embedder."""
-    if stage.embedder:
-        keep_copy(stage.embedder, workdir)
+    """What a run directory holds besides the training itself: its config, its networks' parameters, its embedders."""
+    for name, embedder in stage.embedders.items():
+        keep_copy(embedder, workdir, name)
     if sharding.is_main():
         table = metric_log.describe_parameters(stage.parameters)
         if table:

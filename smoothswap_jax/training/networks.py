@@ -1,6 +1,7 @@
 """Networks from config fields, and the three of a swapper as pure functions."""
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import flax.errors
@@ -69,6 +70,13 @@ def swap(networks: SwapperNetworks, variables: dict[str, Any], source: jax.Array
     """
     z = networks.embed(variables["embedder"], source)
     return networks.generate(variables["generator"], target, z)
+
+
+def with_second_embedder(networks: SwapperNetworks, fields: Fields) -> SwapperNetworks:
+    """The networks with a second embedder, of these config fields, for the identity loss."""
+    module = make_embedder(fields)
+    embed = lambda variables, image: module.apply(variables, image, train=False)
+    return dataclasses.replace(networks, embed_also=embed)
 
 
 def image_shape(rows: int, size: int) -> jax.ShapeDtypeStruct:

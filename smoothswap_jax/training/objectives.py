@@ -12,20 +12,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from smoothswap_jax.training import losses
+from smoothswap_jax.training.transforms import OFF, Transform
 
 PyTree = Any
 
 
 @dataclass(frozen=True)
 class EmbedderObjective:
-    """The chosen objective, by name, with the constants that it reads (configs/embedder.py). Raises ValueError for an
-    unknown one."""
+    """The chosen objective, by name, with the constants that it reads, and what the training step does to the images
+    that it is of (configs/embedder.py). Raises ValueError for an unknown one."""
 
     kind: str = "contrastive"
     form: str = "smoothswap"
     temperature: float = 0.07
     scale: float = 64.0
     margin: float = 0.5
+    transform: Transform = OFF
+    adversarial_steps: int = 0
+    adversarial_radius: float = 0.02
 
     def __post_init__(self):
         if self.kind not in OBJECTIVES:

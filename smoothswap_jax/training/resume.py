@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.schema import STAGES
 from smoothswap_jax.runtime import checkpoint, files, metric_log
 from smoothswap_jax.runtime.json_files import JsonError, read_json
+from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO
 
 FIXED = (
     "stage",
@@ -23,11 +24,15 @@ FIXED = (
     "discriminator",
     "data",
     "augment",
+    "objective/transform",
+    "objective/transform_samples",
+    "objective/adversarial_steps",
+    "objective/adversarial_radius",
 )
-"""Fields that decide the model and the examples of each step: they must not change."""
+"""Fields, and groups of them, that decide the model and the examples of each step: they must not change."""
 KINDS = ("objective/kind", "optimizer/name", "generator_optimizer/name", "discriminator_optimizer/name")
 """Fields that decide which arrays a state has."""
-FREE = ("embedder/checkpoint", "data/feed", "data/dir", "generator/remat", "discriminator/remat")
+FREE = ("embedder/checkpoint", "embedder/also", "data/feed", "data/dir", "generator/remat", "discriminator/remat")
 """Exceptions below FIXED: paths, and fields that change how a step is computed but not its result."""
 
 
@@ -42,7 +47,7 @@ class Before(NamedTuple):
     meta: dict[str, Any] | None
 
 
-FOLDERS = {"checkpoints", "checksums", "broken", "embedder", "images", "profile", "tensorboard"}
+FOLDERS = {"checkpoints", "checksums", "broken", COPY, COPY_ALSO, "images", "profile", "tensorboard"}
 FILES = {"config.json", metric_log.NAME, metric_log.PARAMETERS, files.LOCK}
 """What a run writes into its directory."""
 
@@ -80,7 +85,8 @@ def check_config(before: Before, config: Mapping[str, Any], workdir: Path) -> li
     _check_stage(was.get("stage"), now["stage"], workdir)
     changed = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
     change = lambda key: f"config.{key.replace('/', '.')} was {was.get(key)!r} and is {now.get(key)!r}"
-    fixed = lambda key: (key.split("/")[0] in FIXED and key not in FREE) or key in KINDS
+    below = lambda key: any(f"{key}/".startswith(f"{name}/") for name in FIXED)
+    fixed = lambda key: (below(key) and key not in FREE) or key in KINDS
     _refuse([change(key) for key in changed if fixed(key)], workdir)
     return [change(key) for key in changed if key not in FREE]
 

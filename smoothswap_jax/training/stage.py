@@ -1,8 +1,9 @@
 """What the loop needs to know of a training stage, and what both stages share."""
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ class Stage(NamedTuple):
 
     abstract: shapes of the state with their placement on the mesh. parameters: shapes by network, to be logged.
     picture: images to look at, or None. data: numbers of training examples and people. headline: the metrics of the
-    progress line. embedder: of stage 2, which the run directory gets a copy of.
+    progress line. embedders: of stage 2, by the names of the copies that the run directory gets.
     """
 
     init: Callable[[], Any]
@@ -42,7 +43,7 @@ class Stage(NamedTuple):
     parameters: dict[str, Any]
     data: dict[str, int]
     headline: tuple[str, ...]
-    embedder: FrozenEmbedder | None = None
+    embedders: Mapping[str, FrozenEmbedder] = MappingProxyType({})
 
 
 def make_batches(config: RunConfig, sampler: pipeline.Sampler, faces: Faces, mesh) -> Callable[[int], Batches]:

@@ -1,6 +1,7 @@
 """Pure training steps. Networks come in as functions, so nothing here knows an architecture, a config or a device."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from smoothswap_jax.training import losses
+from smoothswap_jax.training.adversarial import worst_images
 from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.train_state import EmbedderState, SwapperState
+from smoothswap_jax.training.transforms import OFF, Transform, transform, transform_keys
 
 PyTree = Any
 Batch = Mapping[str, Array]
@@ -51,6 +54,7 @@ def mean_over_microbatches(function: Callable[..., PyTree], *batches: PyTree) ->
 def embedder_step(
     state: EmbedderState,
     batch: Batch,
+    seed: int | Array = 0,
     *,
     apply: Callable[[PyTree, Array], tuple[Array, PyTree]],
     objective: EmbedderObjective,
@@ -60,6 +64,7 @@ def embedder_step(
     """One update of the embedder on batch {"image": [n h w 3], "label": [n]}.
 
     Args:
+      seed: of the random transformations, if the objective has any.
       apply: (variables, images) -> (unit-norm embeddings, new batch statistics), in training mode.
       grad_accum_steps: number of microbatches in which the images are embedded, one after the other. The loss is still
         that of the whole batch, negatives included (GradCache, Gao et al. 2021, at the price of a second forward pass);
@@ -72,14 +77,22 @@ def embedder_step(
     def embed(embedder, batch_stats, images):
         return apply({"params": embedder, "batch_stats": batch_stats}, images)
 
+    def embed_parts(images):
+        if grad_accum_steps == 1:
+            return embed(embedder, state.batch_stats, images)[0]
+        part = jax.checkpoint(lambda images: embed(embedder, state.batch_stats, images)[0])
+        return merge_microbatches(jax.lax.map(part, split_microbatches(images, grad_accum_steps)))
+
     embedder, classifier = state.params["embedder"], state.params.get("classifier")
+    loss_of_images = lambda images: loss_of(embed_parts(images), classifier)
+    images, extra = _hardened(batch["image"], seed, state.step, objective, loss_of_images)
     if grad_accum_steps == 1:
-        z, vjp_fn, batch_stats = jax.vjp(lambda p: embed(p, state.batch_stats, batch["image"]), embedder, has_aux=True)
+        z, vjp_fn, batch_stats = jax.vjp(lambda p: embed(p, state.batch_stats, images), embedder, has_aux=True)
         loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
         (d_embedder,) = vjp_fn(d_z)
     else:
-        images = split_microbatches(batch["image"], grad_accum_steps)
-        z = merge_microbatches(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], images))
+        parts = split_microbatches(images, grad_accum_steps)
+        z = merge_microbatches(jax.lax.map(lambda part: embed(embedder, state.batch_stats, part)[0], parts))
         loss, (d_z, d_classifier) = jax.value_and_grad(loss_of, argnums=(0, 1))(z, classifier)
 
         def add(carry, part):
@@ -88,7 +101,7 @@ def embedder_step(
             return (jax.tree.map(jnp.add, total, vjp_fn(part[1])[0]), batch_stats), None
 
         start = jax.tree.map(jnp.zeros_like, embedder), state.batch_stats
-        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (images, split_microbatches(d_z, grad_accum_steps)))
+        (d_embedder, batch_stats), _ = jax.lax.scan(add, start, (parts, split_microbatches(d_z, grad_accum_steps)))
     gradient = {"embedder": d_embedder} | ({} if classifier is None else {"classifier": d_classifier})
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     new_state = EmbedderState(
@@ -100,9 +113,27 @@ def embedder_step(
     metrics = {
         "train/loss": loss,
         "train/gradient_norm": optax.tree.norm(gradient),
+        **extra,
         **_cosine_metrics(z, batch["label"]),
     }
     return new_state, metrics
+
+
+def _hardened(
+    images: Float[Array, "n h w 3"],
+    seed: int | Array,
+    step: Array,
+    objective: EmbedderObjective,
+    loss_of_images: Callable[[Array], Array],
+) -> tuple[Float[Array, "n h w 3"], Metrics]:
+    """Images as the objective wants them seen: transformed, then moved against the embedder."""
+    if objective.transform.on:
+        images = transform(images, transform_keys(seed, step, (len(images),)), objective.transform)
+    if not objective.adversarial_steps:
+        return images, {}
+    rise = jax.value_and_grad(loss_of_images)
+    images, clean = worst_images(images, rise, objective.adversarial_steps, objective.adversarial_radius)
+    return images, {"train/clean_loss": clean}
 
 
 def _cosine_metrics(z: Array, labels: Array) -> Metrics:
@@ -118,26 +149,30 @@ def _cosine_metrics(z: Array, labels: Array) -> Metrics:
 
 @dataclass(frozen=True)
 class SwapperNetworks:
-    """The three networks as pure functions.
+    """The networks as pure functions.
 
     generate: (params, target [b h w 3], z_source) -> swap; discriminate: (params, image) -> logit [b 1]; embed:
     (variables, image) -> identity z, in inference mode. z is a pytree whose leaves have the batch as leading axis; the
-    paper's is one array [b d].
+    paper's is one array [b d]. embed_also: as embed, of a second embedder that only the identity loss sees.
     """
 
     generate: Callable[[PyTree, Array, PyTree], Array]
     discriminate: Callable[[PyTree, Array], Array]
     embed: Callable[[PyTree, Array], PyTree]
+    embed_also: Callable[[PyTree, Array], PyTree] | None = None
 
 
 @dataclass(frozen=True)
 class SwapperObjective:
-    """Loss weights (Smooth-Swap, sec. 4.4), R1 regularisation (Mescheder et al. 2018) and the generator's average."""
+    """Loss weights (Smooth-Swap, sec. 4.4), how the identity loss sees swaps, R1 regularisation (Mescheder et al. 2018)
+    and the generator's average."""
 
     identity: float = 4.0  # lambda_id
     change: float = 1.0  # lambda_chg
     adversarial: float = 1.0  # lambda_adv
     identity_warmup_steps: int = 0
+    transform: Transform = OFF
+    transform_samples: int = 1  # of each swap, over which the identity loss is a mean
     r1_gamma: float = 1.0
     r1_interval: int = 16  # steps; lazy regularisation (StyleGAN2, sec. 3.1)
     ema_decay: float = 0.999
@@ -215,9 +250,24 @@ def generator_loss(
     embed: Callable[[Array], PyTree],
     objective: SwapperObjective,
     identity_weight: float | Array,
+    keys: Key[Array, "b k"] | None = None,
+    also: tuple[Callable[[Array], PyTree], PyTree] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """L_G = lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its terms."""
-    identity = jnp.mean(losses.identity_loss(losses.as_vector(embed(swap)), losses.as_vector(z_source)))
+    """L_G = lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its terms.
+
+    Args:
+      keys: of the k transformations under which the identity loss sees each swap; read if `objective.transform` is on.
+      also: a second embedder, and the identity of each source by it: the identity loss is the mean over both.
+    """
+    seen, count = swap, 1
+    if objective.transform.on:
+        if keys is None:
+            raise ValueError("generator_loss: keys is None, wanted some, as objective.transform is on")
+        count = keys.shape[1]
+        seen = transform(_repeated(swap, count), keys.reshape(-1), objective.transform)
+    identity = _identity_loss(embed, seen, z_source, count)
+    if also is not None:
+        identity = (identity + _identity_loss(also[0], seen, also[1], count)) / 2
     change = jnp.mean(losses.change_loss(swap, target))
     adversarial = jnp.mean(losses.generator_adversarial_loss(discriminate(swap)))
     total = identity_weight * identity + objective.change * change + objective.adversarial * adversarial
@@ -229,10 +279,23 @@ def generator_loss(
     }
 
 
+def _identity_loss(embed: Callable[[Array], PyTree], seen: Array, z_source: PyTree, count: int) -> Float[Array, ""]:
+    """seen: images of `count` rows for each source."""
+    z = losses.as_vector(z_source)
+    return jnp.mean(losses.identity_loss(losses.as_vector(embed(seen)), z if count == 1 else _repeated(z, count)))
+
+
+def _repeated(x: Float[Array, "b *rest"], count: int) -> Float[Array, "bk *rest"]:
+    """Each row `count` times in a row."""
+    return jnp.broadcast_to(x[:, None], (len(x), count, *x.shape[1:])).reshape(-1, *x.shape[1:])
+
+
 def swapper_step(
     state: SwapperState,
     embedder: PyTree,
     batch: Batch,
+    seed: int | Array = 0,
+    also: PyTree = None,
     *,
     networks: SwapperNetworks,
     objective: SwapperObjective,
@@ -249,16 +312,23 @@ def swapper_step(
     Args:
       embedder: frozen variables of the identity embedder.
       batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1].
+      seed: of the random transformations, if the objective has any.
+      also: frozen variables of a second embedder, for `networks.embed_also`; None if there is none.
       grad_accum_steps: number of microbatches that are computed one after the other; above 1 the swaps are computed
         twice, and minibatch-stddev forms its groups within each microbatch.
     """
     target = batch["target"]
+    embed = functools.partial(networks.embed, embedder)
+    embed_also = None if networks.embed_also is None else functools.partial(networks.embed_also, also)
+    keys = _keys_of_swaps(seed, state.step, len(target), objective)
     if grad_accum_steps == 1:
-        z_source = jax.lax.stop_gradient(networks.embed(embedder, batch["source"]))
+        z_source = jax.lax.stop_gradient(embed(batch["source"]))
+        z_also = None if embed_also is None else jax.lax.stop_gradient(embed_also(batch["source"]))
         swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
     else:
-        sources, targets = split_microbatches((batch["source"], target), grad_accum_steps)
-        z_sources = jax.lax.map(lambda source: networks.embed(embedder, source), sources)
+        sources, targets, keys = split_microbatches((batch["source"], target, keys), grad_accum_steps)
+        z_sources = jax.lax.map(embed, sources)
+        z_also = None if embed_also is None else jax.lax.map(embed_also, sources)
         swap = merge_microbatches(
             jax.lax.map(lambda given: networks.generate(state.generator, *given), (targets, z_sources))
         )
@@ -273,24 +343,26 @@ def swapper_step(
         grad_accum_steps=grad_accum_steps,
     )
 
-    def loss_of(swap, target, z_source):
+    def loss_of(swap, target, z_source, keys, z_also):
         return generator_loss(
             swap,
             target,
             z_source,
             discriminate=lambda image: networks.discriminate(state.discriminator, image),
-            embed=lambda image: networks.embed(embedder, image),
+            embed=embed,
             objective=objective,
             identity_weight=identity_weight(objective, state.step),
+            keys=keys,
+            also=None if embed_also is None else (embed_also, z_also),
         )
 
     if grad_accum_steps == 1:
-        cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source)
+        cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source, keys, z_also)
         (gradient,) = vjp_fn(cotangent)
     else:
-        loss_of_params = lambda params, target, z: loss_of(networks.generate(params, target, z), target, z)
-        gradient_of = lambda target, z: jax.grad(loss_of_params, has_aux=True)(state.generator, target, z)
-        gradient, generator_metrics = mean_over_microbatches(gradient_of, targets, z_sources)
+        loss_of_params = lambda params, *given: loss_of(networks.generate(params, *given[:2]), *given)
+        gradient_of = lambda *given: jax.grad(loss_of_params, has_aux=True)(state.generator, *given)
+        gradient, generator_metrics = mean_over_microbatches(gradient_of, targets, z_sources, keys, z_also)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}
@@ -302,6 +374,10 @@ def swapper_step(
         generator_optimizer=optimizer_state,
     )
     return new_state, metrics
+
+
+def _keys_of_swaps(seed: int | Array, step: Array, count: int, objective: SwapperObjective) -> Key[Array, "b k"] | None:
+    return transform_keys(seed, step, (count, objective.transform_samples)) if objective.transform.on else None
 
 
 def identity_weight(objective: SwapperObjective, step: Array) -> Array | float:

@@ -17,10 +17,18 @@ from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.training import steps
-from smoothswap_jax.training.networks import UNFIT, image_shape, shapes_of, swapper_networks, z_shape
+from smoothswap_jax.training.networks import (
+    UNFIT,
+    image_shape,
+    shapes_of,
+    swapper_networks,
+    with_second_embedder,
+    z_shape,
+)
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import checked_grad_accum_steps
 from smoothswap_jax.training.train_state import SwapperState, init_swapper_state
+from smoothswap_jax.training.transforms import Transform
 
 PyTree = Any
 
@@ -31,7 +39,7 @@ class SwapperProgram:
 
     modules, optimizers: of generator and discriminator. z: shapes of one identity, [1 ...]. init: makes the state, not
     compiled yet. shapes, places: of the state. step: with_r1 -> the pure step, which takes (state, frozen embedder,
-    batch) to (state, metrics).
+    batch, seed, second frozen embedder) to (state, metrics); the last two may be left out as in `steps.swapper_step`.
     """
 
     networks: steps.SwapperNetworks
@@ -55,21 +63,27 @@ class SwapperProgram:
         return sharding.abstract_like(self.shapes, self.places)
 
 
-def make_swapper_program(config: SwapperConfig, embedder: Fields, frozen: PyTree, mesh) -> SwapperProgram:
+def make_swapper_program(
+    config: SwapperConfig, embedder: Fields, frozen: PyTree, mesh, also: Fields | None = None
+) -> SwapperProgram:
     """The programs of a config.
 
     Args:
       embedder: config fields of the frozen embedder. frozen: its variables, or their shapes.
+      also: config fields of the second embedder, if there is one.
 
     Raises ConfigError for networks, optimisers and microbatches that cannot be made.
     """
     size = config.data.size
     networks, modules = swapper_networks(config.generator, config.discriminator, embedder, size)
+    if also is not None:
+        networks = with_second_embedder(networks, also)
     optimizers = (
         make_optimizer(config.generator_optimizer, config.steps),
         make_optimizer(config.discriminator_optimizer, config.steps),
     )
-    objective = steps.SwapperObjective(**asdict(config.objective))
+    transform = Transform(**asdict(config.objective.transform))
+    objective = steps.SwapperObjective(**{**asdict(config.objective), "transform": transform})
     z = z_shape(networks, frozen, 1, size)
     key = jax.random.key(config.seed)
     init = functools.partial(init_swapper_state, key, *modules, *optimizers, size, z)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from smoothswap_jax.config.errors import raise_mistakes, shown
+from smoothswap_jax.config.parse import parse
 from smoothswap_jax.config.schema import DataConfig, InitConfig, SwapperConfig
 from smoothswap_jax.data import dataset, rendered
 from smoothswap_jax.data.pipeline import PairSampler
@@ -23,31 +26,39 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import losses, steps
 from smoothswap_jax.training.data_checks import check_swapper_data, in_words
-from smoothswap_jax.training.frozen_embedder import frozen_embedder
+from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, FIELDS, FrozenEmbedder, frozen_embedders
 from smoothswap_jax.training.networks import image_shape, imported_params
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
 from smoothswap_jax.training.train_state import SwapperState
 from smoothswap_jax.weights import network_folder
 
+log = logging.getLogger(__name__)
 GRID = 6
 """Sources and targets of the grid of swaps."""
 
 
 def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[str, Any] | None = None) -> Stage:
-    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`. before: what was
-    saved with the newest checkpoint in `workdir`, where nothing is written here."""
+    """Trains generator and discriminator against the frozen embedder of `config.embedder.checkpoint`, and that of
+    `also` if it is set. before: what was saved with the newest checkpoint in `workdir`, where nothing is written
+    here."""
     if before is None:
         _check_init(config.init)
-    embedder = frozen_embedder(config.embedder.checkpoint, workdir, before)
-    frozen = sharding.shard(embedder.variables, sharding.placement(embedder.variables, mesh, config.mesh.rules))
-    program = make_swapper_program(config, embedder.fields, frozen, mesh)
+    embedders = frozen_embedders(config.embedder, workdir, before)
+    _warn_of_other_transforms(config, embedders)
+    place = lambda one: sharding.shard(one.variables, sharding.placement(one.variables, mesh, config.mesh.rules))
+    frozen, second = place(embedders[COPY]), embedders.get(COPY_ALSO)
+    also = None if second is None else place(second)
+    program = make_swapper_program(
+        config, embedders[COPY].fields, frozen, mesh, also=None if second is None else second.fields
+    )
     sharding.log_placement(program.shapes, program.places)
     compiled = {
         True: ahead_of_time("swapper step with R1", program.jitted(with_r1=True)),
         False: ahead_of_time("swapper step", program.jitted(with_r1=False)),
     }
     interval = program.objective.r1_interval
+    seed = sharding.replicate(np.int32(config.seed), mesh)  # an argument: all seeds share the compiled steps
     train_faces = load_faces(config.data, "train")
     check_swapper_data(config, train_faces)
     sampler = PairSampler(config.seed, config.batch, self_pairs(config))
@@ -56,14 +67,25 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
         init=lambda: _fresh_state(program, config.init, config.data.size),
         abstract=program.abstract(),
         batches=make_batches(config, sampler, train_faces, mesh),
-        step=lambda index, current, batch: compiled[index % interval == 0](current, frozen, batch),
+        step=lambda index, current, batch: compiled[index % interval == 0](current, frozen, batch, seed, also),
         evaluate=lambda current: evaluate(current.generator_ema),
         picture=lambda current: picture(current.generator_ema),
         parameters={"generator": program.shapes.generator, "discriminator": program.shapes.discriminator},
         data=data_counts(train_faces),
         headline=("train/identity_loss", "train/change_loss", "train/g_adversarial", "train/d_loss"),
-        embedder=embedder,
+        embedders=embedders,
     )
+
+
+def _warn_of_other_transforms(config: SwapperConfig, embedders: Mapping[str, FrozenEmbedder]) -> None:
+    for name, embedder in embedders.items():
+        trained = parse(embedder.meta["config"]).objective.transform
+        if trained != config.objective.transform:
+            log.warning(
+                "config.embedder.%s was trained with config.objective.transform %s, and its gradients are taken with "
+                "%s: they mean most where both are the same",
+                FIELDS[name], asdict(trained), asdict(config.objective.transform),
+            )  # fmt: skip
 
 
 def _check_init(folders: InitConfig) -> None:

@@ -52,6 +52,20 @@ def test_configs_from_before_a_field_had_its_name_are_the_same_configs():
         assert with_current_names(old) == with_current_names(with_current_names(old)) == plain(name)
 
 
+@pytest.mark.parametrize("name", ["embedder:paper256", "swapper:paper256"])
+def test_configs_from_before_identities_were_robust_have_all_of_it_off(name):
+    old, now = plain(name), plain(name)
+    assert not any(value for field, value in now["objective"]["transform"].items() if field != "blur_sigma")
+    added = ("transform", "transform_samples", "adversarial_steps", "adversarial_radius")
+    for field in added:
+        old["objective"].pop(field, None)
+    old["embedder"].pop("also", None)
+    assert old != now and with_current_names(old) == now and parse(old) == parse(now)
+    first, second = (with_current_names(old)["objective"]["transform"] for _ in range(2))
+    first["noise"] = 1.0
+    assert second == now["objective"]["transform"]
+
+
 def test_whole_numbers_stand_for_floats_but_not_the_other_way():
     config = plain("swapper:tiny32")
     config["objective"]["change"] = 2

@@ -67,6 +67,10 @@ EMBEDDER = [
     ("optimizer.warmup_steps=801", "config.optimizer.warmup_steps is 801, wanted at most config.steps, 800"),
     ("objective.kind=triplet", "config.objective.kind is 'triplet', wanted one of ('contrastive', 'arcface'"),
     ("objective.form=own", "config.objective.form is 'own', wanted one of ('smoothswap', 'khosla')"),
+    ("objective.transform.hole=1.0", "config.objective.transform.hole is 1.0, wanted a number, 0 to 0.9"),
+    ("objective.transform.blur_sigma=0", "config.objective.transform.blur_sigma is 0.0, wanted a number, 0.1 to 64"),
+    ("objective.adversarial_steps=11", "config.objective.adversarial_steps is 11, wanted a whole number, 0 to 10"),
+    ("objective.adversarial_radius=0", "config.objective.adversarial_radius is 0.0, wanted a number, above 0 and at m"),
     ("objective.temperature=nan", "config.objective.temperature is nan, wanted a number, 0.0001 to 100"),
     ("embedder.norm=layer", "config.embedder.norm is 'layer', wanted one of ('batch', 'group')"),
     ("embedder.stem=big", "config.embedder.stem is 'big', wanted one of ('imagenet', "),
@@ -89,6 +93,8 @@ SWAPPER = [
         "objective.identity_warmup_steps=9999",
         "config.objective.identity_warmup_steps is 9999, wanted at most con",
     ),
+    ("objective.transform.shift=0.6", "config.objective.transform.shift is 0.6, wanted a number, 0 to 0.5"),
+    ("objective.transform_samples=0", "config.objective.transform_samples is 0, wanted a whole number, 1 to 64"),
     ("generator.nf=-1", "config.generator.nf is -1, wanted a whole number, 1 to 1024"),
     ("generator.nf=1000000000", "config.generator.nf is 1000000000, wanted a whole number, 1 to 1024"),
     (
@@ -136,6 +142,13 @@ def test_one_mistake_names_field_value_and_wish(name, override, said):
     assert said in text and "mistakes" not in text
 
 
+def test_several_samples_of_a_transformation_that_is_off_are_refused():
+    text = refused("swapper:paper256", "data.dir=faces", "objective.transform_samples=4")
+    assert "transform_samples is 4, wanted 1: all strengths of config.objective.transform are 0" in text
+    on = ["data.dir=faces", "objective.transform_samples=4", "objective.transform.noise=0.1"]
+    check_run(parse(load_config("swapper:paper256", [f"--config.{field}" for field in on])), 8)
+
+
 def test_fields_that_do_not_fit_each_other_are_all_named():
     text = refused("swapper:tiny32", "objective.identity=0.0", "objective.change=0.0", "objective.adversarial=0.0")
     assert "identity, change and adversarial 0, wanted one above" in text
@@ -177,7 +190,7 @@ def test_the_names_are_those_that_the_code_looks_up():
 
 
 def test_folders_to_start_from_are_looked_for_first(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedder", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedders", lambda *_: pytest.fail("was read"))
     init = f"--config.init.generator={tmp_path}/no"
     assert main(["train", "--config=swapper:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=1", init]) == 1
     assert "/no', wanted a folder that `smoothswap import` wrote" in capsys.readouterr().err

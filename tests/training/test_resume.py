@@ -74,6 +74,12 @@ def test_a_run_is_not_resumed_as_another_run(people, tmp_path, caplog):
     shutil.rmtree(fewer / "person0")
     with pytest.raises(ResumeError, match="the data have 21 examples and had 24; the data have 7 people and had 8"):
         train_lib.train(tiny_runs.config("embedder", fewer, steps=2), tmp_path, devices=1)
+    hardened = {"objective.transform.shift": 0.25, "objective.adversarial_steps": 1}
+    said = (
+        r"config.objective.adversarial_steps was 0 and is 1; config.objective.transform.shift was 0.03125 and is 0.25"
+    )
+    with pytest.raises(ResumeError, match=f"{said}; wanted the same"):
+        train_lib.train(tiny_runs.config("embedder", people, steps=2, **hardened), tmp_path, devices=1)
     caplog.clear()
     moved = shutil.copytree(people, tmp_path / "moved")
     train_lib.train(tiny_runs.config("embedder", moved, steps=2, **{"optimizer.b1": 0.8}), tmp_path, devices=2)

@@ -10,10 +10,11 @@ import jax
 import pytest
 
 from smoothswap_jax.config.errors import ConfigError
+from smoothswap_jax.config.schema import FrozenEmbedderConfig
 from smoothswap_jax.runtime import checkpoint, metric_log
 from smoothswap_jax.runtime.stopping import Stopped
 from smoothswap_jax.training import loop
-from smoothswap_jax.training.frozen_embedder import COPY, frozen_embedder, keep_copy
+from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, frozen_embedder, frozen_embedders, keep_copy
 from smoothswap_jax.training.resume import ResumeError
 from tests import tiny_runs
 
@@ -147,6 +148,71 @@ def test_a_run_goes_on_with_its_copy_when_the_embedder_is_gone(embedder, swapper
         frozen_embedder(gone, swapper, meta)
     with pytest.raises(ConfigError, match=r"config.embedder.checkpoint: .*gone: found no such folder; wanted a run"):
         frozen_embedder(gone, tmp_path / "run", meta)
+
+
+@pytest.fixture(scope="module")
+def two(people, embedder, tmp_path_factory):
+    """A run of stage 2 against two embedders, the second one's run, and the config."""
+    folder = tmp_path_factory.mktemp("two")
+    second = changed(embedder, folder / "second")
+    fields = {"embedder.also": second, "steps": 2, "log_images_steps": 0, "eval_steps": 0}
+    config = tiny_runs.config("swapper", people, embedder, **fields)
+    loop.train(config, folder / "run", devices=2)
+    return folder / "run", second, config
+
+
+def test_a_run_against_two_embedders_stands_alone_and_remembers_both(two, embedder):
+    run, second, config = two
+    meta = checkpoint.load_parts(run, ())[1]
+    assert meta["config"]["embedder"] == {"checkpoint": str(embedder), "also": str(second)}
+    assert {meta[name]["from"] for name in (COPY, COPY_ALSO)} == {str(embedder), str(second)}
+    alone = frozen_embedders(FrozenEmbedderConfig(None, None), run, meta)
+    for name, origin in ((COPY, embedder), (COPY_ALSO, second)):
+        assert alone[name].sha256 == meta[name]["sha256"] == frozen_embedder(str(origin), run / "new").sha256
+        assert alone[name].copied and (run / name / "checkpoints").is_dir()
+    before = contents(run)
+    loop.train(config | {"embedder": {"checkpoint": None, "also": None}}, run, devices=2)
+    assert contents(run) == before
+
+
+def test_both_embedders_move_the_identity_loss(two, people, embedder, tmp_path):
+    run, _, config = two
+    loop.train(config | {"embedder": {"checkpoint": str(embedder), "also": None}}, tmp_path / "one", devices=2)
+    assert not (tmp_path / "one" / COPY_ALSO).exists()
+    found, single = (tiny_runs.rows(each)[1]["train/identity_loss"] for each in (run, tmp_path / "one"))
+    assert found != single
+
+
+def test_another_second_embedder_is_refused(two, people, embedder, swapper, tmp_path):
+    run, second, config = two
+    meta, before = checkpoint.load_parts(run, ())[1], contents(run)
+    third = changed(second, tmp_path / "third")
+    for steps in (2, 9):
+        given = config | {"steps": steps, "embedder": {"checkpoint": str(embedder), "also": str(third)}}
+        with pytest.raises(ConfigError, match=f"config.embedder.also={third} is embedder sha256 .* from {second}: wa"):
+            loop.train(given, run, devices=2)
+    with pytest.raises(ConfigError, match=f"{COPY_ALSO} is embedder sha256"):
+        frozen_embedders(FrozenEmbedderConfig(None, None), run, meta | {COPY_ALSO: {"sha256": "0" * 64}})
+    assert contents(run) == before
+    before = contents(swapper)
+    with pytest.raises(ConfigError, match=r"config.embedder.also is .*; the run is trained against one embedder: want"):
+        loop.train(tiny_runs.config("swapper", people, embedder, **{"embedder.also": second}), swapper, devices=2)
+    assert contents(swapper) == before
+    with pytest.raises(ConfigError, match=r"the embedder of config.embedder.checkpoint; wanted another"):
+        frozen_embedders(FrozenEmbedderConfig(str(embedder), str(embedder)), tmp_path / "new")
+    with pytest.raises(
+        ConfigError, match=r"config.embedder.also: .*no: found no such folder; wanted a run of stage em"
+    ):
+        frozen_embedders(FrozenEmbedderConfig(str(embedder), str(tmp_path / "no")), tmp_path / "new")
+
+
+def test_an_embedder_that_was_trained_under_other_transformations_is_told(people, embedder, tmp_path, caplog):
+    config = tiny_runs.config("swapper", people, embedder, steps=0)
+    loop.train(config, tmp_path / "same", devices=2)
+    assert "were trained" not in caplog.text and "was trained with" not in caplog.text
+    config["objective"]["transform"]["noise"] = 0.5
+    loop.train(config, tmp_path / "other", devices=2)
+    assert "config.embedder.checkpoint was trained with config.objective.transform {'colour': 0.0" in caplog.text
 
 
 @pytest.mark.parametrize("name, folder", [("tensorboard", False), ("metrics.jsonl", True), ("config.json", True)])

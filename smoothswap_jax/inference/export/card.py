@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flax.traverse_util import flatten_dict
+
 INTENDED = """\
 Research on face swapping and its detection, and edits of images of people who agreed to them. Label results as
 synthetic."""
@@ -28,7 +30,7 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], check
         "# Model card",
         _table(("", ""), rows),
         "## Losses",
-        _table(("weight", ""), training["objective"].items()),
+        _table(("weight", ""), flatten_dict(training["objective"], sep=".").items()),
         "## Evaluation",
         _evaluation(evaluation),
         "## This export",
