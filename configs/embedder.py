@@ -76,10 +76,6 @@ def tiny32(c: ConfigDict) -> None:
     c.embedder.norm = "group"
     c.embedder.hidden = 128
     c.embedder.dim = 128
-    c.objective.transform.shift = 1 / 32
-    c.objective.transform.blur = 0.5
-    c.objective.transform.noise = 0.08
-    c.objective.transform.hole = 6 / 32
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
     c.data.kind = "synthetic"
@@ -96,11 +92,6 @@ def small64(c: ConfigDict) -> None:
     c.embedder.stem = "small2"
     c.embedder.hidden = 256
     c.embedder.dim = 256
-    c.objective.transform.shift = 1 / 32
-    c.objective.transform.blur = 0.5
-    c.objective.transform.blur_sigma = 1.6
-    c.objective.transform.noise = 0.08
-    c.objective.transform.hole = 6 / 32
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
     c.data.kind = "synthetic"

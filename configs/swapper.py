@@ -111,10 +111,6 @@ def tiny32(c: ConfigDict) -> None:
     c.discriminator.channel_base = 512
     c.discriminator.channel_max = 64
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
-    c.objective.transform.shift = 1 / 32
-    c.objective.transform.blur = 0.5
-    c.objective.transform.noise = 0.08
-    c.objective.transform.hole = 6 / 32
     c.objective.r1_gamma = 0.02
     c.objective.r1_interval = 8
     c.objective.ema_decay = 0.998
@@ -140,11 +136,6 @@ def small64(c: ConfigDict) -> None:
     c.discriminator.channel_base = 2048
     c.discriminator.channel_max = 128
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
-    c.objective.transform.shift = 1 / 32
-    c.objective.transform.blur = 0.5
-    c.objective.transform.blur_sigma = 1.6
-    c.objective.transform.noise = 0.08
-    c.objective.transform.hole = 6 / 32
     c.objective.r1_gamma = 0.1
     c.objective.r1_interval = 8
     c.objective.ema_decay = 0.998

@@ -6,11 +6,13 @@ decimetres as units. Left and right in names are the person's own.
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+from smoothswap_jax.synthetic.people.sky import mean_normals
 
 ASSET = Path(__file__).with_name("heads.npz")
 
@@ -96,22 +98,20 @@ def load_heads() -> Heads:
         name: arrays[name].astype(np.float32) * arrays[f"{name}_scale"][:, None, None]
         for name in ("shape", "expression")
     }
-    around = triangles_around(triangles, len(mean))
-    normals = np.asarray(vertex_normals(jnp.asarray(mean), jnp.asarray(triangles), jnp.asarray(around)))
-    sky = arrays["sky"].astype(np.float32) / 127
-    return Heads(
-        mean,
-        displacements["shape"],
-        displacements["expression"],
-        (arrays["masks"].astype(np.float32) / 255).T,
-        sky,
-        normals,
-        triangles,
-        parts,
-        around,
-        _landmark_vertices(mean, normals, triangles, parts),
-        np.stack([np.unique(triangles[parts == eye]) for eye in (LEFT_EYE, RIGHT_EYE)]),
-    )
+    normals = mean_normals(mean, triangles).astype(np.float32)
+    found: dict[str, Any] = {
+        **displacements,
+        "mean": mean,
+        "masks": (arrays["masks"].astype(np.float32) / 255).T,
+        "sky": arrays["sky"].astype(np.float32) / 127,
+        "normals": normals,
+        "triangles": triangles,
+        "parts": parts,
+        "triangles_of": triangles_around(triangles, len(mean)),
+        "landmarks": _landmark_vertices(mean, normals, triangles, parts),
+        "eyes": np.stack([np.unique(triangles[parts == eye]) for eye in (LEFT_EYE, RIGHT_EYE)]),
+    }
+    return Heads(**found)
 
 
 def triangles_around(triangles: Int[np.ndarray, "t 3"], vertices: int) -> Int[np.ndarray, "v k"]:

@@ -78,7 +78,7 @@ def open_share(
 
 def rotated(coefficients: Float[Array, "9"], turn: Float[Array, "3 3"]) -> Float[Array, "9"]:
     """Harmonics of a function f of directions w -> those of f(turn @ w)."""
-    return PROJECTION @ (harmonics(PROBES @ turn.T) @ coefficients)
+    return jnp.asarray(PROJECTION) @ (harmonics(jnp.asarray(PROBES) @ turn.T) @ coefficients)
 
 
 def shade(

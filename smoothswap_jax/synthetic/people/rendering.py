@@ -57,9 +57,10 @@ class Assets(NamedTuple):
 @cache
 def load_assets() -> Assets:
     """The arrays of `heads.npz`, as numpy arrays."""
-    head = heads.load_heads()
-    scalp = hair.scalp_table(heads.load_arrays(), head.mean)
-    return Assets(head, scalp, beard.beard_table(head.mean, head.triangles, head.parts))
+    with jax.ensure_compile_time_eval():  # as it may be called first while a program is traced
+        head: Any = heads.load_heads()
+        scalp = hair.scalp_table(heads.load_arrays(), head.mean)
+        return Assets(head, scalp, beard.beard_table(head.mean, head.triangles, head.parts))
 
 
 class Figure(NamedTuple):
@@ -140,7 +141,7 @@ def figure_of(assets: Assets, values: Values, vertices: Float[Array, "v 3"]) -> 
 
 def _glasses_normals(vertices: Float[Array, "g 3"]) -> Float[Array, "g 3"]:
     around = heads.triangles_around(glasses.TRIANGLES, len(vertices))
-    return heads.vertex_normals(vertices, jnp.asarray(glasses.TRIANGLES), around)
+    return heads.vertex_normals(vertices, jnp.asarray(glasses.TRIANGLES), jnp.asarray(around))
 
 
 def on_screen(figure: Figure, camera: Camera, side: int) -> Float[Array, "v 3"]:
@@ -192,16 +193,16 @@ def _head_share(head: Heads, values: Values, light: Light, camera: Camera) -> Fl
     """The share of the sky that reaches the head's vertices; an open mouth lets it in."""
     share = open_share(head.sky, head.normals, light, camera.turn)
     inner = np.zeros(len(head.mean), bool)
-    inner[head_triangles_of((UPPER_TEETH, LOWER_TEETH, TONGUE))] = True
+    inner[_head_triangles((UPPER_TEETH, LOWER_TEETH, TONGUE))] = True
     within = jnp.where(inner, 1.0, head.masks[:, MASK_NAMES.index("mouth")])
     share = share * (1 - within) + within * mouth.open_mouth_share(values, head.mean)
     return share * clothes.cloth_shadow(values, head.mean)
 
 
 @cache
-def head_triangles_of(parts: tuple[int, ...]) -> Int[np.ndarray, "t 3"]:
+def _head_triangles(parts: tuple[int, ...]) -> Int[np.ndarray, "t 3"]:
     head = heads.load_heads()
-    return head.triangles[np.isin(head.parts, parts)]
+    return np.asarray(head.triangles)[np.isin(head.parts, parts)]
 
 
 def _lit(turned: Float[Array, "v 3"], normals: Float[Array, "v 3"], light: Light) -> Float[Array, "v"]:

@@ -32,7 +32,7 @@ def visible_sky(vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "
     The light that a matt white vertex sends out is the product of these nine numbers and those of the surroundings
     (Sloan, Kautz and Snyder 2002, sec. 4.1). All entries are within -1 and 1.
     """
-    normals = vertex_normals(vertices, triangles)
+    normals = mean_normals(vertices, triangles)
     points, origin = (
         np.concatenate([vertices, vertices[triangles].mean(1)]),
         np.concatenate([np.arange(len(vertices)), np.full(len(triangles), -1)]),
@@ -52,8 +52,8 @@ def fibonacci_sphere(n: int) -> Float[np.ndarray, "n 3"]:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
 
 
-def vertex_normals(vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, "v 3"]:
-    """Unit normals, each the mean of its triangles' by area."""
+def mean_normals(vertices: Float[np.ndarray, "v 3"], triangles: Int[np.ndarray, "t 3"]) -> Float[np.ndarray, "v 3"]:
+    """Unit normals of the vertices of one mesh, each the mean of its triangles' by area."""
     a, b, c = np.moveaxis(vertices[triangles], 1, 0)
     facing = np.cross(b - a, c - a)
     normals = np.zeros_like(vertices)

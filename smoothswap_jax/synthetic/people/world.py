@@ -50,11 +50,13 @@ class Factors(NamedTuple):
     background: Float[Array, "b background"]
 
 
+@partial(jax.jit, static_argnames="n")
 def sample_identity(key: PRNGKeyArray, n: int) -> Float[Array, "n identity"]:
     """n independent people."""
     return population.sample_identity(key, n)
 
 
+@jax.jit
 def sample_photos(key: PRNGKeyArray, identity: Float[Array, "n identity"], spread: float = 1.0) -> Factors:
     """Factors of one photo of each person.
 
@@ -178,5 +180,5 @@ def in_chunks(apply: Callable[[Factors], Array], factors: Factors, chunk: int = 
     done = []
     for start in range(0, n, chunk):
         rows = np.minimum(np.arange(start, start + chunk), n - 1)
-        done.append(np.asarray(apply(Factors(*(np.asarray(values)[rows] for values in factors)))))
+        done.append(np.asarray(apply(jax.tree.map(lambda values, rows=rows: np.asarray(values)[rows], factors))))
     return np.concatenate(done)[:n]

@@ -16,7 +16,10 @@ from smoothswap_jax.synthetic.people.attributes import (
     Attributes,
     sample_attributes,
 )
-from smoothswap_jax.synthetic.people.population import UNIT_NAMES, named, sample_identity
+from smoothswap_jax.synthetic.people.heads import EXPRESSION_UNITS
+from smoothswap_jax.synthetic.people.population import named, sample_identity
+
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
 
 PHOTOS = 3000
 FIELDS = Attributes(EXPRESSION_FIELDS, POSE_FIELDS, CAMERA_FIELDS, STYLE_FIELDS)
@@ -55,7 +58,7 @@ def test_expressions_are_made_of_units_that_exist():
     assert names <= set(STEMS)
     assert sum(odds for odds, _ in EXPRESSIONS.values()) > 0.99
     smile = PROTOTYPES[list(EXPRESSIONS).index("smile")]
-    left, right = (smile[UNIT_NAMES.index(f"mouthSmile{side}")] for side in ("Left", "Right"))
+    left, right = (smile[EXPRESSION_UNITS.index(f"mouthSmile{side}")] for side in ("Left", "Right"))
     assert left == right == pytest.approx(0.7)
 
 

@@ -14,7 +14,7 @@ from smoothswap_jax.synthetic.people.beard import (
     paint_beard,
     stubble,
 )
-from smoothswap_jax.synthetic.people.sky import vertex_normals
+from smoothswap_jax.synthetic.people.sky import mean_normals
 
 FULL = {
     "beard_length": 0.3,
@@ -52,7 +52,7 @@ def grow(head, table):
     mesh = jax.jit(lambda values, vertices, normals: beard_mesh(values, table, vertices, normals))
 
     def of(vertices=head["mean"], **changes):
-        normals = vertex_normals(vertices, head["triangles"].astype(int)).astype(np.float32)
+        normals = mean_normals(vertices, head["triangles"].astype(int)).astype(np.float32)
         return mesh(as_values(**changes), vertices, normals)
 
     return of

@@ -7,6 +7,8 @@ import pytest
 from smoothswap_jax.synthetic.people.clothes import FIELDS, cloth_cover, cloth_shadow, dress, paint_cloth
 from smoothswap_jax.synthetic.people.heads import SKIN, load_heads
 
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
+
 PLAIN = {"cloth_red": 0.05, "cloth_green": 0.1, "cloth_blue": 0.3, "cloth_pattern": 0.0, "cloth_scale": 0.15}
 CREW = PLAIN | {"collar": 0.0, "neckline_v": 0.0, "shirt_collar": 0.0}
 PX = 0.01

@@ -9,6 +9,8 @@ from smoothswap_jax.synthetic.people import glasses
 from smoothswap_jax.synthetic.people.glasses import FIELDS, FRAME, LENS, PARTS, RIM_STEPS, TEMPLE_STEPS, TRIANGLES
 from smoothswap_jax.synthetic.people.heads import LASHES, SKIN, deform, load_heads
 
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
+
 HEADS = 50
 RIMS = slice(0, 2 * 4 * RIM_STEPS)
 FRONT = slice(0, 2 * 4 * RIM_STEPS + 4 * glasses.BRIDGE_STEPS)  # rims and bridge

@@ -6,8 +6,10 @@ import pytest
 from smoothswap_jax.synthetic.people import make_heads
 from smoothswap_jax.synthetic.people.hair import FIELDS, hair_mesh, hair_triangles, scalp_table
 from smoothswap_jax.synthetic.people.make_scalp import AZIMUTHS, CENTRE, HAIRLINE, HEIGHTS, scalp_arrays
-from smoothswap_jax.synthetic.people.sky import vertex_normals
+from smoothswap_jax.synthetic.people.sky import mean_normals
 from smoothswap_jax.synthetic.people.strands import keep_hair
+
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
 
 PLAIN = dict.fromkeys(FIELDS, 0.0) | {"hair_length": 1.0, "hair_volume": 0.17, "sides": 0.5, "strands": 0.3}
 STYLES = {
@@ -42,7 +44,7 @@ def grow(head, arrays):
     mesh = jax.jit(lambda values, vertices, normals: hair_mesh(values, table, vertices, normals))
 
     def of(style, vertices=head["mean"]):
-        normals = vertex_normals(vertices, head["triangles"].astype(int)).astype(np.float32)
+        normals = mean_normals(vertices, head["triangles"].astype(int)).astype(np.float32)
         return mesh(as_values(style), vertices, normals)
 
     return of
@@ -117,7 +119,7 @@ def test_any_values_give_a_finite_mesh(head, grow, seed):
 def test_hair_stays_outside_the_head(head, grow, style):
     corners = head["triangles"][head["parts"] == 0].astype(int)
     for vertices in (head["mean"], deformed(head, 5)):
-        normals = vertex_normals(vertices, head["triangles"].astype(int))
+        normals = mean_normals(vertices, head["triangles"].astype(int))
         points = seen(grow(STYLES[style], vertices))
         points = points[(points[:, 1] > -1.2) & (points[:, 2] > -1.4)]  # not between shoulders, not in the knot
         middles = vertices[corners].mean(1)

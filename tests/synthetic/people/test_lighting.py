@@ -37,7 +37,7 @@ def test_rotating_the_coefficients_rotates_the_function():
 
 def test_a_matt_surface_under_a_uniform_sky_of_one_sends_its_albedo():
     normals = jnp.asarray(fibonacci_sphere(20))
-    sent = shade(matt(20), light_of(NEUTRAL, GREY), normals, jnp.ones(20), jnp.ones(20))
+    sent = shade(matt(20), light_of(NEUTRAL, GREY), normals, 0 * normals, jnp.ones(20), jnp.ones(20))
     np.testing.assert_allclose(sent, 0.5, atol=0.01)
 
 
@@ -45,9 +45,17 @@ def test_a_hard_lamp_lights_what_faces_it_and_nothing_in_its_shadow():
     values = NEUTRAL | {"ambient": jnp.float32(0.0), "lamp": jnp.float32(2.0)}
     normals = jnp.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
     lit = jnp.array([1.0, 1.0, 0.0])
-    sent = np.asarray(shade(matt(3), light_of(values, GREY), normals, jnp.ones(3), lit))
+    sent = np.asarray(shade(matt(3), light_of(values, GREY), normals, 0 * normals, jnp.ones(3), lit))
     np.testing.assert_allclose(sent[0], 1.0, atol=0.01)
     np.testing.assert_allclose(sent[1:], 0.0, atol=0.01)
+
+
+def test_hair_is_brightest_where_its_strands_are_square_to_the_lamp():
+    values = NEUTRAL | {"ambient": jnp.float32(0.0), "lamp": jnp.float32(1.0)}
+    towards = jnp.array([[0.0, 0.0, 1.0]] * 2)
+    tangents = jnp.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    sent = np.asarray(shade(matt(2), light_of(values, GREY), towards, tangents, jnp.ones(2), jnp.ones(2))).mean(1)
+    assert sent[0] > 0.4 and sent[1] == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_soft_lamp_sends_about_as_much_as_a_hard_one():
@@ -55,7 +63,9 @@ def test_a_soft_lamp_sends_about_as_much_as_a_hard_one():
     total = []
     for softness in (0.0, 1.0):
         values = NEUTRAL | {"ambient": jnp.float32(0.0), "lamp": jnp.float32(1.0), "softness": jnp.float32(softness)}
-        total.append(float(shade(matt(200), light_of(values, GREY), normals, jnp.ones(200), jnp.ones(200)).mean()))
+        total.append(
+            float(shade(matt(200), light_of(values, GREY), normals, 0 * normals, jnp.ones(200), jnp.ones(200)).mean())
+        )
     assert total[1] == pytest.approx(total[0], rel=0.1)
 
 
@@ -76,7 +86,9 @@ def test_a_lamp_from_above_reaches_the_forehead_more_than_below_the_chin():
     light = light_of(values, GREY)
     share = np.asarray(open_share(heads.sky, heads.normals, light, jnp.eye(3)))
     n = len(heads.mean)
-    sent = np.asarray(shade(matt(n), light, jnp.asarray(heads.normals), jnp.asarray(share), jnp.ones(n))).mean(1)
+    sent = np.asarray(
+        shade(matt(n), light, jnp.asarray(heads.normals), jnp.zeros((n, 3)), jnp.asarray(share), jnp.ones(n))
+    ).mean(1)
     x, y, z = heads.mean.T
     below = (y > -1.2) & (y < -1.08) & (np.abs(x) < 0.2) & (z > -0.35) & (z < 0.05)
     assert sent[below].mean() < 0.5 * sent[heads.landmarks[LANDMARK_NAMES.index("forehead")]]

@@ -16,6 +16,8 @@ from smoothswap_jax.synthetic.people.population import (
     years_of,
 )
 
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
+
 PEOPLE = 2000
 HEADS = np.load(population.__file__.replace("population.py", "heads.npz"))
 

@@ -7,6 +7,8 @@ import pytest
 
 from smoothswap_jax.synthetic.people import brows, eyes, mouth, skin
 
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
+
 COLOURS = skin.Colours(*(jnp.array(c) for c in ((0.60, 0.36, 0.25), (0.42, 0.17, 0.15), (0.06, 0.04, 0.03))))
 FIELDS = skin.FIELDS | brows.FIELDS | eyes.FIELDS | mouth.FIELDS
 MAKE_UP = ("blush", "lipstick", "eyeshadow", "eyeliner")

@@ -8,6 +8,8 @@ from smoothswap_jax.synthetic.people import styles
 from smoothswap_jax.synthetic.people.population import IDENTITY_FIELDS, named, sample_identity, years_of
 from smoothswap_jax.synthetic.people.styles import BEARD_FIELDS, STYLE_FIELDS, sample_style
 
+pytestmark = pytest.mark.slow  # compiling takes most of a minute
+
 PHOTOS = 4000
 
 
