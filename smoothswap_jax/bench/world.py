@@ -114,7 +114,7 @@ def gallery_rank1(values: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]
 
 def _speed(factors: Factors, size: int, seconds: float) -> float:
     """Images a second, by as many threads as there are cores; a CPU renders one image at a time in each."""
-    some = jax.tree.map(lambda values: np.asarray(values)[:SPEED_IMAGES], factors)
+    some: Factors = jax.tree.map(lambda values: np.asarray(values)[:SPEED_IMAGES], factors)
     threads = cpu_count() or 1 if jax.default_backend() == "cpu" else 1
     render = lambda: world.render(*some, size=size)
 
