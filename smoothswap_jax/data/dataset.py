@@ -138,6 +138,8 @@ def decode(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"
 
 AS_STORED = ("JPEG", "PNG", "WEBP")
 """Formats of prepared faces: their values are taken as they are, without looking for profiles or turns."""
+DEEP = ("I", "I;16", "I;16B", "F")
+"""Pillow's modes of more than 8 bits, which its own conversion to RGB would cut off at 255."""
 
 
 def pixels_of_file(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
@@ -146,7 +148,8 @@ def pixels_of_file(data: bytes, name: str) -> UInt8[np.ndarray, "h w 3"]:
         image = open_image(data, name)
         if image.width * image.height > MAX_PIXELS:
             raise PhotoError(f"{name}: found {image.width}x{image.height} pixels; wanted an aligned face")
-        return np.asarray(image.convert("RGB")) if image.format in AS_STORED else photo_from_pil(image, name)
+        as_stored = image.format in AS_STORED and image.mode not in DEEP
+        return np.asarray(image.convert("RGB")) if as_stored else photo_from_pil(image, name)
     except PhotoError as error:
         raise DataError(str(error)) from error
     except Exception as error:
