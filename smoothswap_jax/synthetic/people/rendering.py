@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from smoothswap_jax.synthetic.people.lighting import Light, light_of, open_share
 from smoothswap_jax.synthetic.people.population import IDENTITY_FIELDS
 from smoothswap_jax.synthetic.people.raster import Cutout, Samples, depth_map, interpolate, rasterize, visibility
 from smoothswap_jax.synthetic.people.scenery import paint_background, surroundings
-from smoothswap_jax.synthetic.people.skin import Colours, paint_skin
+from smoothswap_jax.synthetic.people.skin import Colours, paint_skin, relief
 from smoothswap_jax.synthetic.people.surface import Surface
 
 SUPERSAMPLING = 2  # samples a pixel has a side
@@ -42,8 +42,7 @@ MOST_PIXELS = 512  # a side
 PAINTED_AT_ONCE = 2048  # samples
 
 Values = dict[str, Array]
-Painter = Callable[[Int[Array, "n"], Float[Array, "n 7"]], Surface]
-"""From the parts and the paint of samples to their material."""
+Painted = TypeVar("Painted")
 
 
 class Assets(NamedTuple):
@@ -157,9 +156,9 @@ def rastered(values: Values, figure: Figure, camera: Camera, side: int) -> Sampl
     corners = [figure.paint[triangles[:, i]] for i in range(3)]
 
     def painted(triangle: Int[Array, "n"], weights: Float[Array, "n 3"], columns: range) -> Float[Array, "n c"]:
-        # Column by column, and finished before its use: XLA:CPU would gather all of it for each term of the noise.
+        # Column by column: XLA:CPU fuses a gather of rows into the noise, and repeats it for each of its terms.
         at = [sum(weights[:, i] * corners[i][:, column][triangle] for i in range(3)) for column in columns]
-        return jnp.stack(jax.lax.optimization_barrier(at), axis=1)
+        return jnp.stack(at, axis=1)
 
     rest, coordinates = range(3), range(3, 7)
     cutouts = (
@@ -253,25 +252,46 @@ def surface_of(values: Values, seen: Seen, px: Array) -> Surface:
     return surface
 
 
-def _painted(surface: Surface, seen: Seen, where: Bool[Array, "n"], painter: Painter) -> Surface:
-    """The surface with the samples of `where` painted: only those cost time, some at once until none is left."""
+def _painted(start: Painted, seen: Seen, where: Bool[Array, "n"], painter: Callable[..., Painted]) -> Painted:
+    """`start` with the samples of `where` painted: only those cost time, some at once until none is left.
+
+    painter: from the parts [n] and the paint [n, 7] of samples to what they are painted with.
+    """
     n = len(where)
     rows = jnp.concatenate([jnp.nonzero(where, size=n, fill_value=n)[0], jnp.full(PAINTED_AT_ONCE, n)])
 
-    def paint_some(state: tuple[Array, Surface]) -> tuple[Array, Surface]:
-        done, surface = state
+    def paint_some(state: tuple[Array, Painted]) -> tuple[Array, Painted]:
+        done, painted = state
         some = jax.lax.dynamic_slice(rows, (done,), (PAINTED_AT_ONCE,))
         new = painter(seen.part[some], seen.paint[some])
-        return done + PAINTED_AT_ONCE, Surface(
-            *(a.at[some].set(b, mode="drop") for a, b in zip(surface, new, strict=True))
-        )
+        return done + PAINTED_AT_ONCE, jax.tree.map(lambda a, b: a.at[some].set(b, mode="drop"), painted, new)
 
-    return jax.lax.while_loop(lambda state: state[0] < where.sum(), paint_some, (jnp.int32(0), surface))[1]
+    return jax.lax.while_loop(lambda state: state[0] < where.sum(), paint_some, (jnp.int32(0), start))[1]
+
+
+def embossed(values: Values, seen: Seen, side: int, px: Array) -> Seen:
+    """With the normals of skin bent by what is too fine for the mesh: folds, pores and grooves of the lips."""
+    skin = seen.part == SKIN
+    painter = lambda part, paint: relief(values, paint[:, :3], _masks(paint), px)
+    height = _painted(jnp.zeros(len(skin)), seen, skin, painter).reshape(side, side)
+    skin = skin.reshape(side, side)
+
+    def slope(axis: int) -> Float[Array, "p p"]:
+        after, before = (jnp.roll(height, shift, axis) for shift in (-1, 1))
+        inside = jnp.roll(skin, -1, axis) & jnp.roll(skin, 1, axis)
+        return jnp.where(inside, after - before, 0.0) / (2 * px)
+
+    bend = jnp.stack([slope(1), -slope(0), jnp.zeros_like(height)], axis=-1).reshape(-1, 3)
+    return seen._replace(normals=jnp.where(skin.reshape(-1, 1), _unit(seen.normals - bend), seen.normals))
+
+
+def _masks(paint: Float[Array, "n 7"]) -> dict[str, Float[Array, "n"]]:
+    return dict(zip(MASK_NAMES, paint[:, 3:].T, strict=True))
 
 
 def _skin(values: Values, hair_colour: Float[Array, "3"], paint: Float[Array, "n 7"], px: Array) -> Surface:
     """Skin with its hair roots, and clothes over it."""
-    rest, masks = paint[:, :3], dict(zip(MASK_NAMES, paint[:, 3:].T, strict=True))
+    rest, masks = paint[:, :3], _masks(paint)
     skin_colour = pigments.skin_colour(values["melanin"], values["haemoglobin"], values["carotene"])
     lip_colour = pigments.lip_colour(values["melanin"], values["haemoglobin"], values["lip_melanin"])
     skin = paint_skin(values, Colours(skin_colour, lip_colour, hair_colour), rest, masks, px)
@@ -304,8 +324,10 @@ def render_one(assets: Assets, factors: Any, vertices: Float[Array, "v 3"], size
     camera = camera_of(assets.heads, values, vertices, factors.pose)
     figure = figure_of(assets, values, vertices)
     side = SUPERSAMPLING * size
+    px = 2 / (side * camera.scale)
     seen = see(assets, values, figure, camera, light, rastered(values, figure, camera, side))
-    surface = surface_of(values, seen, 2 / (side * camera.scale))
+    seen = embossed(values, seen, side, px)
+    surface = surface_of(values, seen, px)
     radiance = shade(surface, light, seen.normals, seen.tangents, seen.share, seen.lit)
     centre = (jnp.arange(side) + 0.5) * (2 / side) - 1
     x, y = jnp.tile(centre, side), jnp.repeat(-centre, side)

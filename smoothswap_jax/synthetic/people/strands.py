@@ -56,19 +56,6 @@ def paint_hair(
     return Surface(jnp.clip(albedo, 0.0, 1.0), gloss, sharpness, jnp.full_like(strand, 0.3))
 
 
-def shine(
-    tangent: Float[Array, "n 3"], light: Float[Array, "n 3"], view: Float[Array, "n 3"], sharpness: Float[Array, "n"]
-) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
-    """Diffuse and specular factors of strands along unit tangents (Kajiya and Kay 1989, eq. 14 and 16).
-
-    `light` and `view` are unit vectors from the surface. A cylinder is brightest where it is square to the light.
-    """
-    along_light, along_view = (tangent * light).sum(-1), (tangent * view).sum(-1)
-    sin = lambda cos: jnp.sqrt(jnp.maximum(1.0 - cos * cos, 0.0))
-    reflected = sin(along_light) * sin(along_view) - along_light * along_view
-    return sin(along_light), jnp.maximum(reflected, 0.0) ** sharpness
-
-
 def scalp_stubble(values: Values, rest: Float[Array, "n 3"], px: Array | float) -> Float[Array, "n"]:
     """How much of the skin's colour gives way to that of hair, 0 to 1: roots under hair, or a shorn head."""
     right, crown, front = jnp.moveaxis((rest - CENTRE.astype(np.float32)) @ polar_frame().T.astype(np.float32), -1, 0)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smoothswap_jax.synthetic.people.strands import keep_hair, paint_hair, scalp_stubble, shine
+from smoothswap_jax.synthetic.people.strands import keep_hair, paint_hair, scalp_stubble
 
 VALUES = {"hair_length": 1.5, "curl": 0.2, "hair_grey": 0.0, "hairline": 0.0, "strands": 0.4}
 BROWN = jnp.array([0.06, 0.03, 0.016])
@@ -60,15 +60,6 @@ def test_grey_comes_in_strands():
 def test_inner_hair_is_darker():
     dark, lit = (paint_hair(as_values(), BROWN, sheet(light=light), 0.01).albedo.mean() for light in (0.5, 1.0))
     assert dark < 0.6 * lit
-
-
-def test_strands_shine_where_they_are_square_to_the_halfway_direction():
-    light, view = jnp.array([[0.0, 0.6, 0.8]]), jnp.array([[0.0, -0.6, 0.8]])
-    across, along = jnp.array([[0.0, 1.0, 0.0]]), jnp.array([[0.0, 0.0, 1.0]])
-    diffuse, specular = shine(across, light, view, jnp.array([20.0]))
-    np.testing.assert_allclose([diffuse[0], specular[0]], [0.8, 1.0], atol=1e-5)
-    diffuse, specular = shine(along, light, view, jnp.array([20.0]))
-    np.testing.assert_allclose([diffuse[0], specular[0]], [0.6, 0.28**20], atol=1e-5)
 
 
 @pytest.mark.parametrize("place", [(0.0, 1.05, -0.5), (0.65, 0.5, -0.7), (0.0, 0.3, -1.64)])
