@@ -40,6 +40,7 @@ PARTS = (*heads.PART_NAMES, "hair", "beard", "frame", "lens")
 MOST_PIXELS = 512  # a side
 
 PAINTED_AT_ONCE = 2048  # samples
+EMBOSSED_FROM = 96  # pixels a side; what stands out of the mesh is finer than those of smaller pictures
 
 Values = dict[str, Array]
 Painted = TypeVar("Painted")
@@ -49,6 +50,7 @@ class Assets(NamedTuple):
     """All arrays that a person is made of, but for the factors."""
 
     heads: Heads
+    rest: Float[Array, "v 3"]  # vertices of the mean head; of eyeballs unit vectors from their centre
     scalp: hair.ScalpTable
     beard: beard.BeardTable
 
@@ -59,7 +61,11 @@ def load_assets() -> Assets:
     with jax.ensure_compile_time_eval():  # as it may be called first while a program is traced
         head: Any = heads.load_heads()
         scalp = hair.scalp_table(heads.load_arrays(), head.mean)
-        return Assets(head, scalp, beard.beard_table(head.mean, head.triangles, head.parts))
+        rest: Any = np.array(head.mean)
+        for eye in head.eyes:
+            outwards = rest[eye] - rest[eye].mean(0)
+            rest[eye] = outwards / np.linalg.norm(outwards, axis=1, keepdims=True)
+        return Assets(head, rest, scalp, beard.beard_table(head.mean, head.triangles, head.parts))
 
 
 class Figure(NamedTuple):
@@ -125,12 +131,8 @@ def figure_of(assets: Assets, values: Values, vertices: Float[Array, "v 3"]) -> 
     whiskers = beard.beard_mesh(values, assets.beard, vertices, normals)
     tresses = hair.hair_mesh(values, assets.scalp, vertices, normals)
     worn = glasses.glasses_mesh(values, glasses.anchors(vertices))
-    local = head.mean
-    for eye in head.eyes:
-        outwards = head.mean[eye] - head.mean[eye].mean(0)
-        local = local.at[eye].set(outwards / jnp.linalg.norm(outwards, axis=1, keepdims=True))
     strands_of = lambda mesh: jnp.concatenate([mesh.tangents, mesh.coordinates], axis=1)
-    of_head = jnp.concatenate([local, head.masks], axis=1)
+    of_head = jnp.concatenate([assets.rest, head.masks], axis=1)
     return Figure(
         jnp.concatenate([vertices, whiskers.vertices, tresses.vertices, worn]),
         jnp.concatenate([normals, whiskers.normals, tresses.normals, _glasses_normals(worn)]),
@@ -167,7 +169,10 @@ def rastered(values: Values, figure: Figure, camera: Camera, side: int) -> Sampl
         Cutout(top.first(HAIR), lambda t, w: strands.keep_hair(values, painted(t, w, coordinates))),
         Cutout(top.first(LENS), lambda t, w: glasses.lens_kept(values["lens_tint"], screen[triangles[t]], w)),
     )
-    return rasterize(screen, triangles, side, cutouts=cutouts)
+    # Where no hair grows nothing is kept.
+    cover = jnp.max(jnp.stack([corner[:, -2] for corner in corners]), axis=0)
+    grown = (cover > 0.0) | ~np.isin(top.parts, (HAIR, BEARD))
+    return rasterize(screen, triangles, side, grown, cutouts)
 
 
 def see(assets: Assets, values: Values, figure: Figure, camera: Camera, light: Light, samples: Samples) -> Seen:
@@ -326,14 +331,16 @@ def render_one(assets: Assets, factors: Any, vertices: Float[Array, "v 3"], size
     side = SUPERSAMPLING * size
     px = 2 / (side * camera.scale)
     seen = see(assets, values, figure, camera, light, rastered(values, figure, camera, side))
-    seen = embossed(values, seen, side, px)
+    if size >= EMBOSSED_FROM:
+        seen = embossed(values, seen, side, px)
     surface = surface_of(values, seen, px)
     radiance = shade(surface, light, seen.normals, seen.tangents, seen.share, seen.lit)
-    centre = (jnp.arange(side) + 0.5) * (2 / side) - 1
-    x, y = jnp.tile(centre, side), jnp.repeat(-centre, side)
-    behind = light.exposure * paint_background(factors.background, x, y, 2 / side)
-    radiance = jnp.where((seen.part < 0)[:, None], behind, radiance)
-    return photographed(radiance.reshape(side, side, 3), size)
+    centre = (jnp.arange(size) + 0.5) * (2 / size) - 1
+    x, y = jnp.tile(centre, size), jnp.repeat(-centre, size)
+    behind = light.exposure * paint_background(factors.background, x, y, 2 / size).reshape(size, size, 3)
+    behind = jnp.repeat(jnp.repeat(behind, SUPERSAMPLING, 0), SUPERSAMPLING, 1)  # it has nothing finer than a pixel
+    sky = (seen.part < 0).reshape(side, side, 1)
+    return photographed(jnp.where(sky, behind, radiance.reshape(side, side, 3)), size)
 
 
 def named(factors: Any) -> Values:
