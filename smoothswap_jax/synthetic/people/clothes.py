@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from smoothswap_jax.synthetic.people.noise import bump, detail, inside, line, smoothstep, value_noise, wave
-from smoothswap_jax.synthetic.people.surface import Surface
+from smoothswap_jax.synthetic.people.surface import LUMINANCE, Surface
 
 Values = dict[str, Array]
 
@@ -35,7 +35,6 @@ BAND = 0.10  # width of a ribbed band
 RIBS = 92  # around the neck, a multiple of 4 so that they meet behind
 THICKNESS = 0.025  # of cloth over the skin; collars add as much again
 SHADOW = 0.07  # how far above the neckline cloth darkens the skin
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 
 def _depth(values: Values, rest: Float[Array, "n 3"]) -> Float[Array, "n"]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from smoothswap_jax.synthetic.people.noise import random_cell, smoothstep
+from smoothswap_jax.synthetic.people.surface import LUMINANCE
 
 Values = dict[str, Array]
 
@@ -125,7 +126,6 @@ BLURRING = (
 )
 HUES = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # logarithms of light, warmth, tint -> of RGB
 BOXES, LIGHTS = 7, 12
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
 PROBES = 8  # a side of the grid over which `surroundings` takes the mean
 
 

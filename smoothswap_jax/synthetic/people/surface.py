@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # Rec. 709
+
 
 class Surface(NamedTuple):
     """The material of n samples."""

@@ -32,8 +32,6 @@ FIELDS = {
     "background": tuple(scenery.FIELDS),
 }
 """The names of the entries of each vector of `Factors`; values are physical, as their own files say."""
-SCALED = ("expression", "pose", "light")
-"""The factors whose deviations from their means a world's `spread` scales."""
 CHUNK = 16
 """Images that are rendered at once where devices have memory for them."""
 
