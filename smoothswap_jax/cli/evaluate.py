@@ -17,12 +17,18 @@ def add_parser(verbs) -> None:
     add("--protocol", required=True, metavar="NAME[@VERSION]")
     add("--out", required=True, metavar="DIR", help="a new folder, or that of a run to go on with")
     add("--data", metavar="DIR", help="the protocol's photos or videos, or a set that `smoothswap prepare` wrote")
-    add("--checkpoint", action="append", default=[], metavar="[NAME=]DIR", help="a trained swapper, or an export")
+    add(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="a trained swapper, an export, or `default`: the swapper that comes with the package",
+    )
     add("--swaps", action="append", default=[], metavar="[NAME=]DIR", help="a method's swaps, named as in pairs.csv")
     add("--judge", action="append", default=[], metavar="[NAME=]WHICH", help="may be given several times")
     add("--pairs-only", action="store_true", help="only write pairs.csv, for others to make swaps of")
     add("--aligned", action="store_true", help="--swaps are FFHQ-aligned crops, not whole pictures")
-    add("--size", type=int, help="of the aligned faces (default: the checkpoint's, else 256)")
+    add("--size", type=int, help="of the aligned faces (default: the largest of the checkpoints', else 256)")
     add("--identity", default="aligned", help="convention: aligned (default), reliableswap, reface, casia")
     add("--pose", default="geodesic", help="convention for Hopenet: geodesic (default), reliableswap, reface, casia")
     add("--compression", default="c23", help="of FaceForensics++ (default c23)")
@@ -53,14 +59,15 @@ def _epilog() -> str:
 def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.evaluation.evaluate import evaluate, write_pairs
     from smoothswap_jax.evaluation.settings import EvaluationSettings
+    from smoothswap_jax.inference.load import swapper_folder
     from smoothswap_jax.runtime.metric_log import files_progress
 
     settings = EvaluationSettings(
         protocol=args.protocol,
         out=Path(args.out),
         data=Path(args.data) if args.data else None,
-        checkpoints=_named(args.checkpoint, "--checkpoint"),
-        swaps=_named(args.swaps, "--swaps"),
+        checkpoints={name: swapper_folder(path) for name, path in _named(args.checkpoint, "--checkpoint").items()},
+        swaps={name: Path(path) for name, path in _named(args.swaps, "--swaps").items()},
         judges=args.judge,
         identity=args.identity,
         pose=args.pose,
@@ -76,14 +83,14 @@ def run(args: argparse.Namespace) -> None:
     print(judge(settings, lambda name: files_progress(f"evaluate: {name}")))
 
 
-def _named(given: list[str], option: str) -> dict[str, Path]:
+def _named(given: list[str], option: str) -> dict[str, str]:
     """['a=DIR', 'DIR/b'] as {'a': DIR, 'b': DIR/b}: without a name, the folder's."""
-    named: dict[str, Path] = {}
+    named: dict[str, str] = {}
     for text in given:
         name, equals, path = text.partition("=")
         given_name = bool(equals) and "/" not in name  # else the sign belongs to the path
-        folder = Path(path if given_name else text)
-        name = name if given_name else folder.resolve().name
+        folder = path if given_name else text
+        name = name if given_name else Path(folder).resolve().name
         if name in named:
             raise ValueError(f"{option}: found {name!r} twice; wanted NAME=DIR to tell them apart")
         named[name] = folder

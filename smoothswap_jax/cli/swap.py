@@ -7,7 +7,10 @@ import sys
 def add_parser(verbs) -> None:
     swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
     swap.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="run directory of a trained swapper, or an export"
+        "--checkpoint",
+        default="default",
+        metavar="DIR",
+        help="run directory of a trained swapper, or an export (default: the swapper that comes with the package)",
     )
     swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
@@ -63,7 +66,7 @@ def _meant_for_rendered_faces(checkpoint: str) -> str:
     """What to know of a network that saw only synthetic faces; '' of others."""
     from smoothswap_jax.runtime.folders import training_config
 
-    data = training_config(checkpoint).get("data")
+    data = {} if checkpoint == "default" else training_config(checkpoint).get("data")  # which speaks for itself
     if not isinstance(data, dict) or data.get("kind") != "synthetic":
         return ""
     return (

@@ -29,7 +29,8 @@ class RestoredSwapper(NamedTuple):
     """A trained swapper: its networks as functions, and the weights they take.
 
     variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
-    arrays. config: the training config. embedder: the embedder's config fields.
+    arrays. config: the training config. embedder: the embedder's config fields. embedder_sha256: `params_digest` of the
+    embedder that it was trained against, where the one here is that one rounded.
     """
 
     networks: steps.SwapperNetworks
@@ -37,11 +38,17 @@ class RestoredSwapper(NamedTuple):
     config: dict
     embedder: dict
     step: int
+    embedder_sha256: str | None = None
 
     @property
     def size(self) -> int:
         """Width and height of the aligned faces it works on, in pixels."""
         return self.config["data"]["size"]
+
+    @property
+    def trainer(self) -> str:
+        """`params_digest` of the embedder that it was trained against."""
+        return self.embedder_sha256 or params_digest(self.variables["embedder"])
 
 
 def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> RestoredSwapper:

@@ -81,14 +81,15 @@ class Swapper:
 
     @classmethod
     def load(
-        cls, run: PathLike, step: int | None = None, *, faces_at_once: int = 1, max_pixels: int = MAX_PIXELS
+        cls, run: PathLike = "default", step: int | None = None, *, faces_at_once: int = 1, max_pixels: int = MAX_PIXELS
     ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
         It runs on all devices of this host. A face gives the same result bit for bit, alone or in any batch.
 
         Args:
-          run: directory that `smoothswap train` or `smoothswap export` wrote.
+          run: directory that `smoothswap train` or `smoothswap export` wrote, or "default": the swapper that comes with
+            the package, which logs a warning that says what it is for ("./default" is a directory).
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.

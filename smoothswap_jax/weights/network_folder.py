@@ -1,9 +1,9 @@
 """A network as a folder of `params.safetensors` and `config.json`, which can be read without this package.
 
-params.safetensors holds float32 arrays under flat names: `params/conv1/kernel`, `batch_stats/bn1/mean`. config.json
-holds the format's version, the kind, the module's class and fields, the shapes of its inputs, the preprocessing,
-where the weights come from (name and SHA-256 of the file, or of each of `files`, and what was left aside in them), and
-the freshly initialised leaves.
+params.safetensors holds float32 arrays (an export's may be float16) under flat names: `params/conv1/kernel`,
+`batch_stats/bn1/mean`. config.json holds the format's version, the kind, the module's class and fields, the shapes of
+its inputs, the preprocessing, where the weights come from (name and SHA-256 of the file, or of each of `files`, and
+what was left aside in them), and the freshly initialised leaves.
 """
 
 import dataclasses
@@ -44,28 +44,29 @@ class FolderError(ValueError):
 
 
 # --------------------------------------------------------------------------------------------- variables as a file
-def save_variables(path: str | Path, variables: Mapping[str, Any]) -> None:
-    """Nested variables as one safetensors file of float32 arrays, under names joined by slashes. Raises OSError."""
+def save_variables(path: str | Path, variables: Mapping[str, Any], dtype: str = "float32") -> None:
+    """Nested variables as one safetensors file of float32 or float16 arrays, under names joined by slashes. Raises
+    OSError."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     flat = flatten_dict(dict(variables), sep="/")
     # A transposed view would be written in the wrong order.
     try:
-        save_file({name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}, path)
+        save_file({name: np.ascontiguousarray(value, dtype) for name, value in flat.items()}, path)
     except SafetensorError as error:  # of the system, but not as one of its errors
         raise OSError(f"{path}: could not be written ({error})") from error
 
 
 def load_variables(path: str | Path) -> dict[str, Any]:
-    """What `save_variables` wrote. Raises FolderError for a file that is not safetensors, and for values that are
-    not finite, with the names."""
+    """What `save_variables` wrote, as float32. Raises FolderError for a file that is not safetensors, and for values
+    that are not finite, with the names."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     variable_shapes(path)
     try:
-        flat = load_file(path)
+        flat = {name: value.astype(np.float32, copy=False) for name, value in load_file(path).items()}
     except (SafetensorError, OSError) as error:
         raise FolderError(f"{path}: {error}") from error
     if problem := not_finite(flat):
@@ -85,8 +86,8 @@ def variable_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
             shapes = {name: tuple(one.get_shape()) for name, one in found.items()}
     except (SafetensorError, OSError) as error:
         raise FolderError(f"{path}: {error}") from error
-    if odd := [name for name, kind in elements.items() if kind != "F32"]:
-        raise FolderError(f"{path}: {odd[0][:200]} has elements of type {elements[odd[0]]}, wanted F32")
+    if odd := [name for name, kind in elements.items() if kind not in ("F32", "F16")]:
+        raise FolderError(f"{path}: {odd[0][:200]} has elements of type {elements[odd[0]]}, wanted F32 or F16")
     if inside := [name for name in shapes if any(name[:i] in shapes for i, c in enumerate(name) if c == "/")]:
         raise FolderError(f"{path}: {inside[0][:200]} lies in another array, wanted names of a tree")
     return shapes

@@ -7,17 +7,18 @@ import pytest
 from smoothswap_jax.cli.evaluate import _named
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation import evaluate
+from smoothswap_jax.inference import load
 
 
 def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["a=runs/x", "runs/b", "runs/lr=3/c", "d=runs/lr=3", "."]
     assert _named(given, "--swaps") == {
-        "a": Path("runs/x"),
-        "b": Path("runs/b"),
-        "c": Path("runs/lr=3/c"),
-        "d": Path("runs/lr=3"),
-        tmp_path.name: Path("."),
+        "a": "runs/x",
+        "b": "runs/b",
+        "c": "runs/lr=3/c",
+        "d": "runs/lr=3",
+        tmp_path.name: ".",
     }
     with pytest.raises(ValueError, match="--swaps: found 'b' twice; wanted NAME=DIR"):
         _named(["runs/b", "other/b"], "--swaps")
@@ -42,6 +43,17 @@ def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
     assert settings.checkpoints == {"a": Path("A"), "B": Path("B")} and settings.judges == ["sface", "x=Y"]
     assert settings.options == {"compression": "c23", "split": "all"}
     assert (settings.out, settings.data, settings.swaps, settings.devices) == (tmp_path, None, {}, 1)
+
+
+def test_the_default_swapper_may_be_a_method(monkeypatch, tmp_path):
+    (tmp_path / "packaged").mkdir()
+    (tmp_path / "packaged" / "params.safetensors").touch()
+    monkeypatch.setattr(load, "PACKAGED", tmp_path / "packaged")
+    asked = []
+    monkeypatch.setattr(evaluate, "evaluate", lambda settings, progress: asked.append(settings.checkpoints))
+    common = ["evaluate", "--protocol=ffhq", f"--out={tmp_path}"]
+    assert main([*common, "--checkpoint=default", "--checkpoint=mine=runs/s", "--checkpoint=theirs=./default"]) == 0
+    assert asked == [{"default": load.PACKAGED, "mine": Path("runs/s"), "theirs": Path("default")}]
 
 
 def test_smoothness_has_no_pairs(capsys, tmp_path):

@@ -12,8 +12,17 @@ def test_options_reach_the_export(monkeypatch, capsys):
         return {"swap.stablehlo": 1.5e-7}
 
     monkeypatch.setattr(export_folder, "export_swapper", export)
-    options = ["--step=4", "--with-discriminator", "--evaluation=report.json"]
+    options = ["--step=4", "--with-discriminator", "--evaluation=report.json", "--dtype=float16", "--about=a.md"]
     assert main(["export", "--checkpoint=c", "--out=o", *options]) == 0
-    how = {"step": 4, "with_discriminator": True, "onnx": False, "evaluation": "report.json", "overwrite": False}
-    assert calls == [(("c", "o"), how)]
+    ((places, how),) = calls
+    assert places == ("c", "o")
+    assert how == {
+        "step": 4,
+        "dtype": "float16",
+        "with_discriminator": True,
+        "onnx": False,
+        "evaluation": "report.json",
+        "about": "a.md",
+        "overwrite": False,
+    }
     assert capsys.readouterr().out == "o/swap.stablehlo: differs from the checkpoint by 1.5e-07\n"

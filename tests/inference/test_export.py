@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file
 
 from smoothswap_jax.cli.main import main
@@ -23,11 +23,13 @@ from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
 from smoothswap_jax.weights.importing import import_network
+from smoothswap_jax.weights.variables import params_digest
 from tests import tiny_runs
 from tests.inference import random_swapper
 from tests.places import ROOT
 
 PROGRAMS = {"swap.stablehlo", "embed.stablehlo", "generate.stablehlo"}
+GREY_LEVEL = 2 / 255
 FILES = {"params.safetensors", "config.json", *PROGRAMS, "MODEL_CARD.md", "SHA256SUMS"}
 
 
@@ -140,6 +142,67 @@ def test_folder_says_what_it_is(exported):
         assert f"| {name} |" in card
     for text in (f"generator {generator:,}", "6 steps of 8 pairs, seed 0", "cosine_to_source", "Misuse", "Licence"):
         assert text in card
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory):
+    """A swapper none of whose weights is 0, its export in float16, and what the export says of its differences."""
+    swapper, folder = random_swapper.make_swapper(), tmp_path_factory.mktemp("halved")
+    (folder / "about.md").write_text("Trained on *one* machine.\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_folder, "restore_swapper", lambda *_, **__: swapper)
+        checks = export_swapper(folder, folder / "out", dtype="float16", about=folder / "about.md")
+    return swapper, folder / "out", checks
+
+
+def test_float16_takes_half_the_room_and_is_close(halved):
+    swapper, out, checks = halved
+    full, half = flatten_dict(swapper.variables, sep="/"), load_file(out / "params.safetensors")
+    assert {value.dtype for value in half.values()} == {np.dtype("float16")}
+    assert 2 * sum(value.nbytes for value in half.values()) == sum(value.nbytes for value in full.values())
+    rounding = max(np.abs(half[name].astype(np.float32) - value).max() for name, value in full.items())
+    assert checks["params.safetensors"] == pytest.approx(rounding) and 0 < rounding < 1e-3
+    source, target = faces(2)
+    wanted, found = (restore.swap_function(one)(source, target) for one in (swapper, load_export(out)))
+    assert np.abs(wanted - target).mean() > 0.1  # so a change of it could be seen
+    assert 0 < np.abs(found - wanted).max() < GREY_LEVEL
+    by_program = program(out, "swap").call(half, source, target)
+    np.testing.assert_allclose(by_program, found, atol=2e-5)  # it computes in float32, too
+    assert all(0 < checks[name] < GREY_LEVEL for name in PROGRAMS)
+
+
+def test_float16_is_known_by_the_embedder_that_trained_it(halved):
+    swapper, out, _ = halved
+    assert load_export(out).trainer == swapper.trainer == params_digest(swapper.variables["embedder"])
+    assert load_export(out)._replace(embedder_sha256=None).trainer != swapper.trainer  # what it holds is rounded
+
+
+def test_the_owners_words_are_in_the_card(halved):
+    _, out, _ = halved
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "## From its owner\n\nTrained on *one* machine.\n\n## " in card and "| float16, " in card
+
+
+def test_weights_that_float16_does_not_hold_are_refused(run, tmp_path):
+    with pytest.raises(ExportError, match=r"b: found values beyond 65504; wanted --dtype=float32"):
+        export_folder._as_stored({"a": jnp.ones(2), "b": jnp.array([1.0, -7e4])}, "float16")
+    with pytest.raises(ValueError, match="dtype: found 'int8'; wanted one of float32, float16"):
+        export_swapper(run, tmp_path / "out", dtype="int8")
+
+
+def test_an_export_does_not_say_where_weights_and_caches_lay():
+    swapper = random_swapper.make_swapper()
+    config = flatten_dict(swapper.config, sep=".") | {
+        "embedder.checkpoint": "/home/me/runs/e",
+        "data.dir": "/home/me/photos",
+        "data.rendered_cache": "/home/me/cache",
+        "compilation_cache": "~/.cache/xla",
+    }
+    swapper = swapper._replace(config=unflatten_dict(config, sep="."))
+    training = export_folder._config(swapper, {}, "float32")["training"]
+    assert training["embedder"]["checkpoint"] == "e" and training["compilation_cache"] == "~/.cache/xla"
+    assert training["data"]["dir"] == "/home/me/photos" and training["data"]["rendered_cache"] == ""
+    assert flatten_dict(training).keys() == flatten_dict(swapper.config).keys()
 
 
 def test_an_older_step_without_discriminator(run, tmp_path):

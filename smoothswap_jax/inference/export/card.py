@@ -13,22 +13,37 @@ Images or videos that show a person where they were not, without their consent: 
 content, to pass identity checks, to sway opinion. It is a crime in many countries. The network adds no watermark: only
 your label says that a swap is not a photo."""
 
+LIMITS = """\
+Faces must be aligned as in FFHQ. Whether hair, glasses and hands in front of the face change depends on the training
+data. Identities unlike those in it are rendered less well; measure before you rely on it."""
+LIMITS_OF_RENDERED = "\nThe swapper was trained on synthetic people only: for photographs, train one on photographs."
+LICENCE = """\
+The code that made this is Apache-2.0. The terms of the weights depend on the training data; their owner has to state
+them."""
+LICENCE_OF_RENDERED = "\nThe swapper's training images are renderings; their heads are made of MakeHuman's (CC0 1.0)."
 
-def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], checks: Mapping[str, float]) -> str:
-    """MODEL_CARD.md from the export's `config.json`, the run's last evaluation, and the export's own comparisons."""
+
+def model_card(
+    config: Mapping[str, Any], evaluation: Mapping[str, float], checks: Mapping[str, float], about: str = ""
+) -> str:
+    """MODEL_CARD.md from the export's `config.json`, the run's last evaluation, the export's own comparisons, and
+    `about`, its owner's words in Markdown."""
     training, data = config["training"], config["training"]["data"]
+    rendered = data["kind"] == "synthetic"
     rows = [
         ("Task", "face swapping: the identity of a source face, everything else of a target face"),
         ("Method", "Smooth-Swap (Kim et al., CVPR 2022), trained with smoothswap-jax " + config["version"]),
         ("Images", f"{config['size']} x {config['size']} px, RGB in [-1, 1], FFHQ alignment"),
         ("Identity embedding", f"{config['embedder']['dim']} numbers of unit norm"),
         ("Parameters", ", ".join(f"{name} {count:,}" for name, count in config["parameters"].items())),
+        ("Weights", f"{config['dtype']}, computed with in float32"),
         ("Training", f"{config['step']:,} steps of {training['batch']} pairs, seed {training['seed']}"),
         ("Data", _data(data)),
     ]
     parts = [
         "# Model card",
         _table(("", ""), rows),
+        *(["## From its owner", about] if about else []),
         "## Losses",
         _table(("weight", ""), flatten_dict(training["objective"], sep=".").items()),
         "## Evaluation",
@@ -41,11 +56,9 @@ def model_card(config: Mapping[str, Any], evaluation: Mapping[str, float], check
         "## Misuse",
         MISUSE,
         "## Limits",
-        "Faces must be aligned as in FFHQ. Whether hair, glasses and hands in front of the face change depends on the "
-        "training data. Identities unlike those in it are rendered less well; measure before you rely on it.",
+        LIMITS + LIMITS_OF_RENDERED * rendered,
         "## Licence",
-        "The code that made this is Apache-2.0. The terms of the weights depend on the training data; their owner "
-        "has to state them here.",
+        LICENCE + LICENCE_OF_RENDERED * rendered,
         "The whole training configuration is in `config.json`.",
     ]
     return "\n\n".join(parts) + "\n"

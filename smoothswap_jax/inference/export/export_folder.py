@@ -1,8 +1,9 @@
 """Writes and reads exports: folders that hold a trained swapper for use without this package.
 
 `swap.stablehlo`, `embed.stablehlo` and `generate.stablehlo` are the programs (`programs.make_programs`); older exports
-lack the last, which nothing here reads. `params.safetensors` has float32 arrays by flat names: `generator/...` (the
-averaged one), `embedder/params/...`, `embedder/batch_stats/...`, and `discriminator/...` if it was asked for.
+lack the last, which nothing here reads. `params.safetensors` has float32 or float16 arrays by flat names:
+`generator/...` (the averaged one), `embedder/params/...`, `embedder/batch_stats/...`, and `discriminator/...` if it was
+asked for.
 `config.json` says how to build the networks and holds the training configuration; `SHA256SUMS` covers every other
 file.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -36,6 +38,10 @@ MAX_SUMS = 1 << 16
 TOLERANCE = 1e-4
 """Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
+DTYPES = ("float32", "float16")
+"""Of stored weights. bfloat16 has no advantage here: it keeps 3 bits less, trained weights need no larger range than
+float16's, and safetensors has no numpy arrays of it."""
+
 Flat = dict[str, jax.Array]
 
 
@@ -44,69 +50,99 @@ def export_swapper(
     out: str | Path,
     *,
     step: int | None = None,
+    dtype: str = "float32",
     with_discriminator: bool = False,
     onnx: bool = False,
     evaluation: str | Path | None = None,
+    about: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, float]:
     """Exports a swapper's run directory to the folder `out`, and compares what was written with the checkpoint.
 
     Args:
       step: which checkpoint, the newest by default.
+      dtype: of the stored weights, float32 or float16, which takes half the room and is computed with in
+        float32. ONNX models hold float32.
       with_discriminator: also save the discriminator's weights, to train on from.
       onnx: also write the programs as .onnx.
       evaluation: a JSON report to copy beside the model card, as evaluation.json.
+      about: a Markdown file for the model card: what its owner has to say, such as the hardware and the licence.
       overwrite: whether `out` may be an export that is there already; it is replaced when the new one is whole.
 
-    Returns each file's largest difference from the checkpoint. Needs one host and no accelerator; the checkpoint may
-    come from any mesh.
+    Returns each file's largest difference from the checkpoint: of the weights, and of the programs' outputs. Needs one
+    host and no accelerator; the checkpoint may come from any mesh.
 
     Raises:
       CheckpointError: no such checkpoint. OSError: `out` exists and is not empty, or cannot be written to.
-      ExportError: what was written differs from the checkpoint; nothing is left behind.
+      ExportError: what was written differs from the checkpoint by more than the dtype's rounding, or weights exceed
+        the dtype; nothing is left behind.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: found {dtype!r}; wanted one of {', '.join(DTYPES)}")
     check_new_folder(out, overwrite, (PARAMS, SUMS))
     report = None if evaluation is None else _json(Path(evaluation))
+    told = "" if about is None else Path(about).read_text(encoding="utf-8").strip()
     restored = restore_swapper(run, step, discriminator=with_discriminator)
     # Once, because every call of a program would copy numpy arrays to the device again.
     restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(restored.variables, sep="/")
-    config = _config(restored, weights)
+    stored = _as_stored(weights, dtype)
+    config = _config(restored, weights, dtype)
     logged = _last_evaluation(Path(run), restored.step)
     size = sum(value.nbytes for value in weights.values())
     check_place(out, 3 * size if onnx else size)
     with new_folder(out, overwrite, (PARAMS, SUMS)) as folder:
-        save_variables(folder / PARAMS, restored.variables)
-        checks = {PARAMS: _check_weights(folder / PARAMS, weights)}
+        save_variables(folder / PARAMS, restored.variables, dtype)
+        _check_weights(folder / PARAMS, stored)
+        checks = {PARAMS: programs.difference(_as_float32(stored), weights)}
         for name, program in programs.make_programs(restored).items():
-            checks |= _write_program(folder, name, program, program.weights(weights), onnx)
+            checks |= _write_program(folder, name, program, program.weights(stored), program.weights(weights), onnx)
         _write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
         if report is not None:
             _write_text(folder / "evaluation.json", json.dumps(report, indent=2) + "\n")
-        _write_text(folder / CARD, model_card(config, logged, checks))
+        _write_text(folder / CARD, model_card(config, logged, checks, told))
         sums = [f"{sha256_of(file)}  {file.name}\n" for file in sorted(folder.iterdir())]
         _write_text(folder / SUMS, "".join(sums))
     return checks
 
 
-def _write_program(folder: Path, name: str, program: programs.Program, weights: Flat, onnx: bool) -> dict[str, float]:
-    """Writes one program in its formats; returns their differences from the jitted function."""
-    wanted = jax.device_get(jax.jit(program.function)(weights, *program.example))
+def _as_stored(weights: Flat, dtype: str) -> Flat:
+    """The weights rounded to `dtype`. Raises ExportError for values that it does not hold, with the name."""
+    stored = {name: value.astype(dtype) for name, value in weights.items()}
+    if lost := [name for name, value in weights.items() if (jnp.isfinite(value) & jnp.isinf(stored[name])).any()]:
+        raise ExportError(f"{lost[0]}: found values beyond {jnp.finfo(dtype).max:g}; wanted --dtype=float32")
+    return stored
+
+
+def _as_float32(stored: Flat) -> Flat:
+    return {name: value.astype(jnp.float32) for name, value in stored.items()}
+
+
+def _write_program(
+    folder: Path, name: str, program: programs.Program, stored: Flat, weights: Flat, onnx: bool
+) -> dict[str, float]:
+    """Writes one program for the weights as they are stored, in its formats. Compares it with the jitted function of
+    the same weights, and returns the differences from that of the checkpoint's."""
+    function = jax.jit(program.function)
+    wanted = jax.device_get(function(_as_float32(stored), *program.example))
+    exact = jax.device_get(function(weights, *program.example))
     file = folder / f"{name}.stablehlo"
-    file.write_bytes(programs.to_stablehlo(program, weights))
+    file.write_bytes(programs.to_stablehlo(program, stored))
     reloaded = jax.export.deserialize(bytearray(file.read_bytes()))
-    found = jax.jit(reloaded.call)(weights, *program.example)
-    checks = {file.name: programs.check(file.name, found, wanted, TOLERANCE)}
+    found = jax.jit(reloaded.call)(stored, *program.example)
+    programs.check(file.name, found, wanted, TOLERANCE)
+    checks = {file.name: programs.difference(found, exact)}
     if onnx:
         file = folder / f"{name}.onnx"
-        programs.to_onnx(file, program, weights)
+        programs.to_onnx(file, program, _as_float32(stored))
         found = programs.run_onnx(file, program.example)
-        checks[file.name] = programs.check(file.name, found, wanted, programs.ONNX_TOLERANCE, "; export without --onnx")
+        programs.check(file.name, found, wanted, programs.ONNX_TOLERANCE, "; export without --onnx")
+        checks[file.name] = programs.difference(found, exact)
     return checks
 
 
-def _check_weights(path: Path, weights: Flat) -> float:
-    """Reads the file back, one array at a time, and compares it bit for bit; returns 0.0, or raises ExportError."""
+def _check_weights(path: Path, weights: Flat) -> None:
+    """Reads the file back, one array at a time, and compares it bit for bit. Raises ExportError where it differs."""
     from safetensors import safe_open
 
     with safe_open(path, framework="np") as file:
@@ -120,11 +156,10 @@ def _check_weights(path: Path, weights: Flat) -> float:
                 or found.tobytes() != np.asarray(value).tobytes()
             ):
                 raise ExportError(f"{path.name}: {name} is not what was written")
-    return 0.0
 
 
-def _config(restored: RestoredSwapper, weights: Flat) -> dict[str, Any]:
-    training = restored.config
+def _config(restored: RestoredSwapper, weights: Flat, dtype: str) -> dict[str, Any]:
+    training = _for_others(restored.config)
     parts = sorted({name.split("/")[0] for name in weights})
     # Running statistics are not parameters.
     counted = {name: value.size for name, value in weights.items() if "/batch_stats/" not in name}
@@ -135,11 +170,24 @@ def _config(restored: RestoredSwapper, weights: Flat) -> dict[str, Any]:
         "jax": jax.__version__,
         "step": restored.step,
         "size": training["data"]["size"],
+        "dtype": dtype,
+        "embedder_sha256": restored.trainer,
         "parameters": {part: sum(n for name, n in counted.items() if name.startswith(f"{part}/")) for part in parts},
         "generator": training["generator"],
         "embedder": restored.embedder,
         "training": training,
     }
+
+
+def _for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A training config without the absolute paths of weights and caches, which may say whose machine it was, and which
+    others do not have. That of the data stays, because evaluations look there for the people that it has seen."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        made[name] = _for_others(value) if isinstance(value, Mapping) else value
+        if name != "dir" and isinstance(value, str) and Path(value).is_absolute():
+            made[name] = "" if name.endswith("_cache") else Path(value).name
+    return made
 
 
 def _last_evaluation(run: Path, step: int) -> dict[str, float]:
@@ -185,13 +233,17 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     step = config.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= LARGEST:
         raise ExportError(f"{file}: step is {shown(step)}, wanted a whole number from 0 up")
+    digest = config.get("embedder_sha256")  # exports of old have none
+    if not isinstance(digest, str | None):
+        raise ExportError(f"{file}: embedder_sha256 is {shown(digest)}, wanted a SHA-256")
     stored = variable_shapes(folder / PARAMS)
     training, wanted = checked_swapper(config.get("training"), config.get("embedder"), len(stored), str(file))
     for name, value in (("size", training["data"]["size"]), ("generator", config["training"]["generator"])):
         if config.get(name, value) != value:
             raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
     _check_fit(folder / PARAMS, stored, wanted)
-    return build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
+    swapper = build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
+    return swapper._replace(embedder_sha256=digest)
 
 
 def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:

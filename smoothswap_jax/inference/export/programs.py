@@ -1,7 +1,7 @@
 """The trained networks as programs: StableHLO for JAX on any device, ONNX for other runtimes.
 
-StableHLO programs take the weights as an argument, one flat dict `{name: float32 array}`, as
-`safetensors.numpy.load_file` returns it; ONNX models contain them.
+StableHLO programs take the weights as an argument, one flat dict `{name: array}`, as `safetensors.numpy.load_file`
+returns it; ONNX models contain them. Weights may be stored as float16; all programs compute in float32.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ def make_programs(restored: RestoredSwapper) -> dict[str, Program]:
 
 
 def _nested(weights: Flat) -> dict[str, Any]:
-    return unflatten_dict(dict(weights), sep="/")
+    return unflatten_dict({name: value.astype(jnp.float32) for name, value in weights.items()}, sep="/")
 
 
 def to_stablehlo(program: Program, weights: Flat) -> bytes:

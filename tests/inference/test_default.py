@@ -1,0 +1,108 @@
+"""The swapper that comes with the package: found without a name, says what it is for, and is in every wheel."""
+
+import hashlib
+import json
+import runpy
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pytest
+import setuptools
+
+from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces.photos import load_photo, save_photo
+from smoothswap_jax.inference import load, swapper
+from smoothswap_jax.inference.export.export_folder import export_swapper, is_export
+from smoothswap_jax.inference.load import PACKAGED
+from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.runtime.checkpoint import CheckpointError
+from tests.inference.test_swapper import grain, marked
+from tests.places import ROOT
+from tests.tiny_runs import SIZE
+
+MOST_BYTES = 8_000_000
+SAID = f"using the default swapper: synthetic people, {SIZE} px; train your own for photographs"
+
+
+@pytest.fixture(scope="module")
+def exported(swapper, tmp_path_factory):
+    """A stand-in, whose config says that it was trained on synthetic people; not to be changed."""
+    out = tmp_path_factory.mktemp("default") / "default"
+    export_swapper(swapper, out, dtype="float16")
+    config = json.loads((out / "config.json").read_text())
+    config["training"]["data"]["kind"] = "synthetic"
+    (out / "config.json").write_text(json.dumps(config))
+    names = [file.name for file in out.iterdir() if file.name != "SHA256SUMS"]
+    digests = [hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names]
+    (out / "SHA256SUMS").write_text("".join(f"{a}  {b}\n" for a, b in zip(digests, names, strict=True)))
+    return out
+
+
+@pytest.fixture
+def packaged(exported, monkeypatch):
+    monkeypatch.setattr(load, "PACKAGED", exported)
+    return exported
+
+
+def photos(folder: Path) -> list[str]:
+    for seed, name in enumerate(("a", "b")):
+        save_photo(folder / f"{name}.png", grain(seed=seed))
+    return [f"--source={folder}/a.png", f"--target={folder}/b.png"]
+
+
+@pytest.mark.parametrize("options", [[], ["--checkpoint=default"]])
+def test_a_swap_without_a_checkpoint_is_the_defaults(options, packaged, tmp_path, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(swapper, "_found", lambda _, photo: marked((80, 70, 1.5))(photo))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "default").mkdir()  # a folder of this name is ./default
+    given = photos(tmp_path)
+    assert main(["swap", *given, f"--output={tmp_path}/ours.png", *options]) == 0
+    assert [record.getMessage() for record in caplog.records] == [SAID] and not capsys.readouterr().err
+    assert main(["swap", *given, f"--output={tmp_path}/theirs.png", f"--checkpoint={packaged}"]) == 0
+    ours, theirs = (load_photo(tmp_path / f"{name}.png") for name in ("ours", "theirs"))
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(caplog.records) == 1
+    assert main(["swap", *given, f"--output={tmp_path}/o.png", "--checkpoint=./default"]) == MISTAKE
+    assert "found neither checkpoints nor an export in it" in capsys.readouterr().err
+
+
+def test_a_swapper_is_loaded_without_a_name(packaged, caplog):
+    faces = np.random.default_rng(0).integers(0, 256, (2, 1, SIZE, SIZE, 3), np.uint8)
+    found, wanted = Swapper.load(), Swapper.load(packaged)
+    assert [record.getMessage() for record in caplog.records] == [SAID]
+    swaps = [one.generate(faces[1], one.embed(faces[0])) for one in (found, wanted)]
+    np.testing.assert_array_equal(*swaps)
+
+
+def test_without_a_default_the_error_says_what_to_give(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(load, "PACKAGED", tmp_path / "none")
+    assert main(["swap", *photos(tmp_path), f"--output={tmp_path}/o.png"]) == MISTAKE
+    error = capsys.readouterr().err
+    assert "none: found no default swapper in this installation; wanted a folder: --checkpoint=DIR" in error
+    assert error.count("\n") == 1 and not (tmp_path / "o.png").exists()
+    with pytest.raises(CheckpointError, match=r"wanted a folder: .* Swapper\.load\(DIR\)"):
+        Swapper.load()
+
+
+def test_wheels_contain_it(exported, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **given: asked.update(given))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    package = PACKAGED.parent
+    patterns = asked["package_data"]["smoothswap_jax.inference"]
+    assert package == ROOT / "smoothswap_jax" / "inference" and "smoothswap_jax.inference" in asked["packages"]
+    for name in (file.name for file in exported.iterdir()):
+        path = (PACKAGED / name).relative_to(package).as_posix()
+        assert any(fnmatch(path, pattern) for pattern in patterns), path
+
+
+@pytest.mark.skipif(not is_export(PACKAGED), reason="no default swapper is packaged yet")
+def test_the_packaged_one_is_small_and_swaps():
+    assert sum(file.stat().st_size for file in PACKAGED.iterdir()) <= MOST_BYTES
+    assert {"MODEL_CARD.md", "evaluation.json", "SHA256SUMS"} <= {file.name for file in PACKAGED.iterdir()}
+    found = Swapper.load()
+    source, target = np.random.default_rng(0).integers(0, 256, (2, 1, found.size, found.size, 3), np.uint8)
+    swap = found.generate(target, found.embed(source))
+    assert swap.shape == target.shape and np.any(swap != target)
