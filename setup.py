@@ -47,9 +47,11 @@ setup(
     packages=[*find_packages(include=["smoothswap_jax", "smoothswap_jax.*"]), "smoothswap_jax.configs"],
     package_dir={"smoothswap_jax.configs": "configs"},
     package_data={
+        "smoothswap_jax.evaluation.judges": ["heads.npz"],
         "smoothswap_jax.evaluation.report": ["*.jinja"],
+        "smoothswap_jax.inference": ["default/*"],
         "smoothswap_jax.prepare": ["*.jinja"],
-        "smoothswap_jax.synthetic.people": ["heads.npz"],
+        "smoothswap_jax.synthetic": ["heads.npz"],
     },
     install_requires=[
         "absl-py>=2.1,<3",

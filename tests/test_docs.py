@@ -118,7 +118,9 @@ def _as_mentioned(parser: argparse.ArgumentParser, words: list[str]) -> list[str
 
 def value_faults(args: argparse.Namespace, overrides: list[str]) -> Iterator[str]:
     """Values that only the verb's own code would refuse: configs with their fields, kinds, protocols, detectors."""
-    for config, changes in ((getattr(args, "config", None), overrides), (getattr(args, "embedder", None), [])):
+    runs = getattr(args, "what", None) == "embedding"
+    embedders = [] if runs else getattr(args, "embedder", None) or []
+    for config, changes in ((getattr(args, "config", None), overrides), *((embedder, []) for embedder in embedders)):
         try:
             if config and not {"WORKDIR", "DIR", "..."} & {config}:
                 load_config(config, changes)

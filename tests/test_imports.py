@@ -77,7 +77,7 @@ PURE = tuple(
     f"{PACKAGE}/{place}" for place in ("models", "metrics", "synthetic", "faces/grid.py", "training/losses.py")
 )
 # What reads and builds the arrays that people are made of.
-ASSETS = (f"{PACKAGE}/synthetic/people/heads.py", f"{PACKAGE}/synthetic/people/make_heads.py")
+ASSETS = (f"{PACKAGE}/synthetic/heads.py", f"{PACKAGE}/synthetic/make_heads.py")
 IMPURE_NAMES = (
     *("ml_collections", "absl", "clu", "etils", "orbax", "tensorflow", "tensorflow_datasets"),
     *("pathlib", "os", "io", "shutil", "tempfile", "glob", "argparse"),

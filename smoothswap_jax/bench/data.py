@@ -33,7 +33,6 @@ from smoothswap_jax.prepare.duplicates import perceptual_hash
 from smoothswap_jax.prepare.layouts import list_source
 from smoothswap_jax.prepare.sharpness import sharpness
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.synthetic import world
 
 SIZE, BATCH, ROUNDS = 256, 64, 5
 IDENTITIES, IMAGES, SHARD = 9000, 3_300_000, 3300
@@ -111,7 +110,7 @@ def prepare_stages(source: str | Path, detector: str, model: str | None, count: 
 def _rendered_photos(folder: Path, count: int = 40) -> Path:
     folder.mkdir(parents=True)
     factors = rendered.synthetic_factors("train", count, 1, 0)
-    for i, image in enumerate(_grainy(world.render_many(factors, 512))):
+    for i, image in enumerate(_grainy(rendered.render_many(factors, 512))):
         Image.fromarray(image).save(folder / f"{i:03d}.jpg", quality=92)
     return folder
 
@@ -182,7 +181,7 @@ def _encoded(faces: Faces, count: int) -> list[bytes]:
 def _rendered_faces(folder: Path, count: int = 256) -> Faces:
     """A data set of one shard, read as a prepared one is."""
     factors = rendered.synthetic_factors("train", count // 4, 4, 0)
-    images = [encoded(image, "jpeg") for image in _grainy(world.render_many(factors, SIZE))]
+    images = [encoded(image, "jpeg") for image in _grainy(rendered.render_many(factors, SIZE))]
     (folder / "small").mkdir()
     write_shard(folder / "small" / "shard", images)
     return linked_index(folder / "small" / "shard", folder / "small", count, 1, count // 4)

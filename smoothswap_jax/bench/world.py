@@ -5,7 +5,6 @@ people differ by their shape rather than by their colours, and how fast they are
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import cpu_count
 from typing import Any
@@ -15,17 +14,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smoothswap_jax.bench.timing import timed
+from smoothswap_jax.data.rendered import in_chunks, render_many
 from smoothswap_jax.evaluation.judges.base import JudgeRequest
 from smoothswap_jax.evaluation.judges.sface import SPEC as SFACE
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.photos import to_float, to_uint8
 from smoothswap_jax.metrics.verification import pair_cosines, rank1, roc_auc
 from smoothswap_jax.runtime.sharding import make_mesh
-from smoothswap_jax.synthetic.people import world
-from smoothswap_jax.synthetic.people.rendering import HAIR, PARTS
-from smoothswap_jax.synthetic.people.world import Factors
+from smoothswap_jax.synthetic import world
+from smoothswap_jax.synthetic.rendering import HAIR, PARTS
+from smoothswap_jax.synthetic.world import Factors
 
-SPEED_SIZES, SPEED_IMAGES = (64, 128), 16
+SPEED_SIZES, SPEED_IMAGES = (64, 128), 32
 READER_PEOPLE = 250
 """People that the readers of colours and shapes are fitted to; none of them is judged."""
 RIDGE = 1e-3
@@ -41,14 +41,14 @@ def bench_world(people: int, photos: int, size: int, seed: int, seconds: float) 
     """
     judged, labels = _photos(people, photos, seed)
     others, other_labels = _photos(min(people, READER_PEOPLE), photos, seed + 1)
-    images, other_images = (to_uint8(world.render_many(factors, size)) for factors in (judged, others))
+    images, other_images = (to_uint8(render_many(factors, size)) for factors in (judged, others))
     found = [detect_faces(image) for image in images]
     seen = np.array([bool(faces) for faces in found])
     sface = SFACE.load(JudgeRequest("", "sface", make_mesh()))
     assert sface.measure is not None
     embeddings = sface.measure(images[seen], np.stack([faces[0].points for faces in found if faces]))
     genuine, impostor = pair_cosines(embeddings, labels[seen], most=200_000)
-    shape = lambda factors: world.in_chunks(world.head_points, factors).reshape(len(factors.pose), -1)
+    shape = lambda factors: in_chunks(world.head_points, factors).reshape(len(factors.pose), -1)
     reader = fitted(shape(others), other_labels)
     colours = fitted(mean_colours(others, other_images), other_labels)
     return {
@@ -82,7 +82,7 @@ def mean_colours(factors: Factors, images: np.ndarray) -> Float[np.ndarray, "n 9
     size = images.shape[1]
     groups = ((PARTS.index("skin"),), (HAIR,), (PARTS.index("left_eye"), PARTS.index("right_eye")))
     columns = []
-    shown = world.in_chunks(partial(world.parts, size=size), factors)
+    shown = in_chunks(partial(world.parts, size=size), factors)
     for group in groups:
         where = np.isin(shown, group)
         count = where.sum((1, 2))
@@ -113,14 +113,7 @@ def gallery_rank1(values: Float[np.ndarray, "n d"], labels: Int[np.ndarray, "n"]
 
 
 def _speed(factors: Factors, size: int, seconds: float) -> float:
-    """Images a second, by as many threads as there are cores; a CPU renders one image at a time in each."""
+    """Images a second, on all cores."""
     some: Factors = jax.tree.map(lambda values: np.asarray(values)[:SPEED_IMAGES], factors)
-    threads = cpu_count() or 1 if jax.default_backend() == "cpu" else 1
-    render = lambda: world.render(*some, size=size)
-
-    def call() -> None:
-        with ThreadPoolExecutor(threads) as pool:
-            for image in [pool.submit(render) for _ in range(threads)]:
-                jax.block_until_ready(image.result())
-
-    return threads * SPEED_IMAGES / timed({"render": call}, seconds)["render"]
+    call = lambda: render_many(some, size, chunk=SPEED_IMAGES // (cpu_count() or 1))
+    return SPEED_IMAGES / timed({"render": call}, seconds)["render"]

@@ -125,7 +125,8 @@ class DataConfig:
     size: Annotated[int, Range(4, 4096)]
     people: Annotated[int, Range(1, 10**7)]
     photos: Annotated[int, Range(1, 10**5)]
-    spread: Annotated[float, Range(0, 10)]
+    spread: Annotated[float, Range(0, 1)]
+    rendered_cache: str
     held_out_people: Annotated[int, Range(0, 10**6)]
     seed: Seed
     dir: str | None

@@ -8,11 +8,10 @@ import tensorflow_datasets as tfds
 from smoothswap_jax.data import dataset, rendered
 from smoothswap_jax.data.dataset import Faces
 from smoothswap_jax.data.records import from_builder
-from smoothswap_jax.faces import photos as photos_lib
 from smoothswap_jax.synthetic import world
 
 _DESCRIPTION = """\
-Faces rendered from a parametric 3-D world, with identity labels and all factors (identity, expression, pose, light,
+Faces of computer-made people, with identity labels and all factors (identity, expression, pose, camera, light, style,
 background), so that the exact face swap of any pair can be rendered. No person is in two splits, and the photos of a
 person are consecutive."""
 
@@ -28,7 +27,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
 class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
     """`tfds.builder("synthetic_faces/64px", file_format="array_record")` after importing this module."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS: ClassVar = [SyntheticFacesConfig(size) for size in (32, 64, 128, 256)]
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -37,13 +36,7 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
         features = {
             "image": tfds.features.Image(shape=(size, size, 3), encoding_format="png"),
             "identity": tfds.features.Scalar(np.int64),
-            "factors": {
-                "identity": vector(world.IDENTITY_DIM),
-                "expression": vector(world.EXPRESSION_DIM),
-                "pose": vector(world.POSE_DIM),
-                "light": vector(world.LIGHT_DIM),
-                "background": vector(world.BACKGROUND_DIM),
-            },
+            "factors": {name: vector(len(fields)) for name, fields in world.FIELDS.items()},
         }
         # Shuffling on disk would separate the photos of a person; the pipeline shuffles anyway.
         return tfds.core.DatasetInfo(
@@ -72,7 +65,7 @@ class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         people = config.people[dataset.SPLITS.index(split)]
         factors = rendered.synthetic_factors(split, people, config.photos, config.seed)
-        images = photos_lib.to_uint8(world.render_many(factors, config.size))
+        images = rendered.render_bytes(factors, config.size)
         first = 0 if split == "train" else config.people[0]
         names = world.Factors._fields
         for i, image in enumerate(images):

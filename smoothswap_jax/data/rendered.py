@@ -1,17 +1,27 @@
 """Rendered faces of the synthetic world as a data set."""
 
+import functools
+import io
+import logging
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from importlib.resources import files as package_files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int, Shaped, UInt8
 
 from smoothswap_jax.data.dataset import SPLITS, DataError, Faces, check_split
 from smoothswap_jax.faces.photos import to_uint8
+from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.synthetic import world
+
+log = logging.getLogger(__name__)
 
 WORLD = {"held_out_people": 64, "photos": 8, "seed": 0, "spread": 1.0}
 """What decides the held-out faces of the synthetic world, by the names of a run's `data` fields, with defaults."""
@@ -34,13 +44,16 @@ def too_many(people: int, photos: int, size: int) -> str:
     )
 
 
-def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0) -> Faces:
-    """Renders `people` synthetic identities with `photos` images each; splits share no identity. Raises DataError for
-    more than fit into memory."""
+def from_synthetic(
+    split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0, cache: str | Path = ""
+) -> Faces:
+    """Renders `people` synthetic identities with `photos` images each; splits share no identity.
+
+    cache: a folder that keeps the images for the next time; "": none. Raises DataError for more than fit into memory.
+    """
     if words := too_many(people, photos, size):
         raise DataError(f"synthetic faces: {words}")
-    factors = synthetic_factors(split, people, photos, seed, spread)
-    images = to_uint8(world.render_many(factors, size))
+    images = render_kept(synthetic_factors(split, people, photos, seed, spread), size, cache)
     names = [f"{split}-{i:05d}" for i in range(people)]
     files = [f"{name}/{k:03d}" for name in names for k in range(photos)]
     return Faces(size, np.arange(people + 1) * photos, names, files, images=images)
@@ -49,14 +62,73 @@ def from_synthetic(split: str, size: int, people: int, photos: int, seed: int, s
 def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0) -> world.Factors:
     """Factors of people * photos faces, sorted by identity; every photo has its own attributes.
 
-    `spread` scales the deviation of expression, pose and light from their means, but not identity and background.
+    `spread` scales the deviation of expression, pose and light from their means; 1 is all that portraits have.
     """
     check_split(split)
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     identity = world.sample_identity(jax.random.fold_in(key, 0), people)
-    expression, pose, light, background = world.sample_attributes(jax.random.fold_in(key, 1), people * photos)
-    identity = jnp.repeat(identity, photos, axis=0)
-    return world.Factors(identity, spread * expression, spread * pose, spread * light, background)
+    return world.sample_photos(jax.random.fold_in(key, 1), jnp.repeat(identity, photos, axis=0), spread)
+
+
+def render_many(factors: world.Factors, size: int, chunk: int = world.CHUNK) -> Float[np.ndarray, "n size size 3"]:
+    """Any number of faces, in [-1, 1]."""
+    return in_chunks(lambda some: world.render(*some, size=size), factors, chunk)
+
+
+def render_bytes(factors: world.Factors, size: int) -> UInt8[np.ndarray, "n size size 3"]:
+    """Any number of faces as bytes, with a fifth of the memory of `render_many` and a conversion."""
+    return in_chunks(lambda some: to_uint8(np.asarray(world.render(*some, size=size))), factors)
+
+
+def render_kept(factors: world.Factors, size: int, cache: str | Path) -> UInt8[np.ndarray, "n size size 3"]:
+    """Any number of faces as bytes; `cache`: a folder that keeps them for the next time, or "" for none."""
+    if not cache:
+        return render_bytes(factors, size)
+    made_of = [_renderer(), str(size), *(sha256(np.asarray(values)).hexdigest() for values in factors)]
+    path = Path(cache).expanduser() / f"{sha256(' '.join(made_of).encode()).hexdigest()[:32]}.npy"
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        log.warning("%s: is not used: %s", path, error)
+    images = render_bytes(factors, size)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = io.BytesIO()
+        np.save(file, images)
+        write_atomically(path, file.getvalue())
+    except OSError as error:
+        log.warning("rendered faces are not kept for the next time: %s", error)
+    return images
+
+
+@functools.cache
+def _renderer() -> str:
+    """Identifies all that decides how factors look: the files of the world."""
+    folder = package_files("smoothswap_jax.synthetic")
+    contents = {part.name: part.read_bytes() for part in folder.iterdir() if part.name.endswith((".py", ".npz"))}
+    return sha256(b"".join(sha256(contents[name]).digest() for name in sorted(contents))).hexdigest()
+
+
+def in_chunks(
+    apply: Callable[[world.Factors], Shaped[Array | np.ndarray, "k ..."]],
+    factors: world.Factors,
+    chunk: int = world.CHUNK,
+) -> Shaped[np.ndarray, "n ..."]:
+    """`apply` to any number of faces, in chunks of one size, the last of which is filled up with its last face.
+
+    A CPU renders one image at a time, so it works on as many chunks at once as it has cores.
+    """
+    n = len(factors.identity)
+    factors = jax.tree.map(np.asarray, factors)
+
+    def of_chunk(start: int) -> Shaped[np.ndarray, "k ..."]:
+        rows = np.minimum(np.arange(start, start + chunk), n - 1)
+        return np.asarray(apply(jax.tree.map(lambda values: values[rows], factors)))
+
+    with ThreadPoolExecutor(os.cpu_count() or 1 if jax.default_backend() == "cpu" else 1) as pool:
+        return np.concatenate(list(pool.map(of_chunk, range(0, n, chunk))))[:n]
 
 
 class RenderedSwaps(NamedTuple):
@@ -84,7 +156,7 @@ def swaps_with_truth(
         raise DataError(f"the synthetic world has {people} held-out people; wanted at least 2")
     of_source, of_target = (world.Factors(*(f[rows] for f in factors)) for rows in (source, target))
     triple = of_source, of_target, world.swap_truth(of_source, of_target)
-    of_source_image, of_target_image, truth_image = (world.render_many(one, size) for one in triple)
+    of_source_image, of_target_image, truth_image = (render_many(one, size) for one in triple)
     return RenderedSwaps(
         np.stack([source, target], axis=1),
         np.stack([labels[source], labels[target]], axis=1),

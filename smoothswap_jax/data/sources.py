@@ -45,7 +45,7 @@ def load_faces(data: DataConfig, split: str) -> Faces:
     kind, size, folder = data.kind, data.size, data.dir or ""
     if kind == "synthetic":
         people = data.people if split == "train" else data.held_out_people
-        return from_synthetic(split, size, people, data.photos, data.seed, data.spread)
+        return from_synthetic(split, size, people, data.photos, data.seed, data.spread, data.rendered_cache)
     if kind == "folder":
         return from_folder(folder, split, size, data.held_out_people)
     if kind == "prepared":

@@ -17,7 +17,6 @@ from smoothswap_jax.evaluation.features import read_originals, read_swaps
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.judges.registry import (
     check_judges,
-    find_judge,
     judges_to_have,
     load_judge,
     refuse_self_judges,
@@ -38,7 +37,6 @@ from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.files import write_atomically
-from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
 SWAPS = "swaps"
@@ -82,22 +80,11 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
     _check_names([*settings.checkpoints, *settings.swaps])
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
-    fitted = protocol.judged_world is not None
-    later = [text for text in settings.judges if fitted and find_judge(text).needs_world]
-    load = lambda text, world=None: load_judge(text, mesh, settings.identity, settings.pose, world)
-    judges = [load(text) for text in settings.judges if text not in later]
+    judges = [load_judge(text, mesh, settings.identity, settings.pose) for text in settings.judges]
     check_judges(judges)
-    trainers = {
-        params_digest(swapper.variables["embedder"]): f"the embedder that trained {name}"
-        for name, swapper in swappers.items()
-    }
+    trainers = {swapper.trainer: f"the embedder that trained {name}" for name, swapper in swappers.items()}
     judges = refuse_self_judges(judges, trainers, settings.trained_with, settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
-    if later and protocol.judged_world is not None:
-        show = started(progress, "fitting judges to the world")
-        world = protocol.judged_world(pairs, open_cache(settings.out / CACHE), show)
-        judges += [load(text, world) for text in later]
-    check_judges(judges)
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]
     return score_methods(settings, protocol, pairs, everyone, judges, _grids(swappers, pairs, mesh), progress)
 
@@ -165,14 +152,9 @@ def make_pairs(
 
 
 def _size(settings: EvaluationSettings, swappers: Mapping[str, restore.RestoredSwapper]) -> int | None:
-    """The side of the aligned faces, pixels; None leaves it to the data."""
-    sizes = {name: swapper.size for name, swapper in swappers.items()}
-    if len(set(sizes.values())) > 1:
-        raise MethodError(f"checkpoints work on faces of different sizes, {sizes}; wanted one size, judge them apart")
-    size = settings.size or next(iter(sizes.values()), None)
-    if sizes and size not in sizes.values():
-        raise MethodError(f"--size={size}: the checkpoints work on faces of {next(iter(sizes.values()))} pixels")
-    return size
+    """The side of the aligned faces that are judged, pixels: the largest of the checkpoints' sizes unless one is asked
+    for; None leaves it to the data."""
+    return settings.size or max((swapper.size for swapper in swappers.values()), default=None)
 
 
 def _training_people(data: Mapping[str, Any]) -> list[str]:
@@ -215,8 +197,7 @@ def _grids(swappers: Mapping[str, restore.RestoredSwapper], pairs: Pairs, mesh) 
     rows, columns = np.divmod(np.arange(len(source) * len(target)), len(target))
     sources, targets = pairs.gallery.read(source), pairs.gallery.read(target)
     for name, swapper in swappers.items():
-        swap = sharding.in_chunks(restore.swap_function(swapper), mesh)
-        swaps = swap(to_float(sources)[rows], to_float(targets)[columns])
+        swaps = to_float(methods.swaps_by(swapper, pairs.gallery.size, mesh)(sources[rows], targets[columns]))
         grid = swaps.reshape(len(source), len(target), *swaps.shape[1:])
         pictures.append(figures.source_target_grid(name, sources, targets, grid))
     return pictures

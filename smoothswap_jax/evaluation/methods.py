@@ -62,6 +62,22 @@ def _originals(pairs: Pairs, rows: Int[np.ndarray, "n"], positions: Int[np.ndarr
 # --- a checkpoint of ours -------------------------------------------------------------------------------------------
 
 
+def swaps_by(swapper: restore.RestoredSwapper, size: int, mesh) -> Callable[[Images, Images], Images]:
+    """(sources, targets) -> swaps, all of `size` pixels. A network of another size sees them resized, and its swaps are
+    resized back."""
+    swap = sharding.in_chunks(restore.swap_function(swapper), mesh)
+
+    def resized_swaps(sources: Images, targets: Images) -> Images:
+        seen = (to_float(_all_resized(images, swapper.size)) for images in (sources, targets))
+        return _all_resized(to_uint8(swap(*seen)), size)
+
+    return resized_swaps
+
+
+def _all_resized(images: Images, size: int) -> Images:
+    return np.stack([resized(image, size) for image in images])
+
+
 def swaps_of_checkpoint(
     name: str, swapper: restore.RestoredSwapper, pairs: Pairs, folder: Path, mesh, progress: OnProgress | None = None
 ) -> Method:
@@ -84,16 +100,18 @@ def swaps_of_checkpoint(
     write_atomically(note, json.dumps(made_by).encode())
     paths = [folder / f"{name}.png" for name in pairs.names]
     missing = np.array([i for i, path in enumerate(paths) if not path.is_file()], np.int64)
-    swap = sharding.in_chunks(restore.swap_function(swapper), mesh)
+    swap = swaps_by(swapper, pairs.gallery.size, mesh)
     for chunk in chunks(len(missing)):
         rows = missing[chunk]
-        source, target = (to_float(pairs.gallery.read(ends[rows])) for ends in (pairs.source, pairs.target))
-        for row, image in zip(rows, to_uint8(swap(source, target)), strict=True):
+        source, target = (pairs.gallery.read(ends[rows]) for ends in (pairs.source, pairs.target))
+        for row, image in zip(rows, swap(source, target), strict=True):
             paths[row].parent.mkdir(parents=True, exist_ok=True)
             save_photo(paths[row], image)
         if progress:
             progress(int(chunk[-1]) + 1, len(missing))
     facts = {"checkpoint": f"step {swapper.step}", "generator sha256": made_by["generator"]}
+    if swapper.size != pairs.gallery.size:
+        facts["works at"] = f"{swapper.size} px, resized to {pairs.gallery.size}"
     return Method(name, lambda positions: np.stack([load_photo(paths[i]) for i in positions]), facts=facts)
 
 

@@ -1,8 +1,9 @@
-"""A parametric 3-D face world with exact ground truth for every factor.
+"""A world of computer-made people with exact ground truth for every factor.
 
-An image is render(identity, expression, pose, light, background). Head shape, skin and hair (colour and style) belong
-to the identity; expression, pose, light, background and clothes are attributes, which a swap takes from the target. So
-the true swap of a pair is known: `render(*swap_truth(source, target), size)`.
+An image is render(identity, expression, pose, camera, light, style, background). Shape, skin, irises, brows and hair
+colour belong to the identity; expression, pose, camera, light, style (of hair, beard, glasses, make-up, clothes) and
+background are attributes, which a swap takes from the target. So the true swap of a pair is known:
+`render(*swap_truth(source, target), size=size)`.
 
 Everything is a batched pure function of arrays, and runs under jit on any device.
 """
@@ -12,71 +13,72 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from smoothswap_jax.synthetic import geometry
-from smoothswap_jax.synthetic.factors import (
-    BACKGROUND_RANGES,
-    EXPRESSION_RANGES,
-    IDENTITY_RANGES,
-    LIGHT_RANGES,
-    POSE_FIELDS,
-    decode,
-)
-from smoothswap_jax.synthetic.rendering import Scene, render_scene
+from smoothswap_jax.synthetic import attributes as drawn
+from smoothswap_jax.synthetic import heads, lighting, population, rendering, scenery
+from smoothswap_jax.synthetic.camera import to_image
+from smoothswap_jax.synthetic.rendering import Assets, load_assets
 
-IDENTITY_FIELDS = tuple(IDENTITY_RANGES)
-EXPRESSION_FIELDS = tuple(EXPRESSION_RANGES)
-LIGHT_FIELDS = tuple(LIGHT_RANGES)
-BACKGROUND_FIELDS = tuple(BACKGROUND_RANGES)
-IDENTITY_DIM = len(IDENTITY_FIELDS)
-EXPRESSION_DIM = len(EXPRESSION_FIELDS)
-POSE_DIM = len(POSE_FIELDS)
-LIGHT_DIM = len(LIGHT_FIELDS)
-BACKGROUND_DIM = len(BACKGROUND_FIELDS)
-
-MAX_YAW, MAX_PITCH, MAX_ROLL = 0.61, 0.26, 0.05
-PIXELS_PER_CHUNK = 2**16
+FIELDS = {
+    "identity": tuple(population.IDENTITY_FIELDS),
+    "expression": tuple(drawn.EXPRESSION_FIELDS),
+    "pose": tuple(drawn.POSE_FIELDS),
+    "camera": tuple(drawn.CAMERA_FIELDS),
+    "light": tuple(lighting.FIELDS),
+    "style": tuple(drawn.STYLE_FIELDS),
+    "background": tuple(scenery.FIELDS),
+}
+"""The names of the entries of each vector of `Factors`; values are physical, as their own files say."""
+CHUNK = 16
+"""Images that are rendered at once where devices have memory for them."""
 
 
 class Factors(NamedTuple):
-    """All factors of a batch of images; `factors.py` says what each entry means."""
+    """All factors of a batch of images; `FIELDS` names their entries."""
 
     identity: Float[Array, "b identity"]
     expression: Float[Array, "b expression"]
     pose: Float[Array, "b 3"]
+    camera: Float[Array, "b 1"]
     light: Float[Array, "b light"]
+    style: Float[Array, "b style"]
     background: Float[Array, "b background"]
 
 
+@partial(jax.jit, static_argnames="n")
 def sample_identity(key: PRNGKeyArray, n: int) -> Float[Array, "n identity"]:
-    """n independent identities, standard normal."""
-    return jax.random.normal(key, (n, IDENTITY_DIM))
+    """n independent people."""
+    return population.sample_identity(key, n)
 
 
-def sample_attributes(
-    key: PRNGKeyArray, n: int
-) -> tuple[Float[Array, "n expression"], Float[Array, "n 3"], Float[Array, "n light"], Float[Array, "n background"]]:
-    """(expression, pose, light, background) of n images, all independent.
+@jax.jit
+def sample_photos(key: PRNGKeyArray, identity: Float[Array, "n identity"], spread: float = 1.0) -> Factors:
+    """Factors of one photo of each person.
 
-    The pose is uniform, in radians: yaw within 0.61 (35 degrees), pitch within 0.26 (15), roll within 0.05 (3). The
-    others are standard normal.
+    spread: of expression, pose and light around their means; 1 is all that portraits have.
     """
-    keys = jax.random.split(key, 4)
-    limits = jnp.array([MAX_YAW, MAX_PITCH, MAX_ROLL])
-    return (
-        jax.random.normal(keys[0], (n, EXPRESSION_DIM)),
-        jax.random.uniform(keys[1], (n, POSE_DIM), minval=-1.0, maxval=1.0) * limits,
-        jax.random.normal(keys[2], (n, LIGHT_DIM)),
-        jax.random.normal(keys[3], (n, BACKGROUND_DIM)),
+    keys = jax.random.split(key, 3)
+    n = len(identity)
+    attributes = drawn.sample_attributes(keys[0], n, identity)
+    low, high = (jnp.array([ends[i] for ends in lighting.FIELDS.values()]) for i in range(2))
+    middle = (low + high) / 2
+    light = middle + spread * (lighting.sample_light(keys[1], n) - middle)
+    return Factors(
+        identity,
+        spread * attributes.expression,
+        spread * attributes.pose,
+        attributes.camera,
+        light,
+        attributes.style,
+        scenery.sample_background(keys[2], n),
     )
 
 
 def sample_factors(key: PRNGKeyArray, n: int) -> Factors:
     """Factors of n images of n people."""
-    identity_key, attribute_key = jax.random.split(key)
-    return Factors(sample_identity(identity_key, n), *sample_attributes(attribute_key, n))
+    identity_key, photo_key = jax.random.split(key)
+    return sample_photos(photo_key, sample_identity(identity_key, n))
 
 
 def swap_truth(source: Factors, target: Factors) -> Factors:
@@ -84,58 +86,80 @@ def swap_truth(source: Factors, target: Factors) -> Factors:
     return target._replace(identity=source.identity)
 
 
-@partial(jax.jit, static_argnames="size")
 def render(
     identity: Float[Array, "b identity"],
     expression: Float[Array, "b expression"],
     pose: Float[Array, "b 3"],
+    camera: Float[Array, "b 1"],
     light: Float[Array, "b light"],
+    style: Float[Array, "b style"],
     background: Float[Array, "b background"],
     size: int,
 ) -> Float[Array, "b size size 3"]:
-    """Pictures in [-1, 1], framed like FFHQ crops. `size` is a multiple of 8."""
-    if size % 8:
-        raise ValueError(f"render: size must be a multiple of 8, found {size}")
-    factors = Factors(identity, expression, pose, light, background)
-    chunk = max(1, PIXELS_PER_CHUNK // size**2)
-    return jax.lax.map(lambda one: _render_one(one, size), factors, batch_size=min(chunk, identity.shape[0]))
+    """Pictures in [-1, 1], framed like FFHQ crops. Raises ValueError for a size beyond 8 ... 512."""
+    if not 8 <= size <= rendering.MOST_PIXELS:
+        raise ValueError(f"render: size must be 8 ... {rendering.MOST_PIXELS}, found {size}")
+    return _render(load_assets(), Factors(identity, expression, pose, camera, light, style, background), size)
 
 
 @partial(jax.jit, static_argnames="size")
-def landmarks(
-    identity: Float[Array, "b identity"],
-    expression: Float[Array, "b expression"],
-    pose: Float[Array, "b 3"],
-    size: int,
-) -> Float[Array, "b 5 2"]:
-    """Left and right eye, nose tip, left and right mouth corner as (x, y) in pixels from the top left corner.
+def _render(assets: Assets, factors: Factors, size: int) -> Float[Array, "b size size 3"]:
+    vertices = _vertices(assets, factors)
 
-    Left and right as seen in the image. The centre of the first pixel is at (0.5, 0.5).
+    def one(row: tuple[Factors, Array]) -> Float[Array, "size size 3"]:
+        return rendering.render_one(assets, row[0], row[1], size)
+
+    # A CPU has nothing to gain from more than one image at a time, and its caches to lose.
+    batch = None if jax.default_backend() == "cpu" else CHUNK
+    return jax.lax.map(one, (factors, vertices), batch_size=batch)
+
+
+def _vertices(assets: Assets, factors: Factors) -> Float[Array, "b v 3"]:
+    shape = factors.identity[:, : len(heads.SHAPE_NAMES)]
+    units, gaze = jnp.split(factors.expression, [len(heads.EXPRESSION_UNITS)], axis=1)
+    return heads.deform(assets.heads, shape, units, gaze)
+
+
+@partial(jax.jit, static_argnames="size")
+def _landmarks(assets: Assets, factors: Factors, size: int) -> Float[Array, "b l 2"]:
+    def one(row: tuple[Factors, Array]) -> Float[Array, "l 2"]:
+        one, vertices = row
+        camera = rendering.camera_of(assets.heads, rendering.named(one), vertices, one.pose)
+        at = to_image(camera, vertices[assets.heads.landmarks])
+        return jnp.stack([(1.0 + at[:, 0]) * size / 2, (1.0 - at[:, 1]) * size / 2], axis=-1)
+
+    return jax.lax.map(one, (factors, _vertices(assets, factors)))
+
+
+def all_landmarks(factors: Factors, size: int) -> Float[Array, "b l 2"]:
+    """`heads.LANDMARK_NAMES` as (x, y) in pixels from the top left corner, whether something hides them or not.
+
+    The centre of the first pixel is at (0.5, 0.5).
     """
-
-    def one(identity: Array, expression: Array, pose: Array) -> Array:
-        values = decode(identity, IDENTITY_RANGES) | decode(expression, EXPRESSION_RANGES)
-        points = geometry.head_landmarks(values)
-        camera = geometry.ffhq_camera(values, pose, points)
-        x, y, _ = geometry.to_image(camera, (points[0], points[1], points[2]))
-        return jnp.stack([(1.0 + x) * size / 2, (1.0 - y) * size / 2], axis=-1)
-
-    return jax.vmap(one)(identity, expression, pose)
+    return _landmarks(load_assets(), factors, size)
 
 
-def _render_one(factors: Factors, size: int) -> Float[Array, "size size 3"]:
-    person = decode(factors.identity, IDENTITY_RANGES) | decode(factors.expression, EXPRESSION_RANGES)
-    camera = geometry.ffhq_camera(person, factors.pose, geometry.head_landmarks(person))
-    light, back = decode(factors.light, LIGHT_RANGES), decode(factors.background, BACKGROUND_RANGES)
-    return render_scene(Scene(person, camera, light, back), size)
+def landmarks(factors: Factors, size: int) -> Float[Array, "b 5 2"]:
+    """Left and right eye, nose tip, left and right mouth corner, left and right as seen; as of `all_landmarks`."""
+    return heads.five_points(all_landmarks(factors, size))
 
 
-def render_many(factors, size: int, chunk: int = 64) -> Float[np.ndarray, "n size size 3"]:
-    """Renders any number of faces in chunks of one compiled size."""
-    n = len(factors.identity)
-    draw = jax.jit(render, static_argnames="size")
-    parts = []
-    for start in range(0, n, chunk):
-        rows = np.minimum(np.arange(start, start + chunk), n - 1)
-        parts.append(np.asarray(draw(*(np.asarray(f)[rows] for f in factors), size=size)))
-    return np.concatenate(parts)[:n]
+def head_points(factors: Factors) -> Float[Array, "b l 3"]:
+    """`heads.LANDMARK_NAMES` in the head frame, decimetres: shape and expression without pose and camera."""
+    return _head_points(load_assets(), factors)
+
+
+@jax.jit
+def _head_points(assets: Assets, factors: Factors) -> Float[Array, "b l 3"]:
+    return _vertices(assets, factors)[:, assets.heads.landmarks]
+
+
+@partial(jax.jit, static_argnames="size")
+def _parts(assets: Assets, factors: Factors, size: int) -> Int[Array, "b size size"]:
+    one = lambda row: rendering.parts_one(assets, row[0], row[1], size)
+    return jax.lax.map(one, (factors, _vertices(assets, factors)))
+
+
+def parts(factors: Factors, size: int) -> Int[Array, "b size size"]:
+    """What the centre of each pixel shows, by `rendering.PARTS`; -1 for the background."""
+    return _parts(load_assets(), factors, size)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
-from smoothswap_jax.evaluation.methods import MethodError, baselines, swaps_of_checkpoint, swaps_of_folder
+from smoothswap_jax.evaluation.methods import MethodError, baselines, swaps_by, swaps_of_checkpoint, swaps_of_folder
 from smoothswap_jax.evaluation.pairs import Pairs, manifest
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import load_photo, save_photo, to_float, to_uint8
@@ -259,6 +259,19 @@ def test_swaps_of_a_checkpoint_are_what_it_makes_of_each_pair(swapper, mesh, fol
         assert np.abs(found[row] - wanted).max() <= 1
     assert len({picture.tobytes() for picture in found}) == len(pairs)  # no two are alike, so their order is known
     assert method.facts["checkpoint"] == "step 6" and not method.baseline
+
+
+def test_a_network_of_another_size_sees_the_pictures_resized(swapper, mesh):
+    pairs = make_pairs()
+    sources, targets = pairs.gallery.read(pairs.source[:3]), pairs.gallery.read(pairs.target[:3])
+    twice = lambda images: images.repeat(2, axis=1).repeat(2, axis=2)
+    small = swaps_by(swapper, SIZE, mesh)(sources, targets)
+    large = swaps_by(swapper, 2 * SIZE, mesh)(twice(sources), twice(targets))
+    assert large.shape == (3, 2 * SIZE, 2 * SIZE, 3) and large.dtype == np.uint8
+    enlarged = np.stack([np.asarray(Image.fromarray(image).resize((2 * SIZE, 2 * SIZE))) for image in small])
+    copied = twice(targets)
+    distance = lambda images: np.abs(images.astype(float) - large).mean()
+    assert distance(enlarged) < 0.5 * distance(copied)
 
 
 def test_only_missing_swaps_are_made_and_as_before(swapper, mesh, folder):

@@ -9,7 +9,7 @@ import pytest
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.evaluate import evaluate, judge_swaps, write_pairs
 from smoothswap_jax.evaluation.judges import registry as judges
-from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeSpec
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeSpec
 from smoothswap_jax.evaluation.judges.registry import JUDGES
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.measures.registry import METRICS
@@ -28,22 +28,17 @@ def toy_pairs(request: Request) -> Pairs:
     return make_pairs(seed=int(request.options.get("seed", "0")))
 
 
-def toy_world(pairs, cache, progress) -> JudgedWorld:
-    return JudgedWorld(pairs.gallery.size, 1.0, 0, cache, progress)
-
-
 def brightness_judge(request) -> Judge:
-    """Sees the mean of each colour; loaded when the pairs are known."""
-    assert request.world.size == make_pairs().gallery.size
+    """Sees the mean of each colour."""
     see = lambda images, points: images.mean(axis=(1, 2)).astype(np.float32)
     return Judge(request.name or "brightness", "brightness", {"kind": "brightness"}, see)
 
 
 def brightness_spec(load=brightness_judge) -> JudgeSpec:
-    return JudgeSpec("brightness", "brightness", lambda name, path: path == "brightness", load, needs_world=True)
+    return JudgeSpec("brightness", "brightness", lambda name, path: path == "brightness", load)
 
 
-TOY = Protocol("toy", 3, "Made faces.", toy_pairs, options={"seed": "0"}, judged_world=toy_world)
+TOY = Protocol("toy", 3, "Made faces.", toy_pairs, options={"seed": "0"})
 
 
 def brightness(judge, swaps, known, pairs):

@@ -5,16 +5,14 @@ beside this one with a `JudgeSpec`, and `registry.py` lists them.
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
-from smoothswap_jax.evaluation.judges.factor_reader import FactorReader
 
 Images = UInt8[np.ndarray, "n s s 3"]
 Points = Float[np.ndarray, "n 5 2"]
@@ -32,12 +30,12 @@ class JudgeError(ValueError):
 class Judge:
     """An instrument: `measure(images, points)` gives a row of features a face; rows of NaN where it sees none.
 
-    role: identity, coefficients, pose, distribution, mesh, factors or perceptual. facts: all that decides its features;
+    role: identity, coefficients, pose, distribution, mesh, heads or perceptual. facts: all that decides its features;
     features are cached, and evaluations compared, by them. compare: instead of features, a distance a pair of images
     (perceptual judges). distance: its scores are given as distances of unit embeddings too, as is usual for VGGFace2's
-    networks. points: whose points it aligns by, each image's 'own' or the 'target's. reader: what reads the synthetic
-    world's factors. self_judged: how it took part in training a method that it judges all the same; its name says so
-    too.
+    networks. points: whose points it aligns by, each image's 'own' or the 'target's. parts: names of its features by
+    group, in their order, where they have names. self_judged: how it took part in training a method that it judges all
+    the same; its name says so too.
     """
 
     name: str
@@ -49,7 +47,7 @@ class Judge:
     points: str = "own"
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
-    reader: FactorReader | None = None
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     self_judged: str = ""
 
     @property
@@ -59,31 +57,15 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class JudgedWorld:
-    """The rendered world that is judged, for judges that are fitted to a world like it.
-
-    size: of its images, pixels. spread, seed: as in the synthetic data's config. cache: of the evaluation. progress:
-    called with faces rendered so far and in all.
-    """
-
-    size: int
-    spread: float
-    seed: int
-    cache: sqlite3.Connection
-    progress: Callable[[int, int], None] | None = None
-
-
-@dataclass(frozen=True)
 class JudgeRequest:
     """What a judge is loaded with. name, path: as on the command line, NAME=PATH; name is '' where none was given.
-    mesh: the devices it runs on. world: None unless the judged images are rendered and known."""
+    mesh: the devices it runs on."""
 
     name: str
     path: str
     mesh: Any
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
-    world: JudgedWorld | None = None
 
 
 @dataclass(frozen=True)
@@ -91,12 +73,10 @@ class JudgeSpec:
     """A judge that can be asked for.
 
     usage: how it is written on the command line. recognises: whether (name, path) of the command line means it. load:
-    raises JudgeError, and ImportError where a package is missing. needs_world: it is fitted to the rendered world that
-    is judged, so it is loaded after the pairs are made.
+    raises JudgeError, and ImportError where a package is missing.
     """
 
     name: str
     usage: str
     recognises: Callable[[str, str], bool]
     load: Callable[[JudgeRequest], Judge]
-    needs_world: bool = False

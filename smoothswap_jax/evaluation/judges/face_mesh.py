@@ -193,7 +193,7 @@ def best_rotation(
 
 def yaw_pitch_roll(rotation: Rotation) -> Float[np.ndarray, "3"]:
     """Degrees: yaw -90 to 90, positive where the nose points to the viewer's right; pitch, positive up; roll, positive
-    counter-clockwise as the viewer sees it. `rotation` is roll @ yaw @ pitch, as in `synthetic/geometry.py`."""
+    counter-clockwise as the viewer sees it. `rotation` is roll @ yaw @ pitch, as in `synthetic/camera.py`."""
     yaw = np.arcsin(np.clip(-rotation[2, 0], -1, 1))
     return np.degrees([yaw, np.arctan2(-rotation[2, 1], rotation[2, 2]), np.arctan2(rotation[1, 0], rotation[0, 0])])
 

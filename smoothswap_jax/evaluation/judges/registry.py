@@ -1,8 +1,8 @@
 """The judges that an evaluation can be asked for, and which of them it must refuse.
 
-On the command line a judge is NAME, NAME=PATH or PATH: `sface` and `dlib` come with packages, `mediapipe` needs its
-face_landmarker.task, and a path is a folder that `smoothswap import` wrote or the run directory of an embedder. To add
-one, write its file with a `JudgeSpec` and list it in `SPECS`.
+On the command line a judge is NAME, NAME=PATH or PATH: `heads` is part of this package, `sface` and `dlib` come with
+packages, `mediapipe` needs its face_landmarker.task, and a path is a folder that `smoothswap import` wrote or the run
+directory of an embedder. To add one, write its file with a `JudgeSpec` and list it in `SPECS`.
 """
 
 import dataclasses
@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smoothswap_jax.evaluation.judges import dlib, factors, mediapipe, networks, own_embedder, sface
-from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeRequest, JudgeSpec
+from smoothswap_jax.evaluation.judges import dlib, heads, mediapipe, networks, own_embedder, sface
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
 from smoothswap_jax.runtime import folders
 
-SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, factors.SPEC, own_embedder.SPEC, networks.SPEC)
+SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, heads.SPEC, own_embedder.SPEC, networks.SPEC)
 JUDGES: dict[str, JudgeSpec] = {spec.name: spec for spec in SPECS}
 """Judges by name; where several recognise a text, the first is meant."""
 
@@ -38,16 +38,13 @@ def judges_to_have() -> str:
     return f"{', '.join(usages)}, or {last}"
 
 
-def load_judge(
-    text: str, mesh, identity: str = "aligned", pose: str = "geodesic", world: JudgedWorld | None = None
-) -> Judge:
+def load_judge(text: str, mesh, identity: str = "aligned", pose: str = "geodesic") -> Judge:
     """The judge that `text` of the command line means, running on the devices of `mesh`.
 
-    identity, pose: names of `conventions.py`. world: the rendered world that is judged, where it is one; specs with
-    `needs_world` ask for it. Raises JudgeError, and ImportError where a package is missing.
+    identity, pose: names of `conventions.py`. Raises JudgeError, and ImportError where a package is missing.
     """
     how = _convention(IDENTITY, identity, "identity"), _convention(POSE, pose, "pose")
-    return find_judge(text).load(JudgeRequest(*named(text), mesh, *how, world))
+    return find_judge(text).load(JudgeRequest(*named(text), mesh, *how))
 
 
 def named(spec: str) -> tuple[str, str]:

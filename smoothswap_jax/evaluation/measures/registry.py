@@ -3,7 +3,7 @@
 from smoothswap_jax.evaluation.measures.base import Metric
 from smoothswap_jax.evaluation.measures.coefficients import COEFFICIENTS
 from smoothswap_jax.evaluation.measures.distributions import DISTRIBUTION
-from smoothswap_jax.evaluation.measures.factors import FACTORS
+from smoothswap_jax.evaluation.measures.heads import HEADS
 from smoothswap_jax.evaluation.measures.identity import IDENTITY
 from smoothswap_jax.evaluation.measures.mesh import MESH
 from smoothswap_jax.evaluation.measures.perceptual import PERCEPTUAL
@@ -16,7 +16,7 @@ METRICS: dict[str, Metric] = {
     "coefficients": COEFFICIENTS,
     "pose": POSE,
     "mesh": MESH,
-    "factors": FACTORS,
+    "heads": HEADS,
     "perceptual": PERCEPTUAL,
     "distribution": DISTRIBUTION,
 }

@@ -17,7 +17,6 @@ from jaxtyping import Int
 
 from smoothswap_jax.data import sampling
 from smoothswap_jax.data.sampling import EVAL_SEED, different_people
-from smoothswap_jax.evaluation.judges.base import JudgedWorld
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.progress import OnProgress, StartProgress
 from smoothswap_jax.evaluation.settings import EvaluationSettings
@@ -55,8 +54,6 @@ class Protocol:
     pairs: from a request to the swaps that are judged. A protocol that judges no swaps gives `run` instead: a whole
     evaluation of its own, from settings to the path of its report.
     options: command-line options that only this protocol takes, with their defaults.
-    judged_world: of a protocol whose faces are rendered: (pairs, cache, progress) -> the world that judges with
-    `needs_world` are fitted to.
     """
 
     name: str
@@ -65,7 +62,6 @@ class Protocol:
     pairs: Callable[[Request], Pairs] | None = None
     run: Callable[[EvaluationSettings, StartProgress | None], Path] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    judged_world: Callable[[Pairs, sqlite3.Connection, OnProgress | None], JudgedWorld] | None = None
 
     @property
     def title(self) -> str:

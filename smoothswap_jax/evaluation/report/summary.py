@@ -7,6 +7,7 @@ import numpy as np
 
 from smoothswap_jax.evaluation.checks import Check
 from smoothswap_jax.evaluation.measures.base import Measure, Scores, mean
+from smoothswap_jax.evaluation.measures.heads import WAY
 from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
 from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR
 from smoothswap_jax.evaluation.measures.scoring import NO_FACE
@@ -75,6 +76,11 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
         sentences.append(
             "The judges disagree about identity. One that was trained on the same pictures as the method, or on as "
             "small ones, may look at the same few things that the method has learnt to change."
+        )
+    for way in (m for m in measures if m.name.endswith(f": {WAY}") and np.isfinite(mean(own[m.name]))):
+        sentences.append(
+            f"By {way.judge}, the shape of {name}'s heads goes {_percent(mean(own[way.name]))} of the way from the "
+            "target's to the source's."
         )
     other = next((m for m in measures if m.kind == "attributes" and m.name != NO_FACE.name), None)
     worst = mean(source[other.name]) if other else 0.0

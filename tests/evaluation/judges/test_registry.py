@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.evaluation.galleries import mean_points
-from smoothswap_jax.evaluation.judges.base import Judge, JudgedWorld, JudgeError, JudgeSpec
-from smoothswap_jax.evaluation.judges.registry import JUDGES, find_judge, load_judge
+from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeSpec
+from smoothswap_jax.evaluation.judges.registry import JUDGES, load_judge
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.inspect import shape_of
 from smoothswap_jax.weights.network_folder import import_file, load_network
@@ -115,33 +115,3 @@ def test_a_judge_is_one_entry(monkeypatch, mesh, faces):
     assert load_judge("x.corner", mesh).name == "corner"
     with pytest.raises(JudgeError, match=r"wanted sface, .*, or corner=FILE"):
         load_judge("x.other", mesh)
-
-
-# --- the judge of factors -------------------------------------------------------------------------------------------
-
-
-def test_the_judge_of_factors_is_fitted_once_to_a_world_of_another_seed(tmp_path, monkeypatch, mesh):
-    from smoothswap_jax.evaluation.cache import open_cache
-    from smoothswap_jax.evaluation.judges import factor_reader
-
-    assert find_judge("factors").needs_world and not find_judge("sface").needs_world
-    with pytest.raises(JudgeError, match="wanted --protocol=synthetic-truth"):
-        load_judge("factors", mesh)
-    fitted = []
-
-    def make_reader(size, spread, seed, progress, judged_seed):
-        fitted.append((size, spread, seed, judged_seed))
-        count = len(factor_reader._factor_names())
-        shares = np.ones(count)
-        mean, matrix = np.zeros(size * size * 3, "f"), np.ones((size * size * 3, count), "f")
-        return factor_reader._reader(size, spread, seed, 5, 0.1, mean, matrix, shares, shares)
-
-    monkeypatch.setattr(factor_reader, "make_reader", make_reader)
-    world = JudgedWorld(8, 0.5, 3, open_cache(tmp_path / "cache.sqlite"))
-    first, second = load_judge("factors", mesh, world=world), load_judge("again=factors", mesh, world=world)
-    assert fitted == [(8, 0.5, 4, 3)]
-    assert first.key == second.key and (first.name, second.name) == ("factors", "again")
-    assert first.facts["source"] == "ridge regression on 5 rendered people of seed 4, spread 0.5"
-    monkeypatch.setattr(factor_reader, "VERSION", "factor reader/another")
-    load_judge("factors", mesh, world=world)
-    assert len(fitted) == 2

@@ -47,7 +47,7 @@ def test_protocols_are_found_by_name_and_version():
 @pytest.mark.parametrize(
     "title, message",
     [
-        ("london", "protocol 'london': wanted one of synthetic-truth@2, london-truth@1, "),
+        ("london", "protocol 'london': wanted one of synthetic-truth@3, london-truth@1, "),
         ("", "protocol '': wanted one of"),
         ("smooth", "protocol 'smooth': wanted one of .*, smoothness@1"),
         ("ffhq@1", "protocol 'ffhq@1': this package has version 2 of ffhq only"),
@@ -79,7 +79,7 @@ def rendered(tmp_path_factory) -> Pairs:
 
 def test_the_truth_has_the_sources_identity_and_everything_else_of_the_target(rendered):
     everyone = rendered_lib.synthetic_factors("test", 2, 3, 7, 0.8)
-    pictures = photos_lib.to_uint8(world.render_many(everyone, SIZE))
+    pictures = photos_lib.to_uint8(rendered_lib.render_many(everyone, SIZE))
     row_of = {picture.tobytes(): row for row, picture in enumerate(pictures)}
     assert len(row_of) == 6
     source, target = (
@@ -90,7 +90,7 @@ def test_the_truth_has_the_sources_identity_and_everything_else_of_the_target(re
     identity, *others = everyone
     wanted = world.Factors(identity[source], *(factor[target] for factor in others))
     truth = rendered.gallery.read(rendered.truth)
-    np.testing.assert_array_equal(truth, photos_lib.to_uint8(world.render_many(wanted, SIZE)))
+    np.testing.assert_array_equal(truth, photos_lib.to_uint8(rendered_lib.render_many(wanted, SIZE)))
     assert np.any(truth != rendered.gallery.read(rendered.target), axis=(1, 2, 3)).all()
     # The points are those of the picture: the eyes where an FFHQ crop has them.
     assert rendered.known_points
@@ -103,7 +103,7 @@ def test_no_pair_of_the_synthetic_world_is_judged_twice_and_too_few_are_told(ren
     ends = zip(rendered.source, rendered.target, strict=True)
     pairs = {pictures[s].tobytes() + pictures[t].tobytes() for s, t in ends}
     assert len(pairs) == len(rendered) == 6 * 3
-    assert rendered.notes == ("The data give 18 pairs; the protocol asks for 256.",)
+    assert rendered.notes == ("The data give 18 pairs; the protocol asks for 500.",)
 
 
 def test_nobody_of_the_synthetic_world_is_a_training_person(rendered):
@@ -130,12 +130,14 @@ def test_the_synthetic_world_is_the_same_every_time_and_that_of_the_config(rende
         )
 
 
-def test_without_a_config_there_are_256_pairs(tmp_path, monkeypatch):
+def test_without_a_config_there_are_500_pairs(tmp_path, monkeypatch):
     noise = np.random.default_rng(0)
-    monkeypatch.setattr(world, "render_many", lambda factors, size: noise.uniform(-1, 1, (len(factors[0]), 8, 8, 3)))
+    monkeypatch.setattr(
+        rendered_lib, "render_many", lambda factors, size: noise.uniform(-1, 1, (len(factors[0]), 8, 8, 3))
+    )
     pairs = find_protocol("synthetic-truth").pairs(request(None, tmp_path))
-    assert len(pairs) == 256 and pairs.notes == () and len(set(pairs.gallery.people)) == 64
-    assert len(set(pairs.gallery.names)) == len(pairs.gallery) == 3 * 256
+    assert len(pairs) == 500 and pairs.notes == () and len(set(pairs.gallery.people)) == 64
+    assert len(set(pairs.gallery.names)) == len(pairs.gallery) == 3 * 500
 
 
 # --- london-truth and paired-views --------------------------------------------------------------------------------
