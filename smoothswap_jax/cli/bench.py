@@ -4,6 +4,7 @@ import argparse
 import json
 
 PHOTOS = 4  # of each person of --what=world
+PEOPLE = {"world": 500, "embedding": 1024}
 
 
 def add_parser(verbs) -> None:
@@ -14,16 +15,28 @@ def add_parser(verbs) -> None:
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
         "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
-        "rendered. Prints a table, and all of it as one line of JSON.",
+        "rendered. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. "
+        "Prints a table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
-    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling", "world"))
-    bench.add_argument("--people", type=int, default=500, help="world: how many, with 4 photos each (default 500)")
+    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding"))
+    bench.add_argument(
+        "--people",
+        type=int,
+        metavar="N",
+        help=f"world: how many, with 4 photos each (default {PEOPLE['world']}); embedding: how many probes are tested "
+        f"on, which twice as many are fitted to (default {PEOPLE['embedding']})",
+    )
     bench.add_argument("--size", type=int, default=256, help="world: of the photos, pixels (default 256)")
     bench.add_argument("--config", default="swapper:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
-    bench.add_argument("--embedder", default="embedder:tiny32", metavar="FILE[:VARIANT]", help="of the embedder")
+    bench.add_argument(
+        "--embedder",
+        action="append",
+        metavar="FILE[:VARIANT]|RUN",
+        help="config of the embedder (default embedder:tiny32); embedding: the run directory of one, once for each",
+    )
     bench.add_argument("--batch", type=int, nargs="+", metavar="N", help="global batch sizes (default: the config's)")
     bench.add_argument("--dtype", nargs="+", help="of convolutions: float32 (default), bfloat16")
     bench.add_argument(
@@ -51,8 +64,10 @@ def add_parser(verbs) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from smoothswap_jax.bench.table import table
+    from smoothswap_jax.bench.table import side_by_side, table
 
+    shown = None
+    people = PEOPLE.get(args.what, 0) if args.people is None else args.people
     if args.what == "data":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=data, which reads no config")
@@ -64,10 +79,19 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=world, which reads no config")
         from smoothswap_jax.bench.world import bench_world
 
-        result = bench_world(args.people, PHOTOS, args.size, 0, args.seconds)
+        result = bench_world(people, PHOTOS, args.size, 0, args.seconds)
+    elif args.what == "embedding":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=embedding, which reads the runs' configs")
+        if not args.embedder:
+            raise ValueError("--embedder is missing; --what=embedding wants the run directory of an embedder")
+        from smoothswap_jax.bench.embedding import bench_embedding
+
+        result = bench_embedding(args.embedder, people)
+        shown = {**result, "runs": ", ".join(args.embedder)} | side_by_side(result["runs"])
     else:
         result = _bench_programs(args)
-    print(table(result))
+    print(table(shown or result))
     print(json.dumps(result))
 
 
@@ -81,7 +105,10 @@ def _bench_programs(args) -> dict:
         jax.config.update("jax_platforms", "cpu")
     if args.virtual:
         jax.config.update("jax_num_cpu_devices", args.virtual)
-    config, embedder = load_config(args.config, args.overrides), load_config(args.embedder, [])["embedder"]
+    if len(args.embedder or []) > 1:
+        raise ValueError(f"--embedder has {len(args.embedder)} values; wanted one with --what={args.what}")
+    config = load_config(args.config, args.overrides)
+    embedder = load_config((args.embedder or ["embedder:tiny32"])[0], [])["embedder"]
     batches, dtypes, fsdps = args.batch or [config["batch"]], args.dtype or ["float32"], args.fsdp or [1]
     if args.what == "steps":
         from smoothswap_jax.bench.steps import bench_steps

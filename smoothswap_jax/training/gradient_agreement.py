@@ -13,30 +13,33 @@ from smoothswap_jax.training.transforms import gaussian_blur
 PyTree = Any
 
 
-def gradient_agreement(
-    embed: Callable[[Float[Array, "b h w 3"]], PyTree],
-    swap: Float[Array, "b h w 3"],
-    truth: Float[Array, "b h w 3"],
-    z_source: PyTree,
-    sigma: float = 0.0,
-) -> Float[Array, "b"]:
-    """Pearson's correlation, over pixels and channels of each pair, of the gradient of cos(embed(x), z_source) at x =
-    swap with truth - swap: 1 where a small step along the gradient brings the swap straight to the true one, about 0
-    where it only fools the embedder. NaN where either is constant, as in a pair whose swap is the truth.
+def cosine_gradient(
+    embed: Callable[[Float[Array, "b h w 3"]], PyTree], images: Float[Array, "b h w 3"], z_source: PyTree
+) -> Float[Array, "b h w 3"]:
+    """The gradient of cos(embed(x), z_source) at x = images.
 
     Args:
-      embed: images -> identity z, each by itself, in inference mode; an expectation over transformations is measured by
-        giving it transformed images.
-      swap: where the gradient is taken, in [-1, 1]: the target, before anything is trained, or a swap.
-      truth: the true swap, in [-1, 1].
-      z_source: identity of the source, a pytree whose leaves have the batch as leading axis.
-      sigma: standard deviation in pixels of a Gaussian that gradient and difference are seen through; 0: none.
+      embed: images -> identity z, each by itself, in inference mode; of an expectation over transformations the
+        gradient is the mean of those with embedders of transformed images.
+      images: where it is taken, in [-1, 1]: targets, before anything is trained, or swaps.
+      z_source: identity of the sources, a pytree whose leaves have the batch as leading axis.
     """
-    gradient = jax.grad(lambda x: jnp.sum(cosine(as_vector(embed(x)), as_vector(z_source))))(swap)
-    wanted = truth - swap
+    return jax.grad(lambda x: jnp.sum(cosine(as_vector(embed(x)), as_vector(z_source))))(images)
+
+
+def agreement(
+    gradient: Float[Array, "b h w c"], change: Float[Array, "b h w c"], sigma: float = 0.0
+) -> Float[Array, "b"]:
+    """Pearson's correlation, over pixels and channels of each pair, of a gradient with the true change, the true swap
+    minus the image that the gradient was taken at: 1 where a small step along the gradient brings the image straight to
+    the true swap, about 0 where it only fools the embedder. NaN where either is constant, as in a pair whose image is
+    the true swap.
+
+    sigma: standard deviation in pixels of a Gaussian that both are seen through; 0: none.
+    """
     if sigma:
-        gradient, wanted = gaussian_blur(gradient, sigma), gaussian_blur(wanted, sigma)
-    return _correlation(gradient, wanted)
+        gradient, change = gaussian_blur(gradient, sigma), gaussian_blur(change, sigma)
+    return _correlation(gradient, change)
 
 
 def _correlation(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "b"]:
