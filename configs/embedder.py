@@ -16,7 +16,14 @@ paper does not state are our own (docs/design.md). Fields that are not here are 
 
 from ml_collections import ConfigDict
 
-from smoothswap_jax.config.common import common_fields, optimizer_fields, transform_fields, with_variant
+from smoothswap_jax.config.common import (
+    common_fields,
+    optimizer_fields,
+    people_fields,
+    transform_fields,
+    transform_mildly,
+    with_variant,
+)
 
 
 def get_config(variant: str = "tiny32") -> ConfigDict:
@@ -68,7 +75,7 @@ def defaults() -> ConfigDict:
 
 
 def tiny32(c: ConfigDict) -> None:
-    c.steps = 800
+    c.steps = 1000
     c.batch = 96
     c.embedder.stage_sizes = (1, 1, 1)
     c.embedder.width = 16
@@ -78,10 +85,8 @@ def tiny32(c: ConfigDict) -> None:
     c.embedder.dim = 128
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
-    c.data.kind = "synthetic"
-    c.data.feed = "memory"
-    c.data.size = 32
-    c.data.spread = 0.25
+    transform_mildly(c.objective.transform, size=32)
+    people_fields(c.data, size=32, people=1500)
 
 
 def small64(c: ConfigDict) -> None:
@@ -94,9 +99,8 @@ def small64(c: ConfigDict) -> None:
     c.embedder.dim = 256
     c.optimizer.name = "adam"
     c.optimizer.learning_rate = 2e-3
-    c.data.kind = "synthetic"
-    c.data.feed = "memory"
-    c.data.size = 64
+    transform_mildly(c.objective.transform, size=64)
+    people_fields(c.data, size=64, people=6000)
 
 
 def paper256(c: ConfigDict) -> None:

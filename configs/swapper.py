@@ -23,7 +23,14 @@ paper does not state are our own (docs/design.md). Fields that are not here are 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from smoothswap_jax.config.common import common_fields, optimizer_fields, transform_fields, with_variant
+from smoothswap_jax.config.common import (
+    common_fields,
+    optimizer_fields,
+    people_fields,
+    transform_fields,
+    transform_mildly,
+    with_variant,
+)
 
 
 def get_config(variant: str = "tiny32") -> ConfigDict:
@@ -116,10 +123,8 @@ def tiny32(c: ConfigDict) -> None:
     c.objective.ema_decay = 0.998
     c.generator_optimizer.schedule = "linear"
     c.discriminator_optimizer.schedule = "linear"
-    c.data.kind = "synthetic"
-    c.data.feed = "memory"
-    c.data.size = 32
-    c.data.spread = 0.25
+    transform_mildly(c.objective.transform, size=32)
+    people_fields(c.data, size=32, people=1500)
     c.eval_steps = 250
     c.log_images_steps = 500
     c.checkpoint_steps = 500
@@ -127,13 +132,13 @@ def tiny32(c: ConfigDict) -> None:
 
 
 def small64(c: ConfigDict) -> None:
-    c.steps = 20_000
-    c.batch = 16
-    c.generator.nf = 32
-    c.generator.ch_mult = (1, 2, 2)
+    c.steps = 7500
+    c.batch = 8
+    c.generator.nf = 16
+    c.generator.ch_mult = (1, 2, 4, 4)
     c.generator.num_res_blocks = 1
     c.generator.attn_resolutions = (16,)
-    c.discriminator.channel_base = 2048
+    c.discriminator.channel_base = 1024
     c.discriminator.channel_max = 128
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
     c.objective.r1_gamma = 0.1
@@ -141,9 +146,8 @@ def small64(c: ConfigDict) -> None:
     c.objective.ema_decay = 0.998
     c.generator_optimizer.schedule = "linear"
     c.discriminator_optimizer.schedule = "linear"
-    c.data.kind = "synthetic"
-    c.data.feed = "memory"
-    c.data.size = 64
+    transform_mildly(c.objective.transform, size=64)
+    people_fields(c.data, size=64, people=6000)
     c.eval_steps = 250
     c.log_images_steps = 500
     c.checkpoint_steps = 500

@@ -1,4 +1,4 @@
-"""The demo: trains an embedder, a judge and a swapper on a laptop, then swaps and measures held-out people."""
+"""The demo: swaps with the packaged swapper, then trains an embedder and a swapper on a laptop and measures both."""
 
 import math
 import sys
@@ -15,6 +15,7 @@ from smoothswap_jax.evaluation.evaluate import judge_swaps
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.settings import EvaluationSettings
+from smoothswap_jax.inference.load import DEFAULT, swapper_folder
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
@@ -23,12 +24,13 @@ from smoothswap_jax.runtime.files import check_place
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
-RUNS = ("embedder", "judge", "swapper")
+RUNS = ("embedder", "swapper")
 """What is trained, in this order; the folders of OUT."""
-JUDGE_SEED = 1000  # added to the seed of the run
 TEST_SHARE = 0.2
-OURS = ("faces", *RUNS)
-"""Folders of which an unfinished demo has the first."""
+OURS = ("default", "faces", *RUNS)
+"""Folders of which an unfinished demo has one."""
+JUDGES = ("heads", "sface")
+"""Neither took part in any training of ours."""
 
 
 def demo(
@@ -40,11 +42,13 @@ def demo(
 ) -> Path:
     """Trains, measures and reports; returns the path of report.html. The same call goes on with what was stopped.
 
+    With synthetic faces, what the packaged swapper makes of the same pairs is reported first, in OUT/default.
+
     Args:
       out: folder for everything that is written.
       photos: train on DIR/<person>/<photo> instead of synthetic faces; a fifth of the people is held out.
-      seed: of the swapper and its embedder; the judge has another.
-      effort: factor on the number of training steps of all three.
+      seed: of the swapper and its embedder.
+      effort: factor on the number of training steps of both.
       paired_views: photos with the same file name show the same pose, expression and light (as in the London set), so
         the source's photo with the target's file name is the true swap.
 
@@ -56,12 +60,10 @@ def demo(
     _check_effort(out, effort)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
+    if photos is None:
+        _show_default(out / "default", seconds)
     data = _aligned_photos(Path(photos), out / "faces", seconds) if photos else {}
-    configs = {
-        "embedder": _config("embedder", seed, effort, data),
-        "judge": _config("embedder", seed + JUDGE_SEED, effort, data),
-        "swapper": _config("swapper", seed, effort, data),
-    }
+    configs = {stage: _config(stage, seed, effort, data) for stage in RUNS}
     configs["swapper"]["embedder"]["checkpoint"] = str(out / "embedder")
     for name, config in configs.items():
         start = time.monotonic()
@@ -70,7 +72,8 @@ def demo(
         seconds[f"train {name}"] = time.monotonic() - start
     start = time.monotonic()
     _say("swapping and measuring held-out people")
-    result = _measure(out, Path(photos) if photos else None, paired_views)
+    methods = {"default": swapper_folder(DEFAULT), "swap": out / "swapper"}
+    result = _measure(out, methods, Path(photos) if photos else None, paired_views)
     seconds["measure"] = time.monotonic() - start
     seconds["total"] = time.monotonic() - began
     title = "Smooth-Swap demo: " + ("photographs" if photos else "synthetic faces")
@@ -99,7 +102,7 @@ def _say(text: str) -> None:
 def _check_effort(out: Path, effort: float) -> None:
     """Refuses an effort with which some networks in `out` have too many steps, or the embedder would be trained on
     although a swapper has been trained against it already."""
-    wanted = {name: _steps("swapper" if name == "swapper" else "embedder", effort) for name in RUNS}
+    wanted = {name: _steps(name, effort) for name in RUNS}
     found = {name: next(iter(steps_of(out / name)), None) for name in RUNS}
     further = [name for name in RUNS if (found[name] or 0) > wanted[name]]
     fixed = found["swapper"] is not None and (found["embedder"] or 0) < wanted["embedder"]
@@ -170,15 +173,24 @@ def _check_people(photos: Path, faces: Path, summary: Summary) -> None:
 # --- measuring ---------------------------------------------------------------------------------------------
 
 
-def _measure(out: Path, photos: Path | None, paired_views: bool) -> Result:
-    """Swaps and judges the held-out pairs; the judge is an embedder of another seed that did not train the swapper."""
+def _show_default(folder: Path, seconds: dict[str, float]) -> None:
+    """What the packaged swapper makes of the held-out pairs of its world."""
+    start = time.monotonic()
+    _say("swapping held-out people with the default swapper")
+    result = _measure(folder, {"default": swapper_folder(DEFAULT)})
+    seconds["default"] = time.monotonic() - start
+    facts = how_it_was_made(result, list(JUDGES), seconds["default"])
+    report = make_report(result, facts, "Smooth-Swap demo: the default swapper")
+    _say(f"see {write_report(folder, report, machine_facts(result, folder))}")
+
+
+def _measure(out: Path, methods: dict[str, Path], photos: Path | None = None, paired_views: bool = False) -> Result:
+    """Swaps and judges the held-out pairs."""
     protocol = "held-out" if photos else "synthetic-truth"
     if photos and paired_views:
         protocol = "london-truth" if any(photos.glob("*/neutral_front.jpg")) else "paired-views"
     data = photos if paired_views else out / "faces" if photos else None
-    # For photographs also an independent judge: one that is trained on the same few people shares the swapper's view.
-    judges = [f"judge={out / 'judge'}", *(["sface"] if photos else [])]
-    settings = EvaluationSettings(protocol, out, data, {"swap": out / "swapper"}, judges=judges)
+    settings = EvaluationSettings(protocol, out, data, methods, judges=list(JUDGES))
     result = judge_swaps(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
     write_scores(out, result)
     return result
@@ -229,7 +241,6 @@ def _facts(result: Result, seed: int, effort: float, configs: dict, seconds: dic
     return {
         **how_it_was_made(result, [judge.name for judge in result.judges], seconds["total"]),
         "seed": seed,
-        "judge seed": seed + JUDGE_SEED,
         "effort": effort,
         "steps": ", ".join(f"{name} {config['steps']}" for name, config in configs.items()),
         **{f"seconds: {name}": round(value, 1) for name, value in seconds.items()},

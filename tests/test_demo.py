@@ -23,8 +23,9 @@ def test_the_demo_trains_measures_and_reports(tmp_path):
     page = demo_lib.demo(tmp_path, effort=0.002)
     report = json.loads((tmp_path / "report.json").read_text())
     means = {method["name"]: method["means"] for method in report["methods"]}
+    assert (tmp_path / "default" / "report.html").is_file() and means["default"].keys() == means["swap"].keys()
     assert means["true swap"]["error to the true swap"] == 0
-    assert means["copy source"]["judge: cosine to source"] == pytest.approx(1)
+    assert means["copy source"]["sface: cosine to source"] == pytest.approx(1)
     copied = means["copy target"]["error to the true swap"]
     assert means["swap"]["error to the true swap"] == pytest.approx(copied, rel=0.1)  # nothing learnt in 9 steps
     assert any("hardly changes its targets" in sentence for sentence in report["verdicts"])
@@ -81,16 +82,17 @@ def test_a_demo_that_is_stopped_begins_nothing_else_says_so_and_goes_on(tmp_path
         if len(trained) == 1:
             raise Stopped(workdir, 29, config["steps"], signal.SIGINT)
 
+    monkeypatch.setattr(demo_lib, "_show_default", lambda *_: None)
     monkeypatch.setattr(demo_lib, "train", train)
     monkeypatch.setattr(demo_lib, "_measure", lambda *_: (_ for _ in ()).throw(ValueError("measured")))
     arguments = ["demo", f"--out={tmp_path}"]
     assert main(arguments) == 130 and trained == ["embedder"]
     said = capsys.readouterr().err
     assert said.endswith(
-        f"{tmp_path}/embedder: stopped by a signal at step 29 of 800; the same command goes on from there\n"
+        f"{tmp_path}/embedder: stopped by a signal at step 29 of 1000; the same command goes on from there\n"
     )
-    assert "judge" not in said and "measuring" not in said
-    assert main(arguments) == 1 and trained == ["embedder", "embedder", "judge", "swapper"]
+    assert "swapper:" not in said and "and measuring" not in said
+    assert main(arguments) == 1 and trained == ["embedder", "embedder", "swapper"]
     assert "measured" in capsys.readouterr().err
 
 
@@ -98,14 +100,15 @@ def test_a_demo_that_is_stopped_begins_nothing_else_says_so_and_goes_on(tmp_path
     "found, effort, fits",
     [
         ({}, 1, True),
-        ({"embedder": 800, "judge": 800, "swapper": 2500}, 1, True),
-        ({"embedder": 800, "judge": 800, "swapper": 2500}, 0.5, False),
-        ({"embedder": 400, "judge": 400, "swapper": 1250}, 1, False),  # the swapper is trained against those 400 steps
-        ({"embedder": 400, "judge": 400}, 1, True),
-        ({"embedder": 400}, 0.25, False),
+        ({"embedder": 1000, "swapper": 2500}, 1, True),
+        ({"embedder": 1000, "swapper": 2500}, 0.5, False),
+        ({"embedder": 500, "swapper": 1250}, 1, False),  # the swapper is trained against those 500 steps
+        ({"embedder": 500}, 1, True),
+        ({"embedder": 500}, 0.25, False),
     ],
 )
 def test_an_effort_that_does_not_fit_what_is_there_is_refused(found, effort, fits, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_lib, "_show_default", lambda *_: None)
     monkeypatch.setattr(demo_lib, "train", lambda *_: (_ for _ in ()).throw(Stopped("run", 1, 2, signal.SIGINT)))
     for name, step in found.items():
         (tmp_path / name / "checkpoints" / str(step)).mkdir(parents=True)
@@ -122,11 +125,11 @@ def test_ctrl_c_in_a_demo_ends_it_and_nothing_else_is_begun(tmp_path):
         lines = []
         for line in process.stderr:
             lines.append(line)
-            if line.startswith("embedder 1/40"):
+            if line.startswith("embedder 1/50"):
                 process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
-    assert re.fullmatch(r"smoothswap demo: .*/embedder: stopped by a signal at step \d+ of 40; .*\n", lines[-1])
-    assert [path.name for path in tmp_path.iterdir()] == ["embedder"]
+    assert re.fullmatch(r"smoothswap demo: .*/embedder: stopped by a signal at step \d+ of 50; .*\n", lines[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default", "embedder"]
     assert all(
-        line.startswith(("demo: ", "smoothswap demo: ", "INFO ", "embedder 1/40", "SIGINT: ", "\n")) for line in lines
+        line.startswith(("demo: ", "smoothswap demo: ", "INFO ", "embedder 1/50", "SIGINT: ", "\n")) for line in lines
     )

@@ -34,10 +34,11 @@ def common_fields() -> ConfigDict:
     c.data.size = 256  # pixels
     c.data.people = 2000  # synthetic: identities to render for training
     c.data.photos = 4  # synthetic: photos of each
-    # synthetic: spread of expression, pose and light around their means; 1 is the full range, yaw up to 35 degrees
+    # synthetic: spread of expression, pose and light around their means; 1 is the full range, yaw up to 45 degrees
     c.data.spread = 1.0
     c.data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     c.data.seed = 0  # synthetic: of the rendered people, independent of the run's seed
+    c.data.rendered_cache = "~/.cache/smoothswap-jax/rendered"  # synthetic: keeps rendered faces; "": none
     # prepared: what `smoothswap prepare` wrote, or several as A,B; folder: DIR/<person>/<photo>; tfds: data_dir
     c.data.dir = placeholder(str)
     c.data.weights = ()  # prepared: sampling weights of several sets, e.g. (3.0, 1.0); (): all the same
@@ -69,6 +70,26 @@ def transform_fields() -> ConfigDict:
     transform.noise = 0.0  # standard deviation, of images in [-1, 1]
     transform.hole = 0.0  # side of a hole that is filled with the mean, as a share of the image's; not random
     return transform
+
+
+def transform_mildly(transform: ConfigDict, size: int) -> None:
+    """Sets the strengths of our presets: what a person, a little out of place and focus, is still recognised in."""
+    transform.colour = 0.1
+    transform.shift = 1 / 32
+    transform.blur = 0.5
+    transform.blur_sigma = size / 40
+    transform.noise = 0.08
+    transform.hole = 6 / 32
+
+
+def people_fields(data: ConfigDict, size: int, people: int) -> None:
+    """Sets the synthetic people of our presets; all presets judge the same held-out people."""
+    data.kind = "synthetic"
+    data.feed = "memory"
+    data.size = size
+    data.people = people
+    data.photos = 6
+    data.spread = 0.5
 
 
 def optimizer_fields(name: str, learning_rate: float, b1: float) -> ConfigDict:

@@ -24,7 +24,7 @@ def test_overrides_reach_nested_fields_with_their_types():
     config = load_config(
         "swapper:small64", ["--config.objective.change=2", "--config.batch", "4", "--config.generator.ch_mult=(1,2)"]
     )
-    assert (config["batch"], config["generator"]["ch_mult"], config["generator"]["nf"]) == (4, (1, 2), 32)
+    assert (config["batch"], config["generator"]["ch_mult"], config["generator"]["nf"]) == (4, (1, 2), 16)
     assert type(config["objective"]["change"]) is float and config["objective"]["change"] == 2
 
 

@@ -34,7 +34,7 @@ def test_every_variant_parses_and_comes_back_the_same(name):
 
 def test_fields_are_plain_values_and_frozen():
     config = parse(json.loads(json.dumps(plain("swapper:small64"))))
-    assert config.generator["ch_mult"] == (1, 2, 2) and config.data.weights == ()
+    assert config.generator["ch_mult"] == (1, 2, 4, 4) and config.data.weights == ()
     assert config.mesh.rules == ((".*", "fsdp"),) and config.embedder.checkpoint is None
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.data.size = 3
