@@ -205,6 +205,11 @@ def test_an_export_does_not_say_where_weights_and_caches_lay():
     assert flatten_dict(training).keys() == flatten_dict(swapper.config).keys()
 
 
+def test_programs_do_not_tell_where_the_package_lies(exported):
+    for path in exported.glob("*.stablehlo"):
+        assert str(ROOT).encode() not in path.read_bytes() and b"programs.py" in path.read_bytes()
+
+
 def test_an_older_step_without_discriminator(run, tmp_path):
     assert main(["export", f"--checkpoint={run}", f"--out={tmp_path / 'out'}", "--step=4"]) == 0
     assert json.loads((tmp_path / "out" / "config.json").read_text())["step"] == 4

@@ -4,7 +4,8 @@ StableHLO programs take the weights as an argument, one flat dict `{name: array}
 returns it; ONNX models contain them. Weights may be stored as float16; all programs compute in float32.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,8 +88,21 @@ def to_stablehlo(program: Program, weights: Flat) -> bytes:
     (batch,) = jax.export.symbolic_shape("batch")
     inputs = jax.tree.map(lambda x: jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype), program.example)
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in weights.items()}
-    exported = jax.export.export(jax.jit(program.function), platforms=PLATFORMS)(shapes, *inputs)
-    return bytes(exported.serialize())
+    with _no_paths():
+        exported = jax.export.export(jax.jit(program.function), platforms=PLATFORMS)(shapes, *inputs)
+        return bytes(exported.serialize())
+
+
+@contextmanager
+def _no_paths() -> Iterator[None]:
+    """Source locations name files without their folders, which are nobody's business where an export is read."""
+    name = "jax_hlo_source_file_canonicalization_regex"
+    before = jax.config.values[name]
+    jax.config.update(name, r".*/")
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def to_onnx(path: Path, program: Program, weights: Flat) -> None:
