@@ -2,8 +2,10 @@
 
     python -m smoothswap_jax.evaluation.judges.make_heads_judge heads.npz
 
-Every picture shows another person, with the whole range of expression, pose and light. The network sees them shifted,
-blurred, recoloured, noisy and mirrored, because swaps are softer than renderings.
+Every picture shows another head, with the whole range of expression, pose and light. Its skin is another person's and
+its hair a third's: a network that saw whole people would read shape from colours, with which it goes among people, and
+a swap that recolours its target would be taken for one that moves shape. The network sees pictures shifted, blurred,
+recoloured, noisy and mirrored, because swaps are softer than renderings.
 """
 
 import argparse
@@ -21,7 +23,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
-from smoothswap_jax.data.rendered import from_synthetic, synthetic_factors
+from smoothswap_jax.data.rendered import render_kept, synthetic_factors
 from smoothswap_jax.evaluation.judges import head_reader
 from smoothswap_jax.evaluation.judges.head_reader import GROUPS, SIDE, HeadReader, Shape, explained, parameters, predict
 from smoothswap_jax.faces.photos import to_float
@@ -96,14 +98,24 @@ def mirrored(factors: world.Factors) -> world.Factors:
 # --- the fit --------------------------------------------------------------------------------------------------
 
 
+def mixed_people(factors: world.Factors) -> world.Factors:
+    """Everyone with the head of one person, skin, brows and eyes of a second, and photo, hair and clothes of a third.
+
+    The people of `factors` are independent, one row each.
+    """
+    first = len(heads.SHAPE_NAMES)
+    heads_of, skins_of = (jnp.roll(factors.identity, by, axis=0) for by in (2, 1))
+    return factors._replace(identity=jnp.concatenate([heads_of[:, :first], skins_of[:, first:]], axis=1))
+
+
 def rendered_people(split: str, people: int, seed: int, cache: str) -> Iterator[tuple[Images, world.Factors]]:
-    """Pictures of `people` people, one each, and their factors, in parts of at most PART."""
+    """Pictures of `people` mixed people, one each, and their factors, in parts of at most PART."""
     for part in range(-(-people // PART)):
         count = min(PART, people - part * PART)
-        faces = from_synthetic(split, SIDE, count, 1, seed + part, cache=cache)
-        assert faces.images is not None
+        factors = mixed_people(synthetic_factors(split, count, 1, seed + part))
+        images = render_kept(factors, SIDE, cache)
         log.info("%s people rendered: %d of %d", split, part * PART + count, people)
-        yield faces.images, synthetic_factors(split, count, 1, seed + part)
+        yield images, factors
 
 
 def fitted(
@@ -177,7 +189,7 @@ def make_reader(people: int, held_out: int, steps: int, batch: int, rate: float,
     sharp = to_float(others)
     soft = np.concatenate([softened(sharp[i : i + 256], i, SOFT_BLUR, SOFT_NOISE) for i in range(0, len(sharp), 256)])
     r2, r2_soft = (explained(read(seen), known) for seen in (sharp, soft))
-    about = f"{len(images)} rendered people of seed {seed}, {steps} steps of {batch}; R2 of {len(others)} others"
+    about = f"{len(images)} rendered heads of seed {seed}, {steps} steps of {batch}; R2 of {len(others)} others"
     return HeadReader(stored, shape, names, mean, deviation, r2, r2_soft, about)
 
 
@@ -193,7 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--people", type=int, default=2 * PART)
-    parser.add_argument("--held-out", type=int, default=4096, help=f"at most {PART}")
+    parser.add_argument("--held-out", type=int, default=3072, help=f"at most {PART}")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1e-3)

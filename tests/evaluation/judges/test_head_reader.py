@@ -11,6 +11,7 @@ from smoothswap_jax.data.rendered import render_many
 from smoothswap_jax.evaluation.judges import head_reader, make_heads_judge
 from smoothswap_jax.evaluation.judges.head_reader import GROUPS, SIDE, HeadReader, Shape, kept, kept_names
 from smoothswap_jax.evaluation.judges.registry import load_judge
+from smoothswap_jax.evaluation.measures.heads import way_of_shape
 from smoothswap_jax.faces.photos import to_float, to_uint8
 from smoothswap_jax.models.judges.heads import HeadNetwork
 from smoothswap_jax.runtime import sharding
@@ -136,6 +137,22 @@ def test_a_component_grows_with_what_names_it(people, components):
         assert of_all.max() == np.abs(of_all).max()
 
 
+def test_mixed_people_are_three_people_each(people):
+    """So that neither colours nor hair say anything about the head, as they do among people."""
+    mixed = make_heads_judge.mixed_people(people)
+    before, after = (
+        dict(zip(world.FIELDS["identity"], np.asarray(of.identity).T, strict=True)) for of in (people, mixed)
+    )
+    style = np.asarray(people.style)
+    np.testing.assert_array_equal(mixed.style, style)
+    of_sex = lambda values: np.abs(np.corrcoef(values["sex"], style, rowvar=False)[0, 1:]).max()
+    alike = lambda values: abs(np.corrcoef(values["ancestry-african"], values["melanin"])[0, 1])
+    assert alike(before) > 0.7 and alike(after) < 0.1
+    assert of_sex(before) > 0.4 and of_sex(after) < 0.15
+    for values in (sorted(before[name]) for name in ("sex", "melanin")):
+        assert values in (sorted(after["sex"]), sorted(after["melanin"]))
+
+
 def test_mirror_images_of_people_show_their_landmarks_mirrored(people):
     some = world.Factors(*(np.asarray(values[:4]) for values in people))
     found = np.array(world.all_landmarks(make_heads_judge.mirrored(some), SIDE))
@@ -198,15 +215,42 @@ def test_the_judge_names_its_features():
     assert judge.facts["source"].startswith("fitted to ") and len(judge.facts["params sha256"]) == 64
 
 
+@pytest.fixture(scope="module")
+def strangers():
+    """Factors, as the shipped reader was fitted to, of people of another seed."""
+    return make_heads_judge.mixed_people(world.sample_factors(jax.random.key(77), 600))
+
+
 @pytest.mark.slow
-def test_the_shipped_reader_reads_strangers_as_well_as_it_says():
+def test_the_shipped_reader_reads_strangers_as_well_as_it_says(strangers):
     reader = head_reader.load_reader()
-    factors = world.sample_factors(jax.random.key(77), 600)
-    images = to_uint8(render_many(factors, 2 * SIDE))
+    images = to_uint8(render_many(strangers, 2 * SIDE))
     found = head_reader.make_read(reader, sharding.make_mesh(1))(images)
-    wanted = head_reader.parameters(reader.shape, factors)
+    wanted = head_reader.parameters(reader.shape, strangers)
     units = slice(len(reader.names["shape"]), -len(reader.names["pose"]))
     wanted[:, units] = (wanted[:, units] - reader.mean[units]) / reader.deviation[units]
     r2 = head_reader.explained(found, wanted[:, kept(reader)])
     assert np.abs(r2 - reader.r2[kept(reader)]).mean() < 0.03
     assert np.all(r2 > reader.r2[kept(reader)] - 0.2)
+
+
+@pytest.mark.slow
+def test_recolouring_moves_no_shape(strangers):
+    """Swaps of skin, brows and eyes alone go nowhere; those of the head alone go all the way."""
+    reader = head_reader.load_reader()
+    read = head_reader.make_read(reader, sharding.make_mesh(1))
+    target, source = (
+        world.Factors(*(values[rows] for values in strangers)) for rows in (slice(0, 200), slice(200, 400))
+    )
+    first = len(heads.SHAPE_NAMES)
+    join = lambda head, skin: np.concatenate([head.identity[:, :first], skin.identity[:, first:]], axis=1)
+    truth, recoloured, reshaped = (
+        target._replace(identity=identity) for identity in (source.identity, join(target, source), join(source, target))
+    )
+    shapes = [
+        read(to_uint8(render_many(one, SIDE)))[:, : len(kept_names(reader)["shape"])]
+        for one in (target, truth, recoloured, reshaped)
+    ]
+    from_target, goal, *swaps = shapes
+    ways = [way_of_shape(swap, from_target, goal).mean() for swap in swaps]
+    np.testing.assert_allclose(ways, [0, 1], atol=0.1)
