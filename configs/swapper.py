@@ -1,12 +1,12 @@
 """Stage 2: the face swapper, trained with a frozen identity embedder of stage 1.
 
-tiny32: synthetic faces of 32 px, as in the demo
+tiny32: synthetic people at 32 px, as in the demo
     smoothswap train --config=swapper:tiny32 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder
-    2 CPU cores, 13 minutes for the whole of `smoothswap demo`. 2026-11-24: error to the true swap 0.058, 0.372 of the
-    error of the unchanged target; cosine to the source 0.865 by an embedder of another seed.
-small64: synthetic faces of 64 px, in the full range of poses and lights
+@@TINY
+small64: synthetic people at 64 px; the packaged swapper
     smoothswap train --config=swapper:small64 --workdir=runs/s64 --config.embedder.checkpoint=runs/e64
-    2 CPU cores (Xeon, AVX-512), 2026-11-28: 1.08 s a step at batch 8. Not trained yet.
+    2 shared CPU cores, 70 minutes. 2026-11-29: error to the true swap 0.48 of the error of the unchanged target;
+    docs/results.md.
 paper256: the paper's networks, on faces that `smoothswap prepare --out=DIR` wrote
     smoothswap train --config=swapper:paper256 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder \
         --config.data.dir=DIR

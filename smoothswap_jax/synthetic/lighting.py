@@ -4,6 +4,7 @@ Surroundings are spherical harmonics (Ramamoorthi and Hanrahan 2001); of a soft 
 hides of them is precomputed (`sky.py`). The rest of the lamp is a direction, with shadows by a depth map.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import jax
@@ -30,7 +31,6 @@ FIELDS = {
 # Cosine-lobe factors of orders 0, 1, 2, over pi (Ramamoorthi and Hanrahan 2001, eq. 8).
 LOBE = (1.0, *(2.0 / 3.0,) * 3, *(0.25,) * 5)
 PROBES = fibonacci_sphere(32)
-PROJECTION = np.linalg.pinv(np.asarray(harmonics(jnp.asarray(PROBES))))
 BLEED = (0.32, 0.16, 0.10)  # how far light wraps around skin, by channel: red scatters farthest
 
 
@@ -66,6 +66,14 @@ def light_of(values: dict[str, Array], bounce: Float[Array, "3"]) -> Light:
     return Light(towards, (1 - values["softness"]) * lamp, surroundings, values["exposure"])
 
 
+@cache
+def _projection() -> Float[np.ndarray, "9 n"]:
+    """From values at PROBES to harmonics. Not at import, where nothing may start JAX's backend: processes that join
+    each other have to come first."""
+    with jax.ensure_compile_time_eval():
+        return np.linalg.pinv(np.asarray(harmonics(jnp.asarray(PROBES))))
+
+
 def open_share(
     sky: Float[Array, "v 9"], normals: Float[Array, "v 3"], light: Light, turn: Float[Array, "3 3"]
 ) -> Float[Array, "v"]:
@@ -78,7 +86,7 @@ def open_share(
 
 def rotated(coefficients: Float[Array, "9"], turn: Float[Array, "3 3"]) -> Float[Array, "9"]:
     """Harmonics of a function f of directions w -> those of f(turn @ w)."""
-    return jnp.asarray(PROJECTION) @ (harmonics(jnp.asarray(PROBES) @ turn.T) @ coefficients)
+    return jnp.asarray(_projection()) @ (harmonics(jnp.asarray(PROBES) @ turn.T) @ coefficients)
 
 
 def shade(
