@@ -62,11 +62,11 @@ def verb(name, run):
 
 
 def interrupted(_):
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # os.kill may reach another thread, and Python only later
 
 
 def terminated(_):
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def stopped(_):
