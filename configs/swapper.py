@@ -2,7 +2,8 @@
 
 tiny32: synthetic people at 32 px, as in the demo
     smoothswap train --config=swapper:tiny32 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder
-@@TINY
+    2 CPU cores, about 7 minutes. 2026-11-29, with --config.steps=2500: error to the true swap 0.46 of the error of the
+    unchanged target, at 32 px.
 small64: synthetic people at 64 px; the packaged swapper
     smoothswap train --config=swapper:small64 --workdir=runs/s64 --config.embedder.checkpoint=runs/e64
     2 shared CPU cores, 70 minutes. 2026-11-29: error to the true swap 0.48 of the error of the unchanged target;
