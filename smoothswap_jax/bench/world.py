@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from smoothswap_jax.bench.timing import timed
-from smoothswap_jax.data.rendered import in_chunks, render_many
+from smoothswap_jax.data.rendered import in_chunks, render_bytes, render_many
 from smoothswap_jax.evaluation.judges.base import JudgeRequest
 from smoothswap_jax.evaluation.judges.sface import SPEC as SFACE
 from smoothswap_jax.faces.detection.yunet import detect_faces
-from smoothswap_jax.faces.photos import to_float, to_uint8
+from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.metrics.verification import pair_cosines, rank1, roc_auc
 from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.synthetic import world
@@ -41,7 +41,7 @@ def bench_world(people: int, photos: int, size: int, seed: int, seconds: float) 
     """
     judged, labels = _photos(people, photos, seed)
     others, other_labels = _photos(min(people, READER_PEOPLE), photos, seed + 1)
-    images, other_images = (to_uint8(render_many(factors, size)) for factors in (judged, others))
+    images, other_images = (render_bytes(factors, size) for factors in (judged, others))
     found = [detect_faces(image) for image in images]
     seen = np.array([bool(faces) for faces in found])
     sface = SFACE.load(JudgeRequest("", "sface", make_mesh()))
