@@ -37,16 +37,22 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
     """`jax.lax.conv_general_dilated` of NHWC images and an HWIO weight; for `conv_general_dilated` of `nn.Conv`.
 
     A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight gradient is then 5 to 10
-    times faster. Other convolutions use the custom derivatives below, unless they are dilated, grouped, or have
-    `precision` or `preferred_element_type`. Those have no forward mode, and follow the
-    `jax.default_matmul_precision` in force where the gradient is taken.
+    times faster. A depthwise one is a sum over the places of its window: XLA's own is 7 times slower on CPU. Other
+    convolutions use the custom derivatives below, unless they are dilated, in groups, or have `precision` or
+    `preferred_element_type`. Those have no forward mode, and follow the `jax.default_matmul_precision` in force where
+    the gradient is taken.
     """
     options = {name: value for name, value in how.items() if name != "dimension_numbers" and value is not None}
     types = {name: options.pop(name) for name in ("precision", "preferred_element_type") if name in options}
-    if any(np.any(np.asarray(value) != 1) for value in options.values()):  # dilated, or in groups
+    groups = options.pop("feature_group_count", 1)
+    if any(np.any(np.asarray(value) != 1) for value in options.values()):  # dilated
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], w.shape[:2], strides, padding)
+    if groups == x.shape[3] == w.shape[3] and not types:
+        return _depthwise(x, w, strides, padding)
+    if groups != 1:
+        return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
     (top, bottom), (left, right) = padding
     if w.shape[:2] == (1, 1) and not (top or bottom or left or right):
         return pixelwise(lambda rows: jnp.matmul(rows, w[0, 0], **types), x[:, :: strides[0], :: strides[1]])
@@ -54,6 +60,18 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
     window = Window((w.shape[0], w.shape[1]), (strides[0], strides[1]), ((top, bottom), (left, right)))
     return checkpoint_name(_convolution(x, w, window), NAME)
+
+
+def _depthwise(
+    x: Float[Array, "b h w c"], w: Float[Array, "kh kw 1 c"], strides: Sequence[int], pads: Any
+) -> Float[Array, "b h2 w2 c"]:
+    """Each channel with a window of its own."""
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)))
+    rows, columns = (
+        [slice(place, side - size + place + 1, stride) for place in range(size)]
+        for side, size, stride in zip(x.shape[1:3], w.shape[:2], strides, strict=True)
+    )
+    return sum(x[:, row, column] * w[i, j, 0] for i, row in enumerate(rows) for j, column in enumerate(columns))
 
 
 # ------------------------------------------------------------------------------------------------ derivatives

@@ -23,6 +23,10 @@ def draw(*shape):
         (1, (1, 1), [(0, 0), (0, 0)], {"lhs_dilation": (2, 2)}),
         (1, (1, 1), "VALID", {"feature_group_count": 2}),
         (3, (1, 1), "SAME", {}),
+        (3, (2, 1), "SAME", {"feature_group_count": 4}),
+        ((3, 2), (1, 3), [(0, 4), (-1, 3)], {"feature_group_count": 4}),
+        (1, (2, 2), "VALID", {"feature_group_count": 4}),
+        (3, (1, 1), "SAME", {"feature_group_count": 4, "rhs_dilation": (2, 2)}),
         (3, (1, 1), "VALID", {"rhs_dilation": (1, 1), "lhs_dilation": None, "feature_group_count": 1}),
         (3, (1, 1), [(0, 4), (-1, 3)], {}),
         (3, (1, 1), "SAME", {"rhs_dilation": (2, 2)}),
@@ -36,7 +40,8 @@ def draw(*shape):
 )
 def test_convolution_is_laxs_with_its_first_and_second_derivatives(size, strides, padding, how):
     rows, columns = size if isinstance(size, tuple) else (size, size)
-    x, w = draw(2, 7, 5, 4), draw(rows, columns, 4 // how.get("feature_group_count", 1), 6)
+    groups = how.get("feature_group_count", 1)
+    x, w = draw(2, 7, 5, 4), draw(rows, columns, 4 // groups, 4 if groups == 4 else 6)
     how = {"dimension_numbers": LAYOUT, **how}
 
     def value(function):
@@ -67,7 +72,9 @@ def test_the_weight_gradient_is_one_product_on_cpu(dtype, bound):
     plain = jax.vjp(lambda w: lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), w)[1](g)[0]
     assert product.dtype == plain.dtype == dtype
     assert relative_error(product.astype("float32"), np.asarray(plain, np.float32)) < bound
-    np.testing.assert_array_equal(np.asarray(gradient(x, w, g)), np.asarray(product))
+    # Not bit for bit: on some processors a compiled product adds up in another order than the same one by itself.
+    found = gradient(x, w, g)
+    assert found.dtype == dtype and relative_error(*(np.asarray(a, np.float32) for a in (found, product))) < bound
     lowered = gradient.lower(x, w, g).as_text()
     assert "dot_general" in lowered and "convolution" not in lowered
 

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from smoothswap_jax.models.convolution import convolution
 from smoothswap_jax.models.judges.iresnet import PReLU
 from smoothswap_jax.models.layers import BatchNorm, at_least_float32
 
@@ -29,7 +30,8 @@ class _ConvNormPReLU(nn.Module):
         p = self.size // 2
         h = nn.Conv(
             self.features, (self.size, self.size), self.stride, [(p, p), (p, p)],
-            feature_group_count=self.groups, use_bias=False, dtype=self.dtype, name="conv2d",
+            feature_group_count=self.groups, use_bias=False, dtype=self.dtype,
+            conv_general_dilated=convolution, name="conv2d",
         )(x)  # fmt: skip
         return PReLU(name="relu")(BatchNorm(epsilon=1e-3, name="batchnorm")(h, train))
 
