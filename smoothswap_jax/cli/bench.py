@@ -108,6 +108,8 @@ def _bench_programs(args) -> dict:
     if len(args.embedder or []) > 1:
         raise ValueError(f"--embedder has {len(args.embedder)} values; wanted one with --what={args.what}")
     config = load_config(args.config, args.overrides)
+    if also := config["embedder"].get("also"):
+        raise ValueError(f"--config.embedder.also={also}: not for --what={args.what}, which has one embedder")
     embedder = load_config((args.embedder or ["embedder:tiny32"])[0], [])["embedder"]
     batches, dtypes, fsdps = args.batch or [config["batch"]], args.dtype or ["float32"], args.fsdp or [1]
     if args.what == "steps":

@@ -82,7 +82,9 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
     swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     judges = [load_judge(text, mesh, settings.identity, settings.pose) for text in settings.judges]
     check_judges(judges)
-    trainers = {swapper.trainer: f"the embedder that trained {name}" for name, swapper in swappers.items()}
+    trainers = {
+        digest: f"the embedder that trained {name}" for name, swapper in swappers.items() for digest in swapper.trainers
+    }
     judges = refuse_self_judges(judges, trainers, settings.trained_with, settings.allow_self_judge)
     pairs = make_pairs(settings, protocol, swappers, progress)
     everyone = [*_methods(settings, swappers, pairs, mesh, progress), *methods.baselines(pairs)]

@@ -12,7 +12,7 @@ from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
 from smoothswap_jax.training import steps
-from smoothswap_jax.training.frozen_embedder import load_embedder
+from smoothswap_jax.training.frozen_embedder import COPY_ALSO, load_embedder
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import (
     embedder_shapes,
@@ -30,7 +30,7 @@ class RestoredSwapper(NamedTuple):
 
     variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
     arrays. config: the training config. embedder: the embedder's config fields. embedder_sha256: `params_digest` of the
-    embedder that it was trained against, where the one here is that one rounded.
+    embedder that it was trained against, where the one here is that one rounded; also_sha256: of the second one.
     """
 
     networks: steps.SwapperNetworks
@@ -39,6 +39,7 @@ class RestoredSwapper(NamedTuple):
     embedder: dict
     step: int
     embedder_sha256: str | None = None
+    also_sha256: str | None = None
 
     @property
     def size(self) -> int:
@@ -46,9 +47,10 @@ class RestoredSwapper(NamedTuple):
         return self.config["data"]["size"]
 
     @property
-    def trainer(self) -> str:
-        """`params_digest` of the embedder that it was trained against."""
-        return self.embedder_sha256 or params_digest(self.variables["embedder"])
+    def trainers(self) -> tuple[str, ...]:
+        """`params_digest` of the embedders that it was trained against, one or two; the first gives its z."""
+        first = self.embedder_sha256 or params_digest(self.variables["embedder"])
+        return (first, self.also_sha256) if self.also_sha256 else (first,)
 
 
 def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> RestoredSwapper:
@@ -102,12 +104,17 @@ def restore_swapper(
                 f"{run}/embedder: found another embedder than the run was trained against, whose SHA-256 is "
                 f"{shown(record.get('sha256'))}; wanted that one"
             )
+        also = meta.get(COPY_ALSO)
+        found["also"] = also.get("sha256") if isinstance(also, dict) else None
+        if not isinstance(found["also"], str | None):
+            raise checkpoint.CheckpointError(f"{file}: {COPY_ALSO} is {shown(also)}, wanted a SHA-256 in it")
         found["config"], shapes = checked_swapper(meta.get("config", {}), found["fields"], arrays, str(file))
         return {name: shapes[name.removesuffix("_ema")] for name in names}
 
     parts, _, saved = checkpoint.load_parts(run, names, step, wanted)
     variables = {"generator": parts.pop("generator_ema"), "embedder": found["embedder"], **parts}
-    return build_swapper(found["config"], found["fields"], variables, saved)
+    swapper = build_swapper(found["config"], found["fields"], variables, saved)
+    return swapper._replace(also_sha256=found["also"])
 
 
 def swap_function(restored: RestoredSwapper) -> Callable[[Any, Any], jax.Array]:

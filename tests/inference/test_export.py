@@ -173,8 +173,8 @@ def test_float16_takes_half_the_room_and_is_close(halved):
 
 def test_float16_is_known_by_the_embedder_that_trained_it(halved):
     swapper, out, _ = halved
-    assert load_export(out).trainer == swapper.trainer == params_digest(swapper.variables["embedder"])
-    assert load_export(out)._replace(embedder_sha256=None).trainer != swapper.trainer  # what it holds is rounded
+    assert load_export(out).trainers == swapper.trainers == (params_digest(swapper.variables["embedder"]),)
+    assert load_export(out)._replace(embedder_sha256=None).trainers != swapper.trainers  # what it holds is rounded
 
 
 def test_the_owners_words_are_in_the_card(halved):

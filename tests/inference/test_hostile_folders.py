@@ -123,6 +123,7 @@ def setting(path: str, value):
         (setting("generator.nf", 4), "generator is {'nf': 4"),
         (setting("step", "many"), "step is 'many', wanted a whole number"),
         (setting("embedder_sha256", [1] * 10_000), "embedder_sha256 is [1, 1, 1"),
+        (setting("also_sha256", [1] * 10_000), "also_sha256 is [1, 1, 1"),
         (lambda config: "[" * 100_000 + "]" * 100_000, "more than 64 deep"),
         (lambda config: json.dumps(config).replace('"step": 6', '"step": ' + "6" * 5000), "not a JSON file"),
     ],

@@ -11,6 +11,7 @@ import pytest
 
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.schema import FrozenEmbedderConfig
+from smoothswap_jax.inference.restore import restore_swapper
 from smoothswap_jax.runtime import checkpoint, metric_log
 from smoothswap_jax.runtime.stopping import Stopped
 from smoothswap_jax.training import loop
@@ -170,6 +171,8 @@ def test_a_run_against_two_embedders_stands_alone_and_remembers_both(two, embedd
     for name, origin in ((COPY, embedder), (COPY_ALSO, second)):
         assert alone[name].sha256 == meta[name]["sha256"] == frozen_embedder(str(origin), run / "new").sha256
         assert alone[name].copied and (run / name / "checkpoints").is_dir()
+    # Neither may judge its swaps.
+    assert restore_swapper(run).trainers == tuple(meta[name]["sha256"] for name in (COPY, COPY_ALSO))
     before = contents(run)
     loop.train(config | {"embedder": {"checkpoint": None, "also": None}}, run, devices=2)
     assert contents(run) == before

@@ -171,7 +171,8 @@ def _config(restored: RestoredSwapper, weights: Flat, dtype: str) -> dict[str, A
         "step": restored.step,
         "size": training["data"]["size"],
         "dtype": dtype,
-        "embedder_sha256": restored.trainer,
+        "embedder_sha256": restored.trainers[0],
+        "also_sha256": restored.also_sha256,
         "parameters": {part: sum(n for name, n in counted.items() if name.startswith(f"{part}/")) for part in parts},
         "generator": training["generator"],
         "embedder": restored.embedder,
@@ -233,9 +234,10 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     step = config.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= LARGEST:
         raise ExportError(f"{file}: step is {shown(step)}, wanted a whole number from 0 up")
-    digest = config.get("embedder_sha256")  # exports of old have none
-    if not isinstance(digest, str | None):
-        raise ExportError(f"{file}: embedder_sha256 is {shown(digest)}, wanted a SHA-256")
+    digests = {name: config.get(name) for name in ("embedder_sha256", "also_sha256")}  # exports of old have none
+    for name, digest in digests.items():
+        if not isinstance(digest, str | None):
+            raise ExportError(f"{file}: {name} is {shown(digest)}, wanted a SHA-256")
     stored = variable_shapes(folder / PARAMS)
     training, wanted = checked_swapper(config.get("training"), config.get("embedder"), len(stored), str(file))
     for name, value in (("size", training["data"]["size"]), ("generator", config["training"]["generator"])):
@@ -243,7 +245,7 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
             raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
     _check_fit(folder / PARAMS, stored, wanted)
     swapper = build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
-    return swapper._replace(embedder_sha256=digest)
+    return swapper._replace(**digests)
 
 
 def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
