@@ -3,7 +3,9 @@
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ VARIANT, SIZE = "tiny32", 32
 RUNS = ("embedder", "swapper")
 """What is trained, in this order; the folders of OUT."""
 TEST_SHARE = 0.2
+FIRST_PAIRS = 64
+"""On which the packaged swapper is shown, in a minute; in the end it is judged on all pairs beside the trained one."""
 OURS = ("default", "faces", *RUNS)
 """Folders of which an unfinished demo has one."""
 JUDGES = ("heads", "sface")
@@ -177,20 +181,26 @@ def _show_default(folder: Path, seconds: dict[str, float]) -> None:
     """What the packaged swapper makes of the held-out pairs of its world."""
     start = time.monotonic()
     _say("swapping held-out people with the default swapper")
-    result = _measure(folder, {"default": swapper_folder(DEFAULT)})
+    result = _measure(folder, {"default": swapper_folder(DEFAULT)}, options={"pairs": str(FIRST_PAIRS)})
     seconds["default"] = time.monotonic() - start
     facts = how_it_was_made(result, list(JUDGES), seconds["default"])
     report = make_report(result, facts, "Smooth-Swap demo: the default swapper")
     _say(f"see {write_report(folder, report, machine_facts(result, folder))}")
 
 
-def _measure(out: Path, methods: dict[str, Path], photos: Path | None = None, paired_views: bool = False) -> Result:
-    """Swaps and judges the held-out pairs."""
+def _measure(
+    out: Path,
+    methods: dict[str, Path],
+    photos: Path | None = None,
+    paired_views: bool = False,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Result:
+    """Swaps and judges the held-out pairs. options: of the protocol."""
     protocol = "held-out" if photos else "synthetic-truth"
     if photos and paired_views:
         protocol = "london-truth" if any(photos.glob("*/neutral_front.jpg")) else "paired-views"
     data = photos if paired_views else out / "faces" if photos else None
-    settings = EvaluationSettings(protocol, out, data, methods, judges=list(JUDGES))
+    settings = EvaluationSettings(protocol, out, data, methods, judges=list(JUDGES), options=options)
     result = judge_swaps(settings, lambda name: metric_log.files_progress(f"demo: {name}"))
     write_scores(out, result)
     return result

@@ -31,6 +31,7 @@ def add_parser(verbs) -> None:
     add("--size", type=int, help="of the aligned faces (default: the largest of the checkpoints', else 256)")
     add("--identity", default="aligned", help="convention: aligned (default), reliableswap, reface, casia")
     add("--pose", default="geodesic", help="convention for Hopenet: geodesic (default), reliableswap, reface, casia")
+    add("--pairs", default="500", metavar="N", help="of synthetic-truth: how many, for a quick look (default 500)")
     add("--compression", default="c23", help="of FaceForensics++ (default c23)")
     add("--split", default="all", help="of FaceForensics++'s pairs: all (default), train, val, test")
     add(
@@ -50,8 +51,8 @@ def _epilog() -> str:
     from smoothswap_jax.evaluation.protocols.registry import PROTOCOLS
 
     return (
-        f"Protocols: {', '.join(PROTOCOLS)}, each also as NAME@VERSION. Judges: sface, dlib, mediapipe=FILE.task, "
-        "factors (of synthetic-truth), a folder of `smoothswap import`, or the run directory of an embedder; NAME=... "
+        f"Protocols: {', '.join(PROTOCOLS)}, each also as NAME@VERSION. Judges: heads, sface, dlib, "
+        "mediapipe=FILE.task, a folder of `smoothswap import`, or the run directory of an embedder; NAME=... "
         "names them. See docs/evaluation.md."
     )
 
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         pose=args.pose,
         size=args.size,
         aligned=args.aligned,
-        options={"compression": args.compression, "split": args.split},
+        options={"compression": args.compression, "split": args.split, "pairs": args.pairs},
         trained_with=args.trained_with,
         allow_self_judge=args.allow_self_judge,
         devices=args.devices,

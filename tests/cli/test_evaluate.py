@@ -41,7 +41,7 @@ def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
     ((name, settings),) = calls
     assert name == called and settings.protocol == options[0].partition("=")[2]
     assert settings.checkpoints == {"a": Path("A"), "B": Path("B")} and settings.judges == ["sface", "x=Y"]
-    assert settings.options == {"compression": "c23", "split": "all"}
+    assert settings.options == {"compression": "c23", "split": "all", "pairs": "500"}
     assert (settings.out, settings.data, settings.swaps, settings.devices) == (tmp_path, None, {}, 1)
 
 

@@ -18,13 +18,15 @@ from smoothswap_jax.faces.photos import to_uint8
 from smoothswap_jax.synthetic.world import Factors, landmarks
 
 COUNT = 500
+OPTIONS = {"pairs": str(COUNT)}
 
 
 def _pairs(request: Request) -> Pairs:
+    count = _count({**OPTIONS, **request.options}["pairs"])
     world = _world(request.trained_in)
     size = request.size or SIZE
     try:
-        swaps = rendered.swaps_with_truth(world, size, lambda labels: drawn_pairs(labels, COUNT))
+        swaps = rendered.swaps_with_truth(world, size, lambda labels: drawn_pairs(labels, count))
     except DataError as error:
         raise ProtocolError(str(error)) from error
     images = to_uint8(np.concatenate(swaps.images))
@@ -43,7 +45,13 @@ def _pairs(request: Request) -> Pairs:
     pairs = names_by_content(gallery, rows, rows + n)
     names = tuple(f"{kind}/{pair}" for kind in ("source", "target", "truth") for pair in pairs)
     gallery = dataclasses.replace(gallery, names=names)
-    return Pairs(gallery, pairs, rows, rows + n, rows + 2 * n, known_points=True, notes=too_few(n, COUNT))
+    return Pairs(gallery, pairs, rows, rows + n, rows + 2 * n, known_points=True, notes=too_few(n, count))
+
+
+def _count(asked: str) -> int:
+    if not asked.isdecimal() or not 1 <= int(asked) <= COUNT:
+        raise ProtocolError(f"--pairs={asked}: wanted a number from 1 to {COUNT}")
+    return int(asked)
 
 
 def _world(trained_in: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -58,7 +66,8 @@ def _world(trained_in: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 SYNTHETIC_TRUTH = Protocol(
     "synthetic-truth",
     3,
-    f"{COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so errors "
+    f"Up to {COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so errors "
     "are measured against it.",
     _pairs,
+    options=OPTIONS,
 )

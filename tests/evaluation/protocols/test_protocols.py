@@ -106,6 +106,17 @@ def test_no_pair_of_the_synthetic_world_is_judged_twice_and_too_few_are_told(ren
     assert rendered.notes == ("The data give 18 pairs; the protocol asks for 500.",)
 
 
+def test_the_first_pairs_of_the_synthetic_world_can_be_asked_for(rendered, tmp_path):
+    asked = lambda count: find_protocol("synthetic-truth").pairs(
+        request(None, tmp_path, trained_in={"a": WORLD}, options={"pairs": count})
+    )
+    few = asked("4")
+    assert few.names == rendered.names[:4] and few.notes == ()
+    for count in ("0", "501", "four", "-1", ""):
+        with pytest.raises(ProtocolError, match=f"--pairs={count}: wanted a number from 1 to 500"):
+            asked(count)
+
+
 def test_nobody_of_the_synthetic_world_is_a_training_person(rendered):
     test, train = (np.asarray(rendered_lib.synthetic_factors(one, 60, 1, 7).identity) for one in ("test", "train"))
     away = np.linalg.norm(test[:, None] - train[None], axis=2)
