@@ -136,7 +136,7 @@ def make_material(people: int, size: int, spread: float, cache: str = "") -> Mat
     alike = [
         world.sample_photos(key, np.repeat(identity, PHOTOS, axis=0), spread)
         for key, identity in zip(
-            keys, same_colours(np.asarray(target.identity[: group * COLOURINGS]), COLOURINGS), strict=True
+            keys, np.split(world.look_alikes(target.identity[: group * COLOURINGS], group), COLOURINGS), strict=True
         )
     ]
     some_sources, some_targets = (_rows(one, slice(people // 8)) for one in (source, target))
@@ -155,12 +155,6 @@ def make_material(people: int, size: int, spread: float, cache: str = "") -> Mat
 
 def _rows(factors: Factors, rows: slice | Int[np.ndarray, "k"]) -> Factors:
     return jax.tree.map(lambda values: values[rows], factors)
-
-
-def same_colours(identity: Float[np.ndarray, "n i"], groups: int) -> list[Float[np.ndarray, "k i"]]:
-    """People in groups of one size, each with the shapes of its people and all else of its first."""
-    parts = np.split(identity, groups)
-    return [np.concatenate([part[:, :SHAPE], np.tile(part[:1, SHAPE:], (len(part), 1))], axis=1) for part in parts]
 
 
 def on_the_way(source: Factors, target: Factors, share: float, columns: slice) -> Factors:

@@ -36,6 +36,8 @@ def common_fields() -> ConfigDict:
     c.data.photos = 4  # synthetic: photos of each
     # synthetic: spread of expression, pose and light around their means; 1 is the full range, yaw up to 45 degrees
     c.data.spread = 1.0
+    # synthetic: so many people in a row differ in shape alone, and are in the same batches of the embedder; 1: none
+    c.data.look_alikes = 1
     c.data.held_out_people = 100  # test identities: rendered (synthetic) or taken out of training (folder)
     c.data.seed = 0  # synthetic: of the rendered people, independent of the run's seed
     c.data.rendered_cache = "~/.cache/smoothswap-jax/rendered"  # synthetic: keeps rendered faces; "": none

@@ -149,7 +149,7 @@ def _unknown_part(field: str, names: list[str]) -> str:
 
 
 READ = {
-    "synthetic": ("people", "photos", "spread", "held_out_people", "seed", "rendered_cache"),
+    "synthetic": ("people", "photos", "spread", "look_alikes", "held_out_people", "seed", "rendered_cache"),
     "prepared": ("dir", "weights"),
     "folder": ("dir", "held_out_people"),
     "tfds": ("dir", "name"),

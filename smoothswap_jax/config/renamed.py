@@ -11,11 +11,11 @@ RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "k
 NO_TRANSFORM = dict.fromkeys(("colour", "shift", "scale", "blur", "noise", "hole"), 0.0) | {"blur_sigma": 0.8}
 ADDED: dict[str, dict[str, dict[str, Any]]] = {
     "embedder": {
-        "data": {"rendered_cache": ""},
+        "data": {"rendered_cache": "", "look_alikes": 1},
         "objective": {"transform": NO_TRANSFORM, "adversarial_steps": 0, "adversarial_radius": 0.02},
     },
     "swapper": {
-        "data": {"rendered_cache": ""},
+        "data": {"rendered_cache": "", "look_alikes": 1},
         "generator": {"injection": "add"},
         "embedder": {"also": None},
         "objective": {"transform": NO_TRANSFORM, "transform_samples": 1},

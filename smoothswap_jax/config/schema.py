@@ -126,6 +126,7 @@ class DataConfig:
     people: Annotated[int, Range(1, 10**7)]
     photos: Annotated[int, Range(1, 10**5)]
     spread: Annotated[float, Range(0, 1)]
+    look_alikes: Annotated[int, Range(1, 10**4)]
     rendered_cache: str
     held_out_people: Annotated[int, Range(0, 10**6)]
     seed: Seed

@@ -33,7 +33,8 @@ class Faces:
 
     Either `images` holds all of them, uint8 [n, size, size, 3] RGB, or `read` returns the encoded files of some rows.
     For reports, `files` names the examples and `people` the identities. A mixture concatenates the identities of
-    several data sets; `sets` holds the number of each set's identities, `weights` how often each set is drawn.
+    several data sets; `sets` holds the number of each set's identities, `weights` how often each set is drawn. So many
+    identities in a row as `together` says belong together.
     """
 
     size: int
@@ -44,6 +45,7 @@ class Faces:
     read: Callable[[Rows], list[bytes]] = lambda rows: []
     sets: tuple[int, ...] = ()
     weights: tuple[float, ...] = (1.0,)
+    together: int = 1
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -56,7 +58,7 @@ class Faces:
     @property
     def index(self) -> Index:
         """What sampling needs to know."""
-        return Index(np.asarray(self.starts), self.sets or (len(self.people),), self.weights)
+        return Index(np.asarray(self.starts), self.sets or (len(self.people),), self.weights, self.together)
 
 
 def mixture(parts: Sequence[Faces], weights: Sequence[float]) -> Faces:

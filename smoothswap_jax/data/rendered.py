@@ -45,28 +45,39 @@ def too_many(people: int, photos: int, size: int) -> str:
 
 
 def from_synthetic(
-    split: str, size: int, people: int, photos: int, seed: int, spread: float = 1.0, cache: str | Path = ""
+    split: str,
+    size: int,
+    people: int,
+    photos: int,
+    seed: int,
+    spread: float = 1.0,
+    cache: str | Path = "",
+    look_alikes: int = 1,
 ) -> Faces:
     """Renders `people` synthetic identities with `photos` images each; splits share no identity.
 
-    cache: a folder that keeps the images for the next time; "": none. Raises DataError for more than fit into memory.
+    cache: a folder that keeps the images for the next time; "": none. look_alikes: of `synthetic_factors`, and the
+    people of whom are drawn together. Raises DataError for more than fit into memory.
     """
     if words := too_many(people, photos, size):
         raise DataError(f"synthetic faces: {words}")
-    images = render_kept(synthetic_factors(split, people, photos, seed, spread), size, cache)
+    images = render_kept(synthetic_factors(split, people, photos, seed, spread, look_alikes), size, cache)
     names = [f"{split}-{i:05d}" for i in range(people)]
     files = [f"{name}/{k:03d}" for name in names for k in range(photos)]
-    return Faces(size, np.arange(people + 1) * photos, names, files, images=images)
+    return Faces(size, np.arange(people + 1) * photos, names, files, images=images, together=look_alikes)
 
 
-def synthetic_factors(split: str, people: int, photos: int, seed: int, spread: float = 1.0) -> world.Factors:
+def synthetic_factors(
+    split: str, people: int, photos: int, seed: int, spread: float = 1.0, look_alikes: int = 1
+) -> world.Factors:
     """Factors of people * photos faces, sorted by identity; every photo has its own attributes.
 
     `spread` scales the deviation of expression, pose and light from their means; 1 is all that portraits have.
+    So many people in a row as `look_alikes` says differ in shape alone; `people` is a multiple of it.
     """
     check_split(split)
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
-    identity = world.sample_identity(jax.random.fold_in(key, 0), people)
+    identity = world.look_alikes(world.sample_identity(jax.random.fold_in(key, 0), people), look_alikes)
     return world.sample_photos(jax.random.fold_in(key, 1), jnp.repeat(identity, photos, axis=0), spread)
 
 

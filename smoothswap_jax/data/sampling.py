@@ -86,11 +86,13 @@ class Index:
     starts: [identities + 1]; identity i owns the examples starts[i] ... starts[i + 1] - 1.
     sets: the number of identities in each data set of a mixture, in order; one number if nothing is mixed.
     weights: the share of draws that each data set gets, in any unit.
+    together: so many identities in a row are drawn together where identities are drawn.
     """
 
     starts: Array
     sets: tuple[int, ...]
     weights: tuple[float, ...]
+    together: int = 1
 
     def first_rows(self) -> list[int]:
         """The first example of each data set, then the number of examples in all."""
@@ -144,21 +146,25 @@ def identity_indices(seed: int, step: Array, people: int, photos: int, index: In
     """Example indices of embedder batch `step`: `people` identities x `photos` images, grouped by identity.
 
     Identities within a batch are distinct, and so are the images of an identity that has enough of them. In a mixture,
-    each batch has every data set's share of identities.
+    each batch has every data set's share of identities. With `index.together`, whole groups are drawn, the last of
+    which may be cut.
 
     Raises ValueError if a data set has fewer identities than its share of a batch.
     """
-    starts = xp.asarray(index.starts)
+    starts, together = xp.asarray(index.starts), index.together
     parts = []
     first = 0
     for number, (identities, share) in enumerate(zip(index.sets, index.shares(people), strict=True)):
-        batches = identities // share
+        groups, drawn = identities // together, -(-share // together)
+        batches = groups // drawn
         if not batches:
             raise ValueError(f"the data has {identities} identities, wanted at least the {share} of a batch")
         rows = xp.arange(share * photos)
         epoch, place = step // batches, step % batches
         key = stream(xp, seed, PEOPLE, epoch) if len(index.sets) == 1 else stream(xp, seed, PEOPLE, epoch, number)
-        who = first + shuffled(place * share + rows // photos, identities, key, xp)
+        person = rows // photos
+        group = shuffled(place * drawn + person // together, groups, key, xp)
+        who = first + group * together + person % together
         count = starts[who + 1] - starts[who]
         photo = shuffled(rows % photos, count, stream(xp, seed, PHOTOS, step, who), xp)
         parts.append((starts[who] + photo).astype(np.int32))

@@ -44,8 +44,8 @@ def load_faces(data: DataConfig, split: str) -> Faces:
         raise ConfigError(words)
     kind, size, folder = data.kind, data.size, data.dir or ""
     if kind == "synthetic":
-        people = data.people if split == "train" else data.held_out_people
-        return from_synthetic(split, size, people, data.photos, data.seed, data.spread, data.rendered_cache)
+        people, alike = (data.people, data.look_alikes) if split == "train" else (data.held_out_people, 1)
+        return from_synthetic(split, size, people, data.photos, data.seed, data.spread, data.rendered_cache, alike)
     if kind == "folder":
         return from_folder(folder, split, size, data.held_out_people)
     if kind == "prepared":

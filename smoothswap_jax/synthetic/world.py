@@ -75,6 +75,13 @@ def sample_photos(key: PRNGKeyArray, identity: Float[Array, "n identity"], sprea
     )
 
 
+def look_alikes(identity: Float[Array, "n identity"], together: int) -> Float[Array, "n identity"]:
+    """The people, `together` of whom in a row keep their own shapes and get all else of the first of them: skin,
+    hair, irises, brows and marks. n is a multiple of `together`."""
+    first = jnp.repeat(identity[::together], together, axis=0)
+    return first.at[:, : len(heads.SHAPE_NAMES)].set(identity[:, : len(heads.SHAPE_NAMES)])
+
+
 def sample_factors(key: PRNGKeyArray, n: int) -> Factors:
     """Factors of n images of n people."""
     identity_key, photo_key = jax.random.split(key)

@@ -106,6 +106,10 @@ def _data(config: Config) -> list[str]:
         )
     if data.kind != "synthetic":
         return found
+    if data.people % data.look_alikes:
+        found.append(
+            f"config.data.people is {data.people}, wanted a multiple of config.data.look_alikes {data.look_alikes}"
+        )
     if words := too_many(max(data.people, data.held_out_people), data.photos, data.size):
         found.append(f"config.data.people, held_out_people, photos and size: {words}")
     if isinstance(config, EmbedderConfig):

@@ -38,16 +38,6 @@ def mean_colour(images: jax.Array) -> jax.Array:
     return images.mean((1, 2)) + 0.01
 
 
-def test_people_of_the_same_colours_differ_in_shape_only():
-    identity = np.asarray(some_people().identity)
-    groups = embedding.same_colours(identity, 4)
-    assert [len(group) for group in groups] == [10] * 4
-    np.testing.assert_array_equal(np.concatenate(groups)[:, :SHAPE], identity[:, :SHAPE])
-    for first, group in zip(identity[::10], groups, strict=True):
-        np.testing.assert_array_equal(group[:, SHAPE:], np.tile(first[SHAPE:], (10, 1)))
-    assert tuple(population.IDENTITY_FIELDS)[SHAPE:] == tuple(population.MARK_FIELDS)
-
-
 def test_the_way_to_the_source_ends_at_the_true_swap():
     target = some_people()
     source = jax.tree.map(lambda values: values[::-1], target)

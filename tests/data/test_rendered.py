@@ -5,10 +5,12 @@ import pytest
 
 from smoothswap_jax.data import rendered
 from smoothswap_jax.data.dataset import DataError
-from smoothswap_jax.synthetic import world
+from smoothswap_jax.synthetic import population, world
+from smoothswap_jax.synthetic.heads import SHAPE_NAMES
 
 FIELDS = {"held_out_people": 3, "photos": 2, "seed": 5, "spread": 0.7}
 SIZE = 16
+SHAPE = len(SHAPE_NAMES)
 
 
 def test_the_truth_has_the_sources_identity_and_everything_else_of_the_target():
@@ -74,6 +76,14 @@ def test_any_number_of_faces_is_rendered_in_chunks_of_one_size():
 
     np.testing.assert_array_equal(rendered.in_chunks(apply, factors, chunk=2), factors.identity)
     assert sizes == [2, 2, 2]
+
+
+def test_look_alikes_differ_in_shape_alone_and_are_drawn_together():
+    usual, alike = (rendered.synthetic_factors("train", 6, 2, 5, look_alikes=count).identity for count in (1, 3))
+    np.testing.assert_array_equal(alike[:, :SHAPE], usual[:, :SHAPE])
+    np.testing.assert_array_equal(alike[:, SHAPE:], np.repeat(usual[[0, 6], SHAPE:], 6, axis=0))
+    assert tuple(population.IDENTITY_FIELDS)[SHAPE:] == tuple(population.MARK_FIELDS)
+    assert rendered.from_synthetic("train", 8, 6, 1, 5, look_alikes=3).index.together == 3
 
 
 def test_one_person_cannot_be_swapped():

@@ -67,6 +67,18 @@ def test_all_identities_come_round_in_an_epoch():
     assert len(left_over) > 3
 
 
+def test_identities_that_belong_together_are_drawn_together():
+    index = sampling.Index(np.arange(0, 39, 3), (12,), (1.0,), together=4)
+    batches = [sampling.identity_indices(0, step, 6, 2, index) // 3 for step in range(40)]
+    for people in batches:
+        # A whole group and half of another, each with two photos.
+        assert [len(set(people[i : i + 8] // 4)) for i in (0, 8)] == [1, 1] and len(set(people)) == 6
+        assert set(people[:8] % 4) == {0, 1, 2, 3}
+    assert {int(people[0]) // 4 for people in batches} == {0, 1, 2}
+    with pytest.raises(ValueError, match="12 identities, wanted at least the 13"):
+        sampling.identity_indices(0, 0, 13, 2, index)
+
+
 def test_too_few_identities_are_refused():
     with pytest.raises(ValueError, match="the data has 3 identities, wanted at least the 8 of a batch"):
         sampling.identity_indices(0, 0, 8, 2, one_set(np.array([0, 4, 8, 12])))
@@ -110,7 +122,8 @@ def test_uniforms_are_uniform_and_differ_by_step_and_row():
 
 def test_numpy_and_jax_agree():
     starts = np.array([0, 2, 7, 10, 14, 16, 30], np.int32)
-    for index in (one_set(starts), sampling.Index(starts, (2, 4), (0.4, 0.6))):
+    together = sampling.Index(starts, (6,), (1.0,), together=2)
+    for index in (one_set(starts), sampling.Index(starts, (2, 4), (0.4, 0.6)), together):
         for step in (0, 5, 100_000):
             on_device = jax.jit(lambda s, index=index: sampling.pair_indices(7, s, 8, 1, index, jnp))(step)
             np.testing.assert_array_equal(on_device, sampling.pair_indices(7, step, 8, 1, index))
