@@ -71,7 +71,8 @@ def _depthwise(
         [slice(place, side - size + place + 1, stride) for place in range(size)]
         for side, size, stride in zip(x.shape[1:3], w.shape[:2], strides, strict=True)
     )
-    return sum(x[:, row, column] * w[i, j, 0] for i, row in enumerate(rows) for j, column in enumerate(columns))
+    parts = (x[:, row, column] * w[i, j, 0] for i, row in enumerate(rows) for j, column in enumerate(columns))
+    return functools.reduce(jnp.add, parts)
 
 
 # ------------------------------------------------------------------------------------------------ derivatives

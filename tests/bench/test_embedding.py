@@ -21,7 +21,7 @@ from smoothswap_jax.bench.probe_targets import (
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.data.rendered import synthetic_factors
 from smoothswap_jax.runtime import checkpoint, sharding
-from smoothswap_jax.synthetic import heads, population, world
+from smoothswap_jax.synthetic import heads, world
 from smoothswap_jax.synthetic.heads import SHAPE_NAMES
 from smoothswap_jax.training.transforms import Transform
 

@@ -66,8 +66,8 @@ def _world(trained_in: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 SYNTHETIC_TRUTH = Protocol(
     "synthetic-truth",
     3,
-    f"Up to {COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so errors "
-    "are measured against it.",
+    f"Up to {COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so "
+    "errors are measured against it.",
     _pairs,
     options=OPTIONS,
 )

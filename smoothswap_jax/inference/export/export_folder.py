@@ -234,7 +234,7 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     step = config.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= LARGEST:
         raise ExportError(f"{file}: step is {shown(step)}, wanted a whole number from 0 up")
-    digests = {name: config.get(name) for name in ("embedder_sha256", "also_sha256")}  # exports of old have none
+    digests: dict[str, Any] = {name: config.get(name) for name in ("embedder_sha256", "also_sha256")}  # or none, of old
     for name, digest in digests.items():
         if not isinstance(digest, str | None):
             raise ExportError(f"{file}: {name} is {shown(digest)}, wanted a SHA-256")
