@@ -27,7 +27,7 @@ class SyntheticFacesConfig(tfds.core.BuilderConfig):
 class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
     """`tfds.builder("synthetic_faces/64px", file_format="array_record")` after importing this module."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("3.0.0")
     BUILDER_CONFIGS: ClassVar = [SyntheticFacesConfig(size) for size in (32, 64, 128, 256)]
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -70,7 +70,7 @@ def stubble(values: Values, rest: Float[Array, "n 3"], px: Array | float) -> Flo
     follicles = value_noise(*jnp.moveaxis(rest / 0.016, -1, 0)) * detail(px / 0.016)
     patches = value_noise(*jnp.moveaxis(rest / 0.09, -1, 0), seed=1)
     cover = beard_cover(values, rest) * (1.0 + 0.25 * patches)
-    dark = 0.3 + 0.5 * smoothstep(0.0, LONG, values["beard_length"])
+    dark = 0.3 + 0.6 * smoothstep(0.0, LONG, values["beard_length"])
     return jnp.clip(cover * dark * (1.0 + 0.9 * follicles), 0.0, 1.0)
 
 
@@ -88,7 +88,7 @@ def beard_mesh(
     grow = length[:, None] * (outward * (1.0 - 0.6 * smoothstep(0.05, 0.4, length))[:, None] + hang)
     down = jnp.array([0.0, -1.0, 0.0]) + 0.3 * outward
     tangent = unit(down - (down * outward).sum(-1, keepdims=True) * outward)
-    strand = 0.8 * jnp.arctan2(rest[:, 0], rest[:, 2] + 0.65)
+    strand = 2.0 * jnp.arctan2(rest[:, 0], rest[:, 2] + 0.65)
     exists = smoothstep(0.0, LONG, values["beard_length"])
     shells = []
     for share, reached in zip(LAYERS, COVER, strict=True):

@@ -62,6 +62,8 @@ HAEMOGLOBIN_DENSITY = 150.0 / 64500.0  # mol/l of whole blood: 150 g/l of a mole
 CAROTENE = 5.0  # 1/cm in the dermis at the peak of 1; makes light skin as yellow as it gets, CIE b* of about 20
 # Highest haemoglobin that skin_colour is fitted for: above people's 1 for lips and flushed spots.
 MOST_HAEMOGLOBIN = 1.55
+# What blood full of oxygen makes of the colour of skin, whose blood is of arteries and veins; set by eye.
+ARTERIAL = np.array([1.15, 0.96, 0.80], np.float32)
 
 # Absorption of fibres of hair for one unit of pigment in R, G and B (d'Eon et al. 2011).
 EUMELANIN = np.array([0.419, 0.697, 1.37])
@@ -181,9 +183,10 @@ def lip_colour(
     haemoglobin: Float[Array, "*n"],
     lip_melanin: Float[Array, "*n"],
 ) -> Float[Array, "*n 3"]:
-    """Albedo of lips: yellower skin with more blood, and a share of its melanin that people differ in."""
+    """Albedo of lips: yellower skin with more blood, which is brighter, and a share of its melanin that people differ
+    in."""
     own = 0.32 + 0.50 * melanin + 0.4 * (lip_melanin - 0.5)
-    return skin_colour(own, haemoglobin * 0.4 + 1.15, jnp.ones_like(own))
+    return ARTERIAL * skin_colour(own, haemoglobin * 0.4 + 1.15, jnp.ones_like(own))
 
 
 def hair_colour(

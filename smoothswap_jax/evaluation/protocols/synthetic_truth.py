@@ -39,7 +39,7 @@ def _pairs(request: Request) -> Pairs:
     rows = np.arange(n)
     # The pixels follow from these, but their last bits depend on the processor.
     made_of = [*source, *target, *zip(source, target, strict=True)]
-    contents = [key_of("synthetic world/2", json.dumps(world, sort_keys=True), str(np.array(one))) for one in made_of]
+    contents = [key_of("synthetic world/3", json.dumps(world, sort_keys=True), str(np.array(one))) for one in made_of]
     gallery = gallery_of_arrays(images, [str(i) for i in range(3 * n)], persons, points, **facts)
     gallery = dataclasses.replace(gallery, content=lambda row: contents[row])
     pairs = names_by_content(gallery, rows, rows + n)
@@ -65,7 +65,7 @@ def _world(trained_in: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 SYNTHETIC_TRUTH = Protocol(
     "synthetic-truth",
-    3,
+    4,
     f"Up to {COUNT} pairs of people of the synthetic 3-D world that no training sees. The exact swap is rendered, so "
     "errors are measured against it.",
     _pairs,

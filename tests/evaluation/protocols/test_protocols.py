@@ -47,7 +47,7 @@ def test_protocols_are_found_by_name_and_version():
 @pytest.mark.parametrize(
     "title, message",
     [
-        ("london", "protocol 'london': wanted one of synthetic-truth@3, london-truth@1, "),
+        ("london", "protocol 'london': wanted one of synthetic-truth@4, london-truth@1, "),
         ("", "protocol '': wanted one of"),
         ("smooth", "protocol 'smooth': wanted one of .*, smoothness@1"),
         ("ffhq@1", "protocol 'ffhq@1': this package has version 2 of ffhq only"),
