@@ -186,7 +186,7 @@ def lip_colour(
     """Albedo of lips: yellower skin with more blood, which is brighter, and a share of its melanin that people differ
     in."""
     own = 0.32 + 0.50 * melanin + 0.4 * (lip_melanin - 0.5)
-    return ARTERIAL * skin_colour(own, haemoglobin * 0.4 + 1.15, jnp.ones_like(own))
+    return jnp.asarray(ARTERIAL) * skin_colour(own, haemoglobin * 0.4 + 1.15, jnp.ones_like(own))
 
 
 def hair_colour(
