@@ -77,6 +77,7 @@ def defaults() -> ConfigDict:
     c.discriminator.channel_base = 32768  # channels at r px: min(channel_base // r, channel_max)
     c.discriminator.channel_max = 512
     c.discriminator.mbstd_group = 4  # images of one group of minibatch standard deviation
+    c.discriminator.projection = False  # whether it also judges if an image fits to the identity it should show
     c.discriminator.remat = "off"  # as generator.remat
     c.discriminator.dtype = "float32"
 

@@ -74,7 +74,7 @@ def _parts(
             networks.generate(params, target, z),
             target,
             z,
-            discriminate=lambda x: networks.discriminate(discriminator_params, x),
+            discriminate=lambda x: networks.discriminate(discriminator_params, x, z),
             embed=lambda x: networks.embed(frozen, x),
             objective=objective,
             identity_weight=objective.identity,
@@ -90,8 +90,8 @@ def _parts(
     return {
         "embed the source": (networks.embed, (frozen, images["source"])),
         "generator forward": (networks.generate, (state.generator, target, z)),
-        "discriminator": (discriminator(False), (state, target, images["real"])),
-        "discriminator with R1": (discriminator(True), (state, target, images["real"])),
+        "discriminator": (discriminator(False), (state, target, images["real"], z, z)),
+        "discriminator with R1": (discriminator(True), (state, target, images["real"], z, z)),
         "generator, losses and backward": (
             jax.grad(generator_loss),
             (state.generator, frozen, state.discriminator, target, z),

@@ -17,6 +17,7 @@ ADDED: dict[str, dict[str, dict[str, Any]]] = {
     "swapper": {
         "data": {"rendered_cache": "", "look_alikes": 1},
         "generator": {"injection": "add"},
+        "discriminator": {"projection": False},
         "embedder": {"also": None},
         "objective": {"transform": NO_TRANSFORM, "transform_samples": 1},
     },

@@ -111,6 +111,7 @@ class DiscriminatorFields(TypedDict, total=False):
     fir_kernel: Taps
     mbstd_group: Rows | None
     mbstd_features: Annotated[int, Range(1, 64)]
+    projection: bool
     remat: str
     dtype: str
 

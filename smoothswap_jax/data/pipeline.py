@@ -6,7 +6,8 @@ Two feeds yield the same batches:
 - `memory_batches` keeps all images on the device and gathers them there: no TensorFlow, no work on the host.
 
 Both augment on the device, and yield global device arrays, images as float32 in [-1, 1]: {"image", "label"} for the
-embedder, {"source", "target", "real"} for the swapper. The discriminator's reals are the targets.
+embedder, {"source", "target", "real"} for the swapper, and {"own"} where it is asked for: another photo of each
+target's person. The discriminator's reals are the targets.
 """
 
 import contextlib
@@ -64,22 +65,26 @@ class IdentitySampler:
 
 @dataclass(frozen=True)
 class PairSampler:
-    """Batches of the swapper: independent sources and targets, except for the first `self_pairs` pairs of one image."""
+    """Batches of the swapper: independent sources and targets, except for the first `self_pairs` pairs of one image.
+    own: whether they also have another photo of each target's person, or the target where there is none."""
 
     seed: int
     batch: int
     self_pairs: int
+    own: bool = False
     labelled: ClassVar = False
 
     def rows(self, step, index: Index, xp=np) -> dict:
         source, target = sampling.pair_indices(self.seed, step, self.batch, self.self_pairs, index, xp)
-        return {"source": source, "target": target}
+        own = {"own": sampling.other_photos(self.seed, step, target, index, xp)} if self.own else {}
+        return {"source": source, "target": target} | own
 
     def uniforms(self, step, xp=np) -> dict:
         """Both images of a self pair get the same numbers."""
         n = xp.arange(self.batch)
         draw = lambda rows: sampling.uniforms(self.seed, step, rows, UNIFORMS, xp)
-        return {"source": draw(xp.where(n < self.self_pairs, self.batch + n, n)), "target": draw(self.batch + n)}
+        drawn = {"source": draw(xp.where(n < self.self_pairs, self.batch + n, n)), "target": draw(self.batch + n)}
+        return drawn | ({"own": draw(2 * self.batch + n)} if self.own else {})
 
     def with_companions(self, parts: dict, labels) -> dict:
         del labels

@@ -14,7 +14,7 @@ Array = Any
 """Of numpy or JAX."""
 ROUNDS = 32
 """Of the shuffle."""
-SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT, MIX = range(6)
+SOURCE, TARGET, PEOPLE, PHOTOS, AUGMENT, MIX, OWN = range(7)
 """Names of independent random streams."""
 CYCLE = 1000
 """Draws in which every data set of a mixture gets exactly its share, so weights are kept to a tenth of a percent."""
@@ -170,6 +170,17 @@ def identity_indices(seed: int, step: Array, people: int, photos: int, index: In
         parts.append((starts[who] + photo).astype(np.int32))
         first += identities
     return parts[0] if len(parts) == 1 else xp.concatenate(parts)
+
+
+@_wrapping
+def other_photos(seed: int, step: Array, rows: Array, index: Index, xp: Any = np) -> Array:
+    """For each example of batch `step` a random other one of its identity, or itself where there is none."""
+    starts = xp.asarray(index.starts)
+    who = labels_of(rows, starts, xp)
+    first, count = starts[who], starts[who + 1] - starts[who]
+    others = xp.maximum(count - 1, 1).astype(np.uint32)
+    ahead = 1 + (stream(xp, seed, OWN, step, xp.arange(len(rows))) % others).astype(np.int32)
+    return (first + (rows - first + ahead) % count).astype(np.int32)
 
 
 def labels_of(rows: Array, starts: Array, xp: Any = np) -> Array:

@@ -78,7 +78,7 @@ def checked_swapper(config: Any, embedder: Any, arrays: int, file: str) -> tuple
     networks, (generator, discriminator) = swapper_networks(parsed.generator, parsed.discriminator, embedder, size)
     image, shapes = image_shape(1, size), {"embedder": embedder_shapes(embedder, size, arrays, file)}
     z = z_shape(networks, shapes["embedder"], 1, size)
-    made = {"generator": (generator, (image, z)), "discriminator": (discriminator, (image,))}
+    made = {"generator": (generator, (image, z)), "discriminator": (discriminator, (image, z))}
     for part, (module, inputs) in made.items():
         shapes[part] = shapes_of(part, module, *inputs, arrays=arrays, file=file)["params"]
     return to_dict(parsed), shapes

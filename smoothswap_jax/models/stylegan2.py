@@ -1,8 +1,9 @@
-"""The discriminator: StyleGAN2's residual network (Karras et al. 2020, section 4 and appendix B), unconditional.
+"""The discriminator: StyleGAN2's residual network (Karras et al. 2020, section 4 and appendix B).
 
 The arithmetic is that of `Discriminator` in rosinality/stylegan2-pytorch and of the 'resnet' architecture in NVIDIA's
 code: equalised learning rate, FIR-filtered convolutions of stride 2, leaky ReLU of slope 0.2 times sqrt(2), residual
-sums over sqrt(2), and minibatch standard deviation before the last convolution.
+sums over sqrt(2), and minibatch standard deviation before the last convolution. As the paper has it, it is
+unconditional; with `projection` it also judges whether the image fits to an identity (Miyato and Koyama 2018).
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -52,6 +54,8 @@ class Discriminator(nn.Module):
       channel_base, channel_max: at resolution r there are min(channel_base // r, channel_max) channels, as in NVIDIA's
         and rosinality's code (28,864,129 parameters at 256 px). channels: {r: count}, overrides of this rule.
       mbstd_group, mbstd_features: of `layers.minibatch_stddev`.
+      projection: whether the logit has the term <V z, h> / sqrt(width) besides, for the identity z that the image
+        should show and the last features h.
       remat: what the backward pass recomputes (`layers.with_remat`).
       dtype: of convolutions. Parameters, minibatch statistics, and the last two (dense) layers are float32.
     """
@@ -63,6 +67,7 @@ class Discriminator(nn.Module):
     fir_kernel: Sequence[float] = FIR_1331
     mbstd_group: int | None = 4
     mbstd_features: int = 1
+    projection: bool = False
     remat: str = "off"
     dtype: Any = jnp.float32
 
@@ -72,9 +77,12 @@ class Discriminator(nn.Module):
         return given.get(resolution, min(self.channel_base // resolution, self.channel_max))
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b 1"]:
-        """Raises ValueError for a resolution that is not a power of two from 8 up, for images of another size, and for
-        a batch that is not divisible by min(batch, mbstd_group)."""
+    def __call__(self, x: Float[Array, "b h w 3"], z: Any = None) -> Float[Array, "b 1"]:
+        """z: a pytree whose leaves have the batch as leading axis; read with `projection`.
+
+        Raises ValueError for a resolution that is not a power of two from 8 up, for images of another size, for a batch
+        that is not divisible by min(batch, mbstd_group), and where z is missing.
+        """
         size = self.resolution
         if size < 8 or size & (size - 1):
             raise ValueError(f"Discriminator: resolution {size} is not a power of two from 8 up")
@@ -89,4 +97,12 @@ class Discriminator(nn.Module):
         h = scaled_leaky_relu(EqualConv(self.width(4), 3, dtype=self.dtype, name="final_conv")(h))
         h = h.astype(jnp.float32).reshape(h.shape[0], -1)
         h = scaled_leaky_relu(EqualDense(self.width(4), name="final_dense")(h))
-        return EqualDense(1, name="logit")(h)
+        logit = EqualDense(1, name="logit")(h)
+        if not self.projection:
+            return logit
+        if z is None:
+            raise ValueError("Discriminator: z is None, wanted an identity, as projection is on")
+        z = jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(z)], axis=1)
+        # A unit vector has entries near 1 / sqrt(d), as in the generator.
+        wanted = EqualDense(h.shape[-1], name="projection")(z * math.sqrt(z.shape[-1]))
+        return logit + jnp.sum(wanted * h, axis=-1, keepdims=True) / math.sqrt(h.shape[-1])

@@ -57,8 +57,9 @@ def swapper_networks(
     g, d, e = make_generator(generator), make_discriminator(discriminator, size), make_embedder(embedder)
     networks = SwapperNetworks(
         generate=lambda params, target, z: jnp.asarray(g.apply({"params": params}, target, z)),
-        discriminate=lambda params, image: jnp.asarray(d.apply({"params": params}, image)),
+        discriminate=lambda params, image, z: jnp.asarray(d.apply({"params": params}, image, z)),
         embed=lambda variables, image: e.apply(variables, image, train=False),
+        projection=d.projection,
     )
     return networks, (g, d)
 

@@ -151,14 +151,16 @@ def _cosine_metrics(z: Array, labels: Array) -> Metrics:
 class SwapperNetworks:
     """The networks as pure functions.
 
-    generate: (params, target [b h w 3], z_source) -> swap; discriminate: (params, image) -> logit [b 1]; embed:
+    generate: (params, target [b h w 3], z_source) -> swap; discriminate: (params, image, z) -> logit [b 1]; embed:
     (variables, image) -> identity z, in inference mode. z is a pytree whose leaves have the batch as leading axis; the
-    paper's is one array [b d]. embed_also: as embed, of a second embedder that only the identity loss sees.
+    paper's is one array [b d]. projection: whether `discriminate` reads z, the identity that the image should show,
+    which may be None otherwise. embed_also: as embed, of a second embedder that only the identity loss sees.
     """
 
     generate: Callable[[PyTree, Array, PyTree], Array]
-    discriminate: Callable[[PyTree, Array], Array]
+    discriminate: Callable[[PyTree, Array, PyTree], Array]
     embed: Callable[[PyTree, Array], PyTree]
+    projection: bool = False
     embed_also: Callable[[PyTree, Array], PyTree] | None = None
 
 
@@ -182,24 +184,27 @@ def discriminator_gradient(
     params: PyTree,
     fake: Float[Array, "b h w 3"],
     real: Float[Array, "b h w 3"],
+    z_fake: PyTree = None,
+    z_real: PyTree = None,
     *,
-    discriminate: Callable[[PyTree, Array], Array],
+    discriminate: Callable[[PyTree, Array, PyTree], Array],
     objective: SwapperObjective,
     with_r1: bool,
 ) -> tuple[PyTree, Metrics]:
     """Gradient of L_D = softplus(D(x_swap)) + softplus(-D(x_real)) + gamma / 2 R1(x_real).
 
+    z_fake, z_real: the identities that the swaps and the real images should show, for a discriminator that reads them.
     R1 is computed only every `r1_interval` steps (`with_r1`) and then counts that many times.
     """
 
     def loss_fn(params):
-        fake_logits = discriminate(params, fake)
+        fake_logits = discriminate(params, fake, z_fake)
         if with_r1:
-            real_logits, r1 = losses.logits_and_r1(lambda x: discriminate(params, x), real)
+            real_logits, r1 = losses.logits_and_r1(lambda x: discriminate(params, x, z_real), real)
             penalty = 0.5 * objective.r1_gamma * objective.r1_interval * jnp.mean(r1)
             extra = {"train/r1": jnp.mean(r1)}
         else:
-            real_logits, penalty, extra = discriminate(params, real), jnp.zeros(()), {}
+            real_logits, penalty, extra = discriminate(params, real, z_real), jnp.zeros(()), {}
         adversarial = jnp.mean(losses.discriminator_loss(real_logits, fake_logits))
         metrics = {
             "train/d_loss": adversarial,
@@ -216,21 +221,25 @@ def discriminator_update(
     state: SwapperState,
     fake: Float[Array, "b h w 3"],
     real: Float[Array, "b h w 3"],
+    z_fake: PyTree = None,
+    z_real: PyTree = None,
     *,
-    discriminate: Callable[[PyTree, Array], Array],
+    discriminate: Callable[[PyTree, Array, PyTree], Array],
     objective: SwapperObjective,
     optimizer: optax.GradientTransformation,
     with_r1: bool,
     grad_accum_steps: int = 1,
 ) -> tuple[SwapperState, Metrics]:
-    """One update of the discriminator; its gradient is the mean over `grad_accum_steps` microbatches."""
-    gradient_of = lambda fake, real: discriminator_gradient(
-        state.discriminator, fake, real, discriminate=discriminate, objective=objective, with_r1=with_r1
+    """One update of the discriminator; its gradient is the mean over `grad_accum_steps` microbatches. z_fake, z_real:
+    as of `discriminator_gradient`."""
+    gradient_of = lambda *given: discriminator_gradient(
+        state.discriminator, *given, discriminate=discriminate, objective=objective, with_r1=with_r1
     )
+    given = fake, real, z_fake, z_real
     if grad_accum_steps == 1:
-        gradient, metrics = gradient_of(fake, real)
+        gradient, metrics = gradient_of(*given)
     else:
-        gradient, metrics = mean_over_microbatches(gradient_of, *split_microbatches((fake, real), grad_accum_steps))
+        gradient, metrics = mean_over_microbatches(gradient_of, *split_microbatches(given, grad_accum_steps))
     updates, optimizer_state = optimizer.update(gradient, state.discriminator_optimizer, state.discriminator)
     metrics["train/d_gradient_norm"] = optax.tree.norm(gradient)
     new_state = dataclasses.replace(
@@ -311,7 +320,8 @@ def swapper_step(
 
     Args:
       embedder: frozen variables of the identity embedder.
-      batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1].
+      batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1]; for a projection discriminator also {"own"},
+        photos that show the people of "real" and nothing else of them, as z holds a little of pose and light, too.
       seed: of the random transformations, if the objective has any.
       also: frozen variables of a second embedder, for `networks.embed_also`; None if there is none.
       grad_accum_steps: number of microbatches that are computed one after the other; above 1 the swaps are computed
@@ -323,11 +333,16 @@ def swapper_step(
     keys = _keys_of_swaps(seed, state.step, len(target), objective)
     if grad_accum_steps == 1:
         z_source = jax.lax.stop_gradient(embed(batch["source"]))
+        z_real = jax.lax.stop_gradient(embed(batch["own"])) if networks.projection else None
         z_also = None if embed_also is None else jax.lax.stop_gradient(embed_also(batch["source"]))
         swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
     else:
         sources, targets, keys = split_microbatches((batch["source"], target, keys), grad_accum_steps)
         z_sources = jax.lax.map(embed, sources)
+        z_source = merge_microbatches(z_sources)
+        z_real = None
+        if networks.projection:
+            z_real = merge_microbatches(jax.lax.map(embed, split_microbatches(batch["own"], grad_accum_steps)))
         z_also = None if embed_also is None else jax.lax.map(embed_also, sources)
         swap = merge_microbatches(
             jax.lax.map(lambda given: networks.generate(state.generator, *given), (targets, z_sources))
@@ -336,6 +351,8 @@ def swapper_step(
         state,
         jax.lax.stop_gradient(swap),
         batch["real"],
+        z_source if networks.projection else None,
+        z_real,
         discriminate=networks.discriminate,
         objective=objective,
         optimizer=discriminator_optimizer,
@@ -348,7 +365,7 @@ def swapper_step(
             swap,
             target,
             z_source,
-            discriminate=lambda image: networks.discriminate(state.discriminator, image),
+            discriminate=lambda image: networks.discriminate(state.discriminator, image, z_source),
             embed=embed,
             objective=objective,
             identity_weight=identity_weight(objective, state.step),

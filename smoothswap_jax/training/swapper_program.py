@@ -91,7 +91,7 @@ def make_swapper_program(
         shapes = jax.eval_shape(init)
     except UNFIT:
         shapes_of("generator", modules[0], image_shape(1, size), z)
-        shapes_of("discriminator", modules[1], image_shape(1, size))
+        shapes_of("discriminator", modules[1], image_shape(1, size), z)
         raise
     grad_accum_steps = checked_grad_accum_steps(config, mesh)
 

@@ -61,7 +61,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
     seed = sharding.replicate(np.int32(config.seed), mesh)  # an argument: all seeds share the compiled steps
     train_faces = load_faces(config.data, "train")
     check_swapper_data(config, train_faces)
-    sampler = PairSampler(config.seed, config.batch, self_pairs(config))
+    sampler = PairSampler(config.seed, config.batch, self_pairs(config), own=program.networks.projection)
     evaluate, picture = _evaluation(program.networks, frozen, eval_pairs(config.data, config.eval_images), mesh)
     return Stage(
         init=lambda: _fresh_state(program, config.init, config.data.size),
@@ -111,7 +111,7 @@ def _fresh_state(program: SwapperProgram, folders: InitConfig, size: int) -> Swa
         average = jax.tree.map(jnp.copy, params)
         current = dataclasses.replace(current, generator=params, generator_ema=average)
     if folders.discriminator:
-        params = _imported(folders.discriminator, discriminator, (image,), program.places.discriminator)
+        params = _imported(folders.discriminator, discriminator, (image, program.z), program.places.discriminator)
         current = dataclasses.replace(current, discriminator=params)
     return current
 

@@ -68,7 +68,7 @@ def init_swapper_state(
     image = jnp.zeros((1, size, size, 3))
     identity = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), z)
     g = generator.init(jax.random.fold_in(key, 0), image, identity)["params"]
-    d = discriminator.init(jax.random.fold_in(key, 1), image)["params"]
+    d = discriminator.init(jax.random.fold_in(key, 1), image, identity)["params"]
     return SwapperState(
         step=jnp.zeros((), jnp.int32),
         generator=g,

@@ -19,7 +19,11 @@ from smoothswap_jax.runtime import sharding
 
 SIZE = 16
 HOW = Augmentation(flip=True, crop=0.8, colour=0.2)
-SAMPLERS = [PairSampler(seed=3, batch=8, self_pairs=1), IdentitySampler(seed=3, batch=8, images_per_identity=2)]
+SAMPLERS = [
+    PairSampler(seed=3, batch=8, self_pairs=1),
+    PairSampler(seed=3, batch=8, self_pairs=1, own=True),
+    IdentitySampler(seed=3, batch=8, images_per_identity=2),
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def first(batches, count=3):
     return with_close
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "own", "identities"])
 def test_memory_and_tf_feeds_agree(faces, sampler):
     mesh = sharding.make_mesh(4)
     ours = first(pipeline.memory_batches(faces, sampler, HOW, mesh, 5))
@@ -57,7 +61,7 @@ def test_memory_and_tf_feeds_agree(faces, sampler):
             np.testing.assert_array_equal(a[key], b[key])
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "own", "identities"])
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_read_shares_of_the_same_batch(faces, sampler, hosts):
     whole = first(pipeline.host_batches(faces, sampler, 2, 0, 1), 2)
@@ -125,7 +129,7 @@ def damaged(faces, undecodable=(), unreadable=()):
     return dataclasses.replace(faces, read=read)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "identities"])
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "own", "identities"])
 def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_count(faces, sampler, caplog):
     alone = int(faces.starts[2])  # an identity with no photo left: the next one stands in
     broken = damaged(faces, undecodable={1, *range(alone, int(faces.starts[3]))}, unreadable={0, 12})

@@ -79,6 +79,19 @@ def test_identities_that_belong_together_are_drawn_together():
         sampling.identity_indices(0, 0, 13, 2, index)
 
 
+def test_another_photo_is_of_the_same_person():
+    starts = np.array([0, 1, 3, 8])
+    index, rows = one_set(starts), np.arange(8)
+    drawn = np.stack([sampling.other_photos(0, step, rows, index) for step in range(200)])
+    assert np.all(
+        sampling.labels_of(drawn.reshape(-1), starts).reshape(drawn.shape) == sampling.labels_of(rows, starts)
+    )
+    assert set(drawn[:, 0]) == {0} and np.all(drawn[:, 1:] != rows[1:])
+    # All others come up, about equally often, and independently of each other.
+    assert np.bincount(drawn[:, 5], minlength=8)[[3, 4, 6, 7]].min() > 30
+    assert 0.1 < np.mean((drawn[:, 5] - 5) % 5 == (drawn[:, 6] - 6) % 5) < 0.4
+
+
 def test_too_few_identities_are_refused():
     with pytest.raises(ValueError, match="the data has 3 identities, wanted at least the 8 of a batch"):
         sampling.identity_indices(0, 0, 8, 2, one_set(np.array([0, 4, 8, 12])))
@@ -129,6 +142,10 @@ def test_numpy_and_jax_agree():
             np.testing.assert_array_equal(on_device, sampling.pair_indices(7, step, 8, 1, index))
             on_device = jax.jit(lambda s, index=index: sampling.identity_indices(7, s, 3, 2, index, jnp))(step)
             np.testing.assert_array_equal(on_device, sampling.identity_indices(7, step, 3, 2, index))
+            others = jax.jit(lambda s, rows, index=index: sampling.other_photos(7, s, rows, index, jnp))(
+                step, on_device
+            )
+            np.testing.assert_array_equal(others, sampling.other_photos(7, step, np.asarray(on_device), index))
             labels = jax.jit(lambda rows: sampling.labels_of(rows, starts, jnp))(on_device)
             np.testing.assert_array_equal(labels, sampling.labels_of(np.asarray(on_device), starts))
     for step in (0, 5, 100_000):

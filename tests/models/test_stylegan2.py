@@ -82,6 +82,26 @@ def test_remat_changes_nothing(remat, golden, variables):
     assert relative_error(grad, golden.image("grad_in/x")) < 2e-5
 
 
+def test_a_projection_adds_how_well_image_and_identity_fit():
+    """Miyato and Koyama 2018, equation 3: the logit is linear in what the identity wants, on top of the plain one."""
+    net, rng = NET.clone(projection=True), np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (4, 32, 32, 3)).astype("f")
+    z = rng.normal(size=(4, 6)).astype("f") / np.sqrt(6)
+    logits, variables = quick_jit(net.init_with_output)(jax.random.key(0), x, z)
+    params = variables["params"]
+    plain = {name: value for name, value in params.items() if name != "projection"}
+    assert params["projection"]["kernel"].shape == (6, 32) and np.abs(logits).max() < 10
+    apply = quick_jit(lambda params, z: net.apply({"params": params}, x, z))
+    none = quick_jit(NET.apply)({"params": plain}, x)
+    np.testing.assert_allclose(apply(params, jnp.zeros_like(z)), none, atol=1e-5)  # its bias starts at zero
+    np.testing.assert_allclose(apply(params, 2 * z) - none, 2 * (logits - none), atol=1e-4)
+    assert np.abs(logits - none).min() > 1e-4
+    leaves = {"first": z[:, :2], "rest": z[:, 2:].reshape(4, 2, 2)}
+    np.testing.assert_allclose(apply(params, leaves), logits, atol=1e-5)
+    with pytest.raises(ValueError, match="z is None, wanted an identity, as projection is on"):
+        net.apply(variables, x)
+
+
 def test_bfloat16(golden, variables):
     x, wanted = golden.image("in/x"), golden["out/y"]
     y = quick_jit(NET.clone(dtype=jnp.bfloat16).apply)(variables, x)

@@ -38,7 +38,7 @@ def test_all_off_is_the_papers_loss_bit_for_bit_on_the_reference_networks():
     source, target = (jnp.asarray(golden.image(f"in/{name}")) for name in ("src", "tgt"))
     swap, z = 0.9 * target + 0.1 * source, networks.embed(embedder, source)
     how = {
-        "discriminate": lambda x: networks.discriminate(d, x),
+        "discriminate": lambda x: networks.discriminate(d, x, None),
         "embed": lambda x: networks.embed(embedder, x),
         "objective": steps.SwapperObjective(),
         "identity_weight": 4.0,
@@ -68,7 +68,7 @@ def toy(rows=4, size=8):
     """Networks of one number each."""
     networks = steps.SwapperNetworks(
         generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
-        discriminate=lambda p, x: p["w"] * x.mean((1, 2, 3))[:, None],
+        discriminate=lambda p, x, z: p["w"] * x.mean((1, 2, 3))[:, None],
         embed=lambda v, x: l2_normalize((x * v["pattern"]).mean((1, 2)) + v["shift"]),
     )
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_the_identity_loss_is_a_mean_over_transformed_swaps_and_embedders_agains
 
     def total(params):
         swap = networks.generate(params, batch["target"], z)
-        adversarial = losses.generator_adversarial_loss(networks.discriminate(after.discriminator, swap)).mean()
+        adversarial = losses.generator_adversarial_loss(networks.discriminate(after.discriminator, swap, None)).mean()
         return 4.0 * identity(params) + losses.change_loss(swap, batch["target"]).mean() + adversarial
 
     np.testing.assert_allclose(metrics["train/identity_loss"], identity(before.generator), rtol=1e-5)

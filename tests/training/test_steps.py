@@ -49,7 +49,7 @@ def trajectory_networks(golden):
     e = to_variables("torchvision_resnet", golden.group("sd/E/"), embedder, image)
     networks = steps.SwapperNetworks(
         generate=lambda p, target, z: generator.apply({"params": p}, target, z),
-        discriminate=lambda p, x: discriminator.apply({"params": p}, x),
+        discriminate=lambda p, x, z: discriminator.apply({"params": p}, x),
         embed=lambda v, x: l2_normalize(embedder.apply(v, x)),
     )
     return networks, g["params"], d["params"], e
@@ -111,17 +111,27 @@ def toy():
     """Networks of one number each, whose gradients are known by hand."""
     networks = steps.SwapperNetworks(
         generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
-        discriminate=lambda p, x: p["w"] * x.mean((1, 2, 3))[:, None],
+        discriminate=lambda p, x, z: p["w"] * x.mean((1, 2, 3))[:, None],
         embed=lambda v, x: l2_normalize(x.mean((1, 2)) + v["shift"]),
     )
     rng = np.random.default_rng(0)
     image = lambda: jnp.asarray(rng.uniform(-1, 1, (4, 2, 2, 3)), jnp.float32)
-    batch = {"source": image(), "target": image(), "real": image()}
+    batch = {"source": image(), "target": image(), "real": image(), "own": image()}
     return networks, batch, {"shift": jnp.float32(0.1)}
 
 
-def run_toy(with_r1=False, optimizer=None, grad_accum_steps=1, **objective):
+def projecting(networks):
+    """With a discriminator that also asks whether the mean colour is the one that the identity wants."""
+    return dataclasses.replace(
+        networks,
+        discriminate=lambda p, x, z: networks.discriminate(p, x, z) + p["w"] * (x.mean((1, 2)) * z).sum(1)[:, None],
+        projection=True,
+    )
+
+
+def run_toy(with_r1=False, optimizer=None, grad_accum_steps=1, networks_as=lambda networks: networks, **objective):
     networks, batch, embedder = toy()
+    networks = networks_as(networks)
     optimizer = optimizer or optax.sgd(0.1)
     before = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, optimizer)
     after, metrics = steps.swapper_step(
@@ -154,10 +164,13 @@ def test_an_identity_in_several_leaves_trains_as_the_same_numbers_in_one(grad_ac
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *ended)
 
 
+@pytest.mark.parametrize("change_networks", [lambda networks: networks, projecting])
 @pytest.mark.parametrize("with_r1", [False, True])
 @pytest.mark.parametrize("grad_accum_steps", [2, 4])
-def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1):
-    (_, whole, wanted), (_, parts, found) = (run_toy(with_r1, grad_accum_steps=n) for n in (1, grad_accum_steps))
+def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1, change_networks):
+    (_, whole, wanted), (_, parts, found) = (
+        run_toy(with_r1, grad_accum_steps=n, networks_as=change_networks) for n in (1, grad_accum_steps)
+    )
     for name in ("generator", "discriminator", "generator_ema"):
         np.testing.assert_allclose(getattr(parts, name)["w"], getattr(whole, name)["w"], rtol=1e-6)
     assert found.keys() == wanted.keys()
@@ -181,11 +194,37 @@ def test_generator_gradient_is_that_of_the_weighted_sum_against_the_new_discrimi
         swap = networks.generate(params, batch["target"], z)
         identity = losses.identity_loss(networks.embed(embedder, swap), z).mean()
         change = losses.change_loss(swap, batch["target"]).mean()
-        adversarial = losses.generator_adversarial_loss(networks.discriminate(after.discriminator, swap)).mean()
+        adversarial = losses.generator_adversarial_loss(networks.discriminate(after.discriminator, swap, None)).mean()
         return 3.0 * identity + 2.0 * change + 0.5 * adversarial
 
     want = before.generator["w"] - 0.1 * jax.grad(total)(before.generator)["w"]
     np.testing.assert_allclose(after.generator["w"], want, rtol=1e-5)
+
+
+def test_a_projection_discriminator_is_asked_whether_images_show_their_identity():
+    """Swaps are to show the source's, real images that of another photo of their person."""
+    plain, batch, embedder = toy()
+    networks = projecting(plain)
+    before, after, _ = run_toy(networks_as=projecting, identity=0.0, change=0.0)
+    z_source, z_real = (networks.embed(embedder, batch[name]) for name in ("source", "own"))
+    swap = lambda params: networks.generate(params, batch["target"], z_source)
+
+    def of_discriminator(params):
+        real, fake = (
+            networks.discriminate(params, image, z)
+            for image, z in ((batch["real"], z_real), (swap(before.generator), z_source))
+        )
+        return losses.discriminator_loss(real, fake).mean()
+
+    def of_generator(params):
+        return losses.generator_adversarial_loss(
+            networks.discriminate(after.discriminator, swap(params), z_source)
+        ).mean()
+
+    for name, loss in (("discriminator", of_discriminator), ("generator", of_generator)):
+        weights = getattr(before, name)
+        want = weights["w"] - 0.1 * jax.grad(loss)(weights)["w"]
+        np.testing.assert_allclose(getattr(after, name)["w"], want, rtol=1e-5)
 
 
 def test_r1_counts_gamma_half_times_interval():

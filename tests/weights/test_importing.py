@@ -163,6 +163,12 @@ def test_a_discriminator_is_read_from_its_shapes(module, kind, spelling):
     assert (found.resolution, found.mbstd_features) == (module.resolution, module.mbstd_features)
 
 
+def test_a_projection_discriminator_of_ours_is_read_with_its_identities():
+    module = Discriminator(16, 256, 32, projection=True)
+    network = import_network("discriminator", state_of("own", module, (1, 16, 16, 3), (1, 12)))
+    assert network.module == module and network.inputs == ((1, 16, 16, 3), (1, 12))
+
+
 def test_an_embedder_is_read_from_its_shapes():
     for module in (
         IdentityEmbedder(),

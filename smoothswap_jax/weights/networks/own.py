@@ -51,8 +51,11 @@ def plan_discriminator(tensors: State, known: Known) -> Plan:
         raise WeightMismatch(f"missing: params/block<size>/conv1/kernel; found {some_names(tensors)}")
     size = max(channels)
     *_, last, features = shape_of(tensors, "params/final_conv/kernel", 4)
-    module = discriminator_module(size, channels | {4: features}, last - features, known)
-    return Plan(module, "own", tensors, ffhq(size))
+    projects = "params/projection/kernel" in tensors
+    module = discriminator_module(size, channels | {4: features}, last - features, known, projects)
+    image = image_shape((size, size))
+    inputs = (image, (1, shape_of(tensors, "params/projection/kernel", 2)[0])) if projects else (image,)
+    return Plan(module, "own", tensors, ffhq(size), inputs)
 
 
 def _with_params(tensors: State) -> State:

@@ -28,9 +28,11 @@ def plan(tensors: State, known: Known) -> Plan:
     return Plan(module, "rosinality_discriminator", tensors, ffhq(size))
 
 
-def discriminator_module(size: int, channels: dict[int, int], mbstd: int, known: Known) -> Discriminator:
+def discriminator_module(
+    size: int, channels: dict[int, int], mbstd: int, known: Known, projection: bool = False
+) -> Discriminator:
     """With `channel_base` and `channel_max` where these give the channels found, else with a table of channels."""
-    free = known.fields(mbstd_group=int)
+    free = known.fields(mbstd_group=int) | {"projection": projection}
     base, most = size * channels[size], max(channels.values())
     if channels == {r: min(base // r, most) for r in channels}:
         return Discriminator(size, base, most, mbstd_features=mbstd, **free)
