@@ -119,6 +119,7 @@ def tiny32(c: ConfigDict) -> None:
     c.generator.attn_resolutions = (16,)
     c.discriminator.channel_base = 512
     c.discriminator.channel_max = 64
+    c.discriminator.projection = True
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
     c.objective.r1_gamma = 0.02
     c.objective.r1_interval = 8
@@ -142,6 +143,7 @@ def small64(c: ConfigDict) -> None:
     c.generator.attn_resolutions = (16,)
     c.discriminator.channel_base = 1024
     c.discriminator.channel_max = 128
+    c.discriminator.projection = True
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
     c.objective.r1_gamma = 0.1
     c.objective.r1_interval = 8

@@ -138,6 +138,13 @@ def compare_convolutions(shapes: collections.Counter[Shape], seconds: float) -> 
     return {"seconds of all": total, "jax over torch": ratio, "each, jax over torch": rows}
 
 
+PAPERS = (
+    "discriminator.projection=False",
+    *(f"objective.transform.{name}=0" for name in ("colour", "shift", "scale", "blur", "noise", "hole")),
+)
+"""What the PyTorch step is: the paper's form, which our presets leave."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--variant", default="small64")
@@ -148,7 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit("torch_step compares with PyTorch, which is not installed; setup.py says how to install it")
     import torch
 
-    config = load_config(f"swapper:{args.variant}", [])
+    config = load_config(f"swapper:{args.variant}", [f"--config.{field}" for field in PAPERS])
     embedder = load_config(f"embedder:{args.variant}", [])["embedder"]
     versions = f"{os.cpu_count()} CPU cores; jax {jax.__version__}, torch {torch.__version__}"
     result = {"hardware": versions, "step with R1": compare_steps(config, embedder, args.batch, args.seconds)}
