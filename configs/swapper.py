@@ -85,6 +85,7 @@ def defaults() -> ConfigDict:
     c.objective.identity = 4.0  # lambda_id
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
+    c.objective.back = 0.0  # of swaps that are swapped back, whose true swap is the target; 0: none
     c.objective.identity_warmup_steps = 0  # over which lambda_id rises from 0
     c.objective.transform = transform_fields()  # of swaps, as the identity loss sees them
     c.objective.transform_samples = 1  # of each swap, over which the identity loss is a mean
@@ -120,6 +121,7 @@ def tiny32(c: ConfigDict) -> None:
     c.discriminator.channel_base = 512
     c.discriminator.channel_max = 64
     c.discriminator.projection = True
+    c.objective.back = 4.0
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
     c.objective.r1_gamma = 0.02
     c.objective.r1_interval = 8
@@ -144,6 +146,7 @@ def small64(c: ConfigDict) -> None:
     c.discriminator.channel_base = 1024
     c.discriminator.channel_max = 128
     c.discriminator.projection = True
+    c.objective.back = 4.0
     c.objective.identity_warmup_steps = c.get_ref("steps") // 40
     c.objective.r1_gamma = 0.1
     c.objective.r1_interval = 8

@@ -82,6 +82,9 @@ def _parts(
         )
         return loss
 
+    def back(params, swap, z):
+        return steps.back_loss(params, swap, swap, z, generate=networks.generate)
+
     def optimizer_and_average(params, average, moments):  # parameters stand in for their gradient
         updates, moments = program.optimizers[0].update(params, moments, params)
         params = optax.apply_updates(params, updates)
@@ -96,6 +99,7 @@ def _parts(
             jax.grad(generator_loss),
             (state.generator, frozen, state.discriminator, target, z),
         ),
+        **({"swap back and backward": (jax.grad(back), (state.generator, target, z))} if objective.back else {}),
         "generator's optimiser and average": (
             optimizer_and_average,
             (state.generator, state.generator_ema, state.generator_optimizer),

@@ -86,6 +86,6 @@ def make_setting(config: Fields, embedder: Fields, batch: int, dtype: str, mesh:
     def of_batch(one: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((batch, *one.shape[1:]), one.dtype, sharding=sharding.batched(mesh))
 
-    names = ("source", "target", "real", *(["own"] if program.networks.projection else []))
+    names = ("source", "target", "real", *(["own"] if program.reads_own else []))
     images = dict.fromkeys(names, of_batch(image_shape(1, size)))
     return Setting(program, frozen, images, jax.tree.map(of_batch, program.z), dtype)

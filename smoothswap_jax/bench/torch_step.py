@@ -140,6 +140,7 @@ def compare_convolutions(shapes: collections.Counter[Shape], seconds: float) -> 
 
 PAPERS = (
     "discriminator.projection=False",
+    "objective.back=0",
     *(f"objective.transform.{name}=0" for name in ("colour", "shift", "scale", "blur", "noise", "hole")),
 )
 """What the PyTorch step is: the paper's form, which our presets leave."""

@@ -201,6 +201,7 @@ class SwapperObjectiveConfig:
     identity: Weight
     change: Weight
     adversarial: Weight
+    back: Weight
     identity_warmup_steps: Natural
     transform: TransformConfig
     transform_samples: Annotated[int, Range(1, 64)]

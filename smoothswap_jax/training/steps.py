@@ -166,12 +166,13 @@ class SwapperNetworks:
 
 @dataclass(frozen=True)
 class SwapperObjective:
-    """Loss weights (Smooth-Swap, sec. 4.4), how the identity loss sees swaps, R1 regularisation (Mescheder et al. 2018)
-    and the generator's average."""
+    """Loss weights (Smooth-Swap, sec. 4.4; `back` is ours), how the identity loss sees swaps, R1 regularisation
+    (Mescheder et al. 2018) and the generator's average."""
 
     identity: float = 4.0  # lambda_id
     change: float = 1.0  # lambda_chg
     adversarial: float = 1.0  # lambda_adv
+    back: float = 0.0  # of swapping back
     identity_warmup_steps: int = 0
     transform: Transform = OFF
     transform_samples: int = 1  # of each swap, over which the identity loss is a mean
@@ -288,6 +289,23 @@ def generator_loss(
     }
 
 
+def back_loss(
+    params: PyTree,
+    swap: Float[Array, "b h w 3"],
+    target: Float[Array, "b h w 3"],
+    z_target: PyTree,
+    *,
+    generate: Callable[[PyTree, Array, PyTree], Array],
+) -> Float[Array, ""]:
+    """Mean squared error of swaps that are swapped back to the target's identity, whose true swap is the target itself.
+
+    Real images with another identity are wanted, and made ones with the true swap beside them are had, as translators
+    learn from what they translated back (Sennrich et al. 2016). The given swaps are constants: a generator that could
+    also change them would hide the target in them.
+    """
+    return jnp.mean(losses.change_loss(generate(params, jax.lax.stop_gradient(swap), z_target), target))
+
+
 def _identity_loss(embed: Callable[[Array], PyTree], seen: Array, z_source: PyTree, count: int) -> Float[Array, ""]:
     """seen: images of `count` rows for each source."""
     z = losses.as_vector(z_source)
@@ -320,8 +338,9 @@ def swapper_step(
 
     Args:
       embedder: frozen variables of the identity embedder.
-      batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1]; for a projection discriminator also {"own"},
-        photos that show the people of "real" and nothing else of them, as z holds a little of pose and light, too.
+      batch: {"source", "target", "real"}: images [b h w 3] in [-1, 1]; for a projection discriminator and for swapping
+        back also {"own"}: other photos of the people of "target", who are those of "real", since z holds a little of
+        pose and light, too.
       seed: of the random transformations, if the objective has any.
       also: frozen variables of a second embedder, for `networks.embed_also`; None if there is none.
       grad_accum_steps: number of microbatches that are computed one after the other; above 1 the swaps are computed
@@ -331,18 +350,19 @@ def swapper_step(
     embed = functools.partial(networks.embed, embedder)
     embed_also = None if networks.embed_also is None else functools.partial(networks.embed_also, also)
     keys = _keys_of_swaps(seed, state.step, len(target), objective)
+    z_own = None
     if grad_accum_steps == 1:
         z_source = jax.lax.stop_gradient(embed(batch["source"]))
-        z_real = jax.lax.stop_gradient(embed(batch["own"])) if networks.projection else None
+        if networks.projection or objective.back:
+            z_own = jax.lax.stop_gradient(embed(batch["own"]))
         z_also = None if embed_also is None else jax.lax.stop_gradient(embed_also(batch["source"]))
         swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
     else:
         sources, targets, keys = split_microbatches((batch["source"], target, keys), grad_accum_steps)
         z_sources = jax.lax.map(embed, sources)
         z_source = merge_microbatches(z_sources)
-        z_real = None
-        if networks.projection:
-            z_real = merge_microbatches(jax.lax.map(embed, split_microbatches(batch["own"], grad_accum_steps)))
+        if networks.projection or objective.back:
+            z_own = merge_microbatches(jax.lax.map(embed, split_microbatches(batch["own"], grad_accum_steps)))
         z_also = None if embed_also is None else jax.lax.map(embed_also, sources)
         swap = merge_microbatches(
             jax.lax.map(lambda given: networks.generate(state.generator, *given), (targets, z_sources))
@@ -351,8 +371,7 @@ def swapper_step(
         state,
         jax.lax.stop_gradient(swap),
         batch["real"],
-        z_source if networks.projection else None,
-        z_real,
+        *((z_source, z_own) if networks.projection else ()),
         discriminate=networks.discriminate,
         objective=objective,
         optimizer=discriminator_optimizer,
@@ -373,13 +392,27 @@ def swapper_step(
             also=None if embed_also is None else (embed_also, z_also),
         )
 
+    back_of = functools.partial(back_loss, generate=networks.generate)
     if grad_accum_steps == 1:
         cotangent, generator_metrics = jax.grad(loss_of, has_aux=True)(swap, target, z_source, keys, z_also)
         (gradient,) = vjp_fn(cotangent)
+        if objective.back:
+            back, more = jax.value_and_grad(back_of)(state.generator, swap, target, z_own)
+            gradient = jax.tree.map(lambda a, b: a + objective.back * b, gradient, more)
+            generator_metrics = _with_back(generator_metrics, back, objective)
     else:
-        loss_of_params = lambda params, *given: loss_of(networks.generate(params, *given[:2]), *given)
+
+        def loss_of_params(params, target, z_source, keys, z_also, z_own):
+            swap = networks.generate(params, target, z_source)
+            total, metrics = loss_of(swap, target, z_source, keys, z_also)
+            if not objective.back:
+                return total, metrics
+            back = back_of(params, swap, target, z_own)
+            return total + objective.back * back, _with_back(metrics, back, objective)
+
         gradient_of = lambda *given: jax.grad(loss_of_params, has_aux=True)(state.generator, *given)
-        gradient, generator_metrics = mean_over_microbatches(gradient_of, targets, z_sources, keys, z_also)
+        z_owns = split_microbatches(z_own, grad_accum_steps)
+        gradient, generator_metrics = mean_over_microbatches(gradient_of, targets, z_sources, keys, z_also, z_owns)
     updates, optimizer_state = generator_optimizer.update(gradient, state.generator_optimizer, state.generator)
     generator = optax.apply_updates(state.generator, updates)
     metrics |= generator_metrics | {"train/g_gradient_norm": optax.tree.norm(gradient)}
@@ -391,6 +424,10 @@ def swapper_step(
         generator_optimizer=optimizer_state,
     )
     return new_state, metrics
+
+
+def _with_back(metrics: Metrics, back: Array, objective: SwapperObjective) -> Metrics:
+    return metrics | {"train/g_loss": metrics["train/g_loss"] + objective.back * back, "train/back_loss": back}
 
 
 def _keys_of_swaps(seed: int | Array, step: Array, count: int, objective: SwapperObjective) -> Key[Array, "b k"] | None:

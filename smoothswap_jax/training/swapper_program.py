@@ -53,6 +53,11 @@ class SwapperProgram:
     step: Callable[[bool], Callable[..., tuple[SwapperState, steps.Metrics]]]
     mesh: Any
 
+    @property
+    def reads_own(self) -> bool:
+        """Whether batches need another photo of each target's person."""
+        return self.networks.projection or self.objective.back > 0
+
     def jitted(self, with_r1: bool) -> Any:
         """The step as `jax.jit` makes it: the state is donated, and its placement is kept."""
         out = (self.places, sharding.replicated(self.mesh))

@@ -61,7 +61,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
     seed = sharding.replicate(np.int32(config.seed), mesh)  # an argument: all seeds share the compiled steps
     train_faces = load_faces(config.data, "train")
     check_swapper_data(config, train_faces)
-    sampler = PairSampler(config.seed, config.batch, self_pairs(config), own=program.networks.projection)
+    sampler = PairSampler(config.seed, config.batch, self_pairs(config), own=program.reads_own)
     evaluate, picture = _evaluation(program.networks, frozen, eval_pairs(config.data, config.eval_images), mesh)
     return Stage(
         init=lambda: _fresh_state(program, config.init, config.data.size),

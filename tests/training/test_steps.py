@@ -164,12 +164,14 @@ def test_an_identity_in_several_leaves_trains_as_the_same_numbers_in_one(grad_ac
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *ended)
 
 
-@pytest.mark.parametrize("change_networks", [lambda networks: networks, projecting])
+@pytest.mark.parametrize(
+    "change_networks, back", [(lambda networks: networks, 0.0), (projecting, 0.0), (projecting, 2.0)]
+)
 @pytest.mark.parametrize("with_r1", [False, True])
 @pytest.mark.parametrize("grad_accum_steps", [2, 4])
-def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1, change_networks):
+def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1, change_networks, back):
     (_, whole, wanted), (_, parts, found) = (
-        run_toy(with_r1, grad_accum_steps=n, networks_as=change_networks) for n in (1, grad_accum_steps)
+        run_toy(with_r1, grad_accum_steps=n, networks_as=change_networks, back=back) for n in (1, grad_accum_steps)
     )
     for name in ("generator", "discriminator", "generator_ema"):
         np.testing.assert_allclose(getattr(parts, name)["w"], getattr(whole, name)["w"], rtol=1e-6)
@@ -225,6 +227,22 @@ def test_a_projection_discriminator_is_asked_whether_images_show_their_identity(
         weights = getattr(before, name)
         want = weights["w"] - 0.1 * jax.grad(loss)(weights)["w"]
         np.testing.assert_allclose(getattr(after, name)["w"], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("networks_as", [lambda networks: networks, projecting])
+def test_swapping_back_is_paid_for_by_its_weight_and_does_not_change_what_is_swapped_back(networks_as):
+    plain, batch, embedder = toy()
+    (before, without, usual), (_, after, metrics) = (run_toy(networks_as=networks_as, back=back) for back in (0.0, 3.0))
+    z = {name: plain.embed(embedder, batch[name]) for name in ("source", "own")}
+    swap = plain.generate(before.generator, batch["target"], z["source"])
+    loss = lambda params: losses.change_loss(plain.generate(params, swap, z["own"]), batch["target"]).mean()
+    value, slope = jax.value_and_grad(loss)(before.generator)
+    moved = after.generator["w"] - without.generator["w"]
+    np.testing.assert_allclose(moved, -0.1 * 3.0 * slope["w"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["train/back_loss"], value, rtol=1e-5)
+    np.testing.assert_allclose(metrics["train/g_loss"], usual["train/g_loss"] + 3.0 * value, rtol=1e-5)
+    np.testing.assert_array_equal(after.discriminator["w"], without.discriminator["w"])
+    assert "train/back_loss" not in usual
 
 
 def test_r1_counts_gamma_half_times_interval():
