@@ -112,7 +112,7 @@ def defaults() -> ConfigDict:
 
 
 def tiny32(c: ConfigDict) -> None:
-    c.steps = 2000
+    c.steps = 1000
     c.batch = 16
     c.generator.nf = 16
     c.generator.ch_mult = (1, 2, 2)

@@ -138,8 +138,9 @@ def in_chunks(
         rows = np.minimum(np.arange(start, start + chunk), n - 1)
         return np.asarray(apply(jax.tree.map(lambda values: values[rows], factors)))
 
+    first = of_chunk(0)  # by itself: threads that start together would all compile
     with ThreadPoolExecutor(os.cpu_count() or 1 if jax.default_backend() == "cpu" else 1) as pool:
-        return np.concatenate(list(pool.map(of_chunk, range(0, n, chunk))))[:n]
+        return np.concatenate([first, *pool.map(of_chunk, range(chunk, n, chunk))])[:n]
 
 
 class RenderedSwaps(NamedTuple):

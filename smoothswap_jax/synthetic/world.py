@@ -8,8 +8,10 @@ background are attributes, which a swap takes from the target. So the true swap 
 Everything is a batched pure function of arrays, and runs under jit on any device.
 """
 
+import functools
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +48,40 @@ class Factors(NamedTuple):
     background: Float[Array, "b background"]
 
 
-@partial(jax.jit, static_argnames="n")
+# LLVM's options for programs that run once for minutes of compilation, and for the renderer, which then compiles in
+# three quarters of the time and runs no slower.
+DRAWN = {"xla_backend_optimization_level": 0}
+RENDERED = {"xla_llvm_disable_expensive_passes": True}
+
+
+def compiled(cpu: dict[str, Any], **static: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """jax.jit, with the compiler options `cpu` on that backend where the function is not part of a larger program,
+    which alone has options. static: as of jax.jit."""
+
+    def of(function: Callable[..., Any]) -> Callable[..., Any]:
+        plain = jax.jit(function, **static)
+
+        @functools.cache
+        def program() -> Callable[..., Any]:  # asking for the backend starts it, so not at import
+            return jax.jit(function, **static, compiler_options=cpu) if jax.default_backend() == "cpu" else plain
+
+        @functools.wraps(function)
+        def call(*values: Any, **named: Any) -> Any:
+            traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((values, named)))
+            return (plain if traced else program())(*values, **named)
+
+        return call
+
+    return of
+
+
+@compiled(DRAWN, static_argnames="n")
 def sample_identity(key: PRNGKeyArray, n: int) -> Float[Array, "n identity"]:
     """n independent people."""
     return population.sample_identity(key, n)
 
 
-@jax.jit
+@compiled(DRAWN)
 def sample_photos(key: PRNGKeyArray, identity: Float[Array, "n identity"], spread: float = 1.0) -> Factors:
     """Factors of one photo of each person.
 
