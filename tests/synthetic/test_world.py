@@ -130,6 +130,14 @@ def test_photos_of_a_person_differ_in_all_but_the_identity(crowd):
         assert (a == b).all() if name == "identity" else (np.abs(a - b).max(axis=1) > 0).all()
 
 
+def test_the_world_may_be_a_part_of_a_larger_program():
+    """Compiler options, with which its own programs are compiled, are refused there."""
+    key = jax.random.key(3)
+    both = lambda key: world.sample_photos(key, world.sample_identity(key, 2))
+    apart, together = both(key), jax.jit(both)(key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), apart, together)
+
+
 def test_spread_scales_expression_pose_and_light(crowd):
     whole, half, none = (sample_photos(jax.random.key(3), crowd.identity, spread) for spread in (1.0, 0.5, 0.0))
     np.testing.assert_allclose(half.pose, 0.5 * whole.pose, rtol=1e-6)

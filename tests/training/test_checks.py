@@ -125,11 +125,11 @@ SWAPPER = [
     ),
     ("data.people=1", "config.data.people is 1, wanted at least 2"),
     ("discriminator.channel_base=16", "config.discriminator.channel_base is 16, wanted at least config.data.size, 32"),
-    ("discriminator.mbstd_group=3", "config.batch is 16, wanted a multiple of config.discriminator.mbstd_group, 3"),
-    ("grad_accum_steps=3", "config.grad_accum_steps is 3, wanted a divisor of the 16 rows"),
+    ("discriminator.mbstd_group=3", "config.batch is 8, wanted a multiple of config.discriminator.mbstd_group, 3"),
+    ("grad_accum_steps=3", "config.grad_accum_steps is 3, wanted a divisor of the 8 rows"),
     ("batch=6", "config.batch is 6, wanted a multiple of config.discriminator.mbstd_group, 4"),
     ("batch=1", "config.self_pair_fraction is 0.125, which makes all 1 pairs of config.batch one face twice"),
-    ("self_pair_fraction=1.0", "config.self_pair_fraction is 1.0, which makes all 16 pairs of config.batch one face"),
+    ("self_pair_fraction=1.0", "config.self_pair_fraction is 1.0, which makes all 8 pairs of config.batch one face"),
     ("data.held_out_people=1", "config.data.held_out_people is 1, wanted at least 2"),
 ]
 
@@ -160,8 +160,8 @@ def test_fields_that_do_not_fit_each_other_are_all_named():
 
 
 def test_the_number_of_devices_counts():
-    assert "config.batch is 16, wanted a multiple of the 3 devices" in refused("swapper:tiny32", devices=3)
-    text = refused("swapper:tiny32", "grad_accum_steps=4", devices=8)
+    assert "config.batch is 8, wanted a multiple of the 3 devices" in refused("swapper:tiny32", devices=3)
+    text = refused("swapper:tiny32", "batch=16", "grad_accum_steps=4", devices=8)
     assert "config.grad_accum_steps is 4, wanted a divisor of the 2 rows of each of 8 devices (config.batch 16)" in text
 
 
