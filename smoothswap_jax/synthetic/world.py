@@ -48,8 +48,8 @@ class Factors(NamedTuple):
     background: Float[Array, "b background"]
 
 
-# LLVM's options for programs that run once for minutes of compilation, and for the renderer, which then compiles in
-# three quarters of the time and runs no slower.
+# Drawing people takes a moment to run and half a minute to compile; the renderer, without LLVM's expensive passes,
+# compiles a little sooner and runs no slower.
 DRAWN = {"xla_backend_optimization_level": 0}
 RENDERED = {"xla_llvm_disable_expensive_passes": True}
 

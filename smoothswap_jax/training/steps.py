@@ -299,9 +299,9 @@ def back_loss(
 ) -> Float[Array, ""]:
     """Mean squared error of swaps that are swapped back to the target's identity, whose true swap is the target itself.
 
-    Real images with another identity are wanted, and made ones with the true swap beside them are had, as translators
-    learn from what they translated back (Sennrich et al. 2016). The given swaps are constants: a generator that could
-    also change them would hide the target in them.
+    The true swap of a real image is not known, but that of a made one is, so a generator can learn from its own swaps
+    as translators learn from what they translated back (Sennrich et al. 2016). The given swaps are constants: a
+    generator that could also change them would hide the target in them.
     """
     return jnp.mean(losses.change_loss(generate(params, jax.lax.stop_gradient(swap), z_target), target))
 
