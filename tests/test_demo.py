@@ -100,9 +100,9 @@ def test_a_demo_that_is_stopped_begins_nothing_else_says_so_and_goes_on(tmp_path
     "found, effort, fits",
     [
         ({}, 1, True),
-        ({"embedder": 1000, "swapper": 2000}, 1, True),
-        ({"embedder": 1000, "swapper": 2000}, 0.5, False),
-        ({"embedder": 500, "swapper": 1000}, 1, False),  # the swapper is trained against those 500 steps
+        ({"embedder": 1000, "swapper": 1000}, 1, True),
+        ({"embedder": 1000, "swapper": 1000}, 0.5, False),
+        ({"embedder": 500, "swapper": 500}, 1, False),  # the swapper is trained against those 500 steps
         ({"embedder": 500}, 1, True),
         ({"embedder": 500}, 0.25, False),
     ],

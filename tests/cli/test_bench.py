@@ -29,7 +29,7 @@ def test_configs_are_found_by_name(called, tmp_path, monkeypatch, capsys):
     chosen = ["--config=swapper:small64", "--embedder=embedder:small64", "--batch=4", "--dtype=bfloat16"]
     assert main(["bench", "--what=scaling", *chosen]) == 0
     (config, embedder, batches, dtypes, fsdp, *_), (other, other_embedder, batch, dtype, _) = called
-    assert (config["data"]["size"], embedder["dim"], batches, dtypes, fsdp) == (32, 128, [16], ["float32"], 1)
+    assert (config["data"]["size"], embedder["dim"], batches, dtypes, fsdp) == (32, 128, [8], ["float32"], 1)
     assert (other["data"]["size"], other_embedder["dim"], batch, dtype) == (64, 256, 4, "bfloat16")
     assert capsys.readouterr().out.splitlines() == ["a table", "{}"] * 2
 
