@@ -164,7 +164,7 @@ def test_a_run_starts_from_imported_weights(people, embedder, tmp_path):
     given = {}
     for kind, module, inputs, known in (
         ("generator", generator, (image, z), {"image_size": tiny_runs.SIZE}),
-        ("discriminator", discriminator, (image,), {}),
+        ("discriminator", discriminator, (image, z), {}),
     ):
         shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         given[kind] = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
