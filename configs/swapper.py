@@ -6,7 +6,7 @@ tiny32: synthetic people at 32 px, as in the demo
 small64: synthetic people at 64 px; the packaged swapper
     smoothswap train --config=swapper:small64 --workdir=runs/s64 --config.embedder.checkpoint=runs/e64
     2 shared CPU cores, 70 minutes. 2026-11-29, with --config.discriminator.projection=False --config.objective.back=0:
-    error to the true swap 0.48 of the error of the unchanged target; docs/results.md. A third longer with both.
+    error to the true swap 0.48 of the error of the unchanged target; docs/results.md.
 paper256: the paper's networks, on faces that `smoothswap prepare --out=DIR` wrote
     smoothswap train --config=swapper:paper256 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder \
         --config.data.dir=DIR

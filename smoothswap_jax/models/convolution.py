@@ -37,7 +37,7 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
     """`jax.lax.conv_general_dilated` of NHWC images and an HWIO weight; for `conv_general_dilated` of `nn.Conv`.
 
     A 1x1 convolution is computed as one matrix product over all pixels: on CPU its weight gradient is then 5 to 10
-    times faster. A depthwise one is a sum over the places of its window: XLA's own is 7 times slower on CPU. Other
+    times faster. A depthwise one is a sum over the places of its window: XLA's own is far slower on CPU. Other
     convolutions use the custom derivatives below, unless they are dilated, in groups, or have `precision` or
     `preferred_element_type`. Those have no forward mode, and follow the `jax.default_matmul_precision` in force where
     the gradient is taken.

@@ -181,6 +181,11 @@ class SwapperObjective:
     ema_decay: float = 0.999
 
 
+def reads_own(networks: SwapperNetworks, objective: SwapperObjective) -> bool:
+    """Whether a step needs another photo of each target's person."""
+    return networks.projection or objective.back > 0
+
+
 def discriminator_gradient(
     params: PyTree,
     fake: Float[Array, "b h w 3"],
@@ -353,7 +358,7 @@ def swapper_step(
     z_own = None
     if grad_accum_steps == 1:
         z_source = jax.lax.stop_gradient(embed(batch["source"]))
-        if networks.projection or objective.back:
+        if reads_own(networks, objective):
             z_own = jax.lax.stop_gradient(embed(batch["own"]))
         z_also = None if embed_also is None else jax.lax.stop_gradient(embed_also(batch["source"]))
         swap, vjp_fn = jax.vjp(lambda p: networks.generate(p, target, z_source), state.generator)
@@ -361,7 +366,7 @@ def swapper_step(
         sources, targets, keys = split_microbatches((batch["source"], target, keys), grad_accum_steps)
         z_sources = jax.lax.map(embed, sources)
         z_source = merge_microbatches(z_sources)
-        if networks.projection or objective.back:
+        if reads_own(networks, objective):
             z_own = merge_microbatches(jax.lax.map(embed, split_microbatches(batch["own"], grad_accum_steps)))
         z_also = None if embed_also is None else jax.lax.map(embed_also, sources)
         swap = merge_microbatches(

@@ -56,7 +56,7 @@ class SwapperProgram:
     @property
     def reads_own(self) -> bool:
         """Whether batches need another photo of each target's person."""
-        return self.networks.projection or self.objective.back > 0
+        return steps.reads_own(self.networks, self.objective)
 
     def jitted(self, with_r1: bool) -> Any:
         """The step as `jax.jit` makes it: the state is donated, and its placement is kept."""
