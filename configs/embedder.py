@@ -15,6 +15,7 @@ paper does not state are our own (docs/design.md). Fields that are not here are 
 """
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from smoothswap_jax.config.common import (
     common_fields,
@@ -36,6 +37,9 @@ def defaults() -> ConfigDict:
     c.steps = 110_000
     c.batch = 512  # images a step, over all devices
     c.images_per_identity = 2  # of each person in a batch; batch // images_per_identity people
+
+    c.init = ConfigDict()
+    c.init.embedder = placeholder(str)  # to start from: a folder of `smoothswap import` or `export`, or "default"
 
     c.embedder = ConfigDict()  # fields of models.embedder.IdentityEmbedder
     c.embedder.stage_sizes = (3, 4, 6, 3)  # residual blocks of each stage

@@ -49,7 +49,7 @@ def defaults() -> ConfigDict:
     # Of a second embedder: the identity loss is the mean over both, and the first one's z goes to the generator.
     c.embedder.also = placeholder(str)
 
-    c.init = ConfigDict()  # folders that `smoothswap import` wrote, to start from instead of random weights
+    c.init = ConfigDict()  # what to start from: folders of `smoothswap import` or `export`, or "default"
     c.init.generator = placeholder(str)
     c.init.discriminator = placeholder(str)
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from smoothswap_jax.faces.align import align_face, ffhq_quad
     from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
     from smoothswap_jax.inference.export.export_folder import export_swapper
-    from smoothswap_jax.inference.export.programs import ExportError
     from smoothswap_jax.inference.swapper import NoFaceError, Swapper
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
     from smoothswap_jax.runtime.stopping import Stopped
     from smoothswap_jax.training.loop import train
+    from smoothswap_jax.weights.exported import ExportError
     from smoothswap_jax.weights.network_folder import import_file, load_imported
     from smoothswap_jax.weights.preprocessing import preprocess
 
@@ -57,7 +57,7 @@ _WHERE = {
     "CheckpointError": ("runtime.checkpoint", "CheckpointError"),
     "ConfigError": ("config.errors", "ConfigError"),
     "EvaluationSettings": ("evaluation.settings", "EvaluationSettings"),
-    "ExportError": ("inference.export.programs", "ExportError"),
+    "ExportError": ("weights.exported", "ExportError"),
     "NoFaceError": ("inference.swapper", "NoFaceError"),
     "PhotoError": ("faces.photos", "PhotoError"),
     "PrepareSettings": ("prepare.crops", "PrepareSettings"),

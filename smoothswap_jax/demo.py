@@ -17,12 +17,13 @@ from smoothswap_jax.evaluation.evaluate import judge_swaps
 from smoothswap_jax.evaluation.report.document import Curve, write_report
 from smoothswap_jax.evaluation.results import Result, how_it_was_made, machine_facts, make_report, write_scores
 from smoothswap_jax.evaluation.settings import EvaluationSettings
-from smoothswap_jax.inference.load import DEFAULT, swapper_folder
+from smoothswap_jax.inference.load import swapper_folder
 from smoothswap_jax.prepare.crops import PrepareSettings
 from smoothswap_jax.prepare.run import Summary, prepare
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import check_place
+from smoothswap_jax.runtime.folders import DEFAULT
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32

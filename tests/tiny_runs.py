@@ -1,5 +1,6 @@
 """Configs, data and processes for training runs of seconds."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -70,6 +71,15 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
 
 def config(stage: str, people: Path, embedder: Path | None = None, **fields) -> dict:
     return load_config(str(ROOT / "configs" / f"{stage}.py:tiny32"), overrides(stage, people, embedder, **fields))
+
+
+def seal_export(folder: Path) -> None:
+    """SHA256SUMS of what is there now."""
+    if not (folder / "SHA256SUMS").exists():
+        return
+    files = [path for path in sorted(folder.iterdir()) if path.name != "SHA256SUMS"]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def rows(run: Path) -> list[dict]:

@@ -23,7 +23,7 @@ from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.metrics.per_pair import unit_rows
 from smoothswap_jax.metrics.probes import probe_r2
 from smoothswap_jax.metrics.verification import pair_cosines, roc_auc, tar_at_far
-from smoothswap_jax.runtime import checkpoint, sharding
+from smoothswap_jax.runtime import sharding
 from smoothswap_jax.synthetic import world
 from smoothswap_jax.synthetic.heads import SHAPE_NAMES
 from smoothswap_jax.synthetic.world import Factors
@@ -107,15 +107,14 @@ def bench_embedding(runs: Sequence[str], people: int) -> dict[str, Any]:
 
 
 def _load(run: str) -> tuple[EmbedderConfig, int, Embedder]:
-    fields, variables = load_embedder(run)
-    _, meta, step = checkpoint.load_parts(run, ())
-    config = parse(meta["config"])
+    found = load_embedder(run)
+    config = parse(found.meta["config"])
     assert isinstance(config, EmbedderConfig)
     if config.data.kind == "synthetic" and config.data.seed == SEED:
         raise ConfigError(f"{run}: config.data.seed is {SEED}, that of the people of this bench; wanted another run")
-    network = make_embedder(fields)
+    network = make_embedder(found.fields)
     how = Transform(**asdict(config.objective.transform))
-    return config, step, Embedder(lambda images: network.apply(variables, images, train=False), how)
+    return config, found.step, Embedder(lambda images: network.apply(found.variables, images, train=False), how)
 
 
 # --- photos ---------------------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ def with_current_names(config: Fields) -> dict[str, Any]:
     for group, fields in ADDED.get(stage if isinstance(stage, str) else "", {}).items():
         if isinstance(current.get(group), Mapping):
             current[group] = {**copy.deepcopy(fields), **current[group]}
+    if stage == "embedder":
+        current.setdefault("init", {"embedder": None})
     if stage == "swapper":
         current.setdefault("self_pair_fraction", 0.125)  # it was max(1, batch // 8) in code
         for group in ("generator", "discriminator"):

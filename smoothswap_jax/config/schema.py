@@ -220,10 +220,17 @@ class FrozenEmbedderConfig:
 
 @dataclass(frozen=True)
 class InitConfig:
-    """Folders of `smoothswap import` to start from instead of random weights."""
+    """Imported networks or exports to start from instead of random weights."""
 
     generator: str | None
     discriminator: str | None
+
+
+@dataclass(frozen=True)
+class EmbedderInitConfig:
+    """An imported embedder or an export to start from instead of random weights."""
+
+    embedder: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +263,7 @@ class EmbedderConfig(RunConfig):
     """A run of stage 1 (configs/embedder.py)."""
 
     images_per_identity: Rows
+    init: EmbedderInitConfig
     embedder: EmbedderFields
     objective: EmbedderObjectiveConfig
     optimizer: OptimizerConfig

@@ -8,12 +8,9 @@ from smoothswap_jax.inference.export.export_folder import is_export, load_export
 from smoothswap_jax.inference.restore import RestoredSwapper, restore_swapper
 from smoothswap_jax.runtime import folders
 from smoothswap_jax.runtime.checkpoint import CheckpointError
+from smoothswap_jax.runtime.folders import DEFAULT
 
 log = logging.getLogger(__name__)
-DEFAULT = "default"
-"""The word for the packaged swapper wherever a run or an export is taken; a folder of that name is ./default."""
-PACKAGED = Path(__file__).with_name("default")
-"""An export, as `smoothswap export` writes it."""
 
 
 def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = None) -> RestoredSwapper:
@@ -40,11 +37,10 @@ def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = No
 
 def swapper_folder(given: str | os.PathLike[str]) -> Path:
     """The folder that a user named, who may say 'default'. Raises CheckpointError where none is packaged."""
-    if given != DEFAULT:
-        return Path(given)
-    if not is_export(PACKAGED):
+    folder = folders.named(given)
+    if given == DEFAULT and not is_export(folder):
         raise CheckpointError(
-            f"{PACKAGED}: found no default swapper in this installation; wanted a folder: --checkpoint=DIR, or "
+            f"{folder}: found no default swapper in this installation; wanted a folder: --checkpoint=DIR, or "
             "Swapper.load(DIR), of a run of stage swapper or of an export"
         )
-    return PACKAGED
+    return folder

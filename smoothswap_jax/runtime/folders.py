@@ -13,6 +13,15 @@ EXPORT, NETWORK = "an export", "an imported network"
 PREPARED, EVALUATION, DEMO = "a prepared set", "an evaluation", "what `smoothswap demo` wrote"
 MOST_FOLDERS = 200
 """That are looked at to find the one that was meant."""
+DEFAULT = "default"
+"""The word for the packaged swapper wherever a run or an export is taken; a folder of that name is ./default."""
+PACKAGED = Path(__file__).parents[1] / "inference" / "default"
+"""An export, as `smoothswap export` writes it."""
+
+
+def named(given: str | os.PathLike[str]) -> Path:
+    """The folder that a user named, who may say 'default'."""
+    return PACKAGED if given == DEFAULT else Path(given)
 
 
 def kind_of(folder: str | os.PathLike[str]) -> str:

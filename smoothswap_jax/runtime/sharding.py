@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -167,6 +168,11 @@ def shard(tree: PyTree, places: PyTree) -> PyTree:
         return jax.make_array_from_callback(x.shape, place, lambda index: x[index])
 
     return jax.tree.map(one, tree, places)
+
+
+def shard_copy(tree: PyTree, places: PyTree) -> PyTree:
+    """As `shard`, of arrays that may be donated: XLA may otherwise share the memory of numpy's."""
+    return jax.tree.map(jnp.copy, shard(tree, places))
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> PyTree:

@@ -1,13 +1,14 @@
 """Stage 1: the identity embedder (Smooth-Swap, sec. 3.1 and 4.1)."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from smoothswap_jax.config.errors import raise_mistakes
 from smoothswap_jax.config.schema import EmbedderConfig
 from smoothswap_jax.data.dataset import SPLITS
 from smoothswap_jax.data.pipeline import IdentitySampler
@@ -18,22 +19,25 @@ from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_embedder_data
-from smoothswap_jax.training.networks import image_shape, make_embedder, shapes_of
+from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables, make_embedder, shapes_of
 from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_counts, make_batches
-from smoothswap_jax.training.train_state import init_embedder_state
+from smoothswap_jax.training.train_state import EmbedderState, init_embedder_state
 from smoothswap_jax.training.transforms import Transform
 
 
-def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
-    """Trains the identity embedder; evaluates verification on people that training never sees."""
+def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | None = None) -> Stage:
+    """Trains the identity embedder; evaluates verification on people that training never sees. before: what was saved
+    with the newest checkpoint, if there is one."""
+    if before is None:
+        raise_mistakes(init_mistakes(dataclasses.asdict(config.init)))
     network = make_embedder(config.embedder)
     shapes_of("embedder", network, image_shape(2, config.data.size))  # before data are read
     train_faces, test_faces = (load_faces(config.data, split) for split in SPLITS)
     check_embedder_data(config, train_faces, test_faces)
-    transform = Transform(**asdict(config.objective.transform))
-    objective = EmbedderObjective(**{**asdict(config.objective), "transform": transform})
+    transform = Transform(**dataclasses.asdict(config.objective.transform))
+    objective = EmbedderObjective(**{**dataclasses.asdict(config.objective), "transform": transform})
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
     key = jax.random.key(config.seed)
@@ -53,7 +57,7 @@ def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
     seed = sharding.replicate(np.int32(config.seed), mesh)  # an argument: all seeds share the compiled step
     sampler = IdentitySampler(config.seed, config.batch, config.images_per_identity)
     return Stage(
-        init=sharding.jit_init(init, places),
+        init=lambda: _fresh_state(sharding.jit_init(init, places)(), config, network, places),
         abstract=sharding.abstract_like(shapes, places),
         batches=make_batches(config, sampler, train_faces, mesh),
         step=lambda _, current, batch: compiled(current, batch, seed),
@@ -63,6 +67,16 @@ def embedder_stage(config: EmbedderConfig, mesh) -> Stage:
         data=data_counts(train_faces),
         headline=("train/loss", "train/cosine_same", "train/cosine_other"),
     )
+
+
+def _fresh_state(random: EmbedderState, config: EmbedderConfig, network, places: EmbedderState) -> EmbedderState:
+    """A new state, with the weights that `config.init` names in place of random ones."""
+    if not config.init.embedder:
+        return random
+    found = initial_variables(config.init.embedder, "embedder", network, image_shape(2, config.data.size))
+    params = sharding.shard_copy(found["params"], places.params["embedder"])
+    statistics = sharding.shard_copy(found["batch_stats"], places.batch_stats)
+    return dataclasses.replace(random, params={**random.params, "embedder": params}, batch_stats=statistics)
 
 
 def _apply(network, variables, images):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.config.errors import ConfigError, raise_mistakes
 from smoothswap_jax.config.parse import parse, to_dict
@@ -14,6 +16,7 @@ from smoothswap_jax.config.schema import EmbedderConfig, FrozenEmbedderConfig
 from smoothswap_jax.runtime import checkpoint, folders, sharding
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import embedder_shapes
+from smoothswap_jax.weights import exported
 from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
@@ -28,8 +31,8 @@ class FrozenEmbedder(NamedTuple):
     """An embedder of stage 1, which no training changes any more.
 
     fields: its config fields. variables: {'params', 'batch_stats'}, numpy arrays. sha256: of the variables, by which
-    it is known. origin: the run directory that it is from. meta, step: of its checkpoint. copied: whether the run
-    directory holds its copy.
+    it is known. origin: the run directory or export that it is from. meta, step: of its checkpoint. copied: whether
+    the run directory holds its copy.
     """
 
     fields: dict[str, Any]
@@ -89,16 +92,16 @@ def frozen_embedder(
     origin = known.get("from") or before.get("config", {}).get("embedder", {}).get(FIELDS[name])
     found = None
     if _is_copied(copy):
-        found = _read(copy)._replace(origin=origin or str(copy), copied=True)
+        found = load_embedder(copy)._replace(origin=origin or str(copy), copied=True)
         _check(found, known.get("sha256", found.sha256), origin, f"{copy} is")
     if not given:
         if found is None:
-            raise ConfigError(f"{field} is not set, wanted the run directory of an embedder")
+            raise ConfigError(f"{field} is not set, wanted the run directory of an embedder, an export, or 'default'")
         return found
     wanted = known.get("sha256") or (found.sha256 if found else None)
     try:
-        other = _read(given)
-    except checkpoint.CheckpointError as error:
+        other = load_embedder(given)
+    except (checkpoint.CheckpointError, exported.ExportError) as error:
         if found is None:
             raise ConfigError(f"{field}: {error}") from error
         if origin is None or os.path.abspath(origin) != os.path.abspath(given):
@@ -129,30 +132,49 @@ def keep_copy(embedder: FrozenEmbedder, workdir: Path, name: str = COPY) -> None
     sharding.barrier(f"{name} is copied")
 
 
-def load_embedder(run: str | os.PathLike[str]) -> tuple[dict, Any]:
-    """(config fields, variables) of the embedder saved in a run directory of stage 1."""
-    found = _read(run)
-    return found.fields, found.variables
+def load_embedder(run: str | os.PathLike[str]) -> FrozenEmbedder:
+    """The embedder saved in a run directory of stage 1, at its newest checkpoint, or in an export that says how it was
+    trained. Either may be somebody else's: configs are checked, and arrays are compared with them.
 
-
-def _read(run: str | os.PathLike[str]) -> FrozenEmbedder:
-    """The embedder of the newest checkpoint, which may be somebody else's: its config is checked, and its arrays are
-    compared with it, before they are read."""
-    if fault := folders.mistake(run, folders.EMBEDDER):
+    Raises CheckpointError, ExportError or ConfigError for a folder that is neither, and for what does not fit.
+    """
+    folder = folders.named(run)
+    if fault := folders.mistake(folder, folders.EMBEDDER, folders.EXPORT):
         raise checkpoint.CheckpointError(fault)
+    if folders.kind_of(folder) == folders.EXPORT:
+        return _of_export(folder, os.fspath(run))
 
     def wanted(meta: dict, arrays: int, file: Path) -> dict:
-        config = parse(meta.get("config", {}), str(file))
-        if not isinstance(config, EmbedderConfig):
-            raise checkpoint.CheckpointError(f"{run}: a run of stage {config.stage!r}, wanted 'embedder'")
-        raise_mistakes(network_mistakes(config), f"{file}: ")
-        shapes = embedder_shapes(config.embedder, config.data.size, arrays, str(file))
+        shapes = _shapes(meta.get("config", {}), arrays, file)
         return {"params": {"embedder": shapes["params"]}, "batch_stats": shapes["batch_stats"]}
 
-    parts, meta, step = checkpoint.load_parts(run, ("params", "batch_stats"), wanted=wanted)
+    parts, meta, step = checkpoint.load_parts(folder, ("params", "batch_stats"), wanted=wanted)
     variables = {"params": parts["params"]["embedder"], "batch_stats": parts["batch_stats"]}
     fields = to_dict(parse(meta["config"]))["embedder"]
     return FrozenEmbedder(fields, variables, params_digest(variables), os.fspath(run), meta, step, False)
+
+
+def _shapes(config: Any, arrays: int, file: Path) -> dict[str, Any]:
+    """What an embedder's training config, of somebody else's `file`, wants its arrays to be."""
+    parsed = parse(config, str(file))
+    if not isinstance(parsed, EmbedderConfig):
+        raise checkpoint.CheckpointError(f"{file}: a run of stage {parsed.stage!r}, wanted 'embedder'")
+    raise_mistakes(network_mistakes(parsed), f"{file}: ")
+    return embedder_shapes(parsed.embedder, parsed.data.size, arrays, str(file))
+
+
+def _of_export(folder: Path, origin: str) -> FrozenEmbedder:
+    stored, meta, step, file = exported.load_embedder(folder)
+    try:
+        wanted = _shapes(meta["config"], len(flatten_dict(stored)), file)
+    except ConfigError as error:
+        raise checkpoint.CheckpointError(str(error)) from error
+    variables = {"params": stored["params"], "batch_stats": stored.get("batch_stats", {})}
+    found, fits = (jax.tree.map(lambda leaf: tuple(leaf.shape), tree) for tree in (variables, wanted))
+    if found != fits:
+        raise checkpoint.CheckpointError(f"{folder}: the arrays of its embedder are not those of {file}")
+    fields = to_dict(parse(meta["config"]))["embedder"]
+    return FrozenEmbedder(fields, variables, params_digest(variables), origin, meta, step, False)
 
 
 def _check(found: FrozenEmbedder, wanted: str, origin: str | None, what: str) -> None:

@@ -116,7 +116,7 @@ def make_stage(
     before: what was saved with the newest checkpoint in `workdir`.
     """
     if isinstance(config, EmbedderConfig):
-        return embedder_stage(config, mesh)
+        return embedder_stage(config, mesh, before)
     return swapper_stage(config, mesh, workdir, before)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.errors
@@ -18,8 +19,11 @@ from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT, NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.runtime import folders
 from smoothswap_jax.training.steps import SwapperNetworks
+from smoothswap_jax.weights.exported import load_part
 from smoothswap_jax.weights.network_folder import load_network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from smoothswap_jax.weights.variables import TooManyLayers, at_most_layers, to_variables
 
 DTYPES = ("float32", "bfloat16")
@@ -116,14 +120,33 @@ def z_shape(networks: SwapperNetworks, embedder: Any, rows: int, size: int) -> A
     return jax.eval_shape(networks.embed, embedder, image_shape(rows, size))
 
 
-def imported_params(folder: str, module: nn.Module, *inputs: Any) -> dict[str, Any]:
-    """Parameters for `module` from a folder that `smoothswap import` wrote, as numpy arrays.
+def init_mistakes(given: Mapping[str, str | None]) -> list[str]:
+    """What is wrong with the folders that `config.init` names, by part, before anything of them is read."""
+    return [
+        f"config.init.{part}: {fault}"
+        for part, folder in given.items()
+        if folder and (fault := folders.mistake(folders.named(folder), folders.NETWORK, folders.EXPORT))
+    ]
 
-    inputs: shapes of what the module is called with. Raises FolderError where `folder` is not such a folder, and
-    WeightMismatch, with the names, when its arrays are not `module`'s.
+
+def initial_variables(given: str, part: str, module: nn.Module, *inputs: Any) -> dict[str, Any]:
+    """{'params', 'batch_stats'} for `module`, as numpy arrays, to start its training from.
+
+    Args:
+      given: a folder that `smoothswap import` or `smoothswap export` wrote, or 'default', the packaged export.
+      part: 'embedder', 'generator' or 'discriminator'. inputs: shapes of what the module is called with.
+
+    Raises FolderError or ExportError where `given` is no such folder or lacks the part, and WeightMismatch, with the
+    names, when its arrays are not `module`'s.
     """
-    variables = load_network(folder).variables
-    return to_variables("own", flatten_dict(variables, sep="/"), module, *inputs)["params"]
+    folder = folders.named(given)
+    exported = folders.kind_of(folder) == folders.EXPORT
+    stored = load_part(folder, part) if exported else load_network(folder).variables
+    try:
+        variables = to_variables("own", flatten_dict(stored, sep="/"), module, *inputs)
+    except WeightMismatch as error:
+        raise WeightMismatch(f"config.init.{part}={given}: {error}") from error
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
 
 
 def field_mistakes(part: str, fields: Fields) -> list[str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from smoothswap_jax.config.errors import raise_mistakes, shown
+from smoothswap_jax.config.errors import raise_mistakes
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.config.schema import DataConfig, InitConfig, SwapperConfig
 from smoothswap_jax.data import dataset, rendered
@@ -27,11 +26,10 @@ from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import losses, steps
 from smoothswap_jax.training.data_checks import check_swapper_data, in_words
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, FIELDS, FrozenEmbedder, frozen_embedders
-from smoothswap_jax.training.networks import image_shape, imported_params
+from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
 from smoothswap_jax.training.train_state import SwapperState
-from smoothswap_jax.weights import network_folder
 
 log = logging.getLogger(__name__)
 GRID = 6
@@ -43,7 +41,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
     `also` if it is set. before: what was saved with the newest checkpoint in `workdir`, where nothing is written
     here."""
     if before is None:
-        _check_init(config.init)
+        raise_mistakes(init_mistakes(asdict(config.init)))
     embedders = frozen_embedders(config.embedder, workdir, before)
     _warn_of_other_transforms(config, embedders)
     place = lambda one: sharding.shard(one.variables, sharding.placement(one.variables, mesh, config.mesh.rules))
@@ -88,37 +86,20 @@ def _warn_of_other_transforms(config: SwapperConfig, embedders: Mapping[str, Fro
             )  # fmt: skip
 
 
-def _check_init(folders: InitConfig) -> None:
-    """Raises ConfigError, before anything is read, for folders to start from that are not there."""
-    given = {"generator": folders.generator, "discriminator": folders.discriminator}
-    raise_mistakes(
-        [
-            f"config.init.{name} is {shown(folder)}, wanted a folder that `smoothswap import` wrote"
-            for name, folder in given.items()
-            if folder and not (Path(folder) / network_folder.CONFIG).is_file()
-        ]
-    )
-
-
-def _fresh_state(program: SwapperProgram, folders: InitConfig, size: int) -> SwapperState:
-    """A new state, with the published weights that `config.init` names in place of random ones."""
+def _fresh_state(program: SwapperProgram, given: InitConfig, size: int) -> SwapperState:
+    """A new state, with the weights that `config.init` names in place of random ones."""
     current = sharding.jit_init(program.init, program.places)()
     generator, discriminator = program.modules
-    image = image_shape(1, size)
-    if folders.generator:
-        params = _imported(folders.generator, generator, (image, program.z), program.places.generator)
+    inputs = image_shape(1, size), program.z
+    if given.generator:
+        params = initial_variables(given.generator, "generator", generator, *inputs)["params"]
         # The state is donated to the step, so the average needs memory of its own.
-        average = jax.tree.map(jnp.copy, params)
-        current = dataclasses.replace(current, generator=params, generator_ema=average)
-    if folders.discriminator:
-        params = _imported(folders.discriminator, discriminator, (image, program.z), program.places.discriminator)
-        current = dataclasses.replace(current, discriminator=params)
+        copies = [sharding.shard_copy(params, program.places.generator) for _ in range(2)]
+        current = dataclasses.replace(current, generator=copies[0], generator_ema=copies[1])
+    if given.discriminator:
+        params = initial_variables(given.discriminator, "discriminator", discriminator, *inputs)["params"]
+        current = dataclasses.replace(current, discriminator=sharding.shard_copy(params, program.places.discriminator))
     return current
-
-
-def _imported(folder: str, module, inputs: tuple, places) -> Any:
-    # A copy: XLA may otherwise share the memory of numpy arrays, which must not be donated.
-    return jax.tree.map(jnp.copy, sharding.shard(imported_params(folder, module, *inputs), places))
 
 
 # --- evaluation --------------------------------------------------------------------------------------------

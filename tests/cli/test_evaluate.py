@@ -7,7 +7,7 @@ import pytest
 from smoothswap_jax.cli.evaluate import _named
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation import evaluate
-from smoothswap_jax.inference import load
+from smoothswap_jax.runtime import folders
 
 
 def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
@@ -48,12 +48,12 @@ def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
 def test_the_default_swapper_may_be_a_method(monkeypatch, tmp_path):
     (tmp_path / "packaged").mkdir()
     (tmp_path / "packaged" / "params.safetensors").touch()
-    monkeypatch.setattr(load, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr(folders, "PACKAGED", tmp_path / "packaged")
     asked = []
     monkeypatch.setattr(evaluate, "evaluate", lambda settings, progress: asked.append(settings.checkpoints))
     common = ["evaluate", "--protocol=ffhq", f"--out={tmp_path}"]
     assert main([*common, "--checkpoint=default", "--checkpoint=mine=runs/s", "--checkpoint=theirs=./default"]) == 0
-    assert asked == [{"default": load.PACKAGED, "mine": Path("runs/s"), "theirs": Path("default")}]
+    assert asked == [{"default": folders.PACKAGED, "mine": Path("runs/s"), "theirs": Path("default")}]
 
 
 def test_smoothness_has_no_pairs(capsys, tmp_path):

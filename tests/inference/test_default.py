@@ -1,6 +1,5 @@
 """The swapper that comes with the package: found without a name, says what it is for, and is in every wheel."""
 
-import hashlib
 import json
 import runpy
 from fnmatch import fnmatch
@@ -12,14 +11,15 @@ import setuptools
 
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.photos import load_photo, save_photo
-from smoothswap_jax.inference import load, swapper
+from smoothswap_jax.inference import swapper
 from smoothswap_jax.inference.export.export_folder import export_swapper, is_export
-from smoothswap_jax.inference.load import PACKAGED
 from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.runtime import folders
 from smoothswap_jax.runtime.checkpoint import CheckpointError
+from smoothswap_jax.runtime.folders import PACKAGED
 from tests.inference.test_swapper import grain, marked
 from tests.places import ROOT
-from tests.tiny_runs import SIZE
+from tests.tiny_runs import SIZE, seal_export
 
 MOST_BYTES = 8_000_000
 SAID = f"using the default swapper: synthetic people, {SIZE} px; train your own for photographs"
@@ -33,15 +33,13 @@ def exported(swapper, tmp_path_factory):
     config = json.loads((out / "config.json").read_text())
     config["training"]["data"]["kind"] = "synthetic"
     (out / "config.json").write_text(json.dumps(config))
-    names = [file.name for file in out.iterdir() if file.name != "SHA256SUMS"]
-    digests = [hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names]
-    (out / "SHA256SUMS").write_text("".join(f"{a}  {b}\n" for a, b in zip(digests, names, strict=True)))
+    seal_export(out)
     return out
 
 
 @pytest.fixture
 def packaged(exported, monkeypatch):
-    monkeypatch.setattr(load, "PACKAGED", exported)
+    monkeypatch.setattr(folders, "PACKAGED", exported)
     return exported
 
 
@@ -76,7 +74,7 @@ def test_a_swapper_is_loaded_without_a_name(packaged, caplog):
 
 
 def test_without_a_default_the_error_says_what_to_give(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(load, "PACKAGED", tmp_path / "none")
+    monkeypatch.setattr(folders, "PACKAGED", tmp_path / "none")
     assert main(["swap", *photos(tmp_path), f"--output={tmp_path}/o.png"]) == MISTAKE
     error = capsys.readouterr().err
     assert "none: found no default swapper in this installation; wanted a folder: --checkpoint=DIR" in error

@@ -18,10 +18,10 @@ from smoothswap_jax.cli.main import main
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.export import export_folder, programs
 from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
-from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import checkpoint
 from smoothswap_jax.training import frozen_embedder
+from smoothswap_jax.weights.exported import ExportError
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.variables import params_digest
 from tests import tiny_runs
@@ -64,7 +64,7 @@ def program(folder, name: str):
 
 def test_weights_are_those_of_the_checkpoint_bit_for_bit(run, exported):
     parts, *_ = checkpoint.load_parts(run, ("generator_ema", "discriminator"))
-    _, embedder = frozen_embedder.load_embedder(run / "embedder")
+    embedder = frozen_embedder.load_embedder(run / "embedder").variables
     wanted = {"generator": parts["generator_ema"], "embedder": embedder, "discriminator": parts["discriminator"]}
     wanted = flatten_dict(wanted, sep="/")
     found = load_file(exported / "params.safetensors")

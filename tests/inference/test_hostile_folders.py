@@ -1,7 +1,6 @@
 """Exports and run directories that somebody else wrote: whatever is in them, loading them costs little and says in one
 line what is wrong."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,11 +10,12 @@ import pytest
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
-from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.runtime import checksums
 from smoothswap_jax.runtime.checkpoint import CheckpointError
+from smoothswap_jax.weights.exported import ExportError
 from tests import mutations
+from tests.tiny_runs import seal_export
 
 EXPORT = ["config.json", "config.json", "params.safetensors", "swap.stablehlo", "SHA256SUMS"]
 RUN = [
@@ -29,15 +29,6 @@ def exported(swapper, tmp_path_factory):
     out = tmp_path_factory.mktemp("hostile") / "exported"
     export_swapper(swapper, out)
     return out
-
-
-def seal_export(folder: Path) -> None:
-    """SHA256SUMS of what is there now."""
-    if not (folder / "SHA256SUMS").exists():
-        return
-    files = [path for path in sorted(folder.iterdir()) if path.name != "SHA256SUMS"]
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (folder / "SHA256SUMS").write_text("".join(lines))
 
 
 def seal_run(folder: Path) -> None:

@@ -194,4 +194,4 @@ def test_folders_to_start_from_are_looked_for_first(tmp_path, monkeypatch, capsy
     monkeypatch.setattr("smoothswap_jax.training.swapper_stage.frozen_embedders", lambda *_: pytest.fail("was read"))
     init = f"--config.init.generator={tmp_path}/no"
     assert main(["train", "--config=swapper:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=1", init]) == 1
-    assert "/no', wanted a folder that `smoothswap import` wrote" in capsys.readouterr().err
+    assert "/no: found no such folder; wanted an imported network or an export" in capsys.readouterr().err

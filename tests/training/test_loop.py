@@ -17,19 +17,21 @@ from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import restore
+from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
 from smoothswap_jax.inference.swapper import Swapper
-from smoothswap_jax.runtime import checkpoint
+from smoothswap_jax.runtime import checkpoint, folders
 from smoothswap_jax.training import frozen_embedder
 from smoothswap_jax.training import loop as train_lib
 from smoothswap_jax.training import networks as networks_lib
 from smoothswap_jax.weights import network_folder
+from smoothswap_jax.weights.exported import ExportError
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests import tiny_runs
 
 
 def networks_of(config, embedder):
-    fields = frozen_embedder.load_embedder(embedder)[0]
+    fields = frozen_embedder.load_embedder(embedder).fields
     size = config["data"]["size"]
     return networks_lib.swapper_networks(config["generator"], config["discriminator"], fields, size)
 
@@ -40,8 +42,8 @@ def test_a_run_writes_config_metrics_pictures_and_a_copy_of_its_embedder(embedde
     assert list((swapper / "tensorboard").iterdir())
     assert tiny_runs.rows(swapper)[0]["eval/cosine_to_target"] == pytest.approx(1.0)  # G(x, z) == x before training
     original, copy = frozen_embedder.load_embedder(embedder), frozen_embedder.load_embedder(swapper / "embedder")
-    assert original[0] == copy[0]
-    jax.tree.map(np.testing.assert_array_equal, original[1], copy[1])
+    assert original.fields == copy.fields
+    jax.tree.map(np.testing.assert_array_equal, original.variables, copy.variables)
 
 
 def test_training_returns_its_last_evaluation_and_lists_the_parameters(people, tmp_path, caplog):
@@ -61,7 +63,7 @@ def test_the_frozen_embedder_is_the_trained_one_and_the_average_is_served(embedd
     images = np.random.default_rng(0).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     parts, meta, step = checkpoint.load_parts(swapper, ("generator", "generator_ema"))
     networks, _ = networks_of(meta["config"], embedder)
-    z = networks.embed(frozen_embedder.load_embedder(embedder)[1], images[:1])
+    z = networks.embed(frozen_embedder.load_embedder(embedder).variables, images[:1])
     outputs = {name: networks.generate(parts[name], images[1:], z) for name in parts}
     np.testing.assert_allclose(swap(images[:1], images[1:]), outputs["generator_ema"], atol=1e-5)
     assert np.abs(outputs["generator"] - outputs["generator_ema"]).max() > 1e-4
@@ -169,13 +171,54 @@ def test_a_run_starts_from_imported_weights(people, embedder, tmp_path):
         shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
         given[kind] = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
         network_folder.save_network(tmp_path / kind, import_network(kind, given[kind], **known), {})
-    folders = {f"init.{kind}": tmp_path / kind for kind in given}
-    plain = tiny_runs.config("swapper", people, embedder, **folders, steps=0)
+    starts = {f"init.{kind}": tmp_path / kind for kind in given}
+    plain = tiny_runs.config("swapper", people, embedder, **starts, steps=0)
     train_lib.train(plain, tmp_path / "fresh", devices=2)
     parts, *_ = checkpoint.load_parts(tmp_path / "fresh", ("generator", "generator_ema", "discriminator"))
     jax.tree.map(np.testing.assert_array_equal, parts["generator"], given["generator"]["params"])
     jax.tree.map(np.testing.assert_array_equal, parts["generator_ema"], given["generator"]["params"])
     jax.tree.map(np.testing.assert_array_equal, parts["discriminator"], given["discriminator"]["params"])
-    wider = tiny_runs.config("swapper", people, embedder, **folders, **{"generator.nf": 16})
+    wider = tiny_runs.config("swapper", people, embedder, **starts, **{"generator.nf": 16})
     with pytest.raises(WeightMismatch, match="misshapen"):
         train_lib.train(wider, tmp_path / "wider", devices=2)
+
+
+def test_a_run_goes_on_from_an_export(people, embedder, swapper, tmp_path, monkeypatch):
+    """Both stages from the weights, and against the embedder, of an export, by path or as the packaged one."""
+    out = tmp_path / "exported"
+    export_swapper(swapper, out)
+    exported = load_export(out)
+    monkeypatch.setattr(folders, "PACKAGED", out)
+    first = tiny_runs.config("embedder", people, steps=0, **{"init.embedder": "default"})
+    train_lib.train(first, tmp_path / "embedder", devices=2)
+    same = frozen_embedder.load_embedder(tmp_path / "embedder").variables
+    jax.tree.map(np.testing.assert_array_equal, same, exported.variables["embedder"])
+    second = tiny_runs.config("swapper", people, out, steps=0, **{"init.generator": out})
+    train_lib.train(second, tmp_path / "swapper", devices=2)
+    made = restore.restore_swapper(tmp_path / "swapper")
+    jax.tree.map(np.testing.assert_array_equal, made.variables, exported.variables)
+    assert made.trainers == exported.trainers
+    third = tiny_runs.config("swapper", people, out, steps=1, **{"embedder.checkpoint": "default"})
+    train_lib.train(third, tmp_path / "swapper", devices=2)  # the same embedder under its other name
+
+
+def test_exports_that_lack_what_a_start_needs_are_refused(people, embedder, swapper, tmp_path):
+    out = tmp_path / "exported"
+    export_swapper(swapper, out)
+    run = tmp_path / "run"
+    lacks = tiny_runs.config("swapper", people, embedder, **{"init.discriminator": out})
+    with pytest.raises(ExportError, match=r"has no discriminator, only embedder, generator; wanted an export with it"):
+        train_lib.train(lacks, run)
+    wider = tiny_runs.config("embedder", people, **{"init.embedder": out, "embedder.width": 8})
+    with pytest.raises(WeightMismatch, match=rf"config.init.embedder={out}: .*misshapen"):
+        train_lib.train(wider, run)
+    config = json.loads((out / "config.json").read_text())
+    for found, said in ((None, "embedder_run is None: .* does not say how"), ({"config": {}, "step": 6}, "config")):
+        (out / "config.json").write_text(json.dumps(config | {"embedder_run": found}))
+        tiny_runs.seal_export(out)
+        with pytest.raises(ConfigError, match=said):
+            train_lib.train(tiny_runs.config("swapper", people, out), run)
+    (out / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"config.json: its SHA-256 is not the one in SHA256SUMS"):
+        train_lib.train(tiny_runs.config("swapper", people, out), run)
+    assert not run.exists()

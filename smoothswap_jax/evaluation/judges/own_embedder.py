@@ -13,11 +13,11 @@ from smoothswap_jax.weights.spec import Network
 
 def _load(request: JudgeRequest) -> Judge:
     run = Path(request.path)
-    fields, variables = load_embedder(run)
-    _, meta, step = checkpoint.load_parts(run, ())
-    size = meta["config"]["data"]["size"]
-    network = Network("embedder", make_embedder(fields), variables, ffhq(size), ((1, size, size, 3),))
-    source = {"file": f"{run.resolve().name}, step {step}, seed {meta['config']['seed']}"}
+    found = load_embedder(run)
+    config = found.meta["config"]
+    size = config["data"]["size"]
+    network = Network("embedder", make_embedder(found.fields), found.variables, ffhq(size), ((1, size, size, 3),))
+    source = {"file": f"{run.resolve().name}, step {found.step}, seed {config['seed']}"}
     name = request.name or run.resolve().name
     return network_judge(name, network, source, request.mesh, request.identity, request.pose)
 

@@ -21,20 +21,20 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from smoothswap_jax.config.errors import shown
+from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import LARGEST
 from smoothswap_jax.inference.export import programs
 from smoothswap_jax.inference.export.card import model_card
-from smoothswap_jax.inference.export.programs import ExportError
 from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, checked_swapper, restore_swapper
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.files import check_new_folder, check_place, new_folder, sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json
+from smoothswap_jax.training.frozen_embedder import COPY, load_embedder
+from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, ExportError, check_sums
 from smoothswap_jax.weights.network_folder import load_variables, save_variables, variable_shapes
 
 FORMAT = 1
-PARAMS, CONFIG, CARD, SUMS = "params.safetensors", "config.json", "MODEL_CARD.md", "SHA256SUMS"
-MAX_SUMS = 1 << 16
-"""Bytes of SHA256SUMS."""
+CARD = "MODEL_CARD.md"
 TOLERANCE = 1e-4
 """Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
@@ -87,7 +87,7 @@ def export_swapper(
     restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(restored.variables, sep="/")
     stored = _as_stored(weights, dtype)
-    config = _config(restored, weights, dtype)
+    config = _config(restored, weights, dtype) | {EMBEDDER_RUN: _embedder_run(Path(run))}
     logged = _last_evaluation(Path(run), restored.step)
     size = sum(value.nbytes for value in weights.values())
     check_place(out, 3 * size if onnx else size)
@@ -180,6 +180,12 @@ def _config(restored: RestoredSwapper, weights: Flat, dtype: str) -> dict[str, A
     }
 
 
+def _embedder_run(run: Path) -> dict[str, Any]:
+    """How the embedder of a swapper's run was trained, so that others can train a swapper against it."""
+    found = load_embedder(run / COPY)
+    return {"config": _for_others(to_dict(parse(found.meta["config"]))), "step": found.step}
+
+
 def _for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
     """A training config without the absolute paths of weights and caches, which may say whose machine it was, and which
     others do not have. That of the data stays, because evaluations look there for the people that it has seen."""
@@ -226,7 +232,7 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
       ConfigError: fields that are of a wrong type, out of bounds, or make no network.
     """
     folder = Path(folder)
-    _check_sums(folder)
+    check_sums(folder)
     file = folder / CONFIG
     config = _json(file)
     if not isinstance(config, Mapping) or config.get("format") != FORMAT or config.get("kind") != "smoothswap":
@@ -257,21 +263,3 @@ def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mappin
         found, fits = (str(list(of[name])) if name in of else "none" for of in (stored, shapes))
         if found != fits:
             raise ExportError(f"{path}: {shown(name)} has shape {found}, and {CONFIG} wants {fits}")
-
-
-def _check_sums(folder: Path) -> None:
-    """Compares all files that SHA256SUMS lists with it."""
-    if not (folder / SUMS).is_file():
-        raise ExportError(f"{folder}: lacks {SUMS}, wanted a folder that `smoothswap export` wrote")
-    if (folder / SUMS).stat().st_size > MAX_SUMS:
-        raise ExportError(f"{folder / SUMS}: found more than {MAX_SUMS:,} bytes, wanted a line for each file")
-    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines if line.strip())}
-    for name in dict.fromkeys((CONFIG, PARAMS, *listed)):
-        file = folder / name
-        if not name or Path(name).name != name or not name.isprintable():
-            raise ExportError(f"{folder / SUMS}: lists {shown(name)}, wanted names of files in this folder")
-        if not file.is_file():
-            raise ExportError(f"{folder}: lacks {name}, which {SUMS} lists; wanted the whole folder")
-        if sha256_of(file) != listed.get(name):
-            raise ExportError(f"{file}: its SHA-256 is not the one in {SUMS}: damaged or changed")

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from smoothswap_jax.inference.restore import RestoredSwapper
 from smoothswap_jax.training.networks import swap
+from smoothswap_jax.weights.exported import ExportError
 
 PyTree = Any
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -30,10 +31,6 @@ ONNX_MISSING = (
 )
 
 Flat = Mapping[str, Float[Array, "..."]]
-
-
-class ExportError(ValueError):
-    """An exported file differs from the checkpoint, is damaged, or cannot be written."""
 
 
 class Program(NamedTuple):
