@@ -64,7 +64,7 @@ def defaults() -> ConfigDict:
     c.generator.progressive = "none"  # output pyramid: none, output_skip, residual
     c.generator.progressive_input = "none"  # input pyramid: none, input_skip, residual
     c.generator.combine = "sum"  # how the input pyramid joins: sum or cat
-    c.generator.injection = "add"  # how the identity enters each block: one of models/injection.py
+    c.generator.injection = "add"  # how the identity enters each block: add, adagn, adalin, map2d, stylemap
     c.generator.init_scale = 0.0  # of the initial weights of the last layer of each block, and of the output
     c.generator.dropout = 0.0
     # What the backward pass recomputes of the residual blocks, for less memory and more time: off, dots_saveable (all

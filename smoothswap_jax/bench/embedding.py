@@ -23,13 +23,13 @@ from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.metrics.per_pair import unit_rows
 from smoothswap_jax.metrics.probes import probe_r2
 from smoothswap_jax.metrics.verification import pair_cosines, roc_auc, tar_at_far
+from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.synthetic import world
 from smoothswap_jax.synthetic.heads import SHAPE_NAMES
 from smoothswap_jax.synthetic.world import Factors
 from smoothswap_jax.training.frozen_embedder import load_embedder
 from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient
-from smoothswap_jax.training.losses import as_vector
 from smoothswap_jax.training.networks import make_embedder
 from smoothswap_jax.training.transforms import Transform, transform, transform_keys
 
@@ -169,7 +169,7 @@ def measures(embedder: Embedder, material: Material) -> dict[str, Any]:
     """Verification, R2 of probes, agreement of the gradient, and which moves the cosine sees; each as below."""
     mesh = sharding.make_mesh()
     compiled = sharding.in_chunks(jax.jit(embedder.embed), mesh)
-    z_of = lambda images: as_vector(compiled(to_float(images)), np)
+    z_of = lambda images: identity_vector(compiled(to_float(images)), np)
     return {
         "verification": verification([(z_of(material.strangers[0]), material.strangers[1])]),
         "verification, same colours": verification([(z_of(images), labels) for images, labels in material.alike]),

@@ -102,7 +102,8 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Bottleneck ResNet: images to pooled features [b, 4 * 2^(stages-1) * width], or to `num_classes` logits.
+    """Bottleneck ResNet: images to pooled features [b, 4 * 2^(stages-1) * width], or to `num_classes` logits; without
+    `pool` to the last features [b h w c].
 
     Stem, stages of Bottleneck blocks that halve the resolution from the second on, global average pooling, fc. Images
     have the value range that their network's preprocessing gives. `stem`: see STEMS. `stride_on_first` and `ceil_mode`
@@ -121,9 +122,10 @@ class ResNet(nn.Module):
     num_classes: int | None = None
     dtype: Any = jnp.float32
     se_reduction: int | None = None
+    pool: bool = True
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b d"]:
+    def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b *space d"]:
         if self.stem not in STEMS:
             raise ValueError(f"ResNet: stem is {self.stem!r}, wanted one of {tuple(STEMS)}")
         size, stride, pool = STEMS[self.stem]
@@ -141,6 +143,8 @@ class ResNet(nn.Module):
                     self.se_reduction, name=f"layer{stage + 1}_{i}",
                 )  # fmt: skip
                 h = block(h, train)
+        if not self.pool:
+            return h
         h = at_least_float32(h).mean(axis=(1, 2))
         return h if self.num_classes is None else nn.Dense(self.num_classes, name="fc")(h)
 
@@ -153,6 +157,8 @@ class IdentityEmbedder(nn.Module):
 
     norm 'group' makes an embedding independent of the rest of its batch: group normalisation in the backbone, and one
     group for the whole vector in the head, since finer groups would take most degrees of freedom from a short vector.
+    `spatial` returns {'vector': the embedding, 'map': the backbone's last features [b h w c], float32}; the parameters
+    are the same.
     `train` normalises with batch statistics and updates `batch_stats`.
     """
 
@@ -163,13 +169,17 @@ class IdentityEmbedder(nn.Module):
     hidden: int = 1024
     dim: int = 512
     dtype: Any = jnp.float32
+    spatial: bool = False
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b dim"]:
+    def __call__(self, x: Float[Array, "b h w 3"], train: bool = False) -> Float[Array, "b dim"] | dict[str, Array]:
         backbone = ResNet(
-            tuple(self.stage_sizes), self.width, self.stem, norm=self.norm, dtype=self.dtype, name="backbone"
-        )
-        h = nn.Dense(self.hidden, name="dense0")(backbone(x, train))
+            tuple(self.stage_sizes), self.width, self.stem, norm=self.norm, dtype=self.dtype, pool=False,
+            name="backbone",
+        )  # fmt: skip
+        features = at_least_float32(backbone(x, train))
+        h = nn.Dense(self.hidden, name="dense0")(features.mean(axis=(1, 2)))
         h = nn.leaky_relu(_norm(self.norm, h, train, "norm0", groups=1), 0.2)
         h = nn.Dense(self.dim, name="dense1")(h)
-        return l2_normalize(_norm(self.norm, h, train, "norm1", groups=1))
+        z = l2_normalize(_norm(self.norm, h, train, "norm1", groups=1))
+        return {"vector": z, "map": features} if self.spatial else z

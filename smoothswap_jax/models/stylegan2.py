@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.models.layers import (
     FIR_1331,
     EqualConv,
@@ -102,7 +102,7 @@ class Discriminator(nn.Module):
             return logit
         if z is None:
             raise ValueError("Discriminator: z is None, wanted an identity, as projection is on")
-        z = jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in jax.tree.leaves(z)], axis=1)
+        z = identity_vector(z)
         # A unit vector has entries near 1 / sqrt(d), as in the generator.
         wanted = EqualDense(h.shape[-1], name="projection")(z * math.sqrt(z.shape[-1]))
         return logit + jnp.sum(wanted * h, axis=-1, keepdims=True) / math.sqrt(h.shape[-1])

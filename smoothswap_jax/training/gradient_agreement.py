@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smoothswap_jax.training.losses import as_vector, cosine
+from smoothswap_jax.models.injection import identity_vector
+from smoothswap_jax.training.losses import cosine
 from smoothswap_jax.training.transforms import gaussian_blur
 
 PyTree = Any
@@ -24,7 +25,7 @@ def cosine_gradient(
       images: where it is taken, in [-1, 1]: targets, before anything is trained, or swaps.
       z_source: identity of the sources, a pytree whose leaves have the batch as leading axis.
     """
-    return jax.grad(lambda x: jnp.sum(cosine(as_vector(embed(x)), as_vector(z_source))))(images)
+    return jax.grad(lambda x: jnp.sum(cosine(identity_vector(embed(x)), identity_vector(z_source))))(images)
 
 
 def agreement(

@@ -1,7 +1,6 @@
 """Training losses as pure functions of arrays, one value per example, to be averaged by the caller."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,15 +82,6 @@ def _is_label(cosine: Array, labels: Array) -> Array:
 
 
 # --- swapper objectives (Smooth-Swap, sec. 4.4) -------------------------------------------------------------
-
-
-def as_vector(z: Any, xp: Any = jnp) -> Any:
-    """An identity z as one array [b d], of which cosines are taken: its leaves flattened and put side by side.
-
-    xp: jax.numpy, or numpy for host arrays.
-    """
-    leaves = [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(z)]
-    return leaves[0] if len(leaves) == 1 else xp.concatenate(leaves, axis=1)
 
 
 def cosine(a: Float[Array, "b d"], b: Float[Array, "b d"]) -> Float[Array, "b"]:

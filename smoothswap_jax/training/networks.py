@@ -15,7 +15,7 @@ from smoothswap_jax.config.errors import ConfigError, Fields, raise_mistakes, sh
 from smoothswap_jax.config.parse import parse_fields
 from smoothswap_jax.config.schema import DiscriminatorFields, EmbedderFields, GeneratorFields
 from smoothswap_jax.models.embedder import NORMS, STEMS, IdentityEmbedder
-from smoothswap_jax.models.injection import INJECTIONS
+from smoothswap_jax.models.injection import INJECTIONS, find_injection
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT, NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
@@ -38,9 +38,10 @@ FIELDS = {"embedder": EmbedderFields, "generator": GeneratorFields, "discriminat
 """Types and bounds of the fields of each network."""
 
 
-def make_embedder(fields: Fields) -> IdentityEmbedder:
-    """The identity embedder of a stage 1 config's `embedder` fields. Raises ConfigError for those that do not fit."""
-    return IdentityEmbedder(**_module_fields("embedder", fields))
+def make_embedder(fields: Fields, spatial: bool = False) -> IdentityEmbedder:
+    """The identity embedder of a stage 1 config's `embedder` fields. spatial: of the module. Raises ConfigError for
+    fields that do not fit."""
+    return IdentityEmbedder(**_module_fields("embedder", fields), spatial=spatial)
 
 
 def make_generator(fields: Fields) -> NCSNpp:
@@ -58,7 +59,8 @@ def swapper_networks(
     generator: Fields, discriminator: Fields, embedder: Fields, size: int
 ) -> tuple[SwapperNetworks, tuple[NCSNpp, Discriminator]]:
     """The three networks as functions, and the (generator, discriminator) modules behind them, from config fields."""
-    g, d, e = make_generator(generator), make_discriminator(discriminator, size), make_embedder(embedder)
+    g, d = make_generator(generator), make_discriminator(discriminator, size)
+    e = make_embedder(embedder, spatial=find_injection(g.injection).spatial)
     networks = SwapperNetworks(
         generate=lambda params, target, z: jnp.asarray(g.apply({"params": params}, target, z)),
         discriminate=lambda params, image, z: jnp.asarray(d.apply({"params": params}, image, z)),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key
 
+from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.training import losses
 from smoothswap_jax.training.adversarial import worst_images
 from smoothswap_jax.training.objectives import EmbedderObjective
@@ -313,8 +314,8 @@ def back_loss(
 
 def _identity_loss(embed: Callable[[Array], PyTree], seen: Array, z_source: PyTree, count: int) -> Float[Array, ""]:
     """seen: images of `count` rows for each source."""
-    z = losses.as_vector(z_source)
-    return jnp.mean(losses.identity_loss(losses.as_vector(embed(seen)), z if count == 1 else _repeated(z, count)))
+    z = identity_vector(z_source)
+    return jnp.mean(losses.identity_loss(identity_vector(embed(seen)), z if count == 1 else _repeated(z, count)))
 
 
 def _repeated(x: Float[Array, "b *rest"], count: int) -> Float[Array, "bk *rest"]:

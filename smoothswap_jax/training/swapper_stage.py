@@ -21,9 +21,10 @@ from smoothswap_jax.data.sampling import different_people
 from smoothswap_jax.data.sources import load_faces
 from smoothswap_jax.faces.grid import swap_grid
 from smoothswap_jax.metrics import per_pair
+from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
-from smoothswap_jax.training import losses, steps
+from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_swapper_data, in_words
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, FIELDS, FrozenEmbedder, frozen_embedders
 from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables
@@ -141,7 +142,7 @@ def _evaluation(
     generate = jax.jit(networks.generate)
     swaps_of = lambda params, target, z: sharding.in_chunks(functools.partial(generate, params), mesh)(target, z)
     z_source, z_target = embed(pairs.source), embed(pairs.target)
-    cosine = lambda a, b: float(per_pair.cosine(losses.as_vector(a, np), losses.as_vector(b, np)).mean())
+    cosine = lambda a, b: float(per_pair.cosine(identity_vector(a, np), identity_vector(b, np)).mean())
 
     def evaluate(params) -> dict[str, float]:
         swaps = swaps_of(params, pairs.target, z_source)

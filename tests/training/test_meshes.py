@@ -4,6 +4,9 @@ import jax
 import numpy as np
 import pytest
 
+from smoothswap_jax.inference.export.export_folder import export_swapper
+from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.runtime import checkpoint, metric_log, sharding
 from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
@@ -60,3 +63,23 @@ def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path)
     for a, b in zip(*(metric_log.read_metrics(tmp_path / d / metric_log.NAME) for d in ("1", "2")), strict=True):
         for key in a:
             assert a[key] == pytest.approx(b[key], rel=2e-4, abs=2e-6), f"step {a['step']}: {key}"
+
+
+@pytest.mark.parametrize(
+    "injection", [pytest.param(name, marks=[] if name == "stylemap" else SLOW) for name in INJECTIONS if name != "add"]
+)
+def test_each_injection_trains_split_recomputed_and_in_parts_and_is_exported(
+    injection, people, embedder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sharding, "SMALL", 64)
+    fields = {"generator.injection": injection, "generator.remat": "nothing_saveable", "mesh.fsdp": 2}
+    fields |= {"discriminator.projection": True, "objective.back": 1.0, "objective.r1_interval": 1}
+    config = tiny_runs.config("swapper", people, embedder, steps=2, grad_accum_steps=2, log_images_steps=0, **fields)
+    evaluation = train_lib.train(config, tmp_path / "run", devices=4)
+    assert np.isfinite(list(evaluation.values())).all()
+    export_swapper(tmp_path / "run", tmp_path / "exported")
+    faces = np.random.default_rng(0).integers(0, 256, (2, 3, tiny_runs.SIZE, tiny_runs.SIZE, 3), np.uint8)
+    made = [Swapper.load(tmp_path / name) for name in ("run", "exported")]
+    swaps = [np.asarray(one.generate(faces[0], one.embed(faces[1]))) for one in made]
+    np.testing.assert_array_equal(*swaps)
+    assert np.any(swaps[0] != faces[0])

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from smoothswap_jax.models.embedder import IdentityEmbedder
+from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.training import losses, steps, train_state
 from smoothswap_jax.training.objectives import EmbedderObjective
@@ -26,7 +27,7 @@ OPTIMIZER = optax.sgd(0.1)
 
 def paper_loss(swap, target, z_source, *, discriminate, embed, objective, identity_weight):
     """L_G as Smooth-Swap, sec. 4.4, has it."""
-    identity = jnp.mean(losses.identity_loss(losses.as_vector(embed(swap)), losses.as_vector(z_source)))
+    identity = jnp.mean(losses.identity_loss(identity_vector(embed(swap)), identity_vector(z_source)))
     change = jnp.mean(losses.change_loss(swap, target))
     adversarial = jnp.mean(losses.generator_adversarial_loss(discriminate(swap)))
     return identity_weight * identity + objective.change * change + objective.adversarial * adversarial
