@@ -26,6 +26,7 @@ from smoothswap_jax.data.sources import from_folder
 from smoothswap_jax.evaluation import cache as caching
 from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.detection.registry import detector_facts, find_faces
 from smoothswap_jax.faces.listing import is_photo
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
@@ -33,10 +34,6 @@ from smoothswap_jax.faces.videos import VideoError, frames_at
 from smoothswap_jax.runtime.json_files import read_json_object
 
 Images = UInt8[np.ndarray, "n s s 3"]
-
-MEAN_POINTS = np.array([[0.375, 0.476], [0.625, 0.476], [0.498, 0.610], [0.390, 0.719], [0.610, 0.719]])
-"""The five points in an FFHQ crop, as fractions of its side: the mean of 60 front views of the London set. Eyes
-and mouth are where the alignment puts them; the tip of the nose moves with the pose."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,6 @@ def recordings_of(gallery: Gallery, rows: Int[np.ndarray, "m"]) -> list[str]:
     """The recording each face comes from: equal for frames of one video and for copies of one photo, which are not
     independent images."""
     return [(gallery.takes[int(row)] if gallery.takes else "") or gallery.content(int(row)) for row in rows]
-
-
-def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
-    """Where the five points of a front view lie in an FFHQ crop, in pixels."""
-    return np.repeat((MEAN_POINTS * size - 0.5)[None], n, axis=0)
 
 
 # --- aligned already ----------------------------------------------------------------------------------------

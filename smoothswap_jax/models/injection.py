@@ -69,7 +69,7 @@ def _from_code(code: Float[Array, "b *space d"], features: int, dtype: Any) -> F
 
 def _resized(maps: Float[Array, "b h w c"], size: tuple[int, ...]) -> Float[Array, "b h2 w2 c"]:
     """Bilinear, smoothed first where it shrinks."""
-    return jax.image.resize(maps, (len(maps), *size, maps.shape[-1]), "linear")
+    return jax.image.resize(maps, (maps.shape[0], *size, maps.shape[-1]), "linear")
 
 
 class Add:

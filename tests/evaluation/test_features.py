@@ -7,9 +7,9 @@ from PIL import Image
 from smoothswap_jax.evaluation import features as readings_lib
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.features import Readings, read_faces
-from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from tests.evaluation.made_faces import astronaut, stranger
 

@@ -21,9 +21,9 @@ from smoothswap_jax.evaluation.galleries import (
     gallery_of_folder,
     gallery_of_photos,
     gallery_of_prepared,
-    mean_points,
 )
 from smoothswap_jax.faces.align import align_face, crop_to_photo, ffhq_quad
+from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import frames_at

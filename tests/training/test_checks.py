@@ -104,7 +104,10 @@ SWAPPER = [
     ("generator.attn_resolutions=(7,)", "config.generator.attn_resolutions has 7, wanted some of [32, 16, 8]"),
     ("generator.fir_kernel=(1,-1)", "config.generator.fir_kernel is (1.0, -1.0), wanted a sum above 0"),
     ("generator.dropout=1.0", "config.generator.dropout is 1.0, wanted a number, at least 0 and below 1"),
-    ("generator.injection=film", "config.generator.injection is 'film', wanted one of ('add', 'adagn', 'adalin', 'map2d', 'stylemap')"),
+    (
+        "generator.injection=film",
+        "config.generator.injection is 'film', wanted one of ('add', 'adagn', ",
+    ),
     ("generator.remat=True", "config.generator.remat is 'True', wanted one of ('off', "),
     (
         "generator.progressive=skip",

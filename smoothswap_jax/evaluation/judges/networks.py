@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from smoothswap_jax.evaluation.judges.alignments import ALIGNMENT_VERSION, WHOLE, judge_crop
 from smoothswap_jax.evaluation.judges.base import (
     Comparison,
     Extractor,
@@ -26,6 +25,7 @@ from smoothswap_jax.evaluation.judges.base import (
     Points,
 )
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
+from smoothswap_jax.faces.alignments import ALIGNMENT_VERSION, WHOLE, judge_crop
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.json_files import read_json_object

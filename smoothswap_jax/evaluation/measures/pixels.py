@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Float
 
-from smoothswap_jax.evaluation.judges.alignments import BOX
 from smoothswap_jax.evaluation.measures.base import Measure, Metric, Scored
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.faces.align import ffhq_quad, photo_to_crop
+from smoothswap_jax.faces.alignments import BOX
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.metrics import per_pair
 

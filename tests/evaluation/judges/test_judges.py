@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.judges.base import JudgeError
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
 from smoothswap_jax.evaluation.judges.networks import network_judge
 from smoothswap_jax.evaluation.judges.registry import load_judge
+from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.models.judges.deep3d import Deep3D
@@ -80,7 +80,7 @@ def test_a_network_sees_the_crop_of_its_preprocessing(mesh, faces):
     images, points = faces
     net = network("iresnet50")
     judge = network_judge("x", net, {}, mesh)
-    from smoothswap_jax.evaluation.judges.alignments import judge_crop
+    from smoothswap_jax.faces.alignments import judge_crop
 
     crops = np.stack([judge_crop(i, p, "arcface", (112, 112)) for i, p in zip(images, points, strict=True)])
     wanted = net.module.apply(net.variables, preprocess(to_float(crops), net.preprocessing))

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeSpec
 from smoothswap_jax.evaluation.judges.registry import JUDGES, load_judge
+from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.inspect import shape_of
 from smoothswap_jax.weights.network_folder import import_file, load_network

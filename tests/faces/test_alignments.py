@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.evaluation.galleries import mean_points
-from smoothswap_jax.evaluation.judges import alignments
-from smoothswap_jax.evaluation.judges.alignments import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, template_quad
+from smoothswap_jax.faces import alignments
 from smoothswap_jax.faces.align import ffhq_quad
+from smoothswap_jax.faces.alignments import ARCFACE, BFM_POINTS, deep3d_quad, judge_crop, mean_points, template_quad
 from tests.faces.drawn_points import turned, waves
 
 SIZES = {"arcface": (112, 112), "sphereface": (112, 96), "vggface2": (224, 224), "deep3d": (224, 224)}

@@ -5,8 +5,10 @@ the aligned image, so that every judge's crop is sampled only once from the pixe
 regions are black, as in the preprocessing of insightface and CosFace.
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Array, Float, UInt8
 
 from smoothswap_jax.faces.align import Points, Quad, ffhq_quad, quick_crop
 
@@ -27,6 +29,10 @@ BFM_POINTS = np.array(
 """Deep3DFaceRecon's five points on the mean Basel face (similarity_Lm3D_all.mat); y up, z to the camera."""
 BFM_RESCALE = 102.0
 
+MEAN_POINTS = np.array([[0.375, 0.476], [0.625, 0.476], [0.498, 0.610], [0.390, 0.719], [0.610, 0.719]])
+"""The five points in an FFHQ crop, as fractions of its side: the mean of 60 front views of the London set. Eyes
+and mouth are where the alignment puts them; the tip of the nose moves with the pose."""
+
 BOX = (0.24, 0.18, 0.77, 0.92)
 """x0, y0, x1, y1 of a detector's box as fractions of the face's FFHQ square: the mean of YuNet's boxes in 60 frontal
 views of the London set (spread .02). Networks that were trained on boxes get theirs from the points, which is steadier
@@ -36,6 +42,11 @@ ALIGNMENT_VERSION = "1"  # raise it with any change here: cached features of oth
 
 WHOLE = ("whole", "ffhq", "hopenet", "imagenet")
 """Crops that are the aligned image as it is. Hopenet wants a loose box around the head, which an FFHQ crop is."""
+
+
+def mean_points(size: int, n: int = 1) -> Float[np.ndarray, "n 5 2"]:
+    """Where the five points of a front view lie in an FFHQ crop, in pixels."""
+    return np.repeat((MEAN_POINTS * size - 0.5)[None], n, axis=0)
 
 
 def judge_crop(image: Crop, points: Points, kind: str, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
@@ -52,16 +63,43 @@ def judge_crop(image: Crop, points: Points, kind: str, size: tuple[int, int]) ->
     if kind in WHOLE:
         return image
     height, width = size
+    square = quick_crop(image, judge_quad(points, kind, image.shape[0], height), height)
+    margin = (height - width) // 2  # the template is square; SphereFace cuts off its left and right edges
+    return square[:, margin : margin + width]
+
+
+def judge_quad(points: Points, kind: str, image_size: int, size: int) -> Quad:
+    """The square region of an FFHQ-aligned image that a judge's crop is cut from; raises as `judge_crop` does.
+
+    image_size: of the aligned image, and size: the height of the judge's input, in pixels.
+    """
     if kind in ("arcface", "sphereface"):
-        # The template is square; SphereFace cuts off its left and right edges.
-        square = quick_crop(image, template_quad(points), height)
-        margin = (height - width) // 2
-        return square[:, margin : margin + width]
+        return template_quad(points)
     if kind == "vggface2":
-        return quick_crop(image, _box_quad(points), height)
+        return _box_quad(points)
     if kind == "deep3d":
-        return quick_crop(image, deep3d_quad(points, image.shape[0], height), height)
+        return deep3d_quad(points, image_size, size)
     raise ValueError(f"crop: found {kind!r}; wanted arcface, sphereface, vggface2, deep3d or one of {', '.join(WHOLE)}")
+
+
+def mean_crop(images: Float[Array, "b s s 3"], kind: str, size: tuple[int, int] | None) -> Float[Array, "b h w 3"]:
+    """The crops that a judge sees of front views, from their mean points, so that gradients reach the images.
+
+    images: FFHQ-aligned faces in [-1, 1]. kind, size: as of `judge_crop`. The crop is upright, as that of mean points
+    is but for a tenth of a degree. Raises ValueError for an unknown kind.
+    """
+    if kind in WHOLE or size is None:
+        return images
+    height, width = size
+    quad = judge_quad(mean_points(images.shape[1])[0], kind, images.shape[1], height)
+    scale = height / np.hypot(*(quad[3] - quad[0]))
+    centre = quad.mean(axis=0) + 0.5  # from the image's edge
+    shift = np.array([height, width])[::-1] / 2 - centre * scale
+    # What lies outside is 0, which is to be black.
+    cut = jax.image.scale_and_translate(
+        images + 1, (images.shape[0], height, width, 3), (1, 2), jnp.full(2, scale), jnp.asarray(shift[::-1]), "linear"
+    )
+    return cut - 1
 
 
 def template_quad(points: Points) -> Quad:
