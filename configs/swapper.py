@@ -45,7 +45,8 @@ def defaults() -> ConfigDict:
     c.self_pair_fraction = 0.125  # of the pairs that have source == target, at least one; 0: none
 
     c.embedder = ConfigDict()
-    c.embedder.checkpoint = placeholder(str)  # run directory of stage 1
+    c.embedder.checkpoint = placeholder(str)  # run directory of stage 1, or an export, or "default"
+    c.embedder.imported = placeholder(str)  # instead of it, a folder of `smoothswap import`: a network of identity
     # Of a second embedder: the identity loss is the mean over both, and the first one's z goes to the generator.
     c.embedder.also = placeholder(str)
 

@@ -55,7 +55,7 @@ def overrides(stage: str, people: Path, embedder: Path | None = None, **fields) 
             "embedder.norm": "batch",
         },
         "swapper": {
-            "embedder.checkpoint": embedder,
+            **({"embedder.checkpoint": embedder} if embedder else {}),
             "generator.nf": 8,
             "generator.ch_mult": "(1,)",
             "generator.attn_resolutions": "()",  # the middle block has attention anyway

@@ -17,10 +17,10 @@ def add_parser(verbs) -> None:
     import_.add_argument("--kind", required=True, help="what the file holds, see below")
     import_.add_argument(
         "--weights",
-        required=True,
         action="append",
         metavar="FILE",
-        help="the downloaded file; for lpips in two files, once each: torchvision's, and lpips' weights/v0.1/*.pth",
+        help="the downloaded file; for lpips in two files, once each: torchvision's, and lpips' weights/v0.1/*.pth; "
+        "for sface by default the file that comes with the extra 'faces'",
     )
     import_.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     import_.add_argument(
@@ -48,9 +48,15 @@ def _epilog() -> str:
 
 def run(args: argparse.Namespace) -> None:
     known = dict(_key_value(text) for text in args.known)
+    from smoothswap_jax.faces.packages import sface_weights
     from smoothswap_jax.weights.network_folder import import_file
 
-    network = import_file(args.kind, args.weights, args.out, known, args.overwrite)
+    if not args.weights and args.kind != "sface":
+        raise ValueError(
+            f"--weights is missing, wanted the file of a {args.kind}: only that of sface comes in a package"
+        )
+    files = args.weights or [str(sface_weights("smoothswap import --kind=sface"))]
+    network = import_file(args.kind, files, args.out, known, args.overwrite)
     print(f"{args.out}: {type(network.module).__name__}")
     for note in network.notes:
         print(note)

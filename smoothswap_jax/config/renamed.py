@@ -18,7 +18,7 @@ ADDED: dict[str, dict[str, dict[str, Any]]] = {
         "data": {"rendered_cache": "", "look_alikes": 1},
         "generator": {"injection": "add"},
         "discriminator": {"projection": False},
-        "embedder": {"also": None},
+        "embedder": {"also": None, "imported": None},
         "objective": {"transform": NO_TRANSFORM, "transform_samples": 1, "back": 0.0},
     },
 }

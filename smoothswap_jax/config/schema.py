@@ -212,9 +212,11 @@ class SwapperObjectiveConfig:
 
 @dataclass(frozen=True)
 class FrozenEmbedderConfig:
-    """The embedder that a swapper is trained with, and a second one for its identity loss."""
+    """The embedder that a swapper is trained with, our own or a published one, and a second one for its identity
+    loss."""
 
     checkpoint: str | None
+    imported: str | None
     also: str | None
 
 

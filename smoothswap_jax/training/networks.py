@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.errors
@@ -20,12 +20,19 @@ from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT, NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import folders
+from smoothswap_jax.training.imported_embedder import (
+    embed_function,
+    identity_network,
+    is_imported,
+    variable_shapes,
+)
 from smoothswap_jax.training.steps import SwapperNetworks
 from smoothswap_jax.weights.exported import load_part
 from smoothswap_jax.weights.network_folder import load_network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from smoothswap_jax.weights.variables import TooManyLayers, at_most_layers, to_variables
 
+PyTree = Any
 DTYPES = ("float32", "bfloat16")
 CHOICES = {
     **{"dtype": DTYPES, "remat": REMAT, "injection": INJECTIONS, "norm": NORMS, "stem": STEMS},
@@ -60,14 +67,30 @@ def swapper_networks(
 ) -> tuple[SwapperNetworks, tuple[NCSNpp, Discriminator]]:
     """The three networks as functions, and the (generator, discriminator) modules behind them, from config fields."""
     g, d = make_generator(generator), make_discriminator(discriminator, size)
-    e = make_embedder(embedder, spatial=find_injection(g.injection).spatial)
     networks = SwapperNetworks(
         generate=lambda params, target, z: jnp.asarray(g.apply({"params": params}, target, z)),
         discriminate=lambda params, image, z: jnp.asarray(d.apply({"params": params}, image, z)),
-        embed=lambda variables, image: e.apply(variables, image, train=False),
+        embed=embed_of(embedder, spatial=find_injection(g.injection).spatial),
         projection=d.projection,
     )
     return networks, (g, d)
+
+
+def embed_of(fields: Fields, spatial: bool = False) -> Callable[[PyTree, jax.Array], PyTree]:
+    """(variables, images [b h w 3] in [-1, 1]) -> identities, of a frozen embedder.
+
+    fields: `embedder` of a stage 1 config, or an imported network's description. spatial: whether the generator wants
+    the last feature map, too. Raises ConfigError for fields that do not fit.
+    """
+    if is_imported(fields):
+        if spatial:
+            raise ConfigError(
+                "config.generator.injection is 'stylemap', wanted another with config.embedder.imported: it reads the "
+                "last feature map of an embedder of our own"
+            )
+        return embed_function(identity_network(fields))
+    module = make_embedder(fields, spatial)
+    return lambda variables, image: module.apply(variables, image, train=False)
 
 
 def swap(networks: SwapperNetworks, variables: dict[str, Any], source: jax.Array, target: jax.Array) -> jax.Array:
@@ -81,9 +104,7 @@ def swap(networks: SwapperNetworks, variables: dict[str, Any], source: jax.Array
 
 def with_second_embedder(networks: SwapperNetworks, fields: Fields) -> SwapperNetworks:
     """The networks with a second embedder, of these config fields, for the identity loss."""
-    module = make_embedder(fields)
-    embed = lambda variables, image: module.apply(variables, image, train=False)
-    return dataclasses.replace(networks, embed_also=embed)
+    return dataclasses.replace(networks, embed_also=embed_of(fields))
 
 
 def image_shape(rows: int, size: int) -> jax.ShapeDtypeStruct:
@@ -112,7 +133,11 @@ def shapes_of(part: str, module: nn.Module, *inputs: Any, arrays: int | None = N
 
 
 def embedder_shapes(fields: Fields, size: int, arrays: int | None = None, file: str = "") -> dict[str, Any]:
-    """{'params', 'batch_stats'} of an embedder as shapes; raises as `make_embedder` and `shapes_of` do."""
+    """{'params', 'batch_stats'} of a frozen embedder as shapes; raises as `embed_of` and `shapes_of` do."""
+    if is_imported(fields):
+        network = identity_network(fields, file or "config.embedder")
+        with contextlib.nullcontext() if arrays is None else at_most_layers(arrays):
+            return variable_shapes(network)
     shapes = shapes_of("embedder", make_embedder(fields), image_shape(1, size), arrays=arrays, file=file)
     return {"params": shapes["params"], "batch_stats": shapes.get("batch_stats", {})}
 
@@ -153,6 +178,12 @@ def initial_variables(given: str, part: str, module: nn.Module, *inputs: Any) ->
 
 def field_mistakes(part: str, fields: Fields) -> list[str]:
     """What is wrong with the fields of `part` ('embedder', 'generator' or 'discriminator'), each by itself."""
+    if part == "embedder" and isinstance(fields, Mapping) and is_imported(fields):
+        try:
+            identity_network(fields)
+        except ConfigError as error:
+            return [str(error)]
+        return []
     values, mistakes = parse_fields(FIELDS[part], fields, part)
     return mistakes + [
         f"config.{part}.{key} is {shown(values[key])}, wanted one of {tuple(known)}"

@@ -32,7 +32,15 @@ FIXED = (
 """Fields, and groups of them, that decide the model and the examples of each step: they must not change."""
 KINDS = ("objective/kind", "optimizer/name", "generator_optimizer/name", "discriminator_optimizer/name")
 """Fields that decide which arrays a state has."""
-FREE = ("embedder/checkpoint", "embedder/also", "data/feed", "data/dir", "generator/remat", "discriminator/remat")
+FREE = (
+    "embedder/checkpoint",
+    "embedder/also",
+    "embedder/imported",
+    "data/feed",
+    "data/dir",
+    "generator/remat",
+    "discriminator/remat",
+)
 """Exceptions below FIXED: paths, and fields that change how a step is computed but not its result."""
 
 

@@ -27,6 +27,7 @@ from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_swapper_data, in_words
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, FIELDS, FrozenEmbedder, frozen_embedders
+from smoothswap_jax.training.imported_embedder import is_imported
 from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
@@ -78,6 +79,8 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
 
 def _warn_of_other_transforms(config: SwapperConfig, embedders: Mapping[str, FrozenEmbedder]) -> None:
     for name, embedder in embedders.items():
+        if is_imported(embedder.fields):
+            continue
         trained = parse(embedder.meta["config"]).objective.transform
         if trained != config.objective.transform:
             log.warning(

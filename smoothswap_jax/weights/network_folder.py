@@ -200,11 +200,23 @@ def load_imported(folder: str | Path) -> tuple[nn.Module, dict[str, Any], Prepro
 def load_network(folder: str | Path) -> Network:
     """The network of a folder; raises as `load_imported` does."""
     folder = Path(folder)
-    file = folder / CONFIG
+    network = described_network(description(folder), folder / CONFIG)
+    return dataclasses.replace(network, variables=_fitting_variables(folder, network.module, network.inputs))
+
+
+def description(folder: str | Path) -> Any:
+    """The JSON that says what network a folder holds, as it was read. Raises FolderError where there is none."""
     try:
-        config = read_json(file)
+        return read_json(Path(folder) / CONFIG)
     except JsonError as error:
         raise FolderError(f"{folder}: no imported network here ({error})") from error
+
+
+def described_network(config: Any, file: str | Path) -> Network:
+    """The network that a `description` means, without variables. file: where it was read, for errors.
+
+    Raises FolderError for what is no description of a network.
+    """
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
         raise FolderError(f"{file}: format is {shown(found)}, wanted {FORMAT}")
@@ -218,7 +230,7 @@ def load_network(folder: str | Path) -> Network:
         raise FolderError(f"{file}: lacks {error}") from error
     except ValueError as error:
         raise FolderError(f"{file}: {error}") from error
-    return Network(kind, module, _fitting_variables(folder, module, inputs), preprocessing, inputs, fresh)
+    return Network(kind, module, {}, preprocessing, inputs, fresh)
 
 
 def _fitting_variables(folder: Path, module: nn.Module, inputs: Sequence[tuple[int, ...]]) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def test_a_run_against_two_embedders_stands_alone_and_remembers_both(two, embedd
     meta = checkpoint.load_parts(run, ())[1]
     assert meta["config"]["embedder"] == {"checkpoint": str(embedder), "also": str(second)}
     assert {meta[name]["from"] for name in (COPY, COPY_ALSO)} == {str(embedder), str(second)}
-    alone = frozen_embedders(FrozenEmbedderConfig(None, None), run, meta)
+    alone = frozen_embedders(FrozenEmbedderConfig(None, None, None), run, meta)
     for name, origin in ((COPY, embedder), (COPY_ALSO, second)):
         assert alone[name].sha256 == meta[name]["sha256"] == frozen_embedder(str(origin), run / "new").sha256
         assert alone[name].copied and (run / name / "checkpoints").is_dir()
@@ -195,7 +195,7 @@ def test_another_second_embedder_is_refused(two, people, embedder, swapper, tmp_
         with pytest.raises(ConfigError, match=f"config.embedder.also={third} is embedder sha256 .* from {second}: wa"):
             loop.train(given, run, devices=2)
     with pytest.raises(ConfigError, match=f"{COPY_ALSO} is embedder sha256"):
-        frozen_embedders(FrozenEmbedderConfig(None, None), run, meta | {COPY_ALSO: {"sha256": "0" * 64}})
+        frozen_embedders(FrozenEmbedderConfig(None, None, None), run, meta | {COPY_ALSO: {"sha256": "0" * 64}})
     assert contents(run) == before
     before = contents(swapper)
     with pytest.raises(ConfigError, match=r"config.embedder.also is .*; the run is trained against one embedder: want"):

