@@ -165,7 +165,7 @@ def two(people, embedder, tmp_path_factory):
 def test_a_run_against_two_embedders_stands_alone_and_remembers_both(two, embedder):
     run, second, config = two
     meta = checkpoint.load_parts(run, ())[1]
-    assert meta["config"]["embedder"] == {"checkpoint": str(embedder), "also": str(second)}
+    assert meta["config"]["embedder"] == {"checkpoint": str(embedder), "imported": None, "also": str(second)}
     assert {meta[name]["from"] for name in (COPY, COPY_ALSO)} == {str(embedder), str(second)}
     alone = frozen_embedders(FrozenEmbedderConfig(None, None, None), run, meta)
     for name, origin in ((COPY, embedder), (COPY_ALSO, second)):
@@ -174,13 +174,17 @@ def test_a_run_against_two_embedders_stands_alone_and_remembers_both(two, embedd
     # Neither may judge its swaps.
     assert restore_swapper(run).trainers == tuple(meta[name]["sha256"] for name in (COPY, COPY_ALSO))
     before = contents(run)
-    loop.train(config | {"embedder": {"checkpoint": None, "also": None}}, run, devices=2)
+    loop.train(config | {"embedder": {"checkpoint": None, "imported": None, "also": None}}, run, devices=2)
     assert contents(run) == before
 
 
 def test_both_embedders_move_the_identity_loss(two, people, embedder, tmp_path):
     run, _, config = two
-    loop.train(config | {"embedder": {"checkpoint": str(embedder), "also": None}}, tmp_path / "one", devices=2)
+    loop.train(
+        config | {"embedder": {"checkpoint": str(embedder), "imported": None, "also": None}},
+        tmp_path / "one",
+        devices=2,
+    )
     assert not (tmp_path / "one" / COPY_ALSO).exists()
     found, single = (tiny_runs.rows(each)[1]["train/identity_loss"] for each in (run, tmp_path / "one"))
     assert found != single
@@ -202,11 +206,11 @@ def test_another_second_embedder_is_refused(two, people, embedder, swapper, tmp_
         loop.train(tiny_runs.config("swapper", people, embedder, **{"embedder.also": second}), swapper, devices=2)
     assert contents(swapper) == before
     with pytest.raises(ConfigError, match=r"the embedder of config.embedder.checkpoint; wanted another"):
-        frozen_embedders(FrozenEmbedderConfig(str(embedder), str(embedder)), tmp_path / "new")
+        frozen_embedders(FrozenEmbedderConfig(str(embedder), None, str(embedder)), tmp_path / "new")
     with pytest.raises(
         ConfigError, match=r"config.embedder.also: .*no: found no such folder; wanted a run of stage em"
     ):
-        frozen_embedders(FrozenEmbedderConfig(str(embedder), str(tmp_path / "no")), tmp_path / "new")
+        frozen_embedders(FrozenEmbedderConfig(str(embedder), None, str(tmp_path / "no")), tmp_path / "new")
 
 
 def test_an_embedder_that_was_trained_under_other_transformations_is_told(people, embedder, tmp_path, caplog):
