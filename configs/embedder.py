@@ -51,11 +51,11 @@ def defaults() -> ConfigDict:
     c.embedder.dtype = "float32"  # of convolutions; bfloat16 on accelerators
 
     c.objective = ConfigDict()  # fields of training.objectives.EmbedderObjective
-    c.objective.kind = "contrastive"  # contrastive, arcface, cosface, softmax
+    c.objective.kind = "contrastive"  # contrastive, arcface, cosface, softmax, triplet
     c.objective.form = "smoothswap"  # of contrastive: smoothswap (the paper's) or khosla
     c.objective.temperature = 0.07  # of contrastive
     c.objective.scale = 64.0  # of the logits: arcface, cosface, softmax
-    c.objective.margin = 0.5  # arcface, cosface
+    c.objective.margin = 0.5  # arcface, cosface, triplet (of squared distances)
     c.objective.transform = transform_fields()  # of training images, after augmentation
     c.objective.adversarial_steps = 0  # of projected gradient, by which images are moved to raise the loss; 0: none
     c.objective.adversarial_radius = 0.02  # most that they are moved, as root mean square, of images in [-1, 1]

@@ -46,6 +46,26 @@ def contrastive_loss(
     return jnp.sum(jnp.where(positive, terms, 0.0), axis=1) / jnp.maximum(jnp.sum(positive, axis=1), 1)
 
 
+def triplet_loss(z: Float[Array, "n d"], labels: Int[Array, "n"], margin: float = 0.2) -> Float[Array, "n"]:
+    """Triplet loss of FaceNet (Schroff et al. 2015) of every anchor: max(0, |z - p|^2 - |z - n|^2 + margin).
+
+    p is the anchor's farthest positive, n its nearest negative among those that are farther than p ("semi-hard"), or
+    the farthest negative where none is. An anchor without positives or without negatives costs 0.
+    """
+    distance = 2.0 - 2.0 * jnp.matmul(z, z.T, precision="highest")
+    same = labels[:, None] == labels[None, :]
+    positive = same & ~jnp.eye(len(labels), dtype=bool)
+    far = jnp.max(jnp.where(positive, distance, -jnp.inf), axis=1)
+    semi_hard = ~same & (distance > far[:, None])
+    nearest = jnp.min(jnp.where(semi_hard, distance, jnp.inf), axis=1)
+    farthest = jnp.max(jnp.where(same, -jnp.inf, distance), axis=1)
+    near = jnp.where(semi_hard.any(axis=1), nearest, farthest)
+    complete = positive.any(axis=1) & (~same).any(axis=1)
+    # Chosen before the subtraction: the gradient of inf - inf would be NaN even where it is not used.
+    far, near = jnp.where(complete, far, 0.0), jnp.where(complete, near, margin)
+    return jax.nn.relu(far - near + margin)
+
+
 def cosine_logits(z: Float[Array, "n d"], weight: Float[Array, "d c"]) -> Float[Array, "n c"]:
     """Cosine of each embedding with each class centre, both normalised; in [-1, 1]."""
     return jnp.matmul(l2_normalize(z), l2_normalize(weight, axis=0), precision="highest")

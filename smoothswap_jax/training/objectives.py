@@ -70,9 +70,14 @@ def _softmax(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree
     return losses.cross_entropy(logits, labels)
 
 
+def _triplet(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
+    return losses.triplet_loss(z, labels, how.margin)
+
+
 OBJECTIVES: dict[str, ObjectiveSpec] = {
     "contrastive": ObjectiveSpec(_contrastive, needs_classes=False),
     "arcface": ObjectiveSpec(_arcface, needs_classes=True),
     "cosface": ObjectiveSpec(_cosface, needs_classes=True),
     "softmax": ObjectiveSpec(_softmax, needs_classes=True),
+    "triplet": ObjectiveSpec(_triplet, needs_classes=False),
 }

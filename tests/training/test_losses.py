@@ -77,6 +77,30 @@ def test_contrastive_refuses_an_unknown_form():
         losses.contrastive_loss(jnp.eye(3), jnp.arange(3), form="smothswap")
 
 
+def test_triplets_are_of_the_farthest_positive_and_the_nearest_negative_beyond_it():
+    rng = np.random.default_rng(3)
+    z, labels = unit(rng, 40, 3), np.repeat(np.arange(10), 4)
+    distance = np.square(z[:, None] - z[None]).sum(-1)
+    wanted, fallbacks = [], 0
+    for i in range(40):
+        far = max(distance[i, j] for j in range(40) if j != i and labels[j] == labels[i])
+        negatives = [distance[i, j] for j in range(40) if labels[j] != labels[i]]
+        beyond = [d for d in negatives if d > far]
+        fallbacks += not beyond
+        wanted.append(max(0.0, far - (min(beyond) if beyond else max(negatives)) + 0.2))
+    assert 0 < fallbacks < 40 and np.count_nonzero(wanted) > 0
+    got = losses.triplet_loss(jnp.asarray(z, jnp.float32), jnp.asarray(labels), 0.2)
+    np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_anchors_without_triplets_cost_nothing_and_have_no_gradient():
+    z = jnp.asarray(unit(np.random.default_rng(2), 4, 3), jnp.float32)
+    for labels in ([0, 0, 0, 0], [0, 1, 2, 3]):
+        value, gradient = jax.value_and_grad(lambda z, y: losses.triplet_loss(z, y).sum())(z, jnp.asarray(labels))
+        np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+        assert value == 0
+
+
 MARGINS = [
     ("arcface_s64_m05", losses.arcface_logits, 64.0, 0.5),
     ("combined_1_05_0", losses.arcface_logits, 64.0, 0.5),
