@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 
 def add_parser(verbs) -> None:
@@ -12,9 +13,22 @@ def add_parser(verbs) -> None:
         metavar="DIR",
         help="run directory of a trained swapper, or an export (default: the swapper that comes with the package)",
     )
-    swap.add_argument("--source", required=True, metavar="PHOTO", help="whose identity to take")
+    swap.add_argument(
+        "--source",
+        required=True,
+        action="append",
+        metavar="PHOTO",
+        help="whose identity to take; given twice with --interpolate",
+    )
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
     swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg, .webp or .tif")
+    swap.add_argument(
+        "--interpolate",
+        type=int,
+        metavar="N",
+        help="N identities on the way from the first --source to the second: a strip of faces, or with an --output in "
+        ".gif or .webp an animation of the whole photo",
+    )
     swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
     swap.add_argument(
         "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
@@ -41,22 +55,27 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
+    from smoothswap_jax.inference.between import check_count
+    from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
     from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
 
-    check_files(args.source, args.target, args.output, args.overwrite)  # before seconds of loading
+    # Before seconds of loading.
+    if args.interpolate is not None:
+        check_count(args.interpolate)
+        check_strip(args.source, args.target, args.output, args.overwrite)
+    elif len(args.source) > 1:
+        raise ValueError(f"--source: found {len(args.source)}; wanted one, or two with --interpolate=N")
+    else:
+        check_files(args.source[0], args.target, args.output, args.overwrite)
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
-    notes = swap_files(
-        swapper,
-        args.source,
-        args.target,
-        args.output,
-        **faces,
-        paste=args.paste,
-        color=args.color,
-        overwrite=args.overwrite,
-    )
+    how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
+    if args.interpolate is None:
+        notes = swap_files(swapper, args.source[0], args.target, args.output, **how)
+    else:
+        interpolate_files(swapper, args.source, args.target, args.output, args.interpolate, **how)
+        notes = ()
     for note in notes:
         print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)

@@ -43,6 +43,7 @@ from smoothswap_jax.faces.photos import (
 from smoothswap_jax.faces.tones import in_tone, tint_of
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
+from smoothswap_jax.inference.between import between
 from smoothswap_jax.inference.overlap import batches_without_overlap
 from smoothswap_jax.runtime.files import check_new_file
 
@@ -255,7 +256,7 @@ class Swapper:
         if source.shape != (self.size, self.size, 3):
             raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
-        photo, quads = self._targets(target, face, paste)
+        photo, quads = self.locate(target, face, paste)
         return self._swap_faces(photo, quads, self.embed(source[None]), paste, color)
 
     def swap_identity(
@@ -270,10 +271,32 @@ class Swapper:
         """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
         if (given := batch_size(z)) != 1:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
-        photo, quads = self._targets(target, face, paste)
+        photo, quads = self.locate(target, face, paste)
         return self._swap_faces(photo, quads, z, paste, color)[0]
 
-    def _targets(self, target: PhotoLike | Original, face: str | int, paste: str) -> tuple[Photo, list[Quad]]:
+    def interpolate(
+        self,
+        first: Identity,
+        last: Identity,
+        target: PhotoLike,
+        count: int,
+        *,
+        face: Literal["largest", "all"] | int = "largest",
+        paste: Paste = "change",
+        color: bool = False,
+    ) -> list[Photo]:
+        """The target with `count` identities on the way from one to another, both from `embed`, of batch size 1: the
+        first photo is the swap with `first`, the last that with `last` (Smooth-Swap, figure 9). The other options are
+        those of `swap`."""
+        photo, quads = self.locate(target, face, paste)
+        way = between(first, last, count)
+        rows = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count)]
+        return [self._swap_faces(photo, quads, z, paste, color)[0] for z in rows]
+
+    def locate(
+        self, target: PhotoLike | Original, face: str | int = "largest", paste: str = "change"
+    ) -> tuple[Photo, list[Quad]]:
+        """A target's pixels and the squares of its faces that `swap` would change."""
         if paste not in ("change", "pixels"):
             raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
         photo, name = _read(target, "target", self.max_pixels)
@@ -333,12 +356,17 @@ def check_files(source: PathLike, target: PathLike, output: PathLike, overwrite:
     """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
     one that exists, unless it may be overwritten, or whose folder cannot be written to."""
     check_output(output)
-    for given in (source, target):
-        if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
-            raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
+    check_no_input((source, target), output)
     check_new_file(output, overwrite)
     for given in (source, target):
         check_input(given)
+
+
+def check_no_input(inputs: Sequence[PathLike], output: PathLike) -> None:
+    """Raises `PhotoError` where the output is one of the inputs."""
+    for given in inputs:
+        if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
+            raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:

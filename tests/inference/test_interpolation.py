@@ -1,0 +1,135 @@
+"""Identities on the way from one to another, and the strips and animations of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces.photos import load_photo, save_photo
+from smoothswap_jax.inference import swapper
+from smoothswap_jax.inference.between import between
+from smoothswap_jax.inference.interpolation import TILE, interpolate_files
+from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.metrics.smoothness import slerp
+from tests.inference.test_swapper import grain, marked
+
+FACE = (80, 70, 1.5)
+
+
+def vectors(count: int = 2) -> np.ndarray:
+    z = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def by_vector() -> Swapper:
+    """z is of unit norm, and its first number is how bright the swap gets."""
+
+    def embed(faces):
+        level = faces.mean(axis=(1, 2, 3)) / 2
+        return np.stack([level, np.sqrt(1 - level**2)], axis=1).astype(np.float32)
+
+    return Swapper(embed, lambda target, z: 0 * target + z[:, :1, None, None], 64, marked(FACE))
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, level in (("a", 10), ("b", 240)):
+        save_photo(tmp_path / f"{name}.png", np.full((160, 260, 3), level, np.uint8))
+    save_photo(tmp_path / "t.png", grain())
+    return tmp_path
+
+
+def test_the_way_starts_and_ends_at_the_two_and_keeps_the_norm():
+    a, b = vectors()[:1], vectors()[1:]
+    way = between(a, b, 5)
+    assert way.dtype == np.float32 and way.shape == (5, 5)
+    np.testing.assert_allclose(way[[0, -1]], [a[0], b[0]], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(way[2:3], slerp(a, b, 0.5), atol=1e-6)
+    maps = between({"vector": a, "map": np.zeros((1, 2, 2, 3))}, {"vector": b, "map": np.ones((1, 2, 2, 3))}, 3)
+    np.testing.assert_allclose(maps["map"][:, 0, 0, 0], [0, 0.5, 1])
+    np.testing.assert_allclose(maps["vector"], way[::2], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 1001])
+def test_a_way_of_too_few_or_too_many_is_refused(count):
+    with pytest.raises(ValueError, match=rf"interpolation: found {count} identities; wanted 2 to 1,000"):
+        between(vectors()[:1], vectors()[1:], count)
+
+
+def test_identities_of_other_shapes_are_refused():
+    for a, b in ((vectors(), vectors()), (vectors()[:1], vectors()[1:, :4])):
+        with pytest.raises(ValueError, match=r"found identities of shapes .*; wanted \[1 ...\] twice"):
+            between(a, b, 3)
+
+
+def test_photos_go_from_the_swap_of_one_to_the_swap_of_the_other(files):
+    made = by_vector()
+    photo, ends = load_photo(files / "t.png"), [made.embed(files / f"{name}.png") for name in "ab"]
+    frames = made.interpolate(*ends, photo, 4)
+    for frame, z in ((frames[0], ends[0]), (frames[-1], ends[1])):
+        np.testing.assert_array_equal(frame, made.swap_identity(z, photo))
+    levels = [frame[70, 80].mean() for frame in frames]
+    assert levels == sorted(levels) and levels[-1] > levels[0] + 50
+
+
+def test_a_strip_has_both_sources_at_its_ends(files):
+    interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", files / "out.png", 3)
+    strip = load_photo(files / "out.png")
+    middles = [strip[TILE // 2, -1 - x] for x in range(TILE // 2, strip.shape[1], TILE + 4)][::-1]
+    assert strip.shape[0] == TILE and len(middles) == 5
+    assert middles[0].max() == 10 and middles[-1].min() == 240
+    assert middles[1].mean() < middles[2].mean() < middles[3].mean()
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_an_animation_goes_there_and_back(suffix, files):
+    out = files / f"out{suffix}"
+    interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 4)
+    with Image.open(out) as moving:
+        assert (moving.n_frames, moving.size) == (6, (260, 160))
+        levels = []
+        for number in range(6):
+            moving.seek(number)
+            levels.append(int(np.asarray(moving.convert("RGB"))[70, 80].mean()))
+    assert levels[0] < levels[1] < levels[2] < levels[3] > levels[4] > levels[5] > levels[0]
+    with pytest.raises(FileExistsError):
+        interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 4)
+
+
+def arguments(files: Path, *more: str, sources: str = "ab", output: str = "out.png") -> list[str]:
+    return ["swap", *(f"--source={files}/{s}.png" for s in sources), f"--target={files}/t.png",
+            f"--output={files}/{output}", *more]  # fmt: skip
+
+
+def test_the_command_writes_a_strip(files, monkeypatch, capsys):
+    monkeypatch.setattr(swapper.Swapper, "load", lambda *_, **__: by_vector())
+    assert main(arguments(files, "--interpolate=3")) == 0
+    assert capsys.readouterr().out.strip() == f"{files}/out.png"
+    assert load_photo(files / "out.png").shape == (TILE, 5 * TILE + 4 * 4, 3)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (dict(sources="a"), "--interpolate: found 1 --source; wanted two"),
+        (dict(sources="aba"), "--interpolate: found 3 --source; wanted two"),
+        (dict(output="out.mp4"), "found suffix '.mp4'; wanted a name that ends in one of .png"),
+        (dict(output="a.png"), "found the output to be an input photo"),
+        (dict(sources="ac"), "c.png"),
+    ],
+)
+def test_what_cannot_be_a_strip_is_refused_before_a_swapper_is_loaded(given, said, files, monkeypatch, capsys):
+    monkeypatch.setattr(swapper.Swapper, "load", lambda *_, **__: pytest.fail("was loaded"))
+    before = sorted(files.iterdir())
+    assert main(arguments(files, "--interpolate=3", **given)) == MISTAKE
+    assert said in capsys.readouterr().err and sorted(files.iterdir()) == before
+
+
+def test_two_sources_are_for_a_way_only(files, capsys):
+    assert main(arguments(files)) == MISTAKE
+    assert "--source: found 2; wanted one, or two with --interpolate=N" in capsys.readouterr().err
+    assert main(arguments(files, "--interpolate=1")) == MISTAKE
+    assert "found 1 identities; wanted 2 to 1,000" in capsys.readouterr().err
