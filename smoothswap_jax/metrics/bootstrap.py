@@ -102,6 +102,43 @@ def paired_difference_interval(
     return bootstrap_interval(first - second, np.mean, groups, n_resamples, seed, level)
 
 
+def crossed_difference_interval(
+    a: Float[np.ndarray, "s n"],
+    b: Float[np.ndarray, "s n"],
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of `mean(a - b)` over trainings and people at once: row s has the scores of the s-th training of each of
+    two methods on the same n pairs.
+
+    Trainings and groups are both drawn with replacement, and every training drawn is taken on every group drawn (the
+    crossed bootstrap, Owen 2007), because a method's next training differs from these as the next people do. The ends
+    are those of `bootstrap_interval` for as many units as there are fewer of: with two or three trainings that reaches
+    about from the worst of them to the best. Raises ValueError for unequal shapes, fewer than two trainings or groups,
+    and values that are not finite.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"a and b must both be [trainings, pairs], found shapes {a.shape} and {b.shape}")
+    trainings, pairs = a.shape
+    if trainings < 2:
+        raise ValueError(f"an interval over trainings needs at least two, found {trainings}")
+    difference = finite("a - b", (a - b).ravel()).reshape(a.shape)
+    unit, n_units = _units(groups, pairs)
+    total = np.stack([np.bincount(unit, row, n_units) for row in difference])
+    size = np.bincount(unit, minlength=n_units).astype(np.float64)
+    rows = np.concatenate(list(_resample_counts(trainings, n_resamples, seed + 1))) / trainings
+    resampled, done = [], 0
+    for counts in _resample_counts(n_units, n_resamples, seed):
+        weights = rows[done : done + len(counts)]
+        resampled.append(np.einsum("rs,sg,rg->r", weights, total, counts, optimize=True) / (counts @ size))
+        done += len(counts)
+    value = float(difference.mean())
+    return _percentiles(value, np.concatenate(resampled), min(trainings, n_units), level)
+
+
 def verdict(difference: Interval, better: Literal["higher", "lower"]) -> Verdict:
     """What the interval of `a - b` says of `a`, where `better` scores are "higher" or "lower".
 

@@ -194,3 +194,55 @@ def test_paired_difference_refuses_unpaired_values_and_verdict_another_word() ->
         bootstrap.paired_difference_interval(np.ones(2), np.array([0.0, np.nan]))
     with pytest.raises(ValueError, match="'up'"):
         bootstrap.verdict(bootstrap.Interval(0.0, 0.0, 0.0), "up")  # type: ignore[arg-type]
+
+
+# --- over trainings and people ----------------------------------------------------------------------------------
+
+
+def test_crossed_intervals_cover_where_those_over_people_alone_fail() -> None:
+    """Trainings differ by as much as people do, so that people alone say little of the next training."""
+    groups = np.repeat(np.arange(20), 3)
+
+    def scores(rng: np.random.Generator, trainings: int) -> np.ndarray:
+        return rng.normal(size=(trainings, 1)) + rng.normal(size=20)[groups] + 0.3 * rng.normal(size=(trainings, 60))
+
+    def crossed(rng: np.random.Generator, i: int):
+        a, b = scores(rng, 6), scores(rng, 6)
+        return bootstrap.crossed_difference_interval(a, b, groups, n_resamples=500, seed=i), 0.0
+
+    def people_alone(rng: np.random.Generator, i: int):
+        a, b = scores(rng, 6), scores(rng, 6)
+        return bootstrap.paired_difference_interval(a.mean(0), b.mean(0), groups, n_resamples=500, seed=i), 0.0
+
+    assert 0.92 <= _coverage(400, crossed) <= 1.0
+    assert _coverage(400, people_alone) < 0.85
+
+
+def test_with_two_trainings_the_interval_reaches_from_one_to_the_other() -> None:
+    rng = np.random.default_rng(0)
+    people = rng.normal(0.0, 0.001, size=30)
+    a, b = np.stack([people + 0.1, people + 0.5]), np.zeros((2, 30))
+    found = bootstrap.crossed_difference_interval(a, b)
+    assert found.value == pytest.approx(0.3, abs=0.001)
+    assert (found.low, found.high) == (pytest.approx(0.1, abs=0.002), pytest.approx(0.5, abs=0.002))
+
+
+def test_crossed_intervals_of_equal_trainings_are_those_of_people() -> None:
+    rng = np.random.default_rng(0)
+    row = rng.normal(size=40)
+    a, b = np.tile(row, (12, 1)), np.zeros((12, 40))
+    found, wanted = bootstrap.crossed_difference_interval(a, b), bootstrap.bootstrap_interval(row)
+    assert found.value == pytest.approx(wanted.value)
+    assert found.high - found.low == pytest.approx(wanted.high - wanted.low, rel=0.25)
+
+
+def test_crossed_intervals_refuse_what_has_none() -> None:
+    scores = np.zeros((2, 5))
+    with pytest.raises(ValueError, match=r"found shapes \(2, 5\) and \(2, 4\)"):
+        bootstrap.crossed_difference_interval(scores, scores[:, :4])
+    with pytest.raises(ValueError, match="at least two, found 1"):
+        bootstrap.crossed_difference_interval(scores[:1], scores[:1])
+    with pytest.raises(ValueError, match="must be finite"):
+        bootstrap.crossed_difference_interval(scores + np.nan, scores)
+    with pytest.raises(ValueError, match="found one"):
+        bootstrap.crossed_difference_interval(scores, scores, np.zeros(5))
