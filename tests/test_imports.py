@@ -33,6 +33,7 @@ ROOMS = (
     "evaluation",
     "bench",
     "demo",
+    "reproduce",
     "cli",
     "__main__",
 )

@@ -10,11 +10,11 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 
-from smoothswap_jax.cli import bench, compare, demo, evaluate, export, import_network, prepare, swap, train
+from smoothswap_jax.cli import bench, compare, demo, evaluate, export, import_network, prepare, reproduce, swap, train
 from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
-VERBS = (train, swap, prepare, import_network, evaluate, compare, export, bench, demo)
+VERBS = (train, swap, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
 """In the order of `smoothswap --help`."""
 
 TAKE_OVERRIDES = ("train", "bench")
@@ -23,7 +23,7 @@ TAKE_OVERRIDES = ("train", "bench")
 MISTAKE, CRASH = 1, 70
 """Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again. A verb
 that a signal stops ends with 128 and its number, as in a shell: 130 after Ctrl-C, 143 after SIGTERM."""
-GO_ON = ("train", "prepare", "evaluate", "demo")
+GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce")
 """Verbs that go on where they were stopped."""
 
 

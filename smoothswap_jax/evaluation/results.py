@@ -66,7 +66,7 @@ def make_report(result: Result, facts: Mapping[str, Any], title: str = "", more:
         for judge in result.judges
         if judge.self_judged
     ]
-    blocks: list[Block] = _tables(result)
+    blocks: list[Block] = score_tables(result)
     if any(result.distributions.values()):
         blocks.append(_distribution_table(result))
     groups = pairs.people[0]
@@ -93,7 +93,7 @@ def _order_of_pictures(measures: Sequence[Measure]) -> Measure:
     return next(m for word in wanted for m in measures if word in m.name)
 
 
-def _tables(result: Result) -> list[Block]:
+def score_tables(result: Result) -> list[Block]:
     """A table for each kind of measure, and for identity one for each judge: together they would not fit the page."""
     tables: dict[str, list[Measure]] = {}
     for kind, title in KINDS.items():

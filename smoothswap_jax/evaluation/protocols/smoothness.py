@@ -62,20 +62,56 @@ class Embedder:
     verification: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Smoothness:
+    """What the protocol found: of each embedder, on pairs (a, b) of rows of the held-out faces `test`."""
+
+    embedders: Sequence[Embedder]
+    train: Gallery
+    test: Gallery
+    a: np.ndarray
+    b: np.ndarray
+
+    @property
+    def people(self) -> np.ndarray:
+        """Whose face each pair begins with: what intervals are taken over."""
+        return np.array(self.test.people)[self.a]
+
+
 def evaluate_smoothness(settings: EvaluationSettings, progress: StartProgress | None = None) -> Path:
-    """Runs the protocol for the embedders named by `checkpoints` and `judges`; returns the path of report.html.
+    """Runs the protocol; returns the path of report.html. Raises as `measure_smoothness` does."""
+    began = time.monotonic()
+    found = measure_smoothness(settings, progress)
+    outcome, test = found.embedders, found.test
+    manifest = (settings.out / PAIRS).read_bytes()
+    facts = surroundings(f"{NAME}@{VERSION}", _specs(settings), time.monotonic() - began) | dict(test.facts)
+    extra = {
+        "protocol": {"name": NAME, "version": VERSION, "about": ABOUT},
+        "pairs": {
+            "count": len(found.a),
+            "file": PAIRS,
+            "sha256": hashlib.sha256(manifest).hexdigest(),
+            "size": test.size,
+        },
+        "judges": [{"name": e.judge.name, "role": e.judge.role, "facts": dict(e.judge.facts)} for e in outcome],
+    }
+    intro = [f"Protocol {NAME}@{VERSION}. {ABOUT}"]
+    verdicts = _verdicts(outcome, found.people)
+    report = Report("Smoothness of embedders", intro, facts, blocks=smoothness_blocks(found), verdicts=verdicts)
+    return write_report(settings.out, report, extra)
+
+
+def measure_smoothness(settings: EvaluationSettings, progress: StartProgress | None = None) -> Smoothness:
+    """Embeds the faces by the embedders named by `checkpoints` and `judges`; writes pairs.csv and scores.csv.
 
     Raises JudgeError for a judge that is not an embedder, ProtocolError and DataError for data without two splits.
     """
-    began = time.monotonic()
-    specs = [*(f"{name}={path}" for name, path in settings.checkpoints.items()), *settings.judges]
-    judges = _embedders(specs, settings)
+    judges = _embedders(_specs(settings), settings)
     settings.out.mkdir(parents=True, exist_ok=True)
     train, test = _splits(settings)
     labels = np.unique(np.array(test.people), return_inverse=True)[1]
     a, b = drawn_pairs(labels, COUNT)
-    manifest = _manifest(test, a, b)
-    write_atomically(settings.out / PAIRS, manifest)
+    write_atomically(settings.out / PAIRS, _manifest(test, a, b))
     cache = open_cache(settings.out / CACHE)
     outcome, recordings = [], recordings_of(test, np.arange(len(test)))
     for judge in judges:
@@ -86,13 +122,11 @@ def evaluate_smoothness(settings: EvaluationSettings, progress: StartProgress | 
             raise JudgeError(f"{judge.name}: {error}; an embedder that has collapsed has no smoothness") from error
         outcome.append(Embedder(judge, found, people_verification(z_test, list(test.people), recordings)))
     write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
-    facts = surroundings(f"{NAME}@{VERSION}", specs, time.monotonic() - began) | dict(test.facts)
-    extra = {
-        "protocol": {"name": NAME, "version": VERSION, "about": ABOUT},
-        "pairs": {"count": len(a), "file": PAIRS, "sha256": hashlib.sha256(manifest).hexdigest(), "size": test.size},
-        "judges": [{"name": e.judge.name, "role": e.judge.role, "facts": dict(e.judge.facts)} for e in outcome],
-    }
-    return write_report(settings.out, _report(outcome, train, test, a, b, facts), extra)
+    return Smoothness(outcome, train, test, a, b)
+
+
+def _specs(settings: EvaluationSettings) -> list[str]:
+    return [*(f"{name}={path}" for name, path in settings.checkpoints.items()), *settings.judges]
 
 
 def _embedders(specs: Sequence[str], settings: EvaluationSettings) -> list[Judge]:
@@ -162,19 +196,12 @@ def _scores(outcome: Sequence[Embedder], test: Gallery, a: np.ndarray, b: np.nda
     return file.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _report(
-    outcome: Sequence[Embedder],
-    train: Gallery,
-    test: Gallery,
-    a: np.ndarray,
-    b: np.ndarray,
-    facts: Mapping[str, str],
-) -> Report:
-    people = np.array(test.people)[a]
-    blocks: list[Block] = [_table(outcome, people, len(train)), _curve(outcome)]
-    blocks += [_strip(outcome, train, test, a, b, pair) for pair in range(min(STRIPS, len(a)))]
-    intro = [f"Protocol {NAME}@{VERSION}. {ABOUT}"]
-    return Report("Smoothness of embedders", intro, facts, blocks=blocks, verdicts=_verdicts(outcome, people))
+def smoothness_blocks(found: Smoothness) -> list[Block]:
+    """The table, the curve over the ratio, and strips of some pairs."""
+    outcome, train, test = found.embedders, found.train, found.test
+    blocks: list[Block] = [_table(outcome, found.people, len(train)), _curve(outcome)]
+    strips = range(min(STRIPS, len(found.a)))
+    return blocks + [_strip(outcome, train, test, found.a, found.b, pair) for pair in strips]
 
 
 def _table(outcome: Sequence[Embedder], people: np.ndarray, gallery_size: int) -> Table:

@@ -1,0 +1,1 @@
+"""`smoothswap reproduce`: the claims of the paper, tried where the truth is known."""

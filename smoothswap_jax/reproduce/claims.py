@@ -1,0 +1,66 @@
+"""Claims, and the rule by which scores of several trainings decide them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from smoothswap_jax.metrics.bootstrap import Interval, crossed_difference_interval, verdict
+
+FLOOR = 0.99
+"""ROC AUC on unseen people below which an embedder does not do its job."""
+RULE = f"""\
+Each arm is trained several times, with seeds 0, 1, ...; all arms and seeds are scored on the same pairs of people that
+none of them saw. A claim says that one arm's mean of a measure is higher, or lower, than another's. It is decided by
+the 95% interval of the paired difference, drawn over seeds and people at once (2,000 resamples of both, seed 0, ends
+as in metrics/bootstrap.py). The interval lies on the claim's side of zero: supported. It lies on the other: not
+supported. It holds zero: cannot tell. Where an arm rests on an embedder whose ROC AUC on unseen people is below {FLOOR}
+in the mean over its seeds, the claim is not decided: cannot tell, because a comparison counts only between embedders
+that do their job."""
+
+Word = Literal["supported", "not supported", "cannot tell"]
+WORDS: dict[str, Word] = {"better": "supported", "worse": "not supported", "cannot tell": "cannot tell"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That `arm` has a better mean of `measure` than `than`. better: "higher" or "lower"."""
+
+    text: str
+    measure: str
+    arm: str
+    than: str
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """difference: of the arms' means; None where the claim was not decided. why: in words."""
+
+    claim: Claim
+    word: Word
+    difference: Interval | None
+    why: str
+
+
+Scores = Mapping[str, Mapping[str, Float[np.ndarray, "s n"]]]
+"""measure -> arm -> a row for each seed, a column for each pair."""
+
+
+def decide(
+    claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], auc: Mapping[str, Sequence[float]]
+) -> Outcome:
+    """What the rule says of a claim.
+
+    people: whom intervals are taken over, for each pair. auc: of the embedder that each arm rests on, by seed.
+    """
+    low = {arm: float(np.mean(auc[arm])) for arm in (claim.arm, claim.than) if np.mean(auc[arm]) < FLOOR}
+    if low:
+        found = " and ".join(f"{arm} has ROC AUC {value:.3f}" for arm, value in low.items())
+        return Outcome(claim, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
+    of = scores[claim.measure]
+    difference = crossed_difference_interval(of[claim.arm], of[claim.than], people)
+    word = WORDS[verdict(difference, claim.better)]
+    return Outcome(claim, word, difference, f"{claim.measure}, {claim.arm} less {claim.than}")

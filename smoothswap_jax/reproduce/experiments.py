@@ -1,0 +1,260 @@
+"""The experiments: what each trains, measures and claims."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from smoothswap_jax.evaluation.evaluate import judge_swaps
+from smoothswap_jax.evaluation.progress import StartProgress
+from smoothswap_jax.evaluation.protocols.smoothness import measure_smoothness, smoothness_blocks
+from smoothswap_jax.evaluation.report.document import Block, Curve, Picture, Table
+from smoothswap_jax.evaluation.report.numbers import Cell
+from smoothswap_jax.evaluation.results import score_tables, write_scores
+from smoothswap_jax.evaluation.settings import EvaluationSettings
+from smoothswap_jax.metrics.bootstrap import bootstrap_interval
+from smoothswap_jax.reproduce.claims import Claim, Scores
+from smoothswap_jax.reproduce.plan import Plan, Run
+from smoothswap_jax.reproduce.zoo import EMBEDDERS, PLAIN, RATES
+from smoothswap_jax.runtime import metric_log
+
+JUDGES = ("heads", "sface")
+"""Neither took part in any training of ours."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a machine can do: the variant of both configs, steps, seeds of embedders and of swappers, pairs."""
+
+    variant: str
+    embedder_steps: int
+    swapper_steps: int
+    seeds: tuple[int, int]
+    pairs: int
+
+
+SCALES = {
+    "laptop": Scale("tiny32", 2000, 1000, (3, 2), 200),
+    "gpu": Scale("small64", 20_000, 30_000, (3, 3), 500),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out: blocks of the report, and for claims the scores, people and embedders' ROC AUC by arm."""
+
+    blocks: Sequence[Block]
+    scores: Scores
+    people: np.ndarray
+    auc: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    about: str
+    plan: Callable[[str, Scale], Plan]
+    measure: Callable[[Plan, Path, StartProgress | None], Measured]
+
+
+def _embedders(scale: Scale, names: Sequence[str]) -> list[Run]:
+    """One for each name and seed."""
+    return [
+        Run(f"{name}-{seed}", name, "embedder", scale.variant, seed,
+            {**PLAIN, "steps": scale.embedder_steps, **EMBEDDERS[name].fields})
+        for name, seed in itertools.product(names, range(scale.seeds[0]))
+    ]  # fmt: skip
+
+
+# --- how smooth embedders are -----------------------------------------------------------------------------------
+
+
+def _smoothness_plan(name: str, scale: Scale) -> Plan:
+    others = [other for other in EMBEDDERS if other != "contrastive"]
+    claims = [
+        Claim(f"The contrastive embedder is smoother than {other}.", "d_smooth", "contrastive", other, "lower")
+        for other in others
+    ]
+    claims += [
+        Claim(f"It shows more different faces on the way than {other}.", "novelty", "contrastive", other, "higher")
+        for other in others
+    ]
+    return Plan("smoothness", name, SMOOTHNESS.about, _embedders(scale, list(EMBEDDERS)), claims)
+
+
+def _measure_smoothness(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
+    folders = {run.name: out / "runs" / run.name for run in plan.runs}
+    found = measure_smoothness(EvaluationSettings("smoothness", out / "smoothness", checkpoints=folders), progress)
+    by_run = {embedder.judge.name: embedder for embedder in found.embedders}
+    of_arms = lambda of: {
+        arm: [of(by_run[run.name]) for run in plan.runs if run.arm == arm] for arm in _arms(plan.runs)
+    }
+    scores = {
+        "d_smooth": of_arms(lambda embedder: embedder.found.d_smooth.astype(np.float64)),
+        "novelty": of_arms(lambda embedder: embedder.found.novelty.astype(np.float64)),
+    }
+    auc = of_arms(lambda embedder: float(embedder.verification["ROC AUC"]))
+    stacked = {measure: {arm: np.stack(rows) for arm, rows in of.items()} for measure, of in scores.items()}
+    table = _means_table(
+        "Embedders, means over seeds", stacked, found.people, auc, {"d_smooth": "lower", "novelty": "higher"}
+    )
+    return Measured([table, *smoothness_blocks(found)], stacked, found.people, auc)
+
+
+def _arms(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.arm for run in runs))
+
+
+def _means_table(
+    title: str, scores: Scores, people: np.ndarray, auc: Mapping[str, Sequence[float]], better: Mapping[str, str]
+) -> Table:
+    """An arm a row: the mean over its seeds of each measure, with intervals over people."""
+    arms = list(next(iter(scores.values())))
+    mean = lambda rows: bootstrap_interval(np.mean(rows, axis=0), groups=people)
+    rows: list[list[Cell]] = [
+        [arm, *(mean(of[arm]) for of in scores.values()), f"{np.mean(auc[arm]):.4f}", len(auc[arm])] for arm in arms
+    ]
+    caption = "Brackets are 95% intervals over people of the mean over seeds; claims take seeds into account, too."
+    return Table(title, ["arm", *scores, "embedder: ROC AUC", "seeds"], rows, caption, better)
+
+
+# --- swappers by embedder and weight of the identity loss ------------------------------------------------------
+
+WEIGHTS = (1.0, 4.0, 16.0)
+ABLATED = ("contrastive", "arcface")
+MEASURES: dict[str, Literal["lower", "higher"]] = {
+    "error to the true swap": "lower",
+    "heads: way of shape": "higher",
+    "sface: cosine to source": "higher",
+    "heads: expression": "lower",
+    "heads: pose": "lower",
+}
+
+
+def _ablation_plan(name: str, scale: Scale) -> Plan:
+    embedders = [run for run in _embedders(scale, ABLATED) if run.seed < scale.seeds[1]]
+    paper = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0, "steps": scale.swapper_steps}
+    swappers = [
+        Run(f"{arm}-{weight:g}-{seed}", f"{arm}, lambda {weight:g}", "swapper", scale.variant, seed,
+            {**paper, "objective.identity": weight}, against=f"{arm}-{seed}")
+        for arm, weight, seed in itertools.product(ABLATED, WEIGHTS, range(scale.seeds[1]))
+    ]  # fmt: skip
+    claims = [
+        Claim(
+            f"At lambda {weight:g} the contrastive embedder trains the better swapper, by {measure}.",
+            measure, f"contrastive, lambda {weight:g}", f"arcface, lambda {weight:g}", better,
+        )
+        for weight, (measure, better) in itertools.product(WEIGHTS, list(MEASURES.items())[:3])
+    ]  # fmt: skip
+    return Plan("ablation", name, ABLATION.about, [*embedders, *swappers], claims, scale.pairs)
+
+
+def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
+    runs = plan.of("swapper")
+    folders = {run.name: out / "runs" / run.name for run in runs}
+    settings = EvaluationSettings(
+        "synthetic-truth", out / "swaps", checkpoints=folders, judges=list(JUDGES), size=64,
+        options={"pairs": str(plan.pairs)},
+    )  # fmt: skip
+    settings.out.mkdir(parents=True, exist_ok=True)
+    result = judge_swaps(settings, progress)
+    write_scores(settings.out, result)
+    people = np.array(result.pairs.people[0])
+    known = [name for name in MEASURES if name in {measure.name for measure in result.measures}]
+    scores = {
+        measure: {
+            arm: np.stack([np.asarray(result.scores[run.name][measure]) for run in runs if run.arm == arm])
+            for arm in _arms(runs)
+        }
+        for measure in known
+    }
+    auc = {arm: [_auc(out / "runs" / run.against) for run in runs if run.arm == arm] for arm in _arms(runs)}
+    better = {measure: MEASURES[measure] for measure in known}
+    table = _means_table("Swappers, means over seeds", scores, people, auc, better)
+    return Measured([table, *_curves(plan, out), *_grids(plan, out), *score_tables(result)], scores, people, auc)
+
+
+def _auc(run: Path) -> float:
+    """The newest ROC AUC on unseen people that an embedder's training logged."""
+    rows = [row["eval/auc"] for row in metric_log.read_metrics(run / metric_log.NAME) if "eval/auc" in row]
+    return float(rows[-1])
+
+
+def _curves(plan: Plan, out: Path) -> list[Curve]:
+    """Figure 7: identity and change loss of the first seed during training."""
+    shown = [run for run in plan.of("swapper") if run.seed == 0]
+    rows = {run.arm: metric_log.read_metrics(out / "runs" / run.name / metric_log.NAME) for run in shown}
+
+    def series(key: str) -> dict[str, tuple[Any, Any]]:
+        points = {arm: [(row["step"], row[key]) for row in of if key in row] for arm, of in rows.items()}
+        return {arm: tuple(np.array(found).T) for arm, found in points.items() if found}
+
+    return [
+        Curve(title, series(key), "step", label, "The first seed of each arm.")
+        for title, key, label in (
+            ("Identity loss during training", "train/identity_loss", "1 - cosine, by the arm's own embedder"),
+            ("Change loss during training", "train/change_loss", "mean squared change"),
+            ("Error to the true swap, over that of copying the target", "eval/mse_over_copy_target", "ratio"),
+        )
+        if series(key)
+    ]
+
+
+def _grids(plan: Plan, out: Path) -> list[Picture]:
+    """Figure 8: the last grid of swaps of each arm's first seed."""
+    shown = [run for run in plan.of("swapper") if run.seed == 0]
+    pictures = []
+    for run in shown:
+        images = sorted((out / "runs" / run.name / "images").glob("*.png"))
+        caption = f"Sources left, targets above, after step {int(images[-1].stem):,}." if images else ""
+        pictures += [Picture(f"Swaps of {run.arm}", image, caption) for image in images[-1:]]
+    return pictures
+
+
+# --- how objectives were tuned ----------------------------------------------------------------------------------
+
+
+def _tuning_plan(name: str, scale: Scale) -> Plan:
+    runs = [
+        Run(f"{arm}-{value:g}-{rate:g}", arm, "embedder", scale.variant, 0,
+            {**PLAIN, "steps": scale.embedder_steps, "data.seed": 1, **embedder.fields,
+             f"objective.{embedder.constant}": value, "optimizer.learning_rate": rate})
+        for arm, embedder in EMBEDDERS.items()
+        for value, rate in itertools.product(embedder.values, RATES)
+    ]  # fmt: skip
+    return Plan("tuning", name, TUNING.about, runs, [])
+
+
+def _measure_tuning(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
+    auc = [_auc(out / "runs" / run.name) for run in plan.runs]
+    best = {arm: max(value for run, value in zip(plan.runs, auc, strict=True) if run.arm == arm) for arm in EMBEDDERS}
+    rows: list[list[Cell]] = [
+        [run.arm, EMBEDDERS[run.arm].constant, run.fields[f"objective.{EMBEDDERS[run.arm].constant}"],
+         f"{run.fields['optimizer.learning_rate']:g}", f"{value:.4f}", "best" if value == best[run.arm] else ""]
+        for run, value in zip(plan.runs, auc, strict=True)
+    ]  # fmt: skip
+    columns = ["objective", "constant", "value", "learning rate", "ROC AUC", ""]
+    table = Table("Candidates", columns, rows, "ROC AUC on 100 people of the tuning's own world, which no other "
+                  "experiment trains or judges on.")  # fmt: skip
+    return Measured([table], {}, np.array([]), {})
+
+
+SMOOTHNESS = Experiment(
+    "How smooth embedders are, by what lies between two faces (section 3.1, figure 9): the whole zoo, trained equally.",
+    _smoothness_plan,
+    _measure_smoothness,
+)
+ABLATION = Experiment(
+    "Swappers in the paper's form against a contrastive embedder and ArcFace, by the weight of the identity loss "
+    "(figures 7 and 8), judged against the true swap.",
+    _ablation_plan,
+    _measure_swappers,
+)
+TUNING = Experiment(
+    "What learning rate and constant suit each objective: six candidates each, on people of a world of their own.",
+    _tuning_plan,
+    _measure_tuning,
+)
+EXPERIMENTS = {"tuning": TUNING, "smoothness": SMOOTHNESS, "ablation": ABLATION}

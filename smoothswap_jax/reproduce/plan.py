@@ -1,0 +1,79 @@
+"""What an experiment trains, and what it is to decide, as plain values: all is fixed before the first run."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from smoothswap_jax.config.load import load_config
+from smoothswap_jax.reproduce.claims import RULE, Claim
+from smoothswap_jax.runtime.files import write_atomically
+
+FILE = "plan.json"
+Stage = Literal["embedder", "swapper"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of an arm.
+
+    name: its folder. fields: of its config that differ from the variant's. against: the name of the run whose embedder
+    a swapper is trained against.
+    """
+
+    name: str
+    arm: str
+    stage: Stage
+    variant: str
+    seed: int
+    fields: Mapping[str, Any]
+    against: str = ""
+
+    def config(self, runs: Path) -> dict[str, Any]:
+        """The training config; runs: the folder of all of them."""
+        fields = {**self.fields, "seed": self.seed}
+        if self.against:
+            fields["embedder.checkpoint"] = runs / self.against
+        overrides = [f"--config.{name}={value}" for name, value in fields.items()]
+        return load_config(f"{self.stage}:{self.variant}", overrides)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment at one scale. runs: in the order of training. claims: what is to be decided by `RULE`. pairs: of
+    people, on which swappers are judged."""
+
+    experiment: str
+    scale: str
+    about: str
+    runs: Sequence[Run]
+    claims: Sequence[Claim]
+    pairs: int = 0
+
+    def of(self, stage: Stage) -> list[Run]:
+        return [run for run in self.runs if run.stage == stage]
+
+    @property
+    def text(self) -> str:
+        """All of it, and the rule, as JSON."""
+        return json.dumps({**dataclasses.asdict(self), "rule": RULE}, indent=1) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of `text`."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def keep(plan: Plan, out: Path) -> None:
+    """Writes the plan into `out`, or finds it there. Raises ValueError where `out` holds another one."""
+    file = out / FILE
+    if not file.is_file():
+        write_atomically(file, plan.text.encode())
+    elif file.read_bytes() != plan.text.encode():
+        raise ValueError(
+            f"{file}: is the plan of another experiment, scale or version; wanted a new --out, since what is to be "
+            "decided must not change after the first training"
+        )

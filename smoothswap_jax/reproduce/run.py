@@ -1,0 +1,124 @@
+"""Trains an experiment's runs, one after the other, measures them, decides its claims and writes one page."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from smoothswap_jax.evaluation.progress import StartProgress
+from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text, write_report
+from smoothswap_jax.evaluation.report.surroundings import surroundings
+from smoothswap_jax.reproduce.claims import RULE, Outcome, decide
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES
+from smoothswap_jax.reproduce.plan import FILE, Plan, Run, keep
+from smoothswap_jax.runtime import metric_log
+from smoothswap_jax.runtime.checkpoint import steps_of
+from smoothswap_jax.runtime.files import check_place
+from smoothswap_jax.training.loop import train
+
+
+def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgress | None = None) -> Path:
+    """Runs an experiment; returns the path of report.html. The same call goes on with what was stopped.
+
+    Args:
+      experiment, scale: of `experiments.EXPERIMENTS` and `SCALES`.
+      out: a new folder, or that of the same experiment to go on with.
+
+    Raises ValueError for an unknown experiment or scale, and for an `out` that holds something else; Stopped when a
+    signal stops one of the trainings.
+    """
+    for name, value, known in (("experiment", experiment, EXPERIMENTS), ("scale", scale, SCALES)):
+        if value not in known:
+            raise ValueError(f"--{name}: found {value!r}; wanted one of {', '.join(known)}")
+    out, began, chosen = Path(out), time.monotonic(), EXPERIMENTS[experiment]
+    plan = chosen.plan(scale, SCALES[scale])
+    check_place(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / FILE).is_file():
+        raise ValueError(f"{out}: holds other files; wanted a new folder, or that of this experiment to go on with")
+    out.mkdir(parents=True, exist_ok=True)
+    keep(plan, out)
+    _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
+    _train_all(plan, out / "runs")
+    _say("measuring")
+    measured = chosen.measure(plan, out, progress or _progress)
+    outcomes = [decide(claim, measured.scores, measured.people, measured.auc) for claim in plan.claims]
+    facts = surroundings(f"reproduce {experiment}, {scale}", [], time.monotonic() - began)
+    page = write_report(out, _report(plan, outcomes, measured.blocks, facts), _for_programs(plan, outcomes))
+    _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
+    return page
+
+
+def _say(text: str) -> None:
+    print(f"reproduce: {text}", file=sys.stderr, flush=True)
+
+
+def _progress(name: str):
+    return metric_log.files_progress(f"reproduce: {name}")
+
+
+def _train_all(plan: Plan, runs: Path) -> None:
+    """Trains what is not trained yet, and says how long the rest will take by what took place in this call."""
+    configs = {run.name: run.config(runs) for run in plan.runs}
+    left = [run for run in plan.runs if next(iter(steps_of(runs / run.name)), -1) < configs[run.name]["steps"]]
+    seconds: dict[str, list[float]] = {}
+    for i, run in enumerate(left):
+        number = len(plan.runs) - len(left) + i + 1
+        _say(f"training {number} of {len(plan.runs)}: {run.name}{_time_left(left[i:], seconds)}")
+        start = time.monotonic()
+        train(configs[run.name], runs / run.name)
+        seconds.setdefault(run.stage, []).append(time.monotonic() - start)
+
+
+def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:
+    """'; about 12 min of training left', of the stages that are known already."""
+    known = [sum(seconds[run.stage]) / len(seconds[run.stage]) for run in left if run.stage in seconds]
+    if not known:
+        return ""
+    more = "" if len(known) == len(left) else f", and {len(left) - len(known)} trainings of the other stage"
+    return f"; about {sum(known) / 60:.0f} min of training left{more}"
+
+
+def _report(plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict) -> Report:
+    verdicts = [f"{outcome.word.upper()}: {outcome.claim.text}" for outcome in outcomes]
+    claims = Table(
+        "Claims",
+        ["claim", "verdict", "difference", "of"],
+        [[outcome.claim.text, outcome.word, outcome.difference, outcome.why] for outcome in outcomes],
+        "By the rule below. Differences are of the arms' means, with 95% intervals over seeds and people.",
+    )
+    arms = Table(
+        "What was trained",
+        ["run", "stage", "variant", "fields that differ from it"],
+        [[run.name, run.stage, run.variant, _fields(run)] for run in plan.runs],
+    )
+    rule = Text(
+        "The rule, fixed before the first training", [RULE, f"SHA-256 of plan and rule ({FILE}): {plan.digest}"]
+    )
+    shown: list[Block] = [claims] if outcomes else []
+    return Report(
+        f"Reproduction: {plan.experiment}, at the scale of a {plan.scale}",
+        [plan.about],
+        facts,
+        blocks=[*shown, *blocks, arms, rule],
+        verdicts=verdicts,
+    )
+
+
+def _fields(run: Run) -> str:
+    against = [f"embedder of {run.against}"] if run.against else []
+    return ", ".join([*(f"{name}={value}" for name, value in run.fields.items()), *against])
+
+
+def _for_programs(plan: Plan, outcomes: Sequence[Outcome]) -> dict:
+    return {
+        "plan": {"file": FILE, "sha256": plan.digest},
+        "claims": [
+            {
+                "text": outcome.claim.text,
+                "verdict": outcome.word,
+                "difference": None if outcome.difference is None else vars(outcome.difference),
+                "why": outcome.why,
+            }
+            for outcome in outcomes
+        ],
+    }

@@ -1,0 +1,42 @@
+"""The embedders that experiments compare: one backbone, data and budget, and the objectives that differ.
+
+The learning rate and one constant of every objective were searched with equal effort by `--experiment=tuning`, six
+candidates each, on people of another world; `fields` holds what won.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PLAIN = {f"objective.transform.{name}": 0.0 for name in ("colour", "shift", "blur", "noise", "hole")}
+"""Off, as in the paper: transformations are ours."""
+RATES = (3e-4, 1e-3, 3e-3)
+"""Learning rates that are tried of every objective."""
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """fields: of the config. constant, values: a field of the objective, and what is tried of it with each of RATES."""
+
+    about: str
+    fields: Mapping[str, Any]
+    constant: str
+    values: tuple[float, float]
+
+
+def _embedder(about: str, objective: Mapping[str, Any], constant: str, values: tuple[float, float]) -> Embedder:
+    return Embedder(about, {f"objective.{name}": value for name, value in objective.items()}, constant, values)
+
+
+EMBEDDERS = {
+    "contrastive": _embedder(
+        "supervised contrastive, the paper's form", {"kind": "contrastive"}, "temperature", (0.07, 0.14)
+    ),
+    "khosla": _embedder(
+        "supervised contrastive, Khosla's form", {"kind": "contrastive", "form": "khosla"}, "temperature", (0.07, 0.14)
+    ),
+    "arcface": _embedder("ArcFace", {"kind": "arcface", "margin": 0.2}, "scale", (16.0, 32.0)),
+    "cosface": _embedder("CosFace", {"kind": "cosface", "margin": 0.15}, "scale", (16.0, 32.0)),
+    "softmax": _embedder("softmax over the people, as VGGFace2", {"kind": "softmax"}, "scale", (16.0, 32.0)),
+    "triplet": _embedder("FaceNet's triplets", {"kind": "triplet"}, "margin", (0.2, 0.5)),
+}

@@ -1,0 +1,39 @@
+"""The rule that decides claims."""
+
+import numpy as np
+import pytest
+
+from smoothswap_jax.reproduce.claims import FLOOR, RULE, Claim, decide
+
+CLAIM = Claim("ours is smoother", "d_smooth", "ours", "theirs", "lower")
+PEOPLE = np.repeat(np.arange(20), 2)
+GOOD = {"ours": [0.995, 0.996], "theirs": [0.999, 0.992]}
+
+
+def scores(gap: float, spread: float = 0.01) -> dict:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(size=20)[PEOPLE]
+    of = lambda mean: mean + hard + spread * rng.normal(size=(2, 40))
+    return {"d_smooth": {"ours": of(0.0), "theirs": of(gap)}}
+
+
+@pytest.mark.parametrize(
+    "gap, spread, word", [(0.1, 0.01, "supported"), (-0.1, 0.01, "not supported"), (0.0, 0.3, "cannot tell")]
+)
+def test_a_claim_is_decided_by_the_paired_interval(gap, spread, word):
+    found = decide(CLAIM, scores(gap, spread), PEOPLE, GOOD)
+    assert found.word == word and found.difference is not None
+    assert found.difference.low <= found.difference.value <= found.difference.high
+
+
+def test_seeds_that_disagree_decide_nothing():
+    of = scores(0.0)["d_smooth"]
+    of["theirs"] = of["ours"] + np.array([[0.3], [-0.1]])
+    assert decide(CLAIM, {"d_smooth": of}, PEOPLE, GOOD).word == "cannot tell"
+
+
+def test_an_embedder_that_does_not_do_its_job_decides_nothing():
+    found = decide(CLAIM, scores(0.1), PEOPLE, GOOD | {"theirs": [0.999, 0.90]})
+    assert (found.word, found.difference) == ("cannot tell", None)
+    assert found.why == "theirs has ROC AUC 0.950 on unseen people, below 0.99"
+    assert str(FLOOR) in RULE

@@ -1,0 +1,115 @@
+"""Experiments from plan to page, with trainings that are stand-ins; and one for real (slow)."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.reproduce import experiments, plan, run
+from smoothswap_jax.reproduce.claims import RULE
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
+from smoothswap_jax.reproduce.run import reproduce
+from smoothswap_jax.reproduce.zoo import EMBEDDERS
+
+SMALL = Scale("tiny32", 2, 2, (2, 2), 2)
+
+
+@pytest.mark.parametrize("scale", list(SCALES))
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_every_run_of_every_plan_has_a_config_and_comes_after_what_it_needs(name, scale, tmp_path):
+    made = EXPERIMENTS[name].plan(scale, SCALES[scale])
+    names = [one.name for one in made.runs]
+    assert len(set(names)) == len(names) > 0
+    for i, one in enumerate(made.runs):
+        config = one.config(tmp_path)
+        assert config["stage"] == one.stage and config["seed"] == one.seed
+        assert not one.against or names.index(one.against) < i
+    arms = {one.arm for one in made.runs}
+    assert all({claim.arm, claim.than} <= arms for claim in made.claims)
+    assert json.loads(made.text)["rule"] == RULE and len(made.digest) == 64
+
+
+def test_arms_differ_in_their_objective_only():
+    made = EXPERIMENTS["smoothness"].plan("laptop", SCALES["laptop"])
+    configs = {one.arm: one.config(None) for one in made.runs if one.seed == 0}
+    assert configs.keys() == EMBEDDERS.keys()
+    for config in configs.values():
+        config.pop("objective")
+        config["optimizer"].pop("learning_rate")
+    assert all(config == configs["contrastive"] for config in configs.values())
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Trainings that take no time, and scores in which the contrastive embedder is the smoothest but for one."""
+    trained = []
+
+    def measure(made, out, progress):
+        rng = np.random.default_rng(0)
+        arms = dict.fromkeys(one.arm for one in made.runs)
+        better = {"contrastive": -0.1, "triplet": -0.2}
+        of = lambda sign: {arm: sign * better.get(arm, 0.0) + 0.01 * rng.normal(size=(2, 30)) for arm in arms}
+        auc = {arm: [0.995, 0.995] for arm in arms} | {"softmax": [0.95, 0.96]}
+        return Measured([], {"d_smooth": of(1), "novelty": of(-1)}, np.arange(30), auc)
+
+    def train(config, folder):
+        assert config["steps"] == 2
+        (folder / "checkpoints" / "2").mkdir(parents=True)
+        trained.append(folder.name)
+
+    monkeypatch.setitem(SCALES, "laptop", SMALL)
+    monkeypatch.setattr(run, "train", train)
+    made = EXPERIMENTS["smoothness"]
+    monkeypatch.setitem(EXPERIMENTS, "smoothness", experiments.Experiment(made.about, made.plan, measure))
+    return trained
+
+
+def test_an_experiment_trains_each_run_once_and_decides_its_claims(stand_ins, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["reproduce", "--experiment=smoothness", f"--out={out}"]) == 0
+    assert stand_ins == [f"{name}-{seed}" for name in EMBEDDERS for seed in (0, 1)]
+    found = {claim["text"]: claim for claim in json.loads((out / "report.json").read_text())["claims"]}
+    word = lambda other: found[f"The contrastive embedder is smoother than {other}."]["verdict"]
+    assert (word("arcface"), word("triplet"), word("softmax")) == ("supported", "not supported", "cannot tell")
+    page, digest = (out / "report.html").read_text(), json.loads((out / "report.json").read_text())["plan"]["sha256"]
+    assert "SUPPORTED: The contrastive embedder is smoother than arcface." in page and digest in page
+    assert capsys.readouterr().err.count(f"SHA-256 {digest}") == 2
+    assert main(["reproduce", "--experiment=smoothness", f"--out={out}"]) == 0
+    assert len(stand_ins) == 2 * len(EMBEDDERS)  # nothing twice
+
+
+def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    reproduce("smoothness", "laptop", out)
+    monkeypatch.setitem(SCALES, "laptop", Scale("tiny32", 2, 2, (3, 2), 2))
+    with pytest.raises(ValueError, match=r"plan.json: is the plan of another experiment, scale or version; wanted a"):
+        reproduce("smoothness", "laptop", out)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.png").touch()
+    with pytest.raises(ValueError, match="mine: holds other files; wanted a new folder"):
+        reproduce("smoothness", "laptop", tmp_path / "mine")
+    assert main(["reproduce", "--experiment=figure9", f"--out={tmp_path / 'new'}"]) == MISTAKE
+    assert "--experiment: found 'figure9'; wanted one of tuning, smoothness, ablation" in capsys.readouterr().err
+    assert main(["reproduce", "--experiment=tuning", "--scale=phone", f"--out={tmp_path / 'new'}"]) == MISTAKE
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_an_experiment_runs_for_real(name, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCALES, "laptop", SMALL)
+    few = {
+        "data.people": 60,
+        "data.photos": 2,
+        "data.held_out_people": 20,
+        "data.rendered_cache": str(tmp_path / "kept"),
+    }
+    usual = plan.Run.config
+    monkeypatch.setattr(
+        plan.Run, "config", lambda self, runs: usual(dataclasses.replace(self, fields={**self.fields, **few}), runs)
+    )
+    page = reproduce(name, "laptop", tmp_path / "out")
+    report = json.loads(page.with_suffix(".json").read_text())
+    assert len(report["claims"]) == len(EXPERIMENTS[name].plan("laptop", SMALL).claims)
