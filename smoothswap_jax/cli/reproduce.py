@@ -2,6 +2,9 @@
 
 import argparse
 
+EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies")
+"""Of `reproduce.experiments`, whose import takes seconds."""
+
 
 def add_parser(verbs) -> None:
     reproduce = verbs.add_parser(
@@ -9,19 +12,13 @@ def add_parser(verbs) -> None:
         help="try the paper's claims where the truth is known",
         description="Trains all that an experiment compares, judges it, and decides each claim by a rule that is "
         "fixed before the first training. The same command goes on with what was stopped.",
-        epilog=_epilog,
+        epilog=f"Experiments: {', '.join(EXPERIMENTS)}. See docs/reproducing.md.",
         allow_abbrev=False,
     )
     reproduce.add_argument("--experiment", required=True, metavar="NAME", help="see below")
     reproduce.add_argument("--scale", default="laptop", metavar="NAME", help="laptop (default) or gpu")
     reproduce.add_argument("--out", required=True, metavar="DIR", help="a new folder, or one to go on with")
     reproduce.set_defaults(run=run)
-
-
-def _epilog() -> str:
-    from smoothswap_jax.reproduce.experiments import EXPERIMENTS
-
-    return " ".join(f"{name}: {experiment.about}" for name, experiment in EXPERIMENTS.items())
 
 
 def run(args: argparse.Namespace) -> None:

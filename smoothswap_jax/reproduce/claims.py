@@ -16,9 +16,9 @@ Each arm is trained several times, with seeds 0, 1, ...; all arms and seeds are 
 none of them saw. A claim says that one arm's mean of a measure is higher, or lower, than another's. It is decided by
 the 95% interval of the paired difference, drawn over seeds and people at once (2,000 resamples of both, seed 0, ends
 as in metrics/bootstrap.py). The interval lies on the claim's side of zero: supported. It lies on the other: not
-supported. It holds zero: cannot tell. Where an arm rests on an embedder whose ROC AUC on unseen people is below {FLOOR}
-in the mean over its seeds, the claim is not decided: cannot tell, because a comparison counts only between embedders
-that do their job."""
+supported. It holds zero: cannot tell. Where two arms rest on different embedders and the ROC AUC of one on unseen
+people is below {FLOOR} in the mean over its seeds, the claim is not decided: cannot tell, because a comparison counts
+only between embedders that do their job."""
 
 Word = Literal["supported", "not supported", "cannot tell"]
 WORDS: dict[str, Word] = {"better": "supported", "worse": "not supported", "cannot tell": "cannot tell"}
@@ -45,20 +45,27 @@ class Outcome:
     why: str
 
 
+@dataclass(frozen=True)
+class Rests:
+    """What an arm rests on: the name of its embedder, and that one's ROC AUC on unseen people by seed."""
+
+    embedder: str
+    auc: Sequence[float]
+
+
 Scores = Mapping[str, Mapping[str, Float[np.ndarray, "s n"]]]
 """measure -> arm -> a row for each seed, a column for each pair."""
 
 
-def decide(
-    claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], auc: Mapping[str, Sequence[float]]
-) -> Outcome:
+def decide(claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], rests: Mapping[str, Rests]) -> Outcome:
     """What the rule says of a claim.
 
-    people: whom intervals are taken over, for each pair. auc: of the embedder that each arm rests on, by seed.
+    people: whom intervals are taken over, for each pair. rests: by arm.
     """
-    low = {arm: float(np.mean(auc[arm])) for arm in (claim.arm, claim.than) if np.mean(auc[arm]) < FLOOR}
+    two = {rests[arm].embedder: float(np.mean(rests[arm].auc)) for arm in (claim.arm, claim.than)}
+    low = {embedder: auc for embedder, auc in two.items() if len(two) == 2 and auc < FLOOR}
     if low:
-        found = " and ".join(f"{arm} has ROC AUC {value:.3f}" for arm, value in low.items())
+        found = " and ".join(f"{embedder} has ROC AUC {auc:.3f}" for embedder, auc in low.items())
         return Outcome(claim, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
     of = scores[claim.measure]
     difference = crossed_difference_interval(of[claim.arm], of[claim.than], people)

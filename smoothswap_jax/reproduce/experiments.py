@@ -16,7 +16,8 @@ from smoothswap_jax.evaluation.report.numbers import Cell
 from smoothswap_jax.evaluation.results import score_tables, write_scores
 from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.metrics.bootstrap import bootstrap_interval
-from smoothswap_jax.reproduce.claims import Claim, Scores
+from smoothswap_jax.models.injection import INJECTIONS
+from smoothswap_jax.reproduce.claims import Claim, Rests, Scores
 from smoothswap_jax.reproduce.plan import Plan, Run
 from smoothswap_jax.reproduce.zoo import EMBEDDERS, PLAIN, RATES
 from smoothswap_jax.runtime import metric_log
@@ -44,12 +45,12 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What came out: blocks of the report, and for claims the scores, people and embedders' ROC AUC by arm."""
+    """What came out: blocks of the report, and for claims the scores, people, and what each arm rests on."""
 
     blocks: Sequence[Block]
     scores: Scores
     people: np.ndarray
-    auc: Mapping[str, Sequence[float]]
+    rests: Mapping[str, Rests]
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,12 @@ def _measure_smoothness(plan: Plan, out: Path, progress: StartProgress | None) -
         "novelty": of_arms(lambda embedder: embedder.found.novelty.astype(np.float64)),
     }
     auc = of_arms(lambda embedder: float(embedder.verification["ROC AUC"]))
+    rests = {arm: Rests(arm, values) for arm, values in auc.items()}
     stacked = {measure: {arm: np.stack(rows) for arm, rows in of.items()} for measure, of in scores.items()}
     table = _means_table(
-        "Embedders, means over seeds", stacked, found.people, auc, {"d_smooth": "lower", "novelty": "higher"}
+        "Embedders, means over seeds", stacked, found.people, rests, {"d_smooth": "lower", "novelty": "higher"}
     )
-    return Measured([table, *smoothness_blocks(found)], stacked, found.people, auc)
+    return Measured([table, *smoothness_blocks(found)], stacked, found.people, rests)
 
 
 def _arms(runs: Sequence[Run]) -> list[str]:
@@ -108,13 +110,14 @@ def _arms(runs: Sequence[Run]) -> list[str]:
 
 
 def _means_table(
-    title: str, scores: Scores, people: np.ndarray, auc: Mapping[str, Sequence[float]], better: Mapping[str, str]
+    title: str, scores: Scores, people: np.ndarray, rests: Mapping[str, Rests], better: Mapping[str, str]
 ) -> Table:
     """An arm a row: the mean over its seeds of each measure, with intervals over people."""
     arms = list(next(iter(scores.values())))
     mean = lambda rows: bootstrap_interval(np.mean(rows, axis=0), groups=people)
     rows: list[list[Cell]] = [
-        [arm, *(mean(of[arm]) for of in scores.values()), f"{np.mean(auc[arm]):.4f}", len(auc[arm])] for arm in arms
+        [arm, *(mean(of[arm]) for of in scores.values()), f"{np.mean(rests[arm].auc):.4f}", len(rests[arm].auc)]
+        for arm in arms
     ]
     caption = "Brackets are 95% intervals over people of the mean over seeds; claims take seeds into account, too."
     return Table(title, ["arm", *scores, "embedder: ROC AUC", "seeds"], rows, caption, better)
@@ -124,31 +127,69 @@ def _means_table(
 
 WEIGHTS = (1.0, 4.0, 16.0)
 ABLATED = ("contrastive", "arcface")
+ERROR, SHAPE, IDENTITY = "error to the true swap", "heads: way of shape", "sface: cosine to source"
+EXPRESSION, POSE = "heads: expression", "heads: pose"
 MEASURES: dict[str, Literal["lower", "higher"]] = {
-    "error to the true swap": "lower",
-    "heads: way of shape": "higher",
-    "sface: cosine to source": "higher",
-    "heads: expression": "lower",
-    "heads: pose": "lower",
+    ERROR: "lower",
+    SHAPE: "higher",
+    IDENTITY: "higher",
+    EXPRESSION: "lower",
+    POSE: "lower",
 }
+PAPER = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0}
+"""A swapper of the paper's form: what ours adds is off."""
 
 
 def _ablation_plan(name: str, scale: Scale) -> Plan:
     embedders = [run for run in _embedders(scale, ABLATED) if run.seed < scale.seeds[1]]
-    paper = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0, "steps": scale.swapper_steps}
     swappers = [
         Run(f"{arm}-{weight:g}-{seed}", f"{arm}, lambda {weight:g}", "swapper", scale.variant, seed,
-            {**paper, "objective.identity": weight}, against=f"{arm}-{seed}")
+            {**PAPER, "steps": scale.swapper_steps, "objective.identity": weight}, against=f"{arm}-{seed}")
         for arm, weight, seed in itertools.product(ABLATED, WEIGHTS, range(scale.seeds[1]))
     ]  # fmt: skip
     claims = [
         Claim(
             f"At lambda {weight:g} the contrastive embedder trains the better swapper, by {measure}.",
-            measure, f"contrastive, lambda {weight:g}", f"arcface, lambda {weight:g}", better,
+            measure, f"contrastive, lambda {weight:g}", f"arcface, lambda {weight:g}", MEASURES[measure],
         )
-        for weight, (measure, better) in itertools.product(WEIGHTS, list(MEASURES.items())[:3])
+        for weight, measure in itertools.product(WEIGHTS, (ERROR, SHAPE, IDENTITY))
     ]  # fmt: skip
     return Plan("ablation", name, ABLATION.about, [*embedders, *swappers], claims, scale.pairs)
+
+
+def _tradeoff_plan(name: str, scale: Scale) -> Plan:
+    embedders = [run for run in _embedders(scale, ["contrastive"]) if run.seed < scale.seeds[1]]
+    swappers = [
+        Run(f"lambda-{weight:g}-{seed}", f"lambda {weight:g}", "swapper", scale.variant, seed,
+            {**PAPER, "steps": scale.swapper_steps, "objective.identity": weight}, against=f"contrastive-{seed}")
+        for weight, seed in itertools.product((1.0, 2.0, 4.0, 8.0, 16.0), range(scale.seeds[1]))
+    ]  # fmt: skip
+    most, least = "lambda 16", "lambda 1"
+    claims = [
+        Claim("More weight of the identity loss brings swaps nearer to the source.", IDENTITY, most, least, "higher"),
+        Claim("It moves the shape of the head further.", SHAPE, most, least, "higher"),
+        Claim("Less weight keeps more of the expression.", EXPRESSION, least, most, "lower"),
+        Claim("Less weight keeps more of the pose.", POSE, least, most, "lower"),
+    ]
+    return Plan("tradeoff", name, TRADEOFF.about, [*embedders, *swappers], claims, scale.pairs)
+
+
+def _remedies_plan(name: str, scale: Scale) -> Plan:
+    robust = [
+        Run(f"robust-{seed}", "robust", "embedder", scale.variant, seed, {"steps": scale.embedder_steps})
+        for seed in range(scale.seeds[1])
+    ]
+    swappers = [
+        Run(f"{injection}-{seed}", injection, "swapper", scale.variant, seed,
+            {"steps": scale.swapper_steps, "generator.injection": injection}, against=f"robust-{seed}")
+        for injection, seed in itertools.product(INJECTIONS, range(scale.seeds[1]))
+    ]  # fmt: skip
+    claims = [
+        Claim(f"{injection} is better than add by {measure}.", measure, injection, "add", MEASURES[measure])
+        for injection, measure in itertools.product(INJECTIONS, MEASURES)
+        if injection != "add"
+    ]
+    return Plan("remedies", name, REMEDIES.about, [*robust, *swappers], claims, scale.pairs)
 
 
 def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
@@ -170,10 +211,17 @@ def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> 
         }
         for measure in known
     }
-    auc = {arm: [_auc(out / "runs" / run.against) for run in runs if run.arm == arm] for arm in _arms(runs)}
+    embedder_of = {run.name: run.arm for run in plan.of("embedder")}
+    rests = {
+        arm: Rests(
+            embedder_of[next(run.against for run in runs if run.arm == arm)],
+            [_auc(out / "runs" / run.against) for run in runs if run.arm == arm],
+        )
+        for arm in _arms(runs)
+    }
     better = {measure: MEASURES[measure] for measure in known}
-    table = _means_table("Swappers, means over seeds", scores, people, auc, better)
-    return Measured([table, *_curves(plan, out), *_grids(plan, out), *score_tables(result)], scores, people, auc)
+    table = _means_table("Swappers, means over seeds", scores, people, rests, better)
+    return Measured([table, *_curves(plan, out), *_grids(plan, out), *score_tables(result)], scores, people, rests)
 
 
 def _auc(run: Path) -> float:
@@ -257,4 +305,21 @@ TUNING = Experiment(
     _tuning_plan,
     _measure_tuning,
 )
-EXPERIMENTS = {"tuning": TUNING, "smoothness": SMOOTHNESS, "ablation": ABLATION}
+TRADEOFF = Experiment(
+    "What the weight of the identity loss buys, and what it costs in expression and pose, in the paper's form.",
+    _tradeoff_plan,
+    _measure_swappers,
+)
+REMEDIES = Experiment(
+    "Ways for the identity to enter the generator, of one budget, that were proposed for expression and pose; "
+    "everything else as in our presets, all against the same embedders.",
+    _remedies_plan,
+    _measure_swappers,
+)
+EXPERIMENTS = {
+    "tuning": TUNING,
+    "smoothness": SMOOTHNESS,
+    "ablation": ABLATION,
+    "tradeoff": TRADEOFF,
+    "remedies": REMEDIES,
+}

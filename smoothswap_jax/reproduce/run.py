@@ -41,7 +41,7 @@ def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgr
     _train_all(plan, out / "runs")
     _say("measuring")
     measured = chosen.measure(plan, out, progress or _progress)
-    outcomes = [decide(claim, measured.scores, measured.people, measured.auc) for claim in plan.claims]
+    outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
     facts = surroundings(f"reproduce {experiment}, {scale}", [], time.monotonic() - began)
     page = write_report(out, _report(plan, outcomes, measured.blocks, facts), _for_programs(plan, outcomes))
     _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")

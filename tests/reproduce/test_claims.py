@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from smoothswap_jax.reproduce.claims import FLOOR, RULE, Claim, decide
+from smoothswap_jax.reproduce.claims import FLOOR, RULE, Claim, Rests, decide
 
 CLAIM = Claim("ours is smoother", "d_smooth", "ours", "theirs", "lower")
 PEOPLE = np.repeat(np.arange(20), 2)
-GOOD = {"ours": [0.995, 0.996], "theirs": [0.999, 0.992]}
+GOOD = {"ours": Rests("a", [0.995, 0.996]), "theirs": Rests("b", [0.999, 0.992])}
 
 
 def scores(gap: float, spread: float = 0.01) -> dict:
@@ -33,7 +33,9 @@ def test_seeds_that_disagree_decide_nothing():
 
 
 def test_an_embedder_that_does_not_do_its_job_decides_nothing():
-    found = decide(CLAIM, scores(0.1), PEOPLE, GOOD | {"theirs": [0.999, 0.90]})
+    found = decide(CLAIM, scores(0.1), PEOPLE, GOOD | {"theirs": Rests("b", [0.999, 0.90])})
     assert (found.word, found.difference) == ("cannot tell", None)
-    assert found.why == "theirs has ROC AUC 0.950 on unseen people, below 0.99"
+    assert found.why == "b has ROC AUC 0.950 on unseen people, below 0.99"
     assert str(FLOOR) in RULE
+    same = {"ours": Rests("b", [0.9, 0.9]), "theirs": Rests("b", [0.9, 0.9])}
+    assert decide(CLAIM, scores(0.1), PEOPLE, same).word == "supported"  # it compares something else

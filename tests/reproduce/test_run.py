@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.cli.reproduce import EXPERIMENTS as LISTED
 from smoothswap_jax.reproduce import experiments, plan, run
-from smoothswap_jax.reproduce.claims import RULE
+from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
 from smoothswap_jax.reproduce.run import reproduce
 from smoothswap_jax.reproduce.zoo import EMBEDDERS
@@ -31,6 +32,10 @@ def test_every_run_of_every_plan_has_a_config_and_comes_after_what_it_needs(name
     assert json.loads(made.text)["rule"] == RULE and len(made.digest) == 64
 
 
+def test_the_help_lists_them_all():
+    assert tuple(EXPERIMENTS) == LISTED
+
+
 def test_arms_differ_in_their_objective_only():
     made = EXPERIMENTS["smoothness"].plan("laptop", SCALES["laptop"])
     configs = {one.arm: one.config(None) for one in made.runs if one.seed == 0}
@@ -51,8 +56,8 @@ def stand_ins(monkeypatch):
         arms = dict.fromkeys(one.arm for one in made.runs)
         better = {"contrastive": -0.1, "triplet": -0.2}
         of = lambda sign: {arm: sign * better.get(arm, 0.0) + 0.01 * rng.normal(size=(2, 30)) for arm in arms}
-        auc = {arm: [0.995, 0.995] for arm in arms} | {"softmax": [0.95, 0.96]}
-        return Measured([], {"d_smooth": of(1), "novelty": of(-1)}, np.arange(30), auc)
+        rests = {arm: Rests(arm, [0.995, 0.995]) for arm in arms} | {"softmax": Rests("softmax", [0.95, 0.96])}
+        return Measured([], {"d_smooth": of(1), "novelty": of(-1)}, np.arange(30), rests)
 
     def train(config, folder):
         assert config["steps"] == 2
@@ -91,7 +96,7 @@ def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, 
     with pytest.raises(ValueError, match="mine: holds other files; wanted a new folder"):
         reproduce("smoothness", "laptop", tmp_path / "mine")
     assert main(["reproduce", "--experiment=figure9", f"--out={tmp_path / 'new'}"]) == MISTAKE
-    assert "--experiment: found 'figure9'; wanted one of tuning, smoothness, ablation" in capsys.readouterr().err
+    assert "--experiment: found 'figure9'; wanted one of tuning, smoothness, ablation, " in capsys.readouterr().err
     assert main(["reproduce", "--experiment=tuning", "--scale=phone", f"--out={tmp_path / 'new'}"]) == MISTAKE
     assert not (tmp_path / "new").exists()
 
