@@ -55,14 +55,12 @@ def run(args: argparse.Namespace) -> None:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
-    from smoothswap_jax.inference.between import check_count
     from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
     from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
 
     # Before seconds of loading.
     if args.interpolate is not None:
-        check_count(args.interpolate)
-        check_strip(args.source, args.target, args.output, args.overwrite)
+        check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
     elif len(args.source) > 1:
         raise ValueError(f"--source: found {len(args.source)}; wanted one, or two with --interpolate=N")
     else:
@@ -74,8 +72,7 @@ def run(args: argparse.Namespace) -> None:
     if args.interpolate is None:
         notes = swap_files(swapper, args.source[0], args.target, args.output, **how)
     else:
-        interpolate_files(swapper, args.source, args.target, args.output, args.interpolate, **how)
-        notes = ()
+        notes = interpolate_files(swapper, args.source, args.target, args.output, args.interpolate, **how)
     for note in notes:
         print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)

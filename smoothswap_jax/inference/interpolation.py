@@ -10,23 +10,39 @@ from PIL import Image
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
+from smoothswap_jax.faces.tones import tint_of
+from smoothswap_jax.inference.between import check_count
 from smoothswap_jax.inference.swapper import Paste, Swapper, check_no_input
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
 MOVING = (".gif", ".webp")
 """Suffixes of pictures that move."""
-TILE = 256
-"""Least width of a face in a strip, pixels."""
-SECONDS = 2.0
-"""Of an animation, one way."""
+TILE, GAP = 256, 4
+"""Least width of a face in a strip, and what lies between two, pixels."""
+WIDEST = {".jpg": 65_500, ".jpeg": 65_500}
+"""What a format can hold, pixels; a strip in others may be as wide as memory allows."""
+WIDEST_WEBP = 16_383
+SECONDS, SHORTEST = 2.0, 0.02
+"""Of an animation one way, and of a frame: viewers show shorter ones for a tenth of a second."""
+MOST_PIXELS = 500_000_000
+"""Of all frames of an animation, which are held in memory."""
 
 
-def check_strip(sources: Sequence[PathLike], target: PathLike, output: PathLike, overwrite: bool = False) -> None:
-    """Raises ValueError unless there are two sources, and what `check_files` raises."""
+def check_strip(
+    sources: Sequence[PathLike], target: PathLike, output: PathLike, count: int, overwrite: bool = False
+) -> None:
+    """Raises ValueError unless there are two sources and as many identities as the output can show, and what
+    `check_files` raises."""
+    check_count(count)
     if len(sources) != 2:
         raise ValueError(f"--interpolate: found {len(sources)} --source; wanted two, from which and to which to go")
-    if Path(output).suffix.lower() not in MOVING:
+    suffix = Path(output).suffix.lower()
+    if suffix not in MOVING:
         check_output(output)
+        width = (count + 2) * (TILE + GAP)
+        if width > WIDEST.get(suffix, width):
+            most = WIDEST[suffix] // (TILE + GAP) - 2
+            raise ValueError(f"--interpolate: found {count}; wanted at most {most} in {suffix}, or a strip in .png")
     check_no_input((*sources, target), output)
     check_new_file(output, overwrite)
     for given in (*sources, target):
@@ -45,35 +61,55 @@ def interpolate_files(
     paste: Paste = "change",
     color: bool = False,
     overwrite: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Writes `count` swaps of a target, from the identity of the first source to that of the second.
 
     output: .gif and .webp become an animation of the whole photo, there and back; other formats a strip of faces with
     the two sources at its ends, of the first face that is changed. The other options are those of `Swapper.swap`.
-    Raises what `check_strip` and `Swapper.interpolate` raise.
+    Returns what the user should know, in words. Raises what `check_strip` and `Swapper.interpolate` raise.
     """
-    check_strip(sources, target, output, overwrite)
+    check_strip(sources, target, output, count, overwrite)
     faces = [swapper.read_face(source, face=source_face) for source in sources]
     first, last = (swapper.embed(face[None]) for face in faces)
-    photos = swapper.interpolate(first, last, target, count, face=target_face, paste=paste, color=color)
-    if Path(output).suffix.lower() in MOVING:
-        write_atomically(Path(output), _animation(photos, Path(output).suffix.lower()))
-        return
-    _, (quad, *_) = swapper.locate(target, target_face)
+    photo, quads = swapper.locate(target, target_face, paste)
+    suffix = Path(output).suffix.lower()
+    if suffix in MOVING:
+        _check_animation(photo, count, suffix)
+    photos = swapper.interpolate(first, last, photo, count, face=target_face, paste=paste, color=color)
+    toned = not color and any(tint_of(photo, quad) is not None for quad in quads)
+    note = "the face in the photo is grey or sepia, and the new ones keep to that (--color gives them colours)"
+    notes = (note,) * toned
+    if suffix in MOVING:
+        write_atomically(Path(output), _animation(list(photos), suffix))
+        return notes
     size = max(TILE, swapper.size)
     ends = []
     for source in sources:
-        photo, (square, *_) = swapper.locate(source, source_face)
-        ends.append(align_face(photo, square, size))
-    tiles = [ends[0], *(align_face(photo, quad, size) for photo in photos), ends[1]]
-    save_photo(output, image_grid([tiles], pad=4))
+        pixels, (square, *_) = swapper.locate(source, source_face)
+        ends.append(align_face(pixels, square, size))
+    tiles = [ends[0], *(align_face(one, quads[0], size) for one in photos), ends[1]]
+    save_photo(output, image_grid([tiles], pad=GAP))
+    return notes
+
+
+def _check_animation(photo: Photo, count: int, suffix: str) -> None:
+    """Raises ValueError for an animation that its format or the memory cannot hold."""
+    height, width = photo.shape[:2]
+    if suffix == ".webp" and max(height, width) > WIDEST_WEBP:
+        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {WIDEST_WEBP} a side in .webp")
+    if count * height * width > MOST_PIXELS:
+        most = MOST_PIXELS // (height * width)
+        raise ValueError(
+            f"--interpolate: found {count} for a photo of {width} x {height} pixels; wanted at most {most} in an "
+            "animation, or a smaller photo, or a strip"
+        )
 
 
 def _animation(photos: Sequence[Photo], suffix: str) -> bytes:
     frames = [Image.fromarray(photo) for photo in (*photos, *photos[-2:0:-1])]
-    data, duration = io.BytesIO(), round(1000 * SECONDS / len(photos))
+    duration = round(1000 * max(SHORTEST, SECONDS / len(photos)))
     options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
-    frames[0].save(
-        data, suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=duration, loop=0, **options
-    )
+    options |= {"save_all": True, "append_images": frames[1:], "duration": duration, "loop": 0}
+    data = io.BytesIO()
+    frames[0].save(data, suffix[1:].upper(), **options)
     return data.getvalue()

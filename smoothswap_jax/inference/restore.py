@@ -12,7 +12,7 @@ from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
 from smoothswap_jax.training import steps
-from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, KINDS, load_embedder
+from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, KINDS, aliases_of, load_embedder
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import (
     embedder_shapes,
@@ -31,6 +31,7 @@ class RestoredSwapper(NamedTuple):
     variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
     arrays. config: the training config. embedder: the embedder's config fields. embedder_sha256: `params_digest` of the
     embedder that it was trained against, where the one here is that one rounded; also_sha256: of the second one.
+    embedder_aliases: of embedders that the first one is but for rounding.
     """
 
     networks: steps.SwapperNetworks
@@ -40,6 +41,7 @@ class RestoredSwapper(NamedTuple):
     step: int
     embedder_sha256: str | None = None
     also_sha256: str | None = None
+    embedder_aliases: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -48,9 +50,10 @@ class RestoredSwapper(NamedTuple):
 
     @property
     def trainers(self) -> tuple[str, ...]:
-        """`params_digest` of the embedders that it was trained against, one or two; the first gives its z."""
+        """`params_digest` of the embedders that it was trained against, one or two, and of those that they are but for
+        rounding; the first gives its z."""
         first = self.embedder_sha256 or params_digest(self.variables["embedder"])
-        return (first, self.also_sha256) if self.also_sha256 else (first,)
+        return (first, *([self.also_sha256] if self.also_sha256 else []), *self.embedder_aliases)
 
 
 def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step: int) -> RestoredSwapper:
@@ -105,6 +108,7 @@ def restore_swapper(
                 f"{run}/embedder: found another embedder than the run was trained against, whose SHA-256 is "
                 f"{shown(record.get('sha256'))}; wanted that one"
             )
+        found["aliases"] = aliases_of(record, str(file)) if isinstance(record, dict) else ()
         also = meta.get(COPY_ALSO)
         found["also"] = also.get("sha256") if isinstance(also, dict) else None
         if not isinstance(found["also"], str | None):
@@ -115,7 +119,7 @@ def restore_swapper(
     parts, _, saved = checkpoint.load_parts(run, names, step, wanted)
     variables = {"generator": parts.pop("generator_ema"), "embedder": found["embedder"], **parts}
     swapper = build_swapper(found["config"], found["fields"], variables, saved)
-    return swapper._replace(also_sha256=found["also"])
+    return swapper._replace(also_sha256=found["also"], embedder_aliases=found["aliases"])
 
 
 def swap_function(restored: RestoredSwapper) -> Callable[[Any, Any], jax.Array]:

@@ -11,7 +11,7 @@ network's resolution.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -284,14 +284,14 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
-    ) -> list[Photo]:
+    ) -> Iterator[Photo]:
         """The target with `count` identities on the way from one to another, both from `embed`, of batch size 1: the
-        first photo is the swap with `first`, the last that with `last` (Smooth-Swap, figure 9). The other options are
-        those of `swap`."""
+        first photo is the swap with `first`, the last that with `last` (Smooth-Swap, figure 9). They are made one at a
+        time. The other options are those of `swap`, as is what is raised, at once."""
         photo, quads = self.locate(target, face, paste)
         way = between(first, last, count)
-        rows = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count)]
-        return [self._swap_faces(photo, quads, z, paste, color)[0] for z in rows]
+        rows = (jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count))
+        return (self._swap_faces(photo, quads, z, paste, color)[0] for z in rows)
 
     def locate(
         self, target: PhotoLike | Original, face: str | int = "largest", paste: str = "change"

@@ -114,10 +114,11 @@ def crossed_difference_interval(
     two methods on the same n pairs.
 
     Trainings and groups are both drawn with replacement, and every training drawn is taken on every group drawn (the
-    crossed bootstrap, Owen 2007), because a method's next training differs from these as the next people do. The ends
-    are those of `bootstrap_interval` for as many units as there are fewer of: with two or three trainings that reaches
-    about from the worst of them to the best. Raises ValueError for unequal shapes, fewer than two trainings or groups,
-    and values that are not finite.
+    crossed bootstrap, Owen 2007), because a method's next training differs from these as the next people do. A
+    bootstrap of two or three trainings cannot reach beyond the worst and the best of them, so the ends are the wider of
+    its own and of Student's interval over the means of trainings (s - 1 degrees of freedom).
+
+    Raises ValueError for unequal shapes, fewer than two trainings or groups, and values that are not finite.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape or a.ndim != 2:
@@ -135,8 +136,10 @@ def crossed_difference_interval(
         weights = rows[done : done + len(counts)]
         resampled.append(np.einsum("rs,sg,rg->r", weights, total, counts, optimize=True) / (counts @ size))
         done += len(counts)
-    value = float(difference.mean())
-    return _percentiles(value, np.concatenate(resampled), min(trainings, n_units), level)
+    value, means = float(difference.mean()), difference.mean(axis=1)
+    drawn = _percentiles(value, np.concatenate(resampled), n_units, level)
+    half = float(stdtrit(trainings - 1, (1 + level) / 2) * means.std(ddof=1) / np.sqrt(trainings))
+    return Interval(value, min(drawn.low, value - half), max(drawn.high, value + half))
 
 
 def verdict(difference: Interval, better: Literal["higher", "lower"]) -> Verdict:

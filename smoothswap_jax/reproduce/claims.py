@@ -14,11 +14,12 @@ FLOOR = 0.99
 RULE = f"""\
 Each arm is trained several times, with seeds 0, 1, ...; all arms and seeds are scored on the same pairs of people that
 none of them saw. A claim says that one arm's mean of a measure is higher, or lower, than another's. It is decided by
-the 95% interval of the paired difference, drawn over seeds and people at once (2,000 resamples of both, seed 0, ends
-as in metrics/bootstrap.py). The interval lies on the claim's side of zero: supported. It lies on the other: not
-supported. It holds zero: cannot tell. Where two arms rest on different embedders and the ROC AUC of one on unseen
-people is below {FLOOR} in the mean over its seeds, the claim is not decided: cannot tell, because a comparison counts
-only between embedders that do their job."""
+the 95% interval of the paired difference over seeds and people at once: both are drawn with replacement (2,000
+resamples, seed 0), and the ends reach at least as far as Student's interval over the seeds. The interval lies on the
+claim's side of zero: supported. It lies on the other: not supported. It holds zero: cannot tell. Each claim is decided
+by itself: of twenty without any true difference one would be decided by chance. Where two arms rest on different
+embedders and the ROC AUC of one on unseen people is below {FLOOR} in the mean over its seeds, the claim is not decided:
+cannot tell, because a comparison counts only between embedders that do their job."""
 
 Word = Literal["supported", "not supported", "cannot tell"]
 WORDS: dict[str, Word] = {"better": "supported", "worse": "not supported", "cannot tell": "cannot tell"}

@@ -38,7 +38,7 @@ class Scale:
 
 
 SCALES = {
-    "laptop": Scale("tiny32", 2000, 1000, (3, 2), 200),
+    "laptop": Scale("tiny32", 2000, 1000, (3, 3), 200),
     "gpu": Scale("small64", 20_000, 30_000, (3, 3), 500),
 }
 
@@ -203,13 +203,12 @@ def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> 
     result = judge_swaps(settings, progress)
     write_scores(settings.out, result)
     people = np.array(result.pairs.people[0])
-    known = [name for name in MEASURES if name in {measure.name for measure in result.measures}]
     scores = {
         measure: {
             arm: np.stack([np.asarray(result.scores[run.name][measure]) for run in runs if run.arm == arm])
             for arm in _arms(runs)
         }
-        for measure in known
+        for measure in MEASURES
     }
     embedder_of = {run.name: run.arm for run in plan.of("embedder")}
     rests = {
@@ -219,8 +218,7 @@ def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> 
         )
         for arm in _arms(runs)
     }
-    better = {measure: MEASURES[measure] for measure in known}
-    table = _means_table("Swappers, means over seeds", scores, people, rests, better)
+    table = _means_table("Swappers, means over seeds", scores, people, rests, MEASURES)
     return Measured([table, *_curves(plan, out), *_grids(plan, out), *score_tables(result)], scores, people, rests)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,12 @@ class Plan:
 
     @property
     def text(self) -> str:
-        """All of it, and the rule, as JSON."""
-        return json.dumps({**dataclasses.asdict(self), "rule": RULE}, indent=1) + "\n"
+        """All of it, the whole config of each run, the package's version and the rule, as JSON."""
+        fields = dataclasses.asdict(self)
+        for run, shown in zip(self.runs, fields["runs"], strict=True):
+            shown["config"] = run.config(Path("runs"))
+        version = importlib.metadata.version("smoothswap-jax")
+        return json.dumps({**fields, "smoothswap-jax": version, "rule": RULE}, indent=1) + "\n"
 
     @property
     def digest(self) -> str:
@@ -74,6 +79,6 @@ def keep(plan: Plan, out: Path) -> None:
         write_atomically(file, plan.text.encode())
     elif file.read_bytes() != plan.text.encode():
         raise ValueError(
-            f"{file}: is the plan of another experiment, scale or version; wanted a new --out, since what is to be "
-            "decided must not change after the first training"
+            f"{file}: is the plan of another experiment, scale or version, or of presets that were others then; wanted "
+            "a new --out, since what is trained and decided must not change after the first training"
         )

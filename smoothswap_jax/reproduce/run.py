@@ -5,15 +5,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from smoothswap_jax.evaluation.judges.registry import check_judges, load_judge
 from smoothswap_jax.evaluation.progress import StartProgress
 from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text, write_report
 from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide
-from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES
 from smoothswap_jax.reproduce.plan import FILE, Plan, Run, keep
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import check_place
+from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.loop import train
 
 
@@ -38,6 +40,8 @@ def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgr
     out.mkdir(parents=True, exist_ok=True)
     keep(plan, out)
     _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
+    if plan.of("swapper"):
+        check_judges([load_judge(name, make_mesh()) for name in JUDGES])  # not after an hour of training
     _train_all(plan, out / "runs")
     _say("measuring")
     measured = chosen.measure(plan, out, progress or _progress)

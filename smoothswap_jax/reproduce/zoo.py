@@ -1,7 +1,7 @@
 """The embedders that experiments compare: one backbone, data and budget, and the objectives that differ.
 
-The learning rate and one constant of every objective were searched with equal effort by `--experiment=tuning`, six
-candidates each, on people of another world; `fields` holds what won.
+`--experiment=tuning` tries six candidates of each, a constant of its objective and a learning rate, on people of a
+world of its own. It has not been run to its end yet: `fields` holds usual values, and the variants' learning rate.
 """
 
 from collections.abc import Mapping

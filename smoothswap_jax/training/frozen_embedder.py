@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from smoothswap_jax.config.errors import ConfigError, raise_mistakes
+from smoothswap_jax.config.errors import ConfigError, raise_mistakes, shown
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import EmbedderConfig, FrozenEmbedderConfig
 from smoothswap_jax.runtime import checkpoint, folders, sharding
@@ -19,6 +19,7 @@ from smoothswap_jax.training.imported_embedder import IMPORTED, identity_network
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import embedder_shapes
 from smoothswap_jax.weights import exported, network_folder
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from smoothswap_jax.weights.variables import params_digest
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ class FrozenEmbedder(NamedTuple):
 
     fields: its config fields, or `{'imported': description}` of a published network. variables: {'params',
     'batch_stats'}, numpy arrays. sha256: of the variables, by which it is known. origin: the folder that it is from.
-    meta, step: of its checkpoint. copied: whether the run directory holds its copy.
+    meta, step: of its checkpoint. copied: whether the run directory holds its copy. aliases: digests of embedders that
+    it is but for rounding, as an export's is the run's.
     """
 
     fields: dict[str, Any]
@@ -46,11 +48,17 @@ class FrozenEmbedder(NamedTuple):
     meta: dict[str, Any]
     step: int
     copied: bool
+    aliases: tuple[str, ...] = ()
 
     @property
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """What the run's checkpoints remember of it."""
-        return {"sha256": self.sha256, "from": self.origin}
+        return {"sha256": self.sha256, "from": self.origin, "aliases": list(self.aliases)}
+
+    @property
+    def digests(self) -> set[str]:
+        """All by which it is known."""
+        return {self.sha256, *self.aliases}
 
 
 def frozen_embedders(
@@ -77,9 +85,9 @@ def frozen_embedders(
         )
     if given.also or has_second:
         found[COPY_ALSO] = second = frozen_embedder(given.also, workdir, before, COPY_ALSO)
-        if second.sha256 == found[COPY].sha256:
+        if second.digests & found[COPY].digests:
             raise ConfigError(
-                f"config.embedder.also is {second.origin!r}, the embedder of config.embedder.checkpoint; wanted another"
+                f"config.embedder.also is {second.origin!r}, the embedder of config.embedder.{first[1]}; wanted another"
             )
     return found
 
@@ -105,15 +113,20 @@ def frozen_embedder(
     found = None
     if _is_copied(copy):
         found = load_embedder(copy, KINDS)._replace(origin=origin or str(copy), copied=True)
-        _check(found, known.get("sha256", found.sha256), origin, f"{copy} is")
+        _check(found, {known.get("sha256", found.sha256)}, origin, f"{copy} is")
+        found = found._replace(aliases=aliases_of(known, str(copy)))
     if not given:
         if found is None:
-            raise ConfigError(f"{field} is not set, wanted the run directory of an embedder, an export, or 'default'")
+            raise ConfigError(
+                f"{field} is not set, wanted the run directory of an embedder, an export, or 'default'; or "
+                "config.embedder.imported"
+            )
         return found
-    wanted = known.get("sha256") or (found.sha256 if found else None)
+    wanted = {known["sha256"]} if known.get("sha256") else set()
+    wanted |= found.digests if found else set()
     try:
         other = load_embedder(given, kinds)
-    except (checkpoint.CheckpointError, exported.ExportError, network_folder.FolderError) as error:
+    except (checkpoint.CheckpointError, exported.ExportError, network_folder.FolderError, WeightMismatch) as error:
         if found is None:
             raise ConfigError(f"{field}: {error}") from error
         if origin is None or os.path.abspath(origin) != os.path.abspath(given):
@@ -123,7 +136,10 @@ def frozen_embedder(
             ) from error
         log.warning("%s; the run goes on with its copy %s", error, copy)
         return found
-    _check(other, wanted or other.sha256, origin or str(copy), f"{field}={given} is")
+    if found is not None and given == origin == folders.DEFAULT and not wanted & other.digests:
+        log.warning("the packaged swapper is another now; the run goes on with the embedder of before, %s", copy)
+        return found
+    _check(other, wanted or other.digests, origin or str(copy), f"{field}={given} is")
     return other if found is None else found._replace(origin=origin or given)
 
 
@@ -142,7 +158,7 @@ def keep_copy(embedder: FrozenEmbedder, workdir: Path, name: str = COPY) -> None
         if sharding.is_main():
             network = identity_network(embedder.fields)
             network = dataclasses.replace(network, variables=embedder.variables)
-            network_folder.save_network(workdir / name, network, embedder.fields[IMPORTED]["source"])
+            network_folder.save_network(workdir / name, network, embedder.fields[IMPORTED].get("source", {}))
         sharding.barrier(f"{name} is copied")
         return
     manager = checkpoint.open_manager(workdir / name)
@@ -188,7 +204,7 @@ def _shapes(config: Any, arrays: int, file: Path) -> dict[str, Any]:
 
 
 def _of_export(folder: Path, origin: str) -> FrozenEmbedder:
-    stored, meta, step, file = exported.load_embedder(folder)
+    stored, meta, step, aliases, file = exported.load_embedder(folder)
     try:
         wanted = _shapes(meta["config"], len(flatten_dict(stored)), file)
     except ConfigError as error:
@@ -198,7 +214,9 @@ def _of_export(folder: Path, origin: str) -> FrozenEmbedder:
     if found != fits:
         raise checkpoint.CheckpointError(f"{folder}: the arrays of its embedder are not those of {file}")
     fields = to_dict(parse(meta["config"]))["embedder"]
-    return FrozenEmbedder(fields, variables, params_digest(variables), origin, meta, step, False)
+    digest = params_digest(variables)
+    others = tuple(alias for alias in aliases if alias != digest)
+    return FrozenEmbedder(fields, variables, digest, origin, meta, step, False, others)
 
 
 def _of_network(folder: Path, origin: str) -> FrozenEmbedder:
@@ -209,9 +227,19 @@ def _of_network(folder: Path, origin: str) -> FrozenEmbedder:
     return FrozenEmbedder(fields, variables, params_digest(variables), origin, {}, 0, False)
 
 
-def _check(found: FrozenEmbedder, wanted: str, origin: str | None, what: str) -> None:
-    if found.sha256 != wanted:
+def aliases_of(record: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    """The aliases in what a checkpoint, which may be somebody else's, remembers of an embedder. Raises CheckpointError
+    where they are no digests."""
+    found = record.get("aliases", [])
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise checkpoint.CheckpointError(f"{file}: aliases is {shown(found)}, wanted a list of SHA-256")
+    return tuple(found)
+
+
+def _check(found: FrozenEmbedder, wanted: set[str], origin: str | None, what: str) -> None:
+    if not found.digests & wanted:
+        known = min(wanted)[:16]
         raise ConfigError(
             f"{what} embedder sha256 {found.sha256[:16]}, at step {found.step}; the run is trained against "
-            f"{wanted[:16]}{f' from {origin}' if origin else ''}: wanted that one, or a new --workdir"
+            f"{known}{f' from {origin}' if origin else ''}: wanted that one, or a new --workdir"
         )

@@ -11,6 +11,8 @@ from smoothswap_jax.weights.readers.errors import shown
 PARAMS, CONFIG, SUMS = "params.safetensors", "config.json", "SHA256SUMS"
 EMBEDDER_RUN = "embedder_run"
 """The field of config.json with `config` and `step` of the run that trained the embedder."""
+COLLECTIONS = ("params", "batch_stats")
+LARGEST_STEP = 1 << 40
 MAX_SUMS = 1 << 16
 """Bytes of SHA256SUMS."""
 
@@ -30,27 +32,50 @@ def load_part(folder: str | Path, part: str) -> dict[str, Any]:
     parts = load_variables(file)
     if part not in parts:
         raise ExportError(f"{file}: has no {part}, only {', '.join(sorted(parts))}; wanted an export with it")
-    return parts[part] if part == "embedder" else {"params": parts[part]}
+    found = parts[part] if part == "embedder" else {"params": parts[part]}
+    if not isinstance(found, dict) or not all(isinstance(found.get(name, {}), dict) for name in COLLECTIONS):
+        raise ExportError(f"{file}: {part} is an array; wanted arrays below {part}/params/")
+    if "params" not in found or not found.keys() <= set(COLLECTIONS):
+        raise ExportError(f"{file}: {part} has {', '.join(sorted(found))}; wanted {' and '.join(COLLECTIONS)}")
+    return found
 
 
-def load_embedder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any], int, Path]:
+def load_embedder(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any], int, tuple[str, ...], Path]:
     """The embedder of an export: its arrays as `load_part` gives them, what its checkpoint remembered ('config': the
-    training config of its run, which nothing has looked at yet), the step, and the file that says so.
+    training config of its run, which nothing has looked at yet), the step, digests of the embedders that it is but for
+    rounding, and the file that says so.
 
     Raises ExportError as `load_part` does, and for an export that does not say how its embedder was trained.
     """
     file = Path(folder) / CONFIG
     arrays = load_part(folder, "embedder")
     try:
-        run = read_json_object(file).get(EMBEDDER_RUN)
+        config = read_json_object(file)
     except JsonError as error:
         raise ExportError(str(error)) from error
-    if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or type(run.get("step")) is not int:
+    described, run = config.get("embedder"), config.get(EMBEDDER_RUN)
+    if isinstance(described, dict) and "imported" in described:
+        raise ExportError(
+            f"{file}: its embedder is a published network; wanted config.embedder.imported, and what `smoothswap "
+            "import` wrote of it"
+        )
+    if not isinstance(run, dict) or not isinstance(run.get("config"), dict):
         raise ExportError(
             f"{file}: {EMBEDDER_RUN} is {shown(run)}: the export does not say how its embedder was trained, as older "
             "ones do not; wanted one that was exported anew, or the embedder's run directory"
         )
-    return arrays, {"config": run["config"]}, run["step"], file
+    step = run.get("step")
+    if type(step) is not int or not 0 <= step <= LARGEST_STEP:
+        raise ExportError(f"{file}: {EMBEDDER_RUN}.step is {shown(step)}, wanted a whole number from 0 up")
+    return arrays, {"config": run["config"]}, step, known_digests(config, file), file
+
+
+def known_digests(config: dict[str, Any], file: Path) -> tuple[str, ...]:
+    """Those of an export's config.json by which its embedder was known before it was rounded. Raises ExportError."""
+    first, more = config.get("embedder_sha256"), config.get("embedder_aliases", [])
+    if not isinstance(first, str | None) or not isinstance(more, list) or not all(isinstance(one, str) for one in more):
+        raise ExportError(f"{file}: embedder_sha256 and embedder_aliases are {shown([first, more])}, wanted SHA-256")
+    return tuple(dict.fromkeys([*([first] if first else []), *more]))
 
 
 def check_sums(folder: str | Path) -> None:

@@ -226,6 +226,8 @@ def described_network(config: Any, file: str | Path) -> Network:
         preprocessing = _preprocessing(config["preprocessing"])
         kind, fresh = config["kind"], _words("fresh", config["fresh"])
         _words("kind", [kind])
+        if not isinstance(config.get("source", {}), dict):
+            raise FolderError(f"{file}: source is {shown(config['source'])}, wanted where the weights come from")
     except KeyError as error:
         raise FolderError(f"{file}: lacks {error}") from error
     except ValueError as error:

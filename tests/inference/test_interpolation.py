@@ -8,7 +8,7 @@ from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.photos import load_photo, save_photo
-from smoothswap_jax.inference import swapper
+from smoothswap_jax.inference import interpolation, swapper
 from smoothswap_jax.inference.between import between
 from smoothswap_jax.inference.interpolation import TILE, interpolate_files
 from smoothswap_jax.inference.swapper import Swapper
@@ -68,7 +68,7 @@ def test_identities_of_other_shapes_are_refused():
 def test_photos_go_from_the_swap_of_one_to_the_swap_of_the_other(files):
     made = by_vector()
     photo, ends = load_photo(files / "t.png"), [made.embed(files / f"{name}.png") for name in "ab"]
-    frames = made.interpolate(*ends, photo, 4)
+    frames = list(made.interpolate(*ends, photo, 4))
     for frame, z in ((frames[0], ends[0]), (frames[-1], ends[1])):
         np.testing.assert_array_equal(frame, made.swap_identity(z, photo))
     levels = [frame[70, 80].mean() for frame in frames]
@@ -99,7 +99,8 @@ def test_an_animation_goes_there_and_back(suffix, files):
         interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 4)
 
 
-def arguments(files: Path, *more: str, sources: str = "ab", output: str = "out.png") -> list[str]:
+def arguments(files: Path, *more: str, sources: str = "ab", output: str = "out.png", count: int = 3) -> list[str]:
+    more = more or (f"--interpolate={count}",)
     return ["swap", *(f"--source={files}/{s}.png" for s in sources), f"--target={files}/t.png",
             f"--output={files}/{output}", *more]  # fmt: skip
 
@@ -119,17 +120,44 @@ def test_the_command_writes_a_strip(files, monkeypatch, capsys):
         (dict(output="out.mp4"), "found suffix '.mp4'; wanted a name that ends in one of .png"),
         (dict(output="a.png"), "found the output to be an input photo"),
         (dict(sources="ac"), "c.png"),
+        (dict(output="out.jpg", count=250), "--interpolate: found 250; wanted at most 249 in .jpg, or a strip in .png"),
     ],
 )
 def test_what_cannot_be_a_strip_is_refused_before_a_swapper_is_loaded(given, said, files, monkeypatch, capsys):
     monkeypatch.setattr(swapper.Swapper, "load", lambda *_, **__: pytest.fail("was loaded"))
     before = sorted(files.iterdir())
-    assert main(arguments(files, "--interpolate=3", **given)) == MISTAKE
+    assert main(arguments(files, **given)) == MISTAKE
     assert said in capsys.readouterr().err and sorted(files.iterdir()) == before
 
 
 def test_two_sources_are_for_a_way_only(files, capsys):
-    assert main(arguments(files)) == MISTAKE
+    assert main(arguments(files, "--color")) == MISTAKE
     assert "--source: found 2; wanted one, or two with --interpolate=N" in capsys.readouterr().err
     assert main(arguments(files, "--interpolate=1")) == MISTAKE
     assert "found 1 identities; wanted 2 to 1,000" in capsys.readouterr().err
+
+
+def test_what_an_animation_cannot_hold_is_refused_before_it_is_made(files, monkeypatch):
+    sources, target = [files / "a.png", files / "b.png"], files / "t.png"
+    monkeypatch.setattr(interpolation, "MOST_PIXELS", 160 * 260 * 5)
+    with pytest.raises(ValueError, match=r"found 6 for a photo of 260 x 160 pixels; wanted at most 5 in an animation"):
+        interpolate_files(by_vector(), sources, target, files / "out.gif", 6)
+    monkeypatch.setattr(interpolation, "WIDEST_WEBP", 200)
+    with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 200 a side in .webp"):
+        interpolate_files(by_vector(), sources, target, files / "out.webp", 3)
+    assert not list(files.glob("out*"))
+
+
+def test_frames_are_never_so_short_that_viewers_slow_them_down(files):
+    out = files / "out.gif"
+    interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 130)
+    with Image.open(out) as moving:
+        assert moving.info["duration"] == 20
+
+
+def test_a_grey_target_is_told_of(files):
+    grey = np.repeat(grain()[:, :, :1], 3, axis=2)
+    save_photo(files / "t.png", grey)
+    sources = [files / "a.png", files / "b.png"]
+    assert "grey or sepia" in interpolate_files(by_vector(), sources, files / "t.png", files / "o.png", 2)[0]
+    assert not interpolate_files(by_vector(), sources, files / "t.png", files / "p.png", 2, color=True)

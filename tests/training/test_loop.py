@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from safetensors.numpy import load_file, save_file
 
-from smoothswap_jax.cli.main import main
+from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.faces.photos import load_photo, save_photo
@@ -200,6 +201,74 @@ def test_a_run_goes_on_from_an_export(people, embedder, swapper, tmp_path, monke
     assert made.trainers == exported.trainers
     third = tiny_runs.config("swapper", people, out, steps=1, **{"embedder.checkpoint": "default"})
     train_lib.train(third, tmp_path / "swapper", devices=2)  # the same embedder under its other name
+
+
+def test_an_embedder_is_known_through_its_rounding(people, embedder, swapper, tmp_path, monkeypatch, caplog):
+    """What was trained against the float16 export of an embedder was trained against that embedder."""
+    out, run = tmp_path / "exported", tmp_path / "run"
+    export_swapper(swapper, out, dtype="float16")
+    original = frozen_embedder.load_embedder(embedder).sha256
+    assert frozen_embedder.load_embedder(out).sha256 != original
+    monkeypatch.setattr(folders, "PACKAGED", out)
+    fields = {"steps": 0, "log_images_steps": 0}
+    train_lib.train(tiny_runs.config("swapper", people, "default", **fields), run, devices=2)
+    assert original in restore.restore_swapper(run).trainers
+    export_swapper(run, tmp_path / "again", dtype="float16")
+    assert original in load_export(tmp_path / "again").trainers  # and through that of a second
+    both = tiny_runs.config("swapper", people, out, **{"embedder.also": embedder}, **fields)
+    with pytest.raises(ConfigError, match=r"the embedder of config.embedder.checkpoint; wanted another"):
+        train_lib.train(both, tmp_path / "both", devices=2)
+    further = {**fields, "steps": 1}
+    train_lib.train(tiny_runs.config("swapper", people, embedder, **further), run, devices=2)  # under its first name
+    # A new version of the package brings another default: the run has its copy.
+    other = changed_export(out, tmp_path / "other")
+    monkeypatch.setattr(folders, "PACKAGED", other)
+    train_lib.train(tiny_runs.config("swapper", people, "default", **{**fields, "steps": 2}), run, devices=2)
+    assert "the packaged swapper is another now; the run goes on with the embedder of before" in caplog.text
+
+
+def changed_export(folder, out):
+    """An export of other weights, under another digest."""
+    shutil.copytree(folder, out)
+    weights = load_file(out / "params.safetensors")
+    save_file({name: value * np.float16(0.5) for name, value in weights.items()}, out / "params.safetensors")
+    config = json.loads((out / "config.json").read_text()) | {"embedder_sha256": "0" * 64}
+    (out / "config.json").write_text(json.dumps(config))
+    tiny_runs.seal_export(out)
+    return out
+
+
+@pytest.mark.parametrize(
+    "weights, config, said",
+    [
+        ({"embedder": np.zeros(3, np.float32)}, {}, "embedder is an array; wanted arrays below embedder/params/"),
+        (
+            {"embedder/params": np.zeros(3, np.float32)},
+            {},
+            "embedder is an array; wanted arrays below embedder/params/",
+        ),
+        ({"embedder/batch_stats/x": np.zeros(3, np.float32)}, {}, "embedder has batch_stats; wanted params and batch_"),
+        ({"embedder/params/x": np.zeros(3, np.float32)}, {}, "describes a network of more layers than the 1 arrays"),
+        (
+            {"embedder/params/x": np.zeros(3, np.float32)},
+            {"step": -5},
+            "embedder_run.step is -5, wanted a whole number",
+        ),
+        ({"embedder/params/x": np.zeros(3, np.float32)}, {"step": 10**30}, "embedder_run.step is 10000000"),
+    ],
+)
+def test_exports_of_others_are_refused_in_words(weights, config, said, people, swapper, tmp_path, capsys):
+    out = tmp_path / "exported"
+    export_swapper(swapper, out)
+    save_file(weights, out / "params.safetensors")
+    described = json.loads((out / "config.json").read_text())
+    described["embedder_run"] |= config
+    (out / "config.json").write_text(json.dumps(described))
+    tiny_runs.seal_export(out)
+    given = tiny_runs.overrides("swapper", people, out)
+    arguments = ["train", "--config=swapper:tiny32", f"--workdir={tmp_path / 'run'}", "--devices=2", *given]
+    assert main(arguments) == MISTAKE
+    assert said in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
 def test_exports_that_lack_what_a_start_needs_are_refused(people, embedder, swapper, tmp_path):

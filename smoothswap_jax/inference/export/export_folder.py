@@ -31,7 +31,7 @@ from smoothswap_jax.runtime.files import check_new_folder, check_place, new_fold
 from smoothswap_jax.runtime.json_files import JsonError, read_json
 from smoothswap_jax.training.frozen_embedder import COPY, KINDS, load_embedder
 from smoothswap_jax.training.imported_embedder import is_imported
-from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, ExportError, check_sums
+from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, ExportError, check_sums, known_digests
 from smoothswap_jax.weights.network_folder import load_variables, save_variables, variable_shapes
 
 FORMAT = 1
@@ -173,6 +173,7 @@ def _config(restored: RestoredSwapper, weights: Flat, dtype: str) -> dict[str, A
         "size": training["data"]["size"],
         "dtype": dtype,
         "embedder_sha256": restored.trainers[0],
+        "embedder_aliases": list(restored.embedder_aliases),
         "also_sha256": restored.also_sha256,
         "parameters": {part: sum(n for name, n in counted.items() if name.startswith(f"{part}/")) for part in parts},
         "generator": training["generator"],
@@ -255,7 +256,8 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
             raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
     _check_fit(folder / PARAMS, stored, wanted)
     swapper = build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
-    return swapper._replace(**digests)
+    aliases = tuple(one for one in known_digests(dict(config), file) if one != digests["embedder_sha256"])
+    return swapper._replace(**digests, embedder_aliases=aliases)
 
 
 def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
