@@ -124,7 +124,7 @@ def test_nan_stops_the_run_naming_the_step_and_keeps_earlier_checkpoints(people,
     [
         ({"embedder.norm": "bach"}, ValueError, "norm is 'bach'"),
         ({"embedder.dtype": "float8"}, ConfigError, "config.embedder.dtype is 'float8'"),
-        ({"objective.kind": "triplet"}, ValueError, "triplet"),
+        ({"objective.kind": "centre"}, ValueError, "centre"),
         ({"optimizer.name": "lion"}, ConfigError, "'lion'"),
         ({"optimizer.schedule": "step"}, ConfigError, "'step'"),
         ({"data.kind": "lmdb"}, ConfigError, "config.data.kind is 'lmdb'"),
