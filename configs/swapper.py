@@ -3,10 +3,10 @@
 tiny32: synthetic people at 32 px, as in the demo
     smoothswap train --config=swapper:tiny32 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder
     2 CPU cores, 8 minutes. 2026-11-29: error to the true swap 0.45 of the error of the unchanged target, at 32 px.
-small64: synthetic people at 64 px; the packaged swapper
+small64: synthetic people at 64 px; the packaged swapper was trained so in two rounds (its model card)
     smoothswap train --config=swapper:small64 --workdir=runs/s64 --config.embedder.checkpoint=runs/e64
-    2 shared CPU cores, 70 minutes. 2026-11-29, with --config.discriminator.projection=False --config.objective.back=0:
-    error to the true swap 0.48 of the error of the unchanged target; docs/results.md.
+    2 shared CPU cores, some hours. 2026-11-29: error to the true swap 0.47 of the error of the unchanged target, heads
+    .87 of the way to the source's shape; docs/results.md.
 paper256: the paper's networks, on faces that `smoothswap prepare --out=DIR` wrote
     smoothswap train --config=swapper:paper256 --workdir=runs/swapper --config.embedder.checkpoint=runs/embedder \
         --config.data.dir=DIR

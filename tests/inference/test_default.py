@@ -10,6 +10,7 @@ import pytest
 import setuptools
 
 from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.config.load import load_config
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import swapper
 from smoothswap_jax.inference.export.export_folder import export_swapper, is_export
@@ -17,6 +18,8 @@ from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import folders
 from smoothswap_jax.runtime.checkpoint import CheckpointError
 from smoothswap_jax.runtime.folders import PACKAGED
+from smoothswap_jax.training.frozen_embedder import load_embedder
+from smoothswap_jax.training.networks import image_shape, initial_variables, make_embedder, swapper_networks, z_shape
 from tests.inference.test_swapper import grain, marked
 from tests.places import ROOT
 from tests.tiny_runs import SIZE, seal_export
@@ -104,3 +107,16 @@ def test_the_packaged_one_is_small_and_swaps():
     source, target = np.random.default_rng(0).integers(0, 256, (2, 1, found.size, found.size, 3), np.uint8)
     swap = found.generate(target, found.embed(source))
     assert swap.shape == target.shape and np.any(swap != target)
+
+
+@pytest.mark.skipif(not is_export(PACKAGED), reason="no default swapper is packaged yet")
+def test_the_packaged_one_is_a_start_for_small64():
+    """Of the real package: what docs/training.md says of `default` holds for it."""
+    config = load_config("swapper:small64", [])
+    found = load_embedder("default")
+    size = config["data"]["size"]
+    made, (generator, _) = swapper_networks(config["generator"], config["discriminator"], found.fields, size)
+    z = z_shape(made, found.variables, 1, size)
+    assert initial_variables("default", "generator", generator, image_shape(1, size), z)["params"]
+    embedder = load_config("embedder:small64", [])["embedder"]
+    assert initial_variables("default", "embedder", make_embedder(embedder), image_shape(2, size))["batch_stats"]
