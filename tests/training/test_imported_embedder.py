@@ -25,7 +25,6 @@ from smoothswap_jax.training.frozen_embedder import COPY
 from smoothswap_jax.weights import network_folder
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import Network
-from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests import tiny_runs
 from tests.faces.drawn_points import waves
 
@@ -119,7 +118,7 @@ def test_what_is_no_network_of_identity_is_refused_before_anything_is_written(im
         (tmp_path / "none", {}, ConfigError, r"config.embedder.imported: .*none: found no such folder; wanted an imp"),
         (embedder, {}, ConfigError, "is a run of stage embedder; wanted an imported network"),
         (other, {}, ConfigError, "a network of kind 'hopenet', wanted one that knows people: .*sface"),
-        (damaged, {}, WeightMismatch, r"params.safetensors: own does not fit SFace.*params/pre_fc1"),
+        (damaged, {}, ConfigError, r"params.safetensors: own does not fit SFace.*params/pre_fc1"),
         (imported, {"embedder.checkpoint": embedder}, ConfigError, "wanted one of them"),
         (imported, {"generator.injection": "stylemap"}, ConfigError, "injection is 'stylemap', wanted another"),
     ):
