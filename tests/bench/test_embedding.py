@@ -20,9 +20,10 @@ from smoothswap_jax.bench.probe_targets import (
 )
 from smoothswap_jax.config.errors import ConfigError
 from smoothswap_jax.data.rendered import synthetic_factors
-from smoothswap_jax.runtime import checkpoint, sharding
+from smoothswap_jax.runtime import sharding
 from smoothswap_jax.synthetic import heads, world
 from smoothswap_jax.synthetic.heads import SHAPE_NAMES
+from smoothswap_jax.training.frozen_embedder import load_embedder
 from smoothswap_jax.training.transforms import Transform
 
 SHAPE = len(SHAPE_NAMES)
@@ -160,10 +161,10 @@ def test_fewer_people_than_are_needed_are_refused():
 
 
 def test_a_run_that_trained_on_the_people_of_the_bench_is_refused(embedder, monkeypatch):
-    _, meta, step = checkpoint.load_parts(embedder, ())
-    changed = {**meta["config"], "data": {**meta["config"]["data"], "kind": "synthetic", "seed": embedding.SEED}}
-    monkeypatch.setattr(embedding, "load_embedder", lambda run: ({}, {}))
-    monkeypatch.setattr(embedding.checkpoint, "load_parts", lambda *_: ({}, {**meta, "config": changed}, step))
+    found = load_embedder(embedder)
+    config = found.meta["config"]
+    changed = {**config, "data": {**config["data"], "kind": "synthetic", "seed": embedding.SEED}}
+    monkeypatch.setattr(embedding, "load_embedder", lambda run: found._replace(meta={"config": changed}))
     with pytest.raises(ConfigError, match=r"embedder: config.data.seed is 18000, that of the people of this bench"):
         bench_embedding([str(embedder)], 80)
 
