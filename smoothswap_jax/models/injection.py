@@ -102,10 +102,13 @@ class AdaGN:
 
     def condition(self, h: Float[Array, "b h w c"], code: Float[Array, "b nf2"], dtype: Any) -> Float[Array, "b h w c"]:
         gain, shift = jnp.split(_from_code(code, 2 * h.shape[-1], dtype)[:, None, None, :], 2, axis=-1)
-        return GroupNorm(name="norm1")(h) * (1 + gain) + shift
+        return self.norm()(h) * (1 + gain) + shift
+
+    def norm(self) -> nn.Module:
+        return GroupNorm(name="norm1")
 
 
-class AdaLIN:
+class AdaLIN(AdaGN):
     """Adaptive layer-instance normalisation (U-GAT-IT, Kim et al. 2020): h is normalised once over each channel of an
     image and once over all of them, the two are mixed channel by channel with a learned share, and get scale and shift
     from the code.
@@ -114,14 +117,8 @@ class AdaLIN:
     code is as wide as `AdaGN`'s.
     """
 
-    spatial = False
-
-    def encode(self, z: Float[Array, "b d"], nf: int, scale: float | None) -> Float[Array, "b nf2"]:
-        return _two_layers(_scaled(z, scale), 4 * nf, 2 * nf)
-
-    def condition(self, h: Float[Array, "b h w c"], code: Float[Array, "b nf2"], dtype: Any) -> Float[Array, "b h w c"]:
-        gain, shift = jnp.split(_from_code(code, 2 * h.shape[-1], dtype)[:, None, None, :], 2, axis=-1)
-        return LayerInstanceNorm(name="norm1")(h) * (1 + gain) + shift
+    def norm(self) -> nn.Module:
+        return LayerInstanceNorm(name="norm1")
 
 
 class LayerInstanceNorm(nn.Module):
