@@ -75,7 +75,7 @@ def interpolate_files(
     suffix = Path(output).suffix.lower()
     if suffix in MOVING:
         _check_animation(photo, count, suffix)
-    photos = swapper.interpolate(first, last, photo, count, face=target_face, paste=paste, color=color)
+    photos = swapper.interpolate_located(first, last, photo, quads, count, paste, color)
     toned = not color and any(tint_of(photo, quad) is not None for quad in quads)
     note = "the face in the photo is grey or sepia, and the new ones keep to that (--color gives them colours)"
     notes = (note,) * toned

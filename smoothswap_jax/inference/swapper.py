@@ -288,7 +288,12 @@ class Swapper:
         """The target with `count` identities on the way from one to another, both from `embed`, of batch size 1: the
         first photo is the swap with `first`, the last that with `last` (Smooth-Swap, figure 9). They are made one at a
         time. The other options are those of `swap`, as is what is raised, at once."""
-        photo, quads = self.locate(target, face, paste)
+        return self.interpolate_located(first, last, *self.locate(target, face, paste), count, paste, color)
+
+    def interpolate_located(
+        self, first: Identity, last: Identity, photo: Photo, quads: list[Quad], count: int, paste: Paste, color: bool
+    ) -> Iterator[Photo]:
+        """`interpolate` for a target of which `locate` has found the faces."""
         way = between(first, last, count)
         rows = (jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count))
         return (self._swap_faces(photo, quads, z, paste, color)[0] for z in rows)
