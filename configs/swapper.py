@@ -53,6 +53,7 @@ def defaults() -> ConfigDict:
     c.init = ConfigDict()  # what to start from: folders of `smoothswap import` or `export`, or "default"
     c.init.generator = placeholder(str)
     c.init.discriminator = placeholder(str)
+    c.init.new_identity = False  # for weights of another embedder: the layers that read its identities start anew
 
     c.generator = ConfigDict()  # fields of models.ncsnpp.NCSNpp; score_sde's names
     c.generator.nf = 64  # channels at full resolution

@@ -16,6 +16,7 @@ ADDED: dict[str, dict[str, dict[str, Any]]] = {
     },
     "swapper": {
         "data": {"rendered_cache": "", "look_alikes": 1},
+        "init": {"new_identity": False},
         "generator": {"injection": "add"},
         "discriminator": {"projection": False},
         "embedder": {"also": None, "imported": None},

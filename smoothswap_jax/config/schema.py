@@ -226,6 +226,7 @@ class InitConfig:
 
     generator: str | None
     discriminator: str | None
+    new_identity: bool
 
 
 @dataclass(frozen=True)

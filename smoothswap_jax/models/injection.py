@@ -19,6 +19,8 @@ from jaxtyping import Array, Float
 from smoothswap_jax.models.layers import GroupNorm, at_least_float32, default_init
 
 PyTree = Any
+READS_IDENTITY = ("embed0", "embed_vector", "embed_map", "map_norm")
+"""Layers of the injections here that read z itself, and so belong to the embedder that a generator was trained with."""
 
 
 class Injection(Protocol):

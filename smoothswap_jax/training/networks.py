@@ -156,12 +156,15 @@ def init_mistakes(given: Mapping[str, str | None]) -> list[str]:
     ]
 
 
-def initial_variables(given: str, part: str, module: nn.Module, *inputs: Any) -> dict[str, Any]:
+def initial_variables(
+    given: str, part: str, module: nn.Module, *inputs: Any, anew: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """{'params', 'batch_stats'} for `module`, as numpy arrays, to start its training from.
 
     Args:
       given: a folder that `smoothswap import` or `smoothswap export` wrote, or 'default', the packaged export.
       part: 'embedder', 'generator' or 'discriminator'. inputs: shapes of what the module is called with.
+      anew: parameters of layers, by name, that are taken in place of the stored ones.
 
     Raises FolderError or ExportError where `given` is no such folder or lacks the part, and WeightMismatch, with the
     names, when its arrays are not `module`'s.
@@ -169,6 +172,7 @@ def initial_variables(given: str, part: str, module: nn.Module, *inputs: Any) ->
     folder = folders.named(given)
     exported = folders.kind_of(folder) == folders.EXPORT
     stored = load_part(folder, part) if exported else load_network(folder).variables
+    stored = {**stored, "params": {**stored["params"], **(anew or {})}}
     try:
         variables = to_variables("own", flatten_dict(stored, sep="/"), module, *inputs)
     except WeightMismatch as error:

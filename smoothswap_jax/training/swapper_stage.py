@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 
@@ -21,7 +22,7 @@ from smoothswap_jax.data.sampling import different_people
 from smoothswap_jax.data.sources import load_faces
 from smoothswap_jax.faces.grid import swap_grid
 from smoothswap_jax.metrics import per_pair
-from smoothswap_jax.models.injection import identity_vector
+from smoothswap_jax.models.injection import READS_IDENTITY, identity_vector
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
 from smoothswap_jax.training import steps
@@ -36,6 +37,8 @@ from smoothswap_jax.training.train_state import SwapperState
 log = logging.getLogger(__name__)
 GRID = 6
 """Sources and targets of the grid of swaps."""
+IDENTITY_LAYERS = {"generator": READS_IDENTITY, "discriminator": ("projection",)}
+"""Layers that begin anew with `config.init.new_identity`."""
 
 
 def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[str, Any] | None = None) -> Stage:
@@ -43,7 +46,7 @@ def swapper_stage(config: SwapperConfig, mesh, workdir: Path, before: Mapping[st
     `also` if it is set. before: what was saved with the newest checkpoint in `workdir`, where nothing is written
     here."""
     if before is None:
-        raise_mistakes(init_mistakes(asdict(config.init)))
+        raise_mistakes(_start_mistakes(config.init))
     embedders = frozen_embedders(config.embedder, workdir, before)
     _warn_of_other_transforms(config, embedders)
     place = lambda one: sharding.shard(one.variables, sharding.placement(one.variables, mesh, config.mesh.rules))
@@ -90,18 +93,32 @@ def _warn_of_other_transforms(config: SwapperConfig, embedders: Mapping[str, Fro
             )  # fmt: skip
 
 
+def _start_mistakes(given: InitConfig) -> list[str]:
+    folders = {"generator": given.generator, "discriminator": given.discriminator}
+    if given.new_identity and not any(folders.values()):
+        return [
+            "config.init.new_identity is True, wanted init.generator or init.discriminator with it: else all is new"
+        ]
+    return init_mistakes(folders)
+
+
 def _fresh_state(program: SwapperProgram, given: InitConfig, size: int) -> SwapperState:
     """A new state, with the weights that `config.init` names in place of random ones."""
     current = sharding.jit_init(program.init, program.places)()
     generator, discriminator = program.modules
-    inputs = image_shape(1, size), program.z
+
+    def start(folder: str, part: str, module: nn.Module, random: Mapping[str, Any]) -> Any:
+        layers = IDENTITY_LAYERS[part] if given.new_identity else ()
+        anew = {name: random[name] for name in layers if name in random}
+        return initial_variables(folder, part, module, image_shape(1, size), program.z, anew=anew)["params"]
+
     if given.generator:
-        params = initial_variables(given.generator, "generator", generator, *inputs)["params"]
+        params = start(given.generator, "generator", generator, current.generator)
         # The state is donated to the step, so the average needs memory of its own.
         copies = [sharding.shard_copy(params, program.places.generator) for _ in range(2)]
         current = dataclasses.replace(current, generator=copies[0], generator_ema=copies[1])
     if given.discriminator:
-        params = initial_variables(given.discriminator, "discriminator", discriminator, *inputs)["params"]
+        params = start(given.discriminator, "discriminator", discriminator, current.discriminator)
         current = dataclasses.replace(current, discriminator=sharding.shard_copy(params, program.places.discriminator))
     return current
 

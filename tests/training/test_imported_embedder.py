@@ -19,12 +19,13 @@ from smoothswap_jax.inference.export.export_folder import export_swapper, load_e
 from smoothswap_jax.inference.restore import restore_swapper, swap_function
 from smoothswap_jax.models.judges.sface import SFace
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.runtime.checkpoint import CheckpointError
+from smoothswap_jax.runtime.checkpoint import CheckpointError, load_parts
 from smoothswap_jax.training import frozen_embedder, loop, networks
 from smoothswap_jax.training.frozen_embedder import COPY
 from smoothswap_jax.weights import network_folder
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.spec import Network
+from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from tests import tiny_runs
 from tests.faces.drawn_points import waves
 
@@ -95,6 +96,33 @@ def test_its_export_needs_nothing_else_and_names_the_network(run, tmp_path):
     ours, theirs = (swap_function(one)(faces, faces[::-1]) for one in (restore_swapper(run), made))
     np.testing.assert_array_equal(ours, theirs)
     assert "sface, an imported network" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
+
+
+def test_weights_of_another_embedder_start_all_but_the_layers_that_read_its_identity(
+    imported, swapper, people, tmp_path
+):
+    export_swapper(swapper, tmp_path / "export", with_discriminator=True)  # of identities of 8 numbers, not 6
+    fields = {f"init.{part}": tmp_path / "export" for part in ("generator", "discriminator")} | {
+        "discriminator.projection": True,
+        "steps": 0,
+    }
+    with pytest.raises(
+        WeightMismatch, match=r"config.init.generator=.*embed0/kernel: found \(8, 32\), wanted \(6, 32\)"
+    ):
+        loop.train(config(people, imported, **fields), tmp_path / "as_is", devices=2)
+    loop.train(config(people, imported, **fields, **{"init.new_identity": True}), tmp_path / "run", devices=2)
+    before, _, _ = load_parts(swapper, ("generator_ema", "discriminator"))  # an export's generator is the average
+    after, _, _ = load_parts(tmp_path / "run", ("generator", "discriminator"))
+    for part, old, other in (
+        ("generator", "generator_ema", "embed0"),
+        ("discriminator", "discriminator", "projection"),
+    ):
+        assert set(after[part]) == set(before[old]) | {other}
+        for layer in set(after[part]) - {other}:
+            jax.tree.map(np.testing.assert_array_equal, after[part][layer], before[old][layer])
+    alone = config(people, imported, **{"init.new_identity": True})
+    with pytest.raises(ConfigError, match=r"init.new_identity is True, wanted init.generator or init.discriminator"):
+        loop.train(alone, tmp_path / "alone", devices=2)
 
 
 def test_it_cannot_judge_what_it_trained(imported, run):
