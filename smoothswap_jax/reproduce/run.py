@@ -1,8 +1,9 @@
-"""Trains an experiment's runs, one after the other, measures them, decides its claims and writes one page."""
+"""Trains an experiment's runs, measures them, decides its claims and writes one page."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from smoothswap_jax.evaluation.judges.registry import check_judges, load_judge
@@ -10,17 +11,21 @@ from smoothswap_jax.evaluation.progress import StartProgress
 from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text, write_report
 from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide
-from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
 from smoothswap_jax.reproduce.plan import FILE, Plan, Run, keep
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
-from smoothswap_jax.runtime.files import check_place
+from smoothswap_jax.runtime.files import InUse, check_place, held
 from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.loop import train
 
+TAKEN, WAIT = "at_work", 5.0
+"""Folder of what processes are at, and seconds between two looks at what others are at."""
+
 
 def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgress | None = None) -> Path:
-    """Runs an experiment; returns the path of report.html. The same call goes on with what was stopped.
+    """Runs an experiment; returns the path of report.html. The same call goes on with what was stopped;
+    several processes that make it at once share the trainings.
 
     Args:
       experiment, scale: of `experiments.EXPERIMENTS` and `SCALES`.
@@ -42,14 +47,23 @@ def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgr
     _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
     if plan.of("swapper"):
         check_judges([load_judge(name, make_mesh()) for name in JUDGES])  # not after an hour of training
-    _train_all(plan, out / "runs")
-    _say("measuring")
-    measured = chosen.measure(plan, out, progress or _progress)
-    outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
-    facts = surroundings(f"reproduce {experiment}, {scale}", [], time.monotonic() - began)
-    page = write_report(out, _report(plan, outcomes, measured.blocks, facts), _for_programs(plan, outcomes))
+    _train_all(plan, out)
+    try:
+        with _taken(out, "measuring"):
+            _say("measuring")
+            page = _write_page(plan, chosen, out, progress or _progress, began)
+    except InUse:
+        _say("another process is measuring, and writes the page")
+        page = out / "report.html"
     _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
     return page
+
+
+def _write_page(plan: Plan, experiment: Experiment, out: Path, progress: StartProgress, began: float) -> Path:
+    measured = experiment.measure(plan, out, progress)
+    outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
+    facts = surroundings(f"reproduce {plan.experiment}, {plan.scale}", [], time.monotonic() - began)
+    return write_report(out, _report(plan, outcomes, measured.blocks, facts), _for_programs(plan, outcomes))
 
 
 def _say(text: str) -> None:
@@ -60,17 +74,38 @@ def _progress(name: str):
     return metric_log.files_progress(f"reproduce: {name}")
 
 
-def _train_all(plan: Plan, runs: Path) -> None:
-    """Trains what is not trained yet, and says how long the rest will take by what took place in this call."""
-    configs = {run.name: run.config(runs) for run in plan.runs}
-    left = [run for run in plan.runs if next(iter(steps_of(runs / run.name)), -1) < configs[run.name]["steps"]]
-    seconds: dict[str, list[float]] = {}
-    for i, run in enumerate(left):
-        number = len(plan.runs) - len(left) + i + 1
-        _say(f"training {number} of {len(plan.runs)}: {run.name}{_time_left(left[i:], seconds)}")
-        start = time.monotonic()
-        train(configs[run.name], runs / run.name)
-        seconds.setdefault(run.stage, []).append(time.monotonic() - start)
+def _train_all(plan: Plan, out: Path) -> None:
+    """Trains what is not trained yet, and says how long the rest will take by what took place in this call.
+
+    Several processes with the same `out` share the work: each takes what no other one is at, and waits for what the
+    others took.
+    """
+    configs = {run.name: run.config(out / "runs") for run in plan.runs}
+    trained = lambda run: next(iter(steps_of(out / "runs" / run.name)), -1) >= configs[run.name]["steps"]
+    left, seconds = list(plan.runs), dict[str, list[float]]()
+    while left:
+        for run in list(left):
+            if any(run.against == other.name for other in left):
+                continue  # its embedder is at work elsewhere
+            with contextlib.suppress(InUse), _taken(out, run.name):
+                if not trained(run):
+                    number, rest = plan.runs.index(run) + 1, [one for one in left if not trained(one)]
+                    _say(f"training {number} of {len(plan.runs)}: {run.name}{_time_left(rest, seconds)}")
+                    start = time.monotonic()
+                    train(configs[run.name], out / "runs" / run.name)
+                    seconds.setdefault(run.stage, []).append(time.monotonic() - start)
+                left.remove(run)
+        if left:
+            time.sleep(WAIT)
+
+
+@contextlib.contextmanager
+def _taken(out: Path, work: str) -> Iterator[None]:
+    """Keeps a piece of work for this process. Raises InUse where another one has it."""
+    place = out / TAKEN / work
+    place.mkdir(parents=True, exist_ok=True)
+    with held(place):
+        yield
 
 
 def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 PLAIN = {f"objective.transform.{name}": 0.0 for name in ("colour", "shift", "blur", "noise", "hole")}
 """Off, as in the paper: transformations are ours."""
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1.5e-3, 3e-3, 6e-3)
 """Learning rates that are tried of every objective."""
 
 

@@ -22,6 +22,10 @@ LOCK = "lock"
 """The file of a folder by which one process holds it."""
 
 
+class InUse(ValueError):
+    """Another process holds a folder."""
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Writes under a temporary name in the same folder, then renames: readers see the old file or the new one.
 
@@ -185,13 +189,13 @@ def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] =
 def held(folder: Path) -> Iterator[None]:
     """Locks `folder` for this process while the block runs; the system releases the lock when the process dies.
 
-    Raises ValueError if another process holds it. File systems without locks only get a warning.
+    Raises InUse if another process holds it. File systems without locks only get a warning.
     """
     with open(folder / LOCK, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
+            raise InUse(
                 f"{folder}: another process is using it; wait until it ends, or choose another folder"
             ) from error
         except OSError as error:

@@ -1,5 +1,6 @@
 """Experiments from plan to page, with trainings that are stand-ins; and one for real (slow)."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -13,9 +14,10 @@ from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
 from smoothswap_jax.reproduce.run import reproduce
 from smoothswap_jax.reproduce.zoo import EMBEDDERS
+from smoothswap_jax.runtime.files import held
 
 PARTS = ("colour", "shift", "scale", "blur", "noise", "hole")
-SMALL = Scale("tiny32", 2, 2, (2, 2), 2)
+SMALL = Scale("tiny32", 2, 2, 2, (2, 2), 2)
 
 
 @pytest.mark.parametrize("scale", list(SCALES))
@@ -89,10 +91,25 @@ def test_an_experiment_trains_each_run_once_and_decides_its_claims(stand_ins, tm
     assert len(stand_ins) == 2 * len(EMBEDDERS)  # nothing twice
 
 
+def test_processes_share_the_trainings_and_one_measures(stand_ins, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    with contextlib.ExitStack() as other:
+        (out / "at_work" / "arcface-0").mkdir(parents=True)
+        plan.keep(EXPERIMENTS["smoothness"].plan("laptop", SMALL), out)
+        other.enter_context(held(out / "at_work" / "arcface-0"))
+        monkeypatch.setattr(run.time, "sleep", lambda seconds: other.close())
+        reproduce("smoothness", "laptop", out)
+    assert stand_ins[-1] == "arcface-0" and len(set(stand_ins)) == len(stand_ins) == 2 * len(EMBEDDERS)
+    (out / "report.html").unlink()
+    with held(out / "at_work" / "measuring"):
+        reproduce("smoothness", "laptop", out)
+    assert "another process is measuring" in capsys.readouterr().err and not (out / "report.html").exists()
+
+
 def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     reproduce("smoothness", "laptop", out)
-    monkeypatch.setitem(SCALES, "laptop", Scale("tiny32", 2, 2, (3, 2), 2))
+    monkeypatch.setitem(SCALES, "laptop", Scale("tiny32", 2, 2, 2, (3, 2), 2))
     with pytest.raises(ValueError, match=r"plan.json: is the plan of another experiment, scale or version"):
         reproduce("smoothness", "laptop", out)
     (tmp_path / "mine").mkdir()
