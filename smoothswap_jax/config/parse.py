@@ -1,6 +1,7 @@
 """Plain nested dicts -> the frozen dataclasses of config/schema.py, and back."""
 
 import dataclasses
+import json
 import numbers
 import types
 import typing
@@ -53,6 +54,12 @@ def parse_fields(kind: Any, values: Fields, name: str) -> tuple[dict[str, Any], 
 def to_dict(config: EmbedderConfig | SwapperConfig) -> dict[str, Any]:
     """The config as nested dicts, tuples and plain values: `parse(to_dict(c)) == c`, also by way of JSON."""
     return dataclasses.asdict(config)
+
+
+def as_stored(config: EmbedderConfig | SwapperConfig) -> dict[str, Any]:
+    """A config as a run directory and its checkpoints give it back: with lists, and with fields that a network's
+    mapping may leave out."""
+    return with_current_names(json.loads(json.dumps(to_dict(config))))
 
 
 def _group(kind: Any, values: Fields, where: str, names: list[str], mistakes: list[str]) -> Any:

@@ -61,7 +61,7 @@ class Measured:
 class Experiment:
     about: str
     plan: Callable[[str, Scale], Plan]
-    measure: Callable[[Plan, Path, StartProgress | None], Measured]
+    measure: Callable[[Plan, Path, Path, StartProgress | None], Measured]
 
 
 def _embedders(scale: Scale, names: Sequence[str]) -> list[Run]:
@@ -89,9 +89,9 @@ def _smoothness_plan(name: str, scale: Scale) -> Plan:
     return Plan("smoothness", name, SMOOTHNESS.about, _embedders(scale, list(EMBEDDERS)), claims)
 
 
-def _measure_smoothness(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
-    folders = {run.name: out / "runs" / run.name for run in plan.runs}
-    found = measure_smoothness(EvaluationSettings("smoothness", out / "smoothness", checkpoints=folders), progress)
+def _measure_smoothness(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
+    folders = {run.name: runs / run.name for run in plan.runs}
+    found = measure_smoothness(EvaluationSettings("smoothness", out / "embedders", checkpoints=folders), progress)
     by_run = {embedder.judge.name: embedder for embedder in found.embedders}
     of_arms = lambda of: {
         arm: [of(by_run[run.name]) for run in plan.runs if run.arm == arm] for arm in _arms(plan.runs)
@@ -147,7 +147,7 @@ PAPER = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0}
 def _ablation_plan(name: str, scale: Scale) -> Plan:
     embedders = [run for run in _embedders(scale, ABLATED) if run.seed < scale.seeds[1]]
     swappers = [
-        Run(f"{arm}-{weight:g}-{seed}", f"{arm}, lambda {weight:g}", "swapper", scale.variant, seed,
+        Run(f"{arm}-lambda-{weight:g}-{seed}", f"{arm}, lambda {weight:g}", "swapper", scale.variant, seed,
             {**PAPER, "steps": scale.swapper_steps, "objective.identity": weight}, against=f"{arm}-{seed}")
         for arm, weight, seed in itertools.product(ABLATED, WEIGHTS, range(scale.seeds[1]))
     ]  # fmt: skip
@@ -164,7 +164,7 @@ def _ablation_plan(name: str, scale: Scale) -> Plan:
 def _tradeoff_plan(name: str, scale: Scale) -> Plan:
     embedders = [run for run in _embedders(scale, ["contrastive"]) if run.seed < scale.seeds[1]]
     swappers = [
-        Run(f"lambda-{weight:g}-{seed}", f"lambda {weight:g}", "swapper", scale.variant, seed,
+        Run(f"contrastive-lambda-{weight:g}-{seed}", f"lambda {weight:g}", "swapper", scale.variant, seed,
             {**PAPER, "steps": scale.swapper_steps, "objective.identity": weight}, against=f"contrastive-{seed}")
         for weight, seed in itertools.product((1.0, 2.0, 4.0, 8.0, 16.0), range(scale.seeds[1]))
     ]  # fmt: skip
@@ -196,9 +196,9 @@ def _remedies_plan(name: str, scale: Scale) -> Plan:
     return Plan("remedies", name, REMEDIES.about, [*robust, *swappers], claims, scale.pairs)
 
 
-def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
-    runs = plan.of("swapper")
-    folders = {run.name: out / "runs" / run.name for run in runs}
+def _measure_swappers(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
+    swappers = plan.of("swapper")
+    folders = {run.name: runs / run.name for run in swappers}
     settings = EvaluationSettings(
         "synthetic-truth", out / "swaps", checkpoints=folders, judges=list(JUDGES), size=64,
         options={"pairs": str(plan.pairs)},
@@ -209,21 +209,21 @@ def _measure_swappers(plan: Plan, out: Path, progress: StartProgress | None) -> 
     people = np.array(result.pairs.people[0])
     scores = {
         measure: {
-            arm: np.stack([np.asarray(result.scores[run.name][measure]) for run in runs if run.arm == arm])
-            for arm in _arms(runs)
+            arm: np.stack([np.asarray(result.scores[run.name][measure]) for run in swappers if run.arm == arm])
+            for arm in _arms(swappers)
         }
         for measure in MEASURES
     }
     embedder_of = {run.name: run.arm for run in plan.of("embedder")}
     rests = {
         arm: Rests(
-            embedder_of[next(run.against for run in runs if run.arm == arm)],
-            [_auc(out / "runs" / run.against) for run in runs if run.arm == arm],
+            embedder_of[next(run.against for run in swappers if run.arm == arm)],
+            [_auc(runs / run.against) for run in swappers if run.arm == arm],
         )
-        for arm in _arms(runs)
+        for arm in _arms(swappers)
     }
     table = _means_table("Swappers, means over seeds", scores, people, rests, MEASURES)
-    return Measured([table, *_curves(plan, out), *_grids(plan, out), *score_tables(result)], scores, people, rests)
+    return Measured([table, *_curves(plan, runs), *_grids(plan, runs), *score_tables(result)], scores, people, rests)
 
 
 def _auc(run: Path) -> float:
@@ -232,10 +232,10 @@ def _auc(run: Path) -> float:
     return float(rows[-1])
 
 
-def _curves(plan: Plan, out: Path) -> list[Curve]:
+def _curves(plan: Plan, runs: Path) -> list[Curve]:
     """Figure 7: identity and change loss of the first seed during training."""
     shown = [run for run in plan.of("swapper") if run.seed == 0]
-    rows = {run.arm: metric_log.read_metrics(out / "runs" / run.name / metric_log.NAME) for run in shown}
+    rows = {run.arm: metric_log.read_metrics(runs / run.name / metric_log.NAME) for run in shown}
 
     def series(key: str) -> dict[str, tuple[Any, Any]]:
         points = {arm: [(row["step"], row[key]) for row in of if key in row] for arm, of in rows.items()}
@@ -252,12 +252,12 @@ def _curves(plan: Plan, out: Path) -> list[Curve]:
     ]
 
 
-def _grids(plan: Plan, out: Path) -> list[Picture]:
+def _grids(plan: Plan, runs: Path) -> list[Picture]:
     """Figure 8: the last grid of swaps of each arm's first seed."""
     shown = [run for run in plan.of("swapper") if run.seed == 0]
     pictures = []
     for run in shown:
-        images = sorted((out / "runs" / run.name / "images").glob("*.png"))
+        images = sorted((runs / run.name / "images").glob("*.png"))
         caption = f"Sources left, targets above, after step {int(images[-1].stem):,}." if images else ""
         pictures += [Picture(f"Swaps of {run.arm}", image, caption) for image in images[-1:]]
     return pictures
@@ -277,8 +277,8 @@ def _tuning_plan(name: str, scale: Scale) -> Plan:
     return Plan("tuning", name, TUNING.about, runs, [])
 
 
-def _measure_tuning(plan: Plan, out: Path, progress: StartProgress | None) -> Measured:
-    auc = [_auc(out / "runs" / run.name) for run in plan.runs]
+def _measure_tuning(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
+    auc = [_auc(runs / run.name) for run in plan.runs]
     best = {arm: max(value for run, value in zip(plan.runs, auc, strict=True) if run.arm == arm) for arm in EMBEDDERS}
     rows: list[list[Cell]] = [
         [run.arm, EMBEDDERS[run.arm].constant, run.fields[f"objective.{EMBEDDERS[run.arm].constant}"],

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from flax.traverse_util import flatten_dict
+
 from smoothswap_jax.config.load import load_config
+from smoothswap_jax.config.parse import as_stored, parse
+from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.reproduce.claims import RULE, Claim
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.json_files import read_json, read_json_object
 
-FILE = "plan.json"
+FILE, BEFORE = "plan.json", "trained_before.json"
 Stage = Literal["embedder", "swapper"]
 
 
@@ -72,13 +77,36 @@ class Plan:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def keep(plan: Plan, out: Path) -> None:
-    """Writes the plan into `out`, or finds it there. Raises ValueError where `out` holds another one."""
-    file = out / FILE
+def keep(plan: Plan, folder: Path, trained: Sequence[str]) -> None:
+    """Writes the plan into `folder`, with the names of the runs that are trained already; or finds it there. Raises
+    ValueError where `folder` holds another one."""
+    file = folder / FILE
     if not file.is_file():
+        write_atomically(folder / BEFORE, json.dumps(list(trained)).encode())
         write_atomically(file, plan.text.encode())
     elif file.read_bytes() != plan.text.encode():
         raise ValueError(
-            f"{file}: is the plan of another experiment, scale or version, or of presets that were others then; wanted "
-            "a new --out, since what is trained and decided must not change after the first training"
+            f"{file}: is the plan of another scale or version, or of presets that were others then; wanted a new "
+            "--out, since what is trained and decided must not change after the first training"
         )
+
+
+def trained_before(folder: Path) -> list[str]:
+    """The runs that were trained before the plan in `folder` was written."""
+    return read_json(folder / BEFORE)
+
+
+def check_same(run: Run, runs: Path) -> None:
+    """Raises ValueError where the run of this name in `runs` is of another config, as of another scale or version."""
+    file = runs / run.name / "config.json"
+    if not file.is_file():
+        return
+    was, now = (
+        flatten_dict(config, keep_empty_nodes=True, sep="/")
+        for config in (with_current_names(read_json_object(file)), as_stored(parse(run.config(runs))))
+    )
+    changed = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key) and key != "embedder/checkpoint"]
+    if changed:
+        found = "; ".join(f"{key.replace('/', '.')} is {was.get(key)!r}" for key in changed[:3])
+        wanted = ", ".join(repr(now.get(key)) for key in changed[:3])
+        raise ValueError(f"{file}: {found}; wanted {wanted}, or a new --out")

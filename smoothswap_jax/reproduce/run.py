@@ -12,24 +12,26 @@ from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text
 from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
-from smoothswap_jax.reproduce.plan import FILE, Plan, Run, keep
+from smoothswap_jax.reproduce.plan import FILE, Plan, Run, check_same, keep, trained_before
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import InUse, check_place, held
 from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.loop import train
 
-TAKEN, WAIT = "at_work", 5.0
-"""Folder of what processes are at, and seconds between two looks at what others are at."""
+RUNS, TAKEN = "runs", "at_work"
+"""Folders of OUT: of trainings, and of what processes are at."""
+WAIT = 5.0
+"""Seconds between two looks at what others are at."""
 
 
 def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgress | None = None) -> Path:
-    """Runs an experiment; returns the path of report.html. The same call goes on with what was stopped;
-    several processes that make it at once share the trainings.
+    """Runs an experiment; returns the path of `out`/EXPERIMENT/report.html. The same call goes on with what was
+    stopped, and several processes that make it at once share the trainings.
 
     Args:
       experiment, scale: of `experiments.EXPERIMENTS` and `SCALES`.
-      out: a new folder, or that of the same experiment to go on with.
+      out: a new folder, or that of experiments of this scale, whose trainings are used again: runs/ is for all of them.
 
     Raises ValueError for an unknown experiment or scale, and for an `out` that holds something else; Stopped when a
     signal stops one of the trainings.
@@ -38,32 +40,37 @@ def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgr
         if value not in known:
             raise ValueError(f"--{name}: found {value!r}; wanted one of {', '.join(known)}")
     out, began, chosen = Path(out), time.monotonic(), EXPERIMENTS[experiment]
-    plan = chosen.plan(scale, SCALES[scale])
+    plan, own = chosen.plan(scale, SCALES[scale]), out / experiment
     check_place(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / FILE).is_file():
-        raise ValueError(f"{out}: holds other files; wanted a new folder, or that of this experiment to go on with")
-    out.mkdir(parents=True, exist_ok=True)
-    keep(plan, out)
-    _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
+    others = (
+        [path.name for path in out.iterdir() if path.name not in (RUNS, TAKEN, *EXPERIMENTS)] if out.is_dir() else []
+    )
+    if others:
+        raise ValueError(f"{out}: holds {others[0]}; wanted a new folder, or one of experiments to go on with")
+    own.mkdir(parents=True, exist_ok=True)
+    keep(plan, own, [run.name for run in plan.runs if _is_trained(run, out / RUNS)])
+    _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
     if plan.of("swapper"):
         check_judges([load_judge(name, make_mesh()) for name in JUDGES])  # not after an hour of training
     _train_all(plan, out)
     try:
-        with _taken(out, "measuring"):
+        with _taken(out, f"measuring-{experiment}"):
             _say("measuring")
             page = _write_page(plan, chosen, out, progress or _progress, began)
     except InUse:
         _say("another process is measuring, and writes the page")
-        page = out / "report.html"
-    _say(f"plan and rule, {out / FILE}: SHA-256 {plan.digest}")
+        page = own / "report.html"
+    _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
     return page
 
 
 def _write_page(plan: Plan, experiment: Experiment, out: Path, progress: StartProgress, began: float) -> Path:
-    measured = experiment.measure(plan, out, progress)
+    own = out / plan.experiment
+    measured = experiment.measure(plan, out / RUNS, own, progress)
     outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
     facts = surroundings(f"reproduce {plan.experiment}, {plan.scale}", [], time.monotonic() - began)
-    return write_report(out, _report(plan, outcomes, measured.blocks, facts), _for_programs(plan, outcomes))
+    report = _report(plan, outcomes, measured.blocks, facts, before=trained_before(own))
+    return write_report(own, report, _for_programs(plan, outcomes))
 
 
 def _say(text: str) -> None:
@@ -80,23 +87,27 @@ def _train_all(plan: Plan, out: Path) -> None:
     Several processes with the same `out` share the work: each takes what no other one is at, and waits for what the
     others took.
     """
-    configs = {run.name: run.config(out / "runs") for run in plan.runs}
-    trained = lambda run: next(iter(steps_of(out / "runs" / run.name)), -1) >= configs[run.name]["steps"]
+    runs = out / RUNS
     left, seconds = list(plan.runs), dict[str, list[float]]()
     while left:
         for run in list(left):
             if any(run.against == other.name for other in left):
                 continue  # its embedder is at work elsewhere
             with contextlib.suppress(InUse), _taken(out, run.name):
-                if not trained(run):
-                    number, rest = plan.runs.index(run) + 1, [one for one in left if not trained(one)]
+                check_same(run, runs)
+                if not _is_trained(run, runs):
+                    number, rest = plan.runs.index(run) + 1, [one for one in left if not _is_trained(one, runs)]
                     _say(f"training {number} of {len(plan.runs)}: {run.name}{_time_left(rest, seconds)}")
                     start = time.monotonic()
-                    train(configs[run.name], out / "runs" / run.name)
+                    train(run.config(runs), runs / run.name)
                     seconds.setdefault(run.stage, []).append(time.monotonic() - start)
                 left.remove(run)
         if left:
             time.sleep(WAIT)
+
+
+def _is_trained(run: Run, runs: Path) -> bool:
+    return next(iter(steps_of(runs / run.name)), -1) >= run.config(runs)["steps"]
 
 
 @contextlib.contextmanager
@@ -117,7 +128,9 @@ def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:
     return f"; about {sum(known) / 60:.0f} min of training left{more}"
 
 
-def _report(plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict) -> Report:
+def _report(
+    plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict, before: Sequence[str]
+) -> Report:
     verdicts = [f"{outcome.word.upper()}: {outcome.claim.text}" for outcome in outcomes]
     claims = Table(
         "Claims",
@@ -127,8 +140,12 @@ def _report(plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], fa
     )
     arms = Table(
         "What was trained",
-        ["run", "stage", "variant", "fields that differ from it"],
-        [[run.name, run.stage, run.variant, _fields(run)] for run in plan.runs],
+        ["run", "stage", "variant", "fields that differ from it", "trained"],
+        [
+            [run.name, run.stage, run.variant, _fields(run), "for another experiment" if run.name in before else ""]
+            for run in plan.runs
+        ],
+        "What was trained for another experiment was there before this plan was written.",
     )
     rule = Text(
         "The rule, fixed before the first training", [RULE, f"SHA-256 of plan and rule ({FILE}): {plan.digest}"]

@@ -15,8 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.config.parse import parse, to_dict
-from smoothswap_jax.config.renamed import with_current_names
+from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfig
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, metric_log, sharding
@@ -70,8 +69,7 @@ def train(
     resume.check_place(workdir, config.data.dir)
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
-    # As a checkpoint gives it back: with lists, and with fields that the network's mapping may leave out.
-    written = with_current_names(json.loads(json.dumps(to_dict(config))))
+    written = as_stored(config)
     with contextlib.ExitStack() as stack:
         begun = bool(sharding.broadcast_from_main(np.bool_((workdir / files.LOCK).exists())))
         if begun:

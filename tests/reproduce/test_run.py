@@ -9,6 +9,7 @@ import pytest
 
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.cli.reproduce import EXPERIMENTS as LISTED
+from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.reproduce import experiments, plan, run
 from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
@@ -57,7 +58,7 @@ def stand_ins(monkeypatch):
     """Trainings that take no time, and scores in which the contrastive embedder is the smoothest but for one."""
     trained = []
 
-    def measure(made, out, progress):
+    def measure(made, runs, out, progress):
         rng = np.random.default_rng(0)
         arms = dict.fromkeys(one.arm for one in made.runs)
         better = {"contrastive": -0.1, "triplet": -0.2}
@@ -81,10 +82,11 @@ def test_an_experiment_trains_each_run_once_and_decides_its_claims(stand_ins, tm
     out = tmp_path / "out"
     assert main(["reproduce", "--experiment=smoothness", f"--out={out}"]) == 0
     assert stand_ins == [f"{name}-{seed}" for name in EMBEDDERS for seed in (0, 1)]
-    found = {claim["text"]: claim for claim in json.loads((out / "report.json").read_text())["claims"]}
+    own = out / "smoothness"
+    found = {claim["text"]: claim for claim in json.loads((own / "report.json").read_text())["claims"]}
     word = lambda other: found[f"The contrastive embedder is smoother than {other}."]["verdict"]
     assert (word("arcface"), word("triplet"), word("softmax")) == ("supported", "not supported", "cannot tell")
-    page, digest = (out / "report.html").read_text(), json.loads((out / "report.json").read_text())["plan"]["sha256"]
+    page, digest = (own / "report.html").read_text(), json.loads((own / "report.json").read_text())["plan"]["sha256"]
     assert "SUPPORTED: The contrastive embedder is smoother than arcface." in page and digest in page
     assert capsys.readouterr().err.count(f"SHA-256 {digest}") == 2
     assert main(["reproduce", "--experiment=smoothness", f"--out={out}"]) == 0
@@ -95,26 +97,42 @@ def test_processes_share_the_trainings_and_one_measures(stand_ins, tmp_path, mon
     out = tmp_path / "out"
     with contextlib.ExitStack() as other:
         (out / "at_work" / "arcface-0").mkdir(parents=True)
-        plan.keep(EXPERIMENTS["smoothness"].plan("laptop", SMALL), out)
         other.enter_context(held(out / "at_work" / "arcface-0"))
         monkeypatch.setattr(run.time, "sleep", lambda seconds: other.close())
         reproduce("smoothness", "laptop", out)
     assert stand_ins[-1] == "arcface-0" and len(set(stand_ins)) == len(stand_ins) == 2 * len(EMBEDDERS)
-    (out / "report.html").unlink()
-    with held(out / "at_work" / "measuring"):
+    (out / "smoothness" / "report.html").unlink()
+    with held(out / "at_work" / "measuring-smoothness"):
         reproduce("smoothness", "laptop", out)
-    assert "another process is measuring" in capsys.readouterr().err and not (out / "report.html").exists()
+    assert "another process is measuring" in capsys.readouterr().err
+    assert not (out / "smoothness" / "report.html").exists()
+
+
+def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(stand_ins, tmp_path):
+    out = tmp_path / "out"
+    reproduce("smoothness", "laptop", out)
+    made = EXPERIMENTS["ablation"].plan("laptop", SMALL)
+    stand_ins.clear()
+    run._train_all(made, out)
+    assert stand_ins == [one.name for one in made.of("swapper")]
+    (out / "tradeoff").mkdir()
+    plan.keep(EXPERIMENTS["tradeoff"].plan("laptop", SMALL), out / "tradeoff", ["contrastive-0"])
+    assert plan.trained_before(out / "tradeoff") == ["contrastive-0"] and not plan.trained_before(out / "smoothness")
+    other = as_stored(parse(made.runs[0].config(out / "runs") | {"steps": 3, "batch": 98}))
+    (out / "runs" / made.runs[0].name / "config.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match=r"contrastive-0.config.json: batch is 98; steps is 3; wanted 96, 2, or a new"):
+        run._train_all(made, out)
 
 
 def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     reproduce("smoothness", "laptop", out)
     monkeypatch.setitem(SCALES, "laptop", Scale("tiny32", 2, 2, 2, (3, 2), 2))
-    with pytest.raises(ValueError, match=r"plan.json: is the plan of another experiment, scale or version"):
+    with pytest.raises(ValueError, match=r"plan.json: is the plan of another scale or version"):
         reproduce("smoothness", "laptop", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.png").touch()
-    with pytest.raises(ValueError, match="mine: holds other files; wanted a new folder"):
+    with pytest.raises(ValueError, match=r"mine: holds photo.png; wanted a new folder"):
         reproduce("smoothness", "laptop", tmp_path / "mine")
     assert main(["reproduce", "--experiment=figure9", f"--out={tmp_path / 'new'}"]) == MISTAKE
     assert "--experiment: found 'figure9'; wanted one of tuning, smoothness, ablation, " in capsys.readouterr().err
