@@ -5,6 +5,7 @@ what its gradient does not point to, a swapper does not learn from it.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ from smoothswap_jax.synthetic import world
 from smoothswap_jax.synthetic.heads import SHAPE_NAMES
 from smoothswap_jax.synthetic.world import Factors
 from smoothswap_jax.training.frozen_embedder import load_embedder
-from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient
+from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient, local_lipschitz
 from smoothswap_jax.training.networks import make_embedder
 from smoothswap_jax.training.transforms import Transform, transform, transform_keys
 
@@ -66,6 +67,7 @@ class Moves(NamedTuple):
 
     shape: list[Images]
     colours: list[Images]
+    both: list[Images]
 
 
 class Material(NamedTuple):
@@ -77,6 +79,7 @@ class Material(NamedTuple):
     probed: Images
     targets: dict[str, Values]  # of the photos of `probed`
     identities: Float[np.ndarray, "n i"]
+    attributes: Float[np.ndarray, "m a"]  # of the photos of `strangers`
     pairs: tuple[Images, Images, Images]  # source, target, true swap
     moves: Moves
 
@@ -148,7 +151,8 @@ def make_material(people: int, size: int, spread: float, cache: str = "") -> Mat
         targets=probe_targets(probed),
         identities=np.asarray(probed.identity),
         pairs=(np.roll(target_images, -1, axis=0), target_images, render(world.swap_truth(source, target))),
-        moves=Moves(moved(slice(0, SHAPE)), moved(slice(SHAPE, None))),
+        attributes=np.concatenate(strangers[1:], axis=1),
+        moves=Moves(*(moved(columns) for columns in (slice(0, SHAPE), slice(SHAPE, None), slice(None)))),
     )
 
 
@@ -176,6 +180,8 @@ def measures(embedder: Embedder, material: Material) -> dict[str, Any]:
         "probes": probes(unit_rows("embeddings", z_of(material.probed)), material.targets, material.fit),
         "gradient": gradient(embedder, material.pairs, material.moves, mesh),
         "moves": moves(z_of, material.pairs, material.moves),
+        "smoothness": smoothness(embedder.embed, material.pairs, material.moves, mesh),
+        "linear": linear(unit_rows("embeddings", z_of(material.probed)), z_of(material.strangers[0]), material),
     }
 
 
@@ -275,7 +281,64 @@ def moves(
     mean = lambda z: float(np.mean(np.sum(z * source, axis=1)))
     found: dict[str, Any] = {"target": mean(target), "true swap": mean(truth)}
     rise = found["true swap"] - found["target"]
-    for name, parts in moved._asdict().items():
+    for name, parts in (("shape", moved.shape), ("colours", moved.colours)):
         found[name] = {f"{share:g} of the way": mean(unit(part)) for share, part in zip(STEPS, parts, strict=True)}
         found[name]["share of the rise"] = (mean(unit(parts[-1])) - found["target"]) / rise if rise else 0.0
     return found
+
+
+def smoothness(embed: Embed, pairs: tuple[Images, Images, Images], moved: Moves, mesh: Any) -> dict[str, float]:
+    """How the gradient of the cosine to the source changes on the way of the target's identity to the source's: its
+    mean correlation between neighbours of 0, STEPS, and the mean factor between their lengths; and the local Lipschitz
+    constant of the targets, mean and standard deviation.
+
+    The way is one of images: at a fixed image, all identities along a great circle from its own have gradients of one
+    direction.
+    """
+    source, target, _ = (to_float(images) for images in pairs)
+    few = len(moved.both[-1])
+    slope = sharding.in_chunks(jax.jit(lambda image, source: cosine_gradient(embed, image, embed(source))), mesh)
+    slopes = [slope(image, source[:few]) for image in (target[:few], *map(to_float, moved.both))]
+    lengths = np.array([np.linalg.norm(one.reshape(few, -1), axis=1) for one in slopes])
+    turns = [np.asarray(agreement(jnp.asarray(a), jnp.asarray(b))) for a, b in itertools.pairwise(slopes)]
+    factors = np.exp(np.abs(np.diff(np.log(np.maximum(lengths, 1e-12)), axis=0)))
+    constant = sharding.in_chunks(jax.jit(lambda images: local_lipschitz(embed, images, jax.random.key(SEED))), mesh)
+    constants = constant(target)
+    return {
+        "gradients of neighbours, correlation": float(np.nanmean(turns)),
+        "gradients of neighbours, factor of lengths": float(np.mean(factors)),
+        "Lipschitz constant": float(np.mean(constants)),
+        "Lipschitz constant, standard deviation": float(np.std(constants)),
+    }
+
+
+def linear(
+    probed: Float[np.ndarray, "n d"], strangers: Float[np.ndarray, "m d"], material: Material
+) -> dict[str, float]:
+    """The share of the variance of embeddings that a linear map from the known factors gives: from identities, between
+    people; and from attributes, of the deviations of a person's photos from their mean, within people."""
+    fit, scaled = material.fit, lambda values: values / np.maximum(values.std(0), 1e-6)
+    rows = unit_rows("embeddings", strangers).reshape(-1, PHOTOS, strangers.shape[1])
+    factors = scaled(material.attributes).reshape(len(rows), PHOTOS, -1)
+    half = len(rows) // 2 * PHOTOS
+    of, moved = ((part - part.mean(1, keepdims=True)).reshape(-1, part.shape[2]) for part in (factors, rows))
+    people = scaled(material.identities)
+    return {
+        "between people": _explained(people[:fit], probed[:fit], people[fit:], probed[fit:]),
+        "within people": _explained(of[:half], moved[:half], of[half:], moved[half:]),
+    }
+
+
+def _explained(
+    fit: Float[np.ndarray, "n k"],
+    fit_values: Float[np.ndarray, "n d"],
+    test: Float[np.ndarray, "m k"],
+    test_values: Float[np.ndarray, "m d"],
+) -> float:
+    """The mean of `probe_r2` over values, by their variance. Values that do not vary, of an embedder that has
+    collapsed, count nothing."""
+    varied = np.ptp(test_values, axis=0) > 0
+    if not varied.any():
+        return 0.0
+    r2 = probe_r2(fit, fit_values[:, varied], test, test_values[:, varied])
+    return float(np.average(r2, weights=test_values[:, varied].var(0)))

@@ -2,7 +2,7 @@
 
 import argparse
 
-EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies")
+EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies", "mechanism")
 """Of `reproduce.experiments`, whose import takes seconds."""
 
 

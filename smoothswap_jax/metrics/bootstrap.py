@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.special import ndtr, stdtrit
+from scipy.stats import rankdata
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,36 @@ def crossed_difference_interval(
     drawn = _percentiles(value, np.concatenate(resampled), n_units, level)
     half = float(stdtrit(trainings - 1, (1 + level) / 2) * means.std(ddof=1) / np.sqrt(trainings))
     return Interval(value, min(drawn.low, value - half), max(drawn.high, value + half))
+
+
+def rank_correlation_interval(
+    a: Float[np.ndarray, " n"],
+    b: Float[np.ndarray, " n"],
+    groups: Shaped[np.ndarray, " n"] | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Spearman's rank correlation of two measures of the same n things, with its interval by the bootstrap.
+
+    `groups` and the ends are as in `bootstrap_interval`; resamples in which a measure does not vary count as 0. Raises
+    ValueError as it does, for unequal lengths, and where a measure does not vary.
+    """
+    first, second = finite("a", a), finite("b", b)
+    if first.shape != second.shape:
+        raise ValueError(f"a and b must pair up, found {len(first)} and {len(second)} values")
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        raise ValueError("a rank correlation needs measures that vary, found one that is the same everywhere")
+    unit, n_units = _units(groups, len(first))
+
+    def spearman(rows: np.ndarray) -> float:
+        x, y = rankdata(first[rows]), rankdata(second[rows])
+        return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
+
+    index = np.arange(len(first))
+    blocks = _resample_counts(n_units, n_resamples, seed)
+    resampled = [spearman(np.repeat(index, row[unit])) for counts in blocks for row in counts]
+    return _percentiles(spearman(index), np.array(resampled), n_units, level)
 
 
 def verdict(difference: Interval, better: Literal["higher", "lower"]) -> Verdict:

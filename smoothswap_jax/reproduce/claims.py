@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from smoothswap_jax.metrics.bootstrap import Interval, crossed_difference_interval, verdict
+from smoothswap_jax.metrics.bootstrap import Interval, crossed_difference_interval, rank_correlation_interval, verdict
 
 FLOOR = 0.99
 """ROC AUC on unseen people below which an embedder does not do its job."""
@@ -19,7 +19,10 @@ resamples, seed 0), and the ends reach at least as far as Student's interval ove
 claim's side of zero: supported. It lies on the other: not supported. It holds zero: cannot tell. Each claim is decided
 by itself: of twenty without any true difference one would be decided by chance. Where two arms rest on different
 embedders and the ROC AUC of one on unseen people is below {FLOOR} in the mean over its seeds, the claim is not decided:
-cannot tell, because a comparison counts only between embedders that do their job."""
+cannot tell, because a comparison counts only between embedders that do their job. A prediction says that embedders
+with a higher, or lower, measure train better swappers, whose mean error to the true swap is lower. It is decided
+likewise, by the 95% interval of Spearman's rank correlation over all embedders, an objective drawn with all its
+seeds."""
 
 Word = Literal["supported", "not supported", "cannot tell"]
 WORDS: dict[str, Word] = {"better": "supported", "worse": "not supported", "cannot tell": "cannot tell"}
@@ -37,10 +40,21 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """difference: of the arms' means; None where the claim was not decided. why: in words."""
+class Prediction:
+    """That a measure of embedders predicts how good the swappers are that they train. better: "higher" or "lower", the
+    values of those with better swappers."""
 
-    claim: Claim
+    text: str
+    measure: str
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """difference: of the arms' means, or of a prediction the rank correlation; None where it was not decided. why: in
+    words."""
+
+    text: str
     word: Word
     difference: Interval | None
     why: str
@@ -67,8 +81,21 @@ def decide(claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], rests
     low = {embedder: auc for embedder, auc in two.items() if len(two) == 2 and auc < FLOOR}
     if low:
         found = " and ".join(f"{embedder} has ROC AUC {auc:.3f}" for embedder, auc in low.items())
-        return Outcome(claim, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
+        return Outcome(claim.text, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
     of = scores[claim.measure]
     difference = crossed_difference_interval(of[claim.arm], of[claim.than], people)
     word = WORDS[verdict(difference, claim.better)]
-    return Outcome(claim, word, difference, f"{claim.measure}, {claim.arm} less {claim.than}")
+    return Outcome(claim.text, word, difference, f"{claim.measure}, {claim.arm} less {claim.than}")
+
+
+def decide_prediction(
+    prediction: Prediction,
+    measures: Mapping[str, Float[np.ndarray, " e"]],
+    errors: Float[np.ndarray, " e"],
+    objectives: Shaped[np.ndarray, " e"],
+) -> Outcome:
+    """What the rule says of a prediction. measures: by name, of each embedder; errors: of the swappers that they
+    trained; objectives: of which they are."""
+    found = rank_correlation_interval(measures[prediction.measure], errors, objectives)
+    word = WORDS[verdict(found, "lower" if prediction.better == "higher" else "higher")]
+    return Outcome(prediction.text, word, found, f"rank correlation of {prediction.measure} with the error")

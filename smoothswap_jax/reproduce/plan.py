@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.config.renamed import with_current_names
-from smoothswap_jax.reproduce.claims import RULE, Claim
+from smoothswap_jax.reproduce.claims import RULE, Claim, Prediction
 from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.runtime.json_files import read_json, read_json_object
 
@@ -49,8 +49,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment at one scale. runs: in the order of training. claims: what is to be decided by `RULE`. pairs: of
-    people, on which swappers are judged."""
+    """An experiment at one scale. runs: in the order of training. claims, predictions: what is to be decided by `RULE`.
+    pairs: of people, on which swappers are judged."""
 
     experiment: str
     scale: str
@@ -58,6 +58,7 @@ class Plan:
     runs: Sequence[Run]
     claims: Sequence[Claim]
     pairs: int = 0
+    predictions: Sequence[Prediction] = ()
 
     def of(self, stage: Stage) -> list[Run]:
         return [run for run in self.runs if run.stage == stage]

@@ -10,7 +10,7 @@ from smoothswap_jax.evaluation.judges.registry import check_judges, load_judge
 from smoothswap_jax.evaluation.progress import StartProgress
 from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text, write_report
 from smoothswap_jax.evaluation.report.surroundings import surroundings
-from smoothswap_jax.reproduce.claims import RULE, Outcome, decide
+from smoothswap_jax.reproduce.claims import RULE, Outcome, decide, decide_prediction
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
 from smoothswap_jax.reproduce.plan import FILE, Plan, Run, check_same, keep, trained_before
 from smoothswap_jax.runtime import metric_log
@@ -68,6 +68,8 @@ def _write_page(plan: Plan, experiment: Experiment, out: Path, progress: StartPr
     own = out / plan.experiment
     measured = experiment.measure(plan, out / RUNS, own, progress)
     outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
+    if points := measured.points:
+        outcomes += [decide_prediction(one, points.of, points.errors, points.objectives) for one in plan.predictions]
     facts = surroundings(f"reproduce {plan.experiment}, {plan.scale}", [], time.monotonic() - began)
     report = _report(plan, outcomes, measured.blocks, facts, before=trained_before(own))
     return write_report(own, report, _for_programs(plan, outcomes))
@@ -131,12 +133,13 @@ def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:
 def _report(
     plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict, before: Sequence[str]
 ) -> Report:
-    verdicts = [f"{outcome.word.upper()}: {outcome.claim.text}" for outcome in outcomes]
+    verdicts = [f"{outcome.word.upper()}: {outcome.text}" for outcome in outcomes]
     claims = Table(
         "Claims",
         ["claim", "verdict", "difference", "of"],
-        [[outcome.claim.text, outcome.word, outcome.difference, outcome.why] for outcome in outcomes],
-        "By the rule below. Differences are of the arms' means, with 95% intervals over seeds and people.",
+        [[outcome.text, outcome.word, outcome.difference, outcome.why] for outcome in outcomes],
+        "By the rule below. Differences are of the arms' means, with 95% intervals over seeds and people; of "
+        "predictions they are rank correlations.",
     )
     arms = Table(
         "What was trained",
@@ -170,7 +173,7 @@ def _for_programs(plan: Plan, outcomes: Sequence[Outcome]) -> dict:
         "plan": {"file": FILE, "sha256": plan.digest},
         "claims": [
             {
-                "text": outcome.claim.text,
+                "text": outcome.text,
                 "verdict": outcome.word,
                 "difference": None if outcome.difference is None else vars(outcome.difference),
                 "why": outcome.why,

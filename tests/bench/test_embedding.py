@@ -2,6 +2,7 @@
 
 import functools
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +121,7 @@ def test_the_cosine_rises_with_what_the_embedder_sees():
     shape, colours = target.copy(), target.copy()
     shape[:, :, :8], colours[:, :, 8:] = source[:, :, :8], source[:, :, 8:]
     truth = source
-    found = embedding.moves(z_of, (source, target, truth), Moves([shape] * 4, [target] * 3 + [colours]))
+    found = embedding.moves(z_of, (source, target, truth), Moves([shape] * 4, [target] * 3 + [colours], [truth] * 4))
     assert found["true swap"] == pytest.approx(1.0) and found["target"] < 0.9
     assert found["shape"]["share of the rise"] == pytest.approx(0.0, abs=1e-9)
     assert found["colours"]["share of the rise"] == pytest.approx(1.0)
@@ -133,7 +134,7 @@ def test_the_gradient_is_compared_with_each_change():
     target, source = np.full((4, 16, 16, 3), 100, np.uint8), np.full((4, 16, 16, 3), 250, np.uint8)
     shape, colours = target.copy(), target.copy()
     shape[:, :, :8], colours[:, :, 8:] = 200, 200
-    given = (source, target, shape), Moves([shape], [colours]), sharding.make_mesh()
+    given = (source, target, shape), Moves([shape], [colours], [shape]), sharding.make_mesh()
     found = embedding.gradient(Embedder(embed, Transform()), *given)
     assert list(found) == ["plain"]
     for kind, sign in (("true swap", 1), ("shape only", 1), ("colours only", -1)):
@@ -153,6 +154,34 @@ def test_draws_of_transformations_are_averaged():
     one, many = slope(1), slope(16)
     assert one.shape == target.shape and 0 < many.std() < 0.5 * one.std()
     assert many.mean() == pytest.approx(one.mean(), rel=0.3)
+
+
+def test_a_smooth_embedder_keeps_the_direction_of_its_gradient():
+    """One sees the mean of the left half; to the other's pixels every small step is another turn."""
+    smooth = lambda seen: jnp.stack([seen[:, :, :8].mean((1, 2, 3)), jnp.ones(len(seen))], axis=1)
+    rough = lambda seen: jnp.sin(300 * seen.reshape(len(seen), -1)) + 0.1
+    target = images(1) // 4
+    source, way = target + 180, [np.uint8(target + share * 90) for share in embedding.STEPS]
+    given = (source, target, source), Moves(way, way, way), sharding.make_mesh()
+    smooth, rough = (embedding.smoothness(embed, *given) for embed in (smooth, rough))
+    assert smooth["gradients of neighbours, correlation"] > 0.99
+    assert abs(rough["gradients of neighbours, correlation"]) < 0.3
+    assert rough["Lipschitz constant"] > 100 * smooth["Lipschitz constant"]
+
+
+def test_linear_embeddings_are_explained_by_their_factors():
+    rng = np.random.default_rng(0)
+    identities, attributes = rng.normal(size=(300, 5)), rng.normal(size=(160, 4))
+    material = SimpleNamespace(identities=identities, attributes=attributes, fit=200)
+    of = lambda factors, noise: (
+        factors @ rng.normal(size=(factors.shape[1], 8)) + noise * rng.normal(size=(len(factors), 8))
+    )
+    people = np.repeat(10 * rng.normal(size=(40, 8)), embedding.PHOTOS, axis=0)
+    found = embedding.linear(of(identities, 0), people + of(attributes, 0), material)
+    assert found["between people"] > 0.99 and found["within people"] > 0.7  # lengths are made equal
+    found = embedding.linear(of(identities, 9), people + of(attributes, 9), material)
+    assert found["between people"] < 0.3 and found["within people"] < 0.3
+    assert embedding.linear(np.ones((300, 8)), people, material)["between people"] == 0.0
 
 
 def test_fewer_people_than_are_needed_are_refused():
@@ -180,7 +209,15 @@ def test_runs_are_measured_as_a_whole(embedder, material, monkeypatch):
     found = bench_embedding([str(embedder)], 100)
     json.dumps(found, allow_nan=False)
     (result,) = found["runs"].values()
-    assert list(result)[3:] == ["verification", "verification, same colours", "probes", "gradient", "moves"]
+    assert list(result)[3:] == [
+        "verification",
+        "verification, same colours",
+        "probes",
+        "gradient",
+        "moves",
+        "smoothness",
+        "linear",
+    ]
     assert found["attributes implied by identity"]["hair length"] > found["attributes implied by identity"]["yaw"]
 
 

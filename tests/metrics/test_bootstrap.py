@@ -249,3 +249,32 @@ def test_crossed_intervals_refuse_what_has_none() -> None:
         bootstrap.crossed_difference_interval(scores + np.nan, scores)
     with pytest.raises(ValueError, match="found one"):
         bootstrap.crossed_difference_interval(scores, scores, np.zeros(5))
+
+
+# --- rank correlations ------------------------------------------------------------------------------------------
+
+
+def test_rank_correlations_of_unrelated_measures_hold_zero_though_groups_are_alike() -> None:
+    """Six groups of three: what is drawn singly takes the groups' own differences for a relation."""
+    groups = np.repeat(np.arange(6), 3)
+
+    def of(groups: np.ndarray | None):
+        def one(rng: np.random.Generator, i: int):
+            a, b = (rng.normal(size=6)[np.repeat(np.arange(6), 3)] + 0.1 * rng.normal(size=18) for _ in range(2))
+            return bootstrap.rank_correlation_interval(a, b, groups, n_resamples=200, seed=i), 0.0
+
+        return one
+
+    assert _coverage(200, of(groups)) >= 0.9
+    assert _coverage(200, of(None)) < 0.8
+
+
+def test_rank_correlations_see_order_alone() -> None:
+    a = np.arange(12.0)
+    found = bootstrap.rank_correlation_interval(a, np.exp(a))
+    assert found.value == pytest.approx(1) and found.low == pytest.approx(1)
+    assert bootstrap.rank_correlation_interval(a, -(a**3), np.repeat(np.arange(4), 3)).value == pytest.approx(-1)
+    with pytest.raises(ValueError, match="measures that vary"):
+        bootstrap.rank_correlation_interval(a, np.ones(12))
+    with pytest.raises(ValueError, match="found 12 and 11 values"):
+        bootstrap.rank_correlation_interval(a, a[1:])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smoothswap_jax.reproduce.claims import FLOOR, RULE, Claim, Rests, decide
+from smoothswap_jax.reproduce.claims import FLOOR, RULE, Claim, Prediction, Rests, decide, decide_prediction
 
 CLAIM = Claim("ours is smoother", "d_smooth", "ours", "theirs", "lower")
 PEOPLE = np.repeat(np.arange(20), 2)
@@ -39,3 +39,14 @@ def test_an_embedder_that_does_not_do_its_job_decides_nothing():
     assert str(FLOOR) in RULE
     same = {"ours": Rests("b", [0.9, 0.9]), "theirs": Rests("b", [0.9, 0.9])}
     assert decide(CLAIM, scores(0.1), PEOPLE, same).word == "supported"  # it compares something else
+
+
+@pytest.mark.parametrize("sign, word", [(-1, "supported"), (1, "not supported"), (0, "cannot tell")])
+def test_a_prediction_is_decided_by_the_rank_correlation_with_the_error(sign, word):
+    rng, objectives = np.random.default_rng(0), np.repeat(np.arange(6), 3)
+    agreement = rng.normal(size=6)[objectives]
+    errors = sign * agreement + (0.01 if sign else 1) * rng.normal(size=18)
+    prediction = Prediction("agreement helps", "agreement", "higher")
+    found = decide_prediction(prediction, {"agreement": agreement}, errors, objectives)
+    assert found.text == "agreement helps" and found.word == word
+    assert found.difference is not None and np.sign(round(found.difference.value)) == sign

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient
+from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient, local_lipschitz
 
 RNG = np.random.default_rng(0)
 SWAP = jnp.asarray(RNG.uniform(-1, 1, (3, 16, 16, 3)), jnp.float32)
@@ -50,3 +50,14 @@ def test_a_low_pass_hides_a_pattern_of_single_pixels():
 def test_a_pair_without_a_change_or_a_gradient_has_no_correlation():
     assert np.all(np.isnan(agrees(towards(PATTERN), SWAP)))
     assert np.all(np.isnan(agrees(towards(0 * PATTERN), SWAP + PATTERN)))
+
+
+def test_the_lipschitz_constant_of_a_linear_embedder_is_its_largest_singular_value():
+    matrix = np.random.default_rng(0).normal(size=(2 * 4 * 3, 6)).astype(np.float32)
+    images = np.random.default_rng(1).normal(size=(3, 2, 4, 3)).astype(np.float32)
+    found = local_lipschitz(lambda x: x.reshape(len(x), -1) @ matrix, images, jax.random.key(0), rounds=100)
+    wanted = np.linalg.svd(matrix, compute_uv=False)[0] * np.sqrt(len(matrix))  # a root mean square of 1 is so long
+    np.testing.assert_allclose(found, wanted, rtol=1e-3)
+    squares = local_lipschitz(lambda x: jnp.sum(x**2, (1, 2, 3))[:, None], images, jax.random.key(0), rounds=2)
+    np.testing.assert_allclose(squares, 2 * np.linalg.norm(images.reshape(3, -1), axis=1) * np.sqrt(24), rtol=1e-3)
+    assert np.all(local_lipschitz(lambda x: jnp.zeros((len(x), 2)), images, jax.random.key(0)) == 0)
