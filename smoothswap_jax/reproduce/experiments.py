@@ -21,7 +21,7 @@ from smoothswap_jax.metrics.bootstrap import bootstrap_interval
 from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.reproduce.claims import Claim, Prediction, Rests, Scores
 from smoothswap_jax.reproduce.plan import Plan, Run
-from smoothswap_jax.reproduce.zoo import EMBEDDERS, PLAIN, RATES
+from smoothswap_jax.reproduce.zoo import EMBEDDERS, NETWORK, PLAIN, RATES
 from smoothswap_jax.runtime import metric_log
 
 JUDGES = ("heads", "sface")
@@ -81,7 +81,7 @@ def _embedders(scale: Scale, names: Sequence[str]) -> list[Run]:
     """One for each name and seed."""
     return [
         Run(f"{name}-{seed}", name, "embedder", scale.variant, seed,
-            {**PLAIN, "steps": scale.embedder_steps, **EMBEDDERS[name].fields})
+            {**PLAIN, **NETWORK, "steps": scale.embedder_steps, **EMBEDDERS[name].fields})
         for name, seed in itertools.product(names, range(scale.seeds[0]))
     ]  # fmt: skip
 
@@ -349,7 +349,7 @@ def _measure_mechanism(plan: Plan, runs: Path, out: Path, progress: StartProgres
 def _tuning_plan(name: str, scale: Scale) -> Plan:
     runs = [
         Run(f"{arm}-{value:g}-{rate:g}", arm, "embedder", scale.variant, 0,
-            {**PLAIN, "steps": scale.tuning_steps, "data.seed": 1, **embedder.fields,
+            {**PLAIN, **NETWORK, "steps": scale.tuning_steps, "data.seed": 1, **embedder.fields,
              f"objective.{embedder.constant}": value, "optimizer.learning_rate": rate})
         for arm, embedder in EMBEDDERS.items()
         for value, rate in itertools.product(embedder.values, RATES)
