@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> None:
         protocol=args.protocol,
         out=Path(args.out),
         data=Path(args.data) if args.data else None,
-        checkpoints={name: swapper_folder(path) for name, path in _named(args.checkpoint, "--checkpoint").items()},
-        swaps={name: Path(path) for name, path in _named(args.swaps, "--swaps").items()},
+        checkpoints={name: swapper_folder(path) for name, path in named(args.checkpoint, "--checkpoint").items()},
+        swaps={name: Path(path) for name, path in named(args.swaps, "--swaps").items()},
         judges=args.judge,
         identity=args.identity,
         pose=args.pose,
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     print(judge(settings, lambda name: files_progress(f"evaluate: {name}")))
 
 
-def _named(given: list[str], option: str) -> dict[str, str]:
+def named(given: list[str], option: str) -> dict[str, str]:
     """['a=DIR', 'DIR/b'] as {'a': DIR, 'b': DIR/b}: without a name, the folder's."""
     named: dict[str, str] = {}
     for text in given:

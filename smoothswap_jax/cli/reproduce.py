@@ -2,7 +2,9 @@
 
 import argparse
 
-EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies", "mechanism")
+from smoothswap_jax.cli.evaluate import named
+
+EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies", "mechanism", "comparison")
 """Of `reproduce.experiments`, whose import takes seconds."""
 
 
@@ -18,10 +20,17 @@ def add_parser(verbs) -> None:
     reproduce.add_argument("--experiment", required=True, metavar="NAME", help="see below")
     reproduce.add_argument("--scale", default="laptop", metavar="NAME", help="laptop (default) or gpu")
     reproduce.add_argument("--out", required=True, metavar="DIR", help="a new folder, or one to go on with")
+    reproduce.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="of comparison: a trained swapper or an export, beside the default; may be given several times",
+    )
     reproduce.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.reproduce.run import reproduce
 
-    print(reproduce(args.experiment, args.scale, args.out))
+    print(reproduce(args.experiment, args.scale, args.out, named(args.checkpoint, "--checkpoint")))

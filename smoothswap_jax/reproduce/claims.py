@@ -7,7 +7,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from smoothswap_jax.metrics.bootstrap import Interval, crossed_difference_interval, rank_correlation_interval, verdict
+from smoothswap_jax.metrics.bootstrap import (
+    Interval,
+    crossed_difference_interval,
+    paired_difference_interval,
+    rank_correlation_interval,
+    verdict,
+)
 
 FLOOR = 0.99
 """ROC AUC on unseen people below which an embedder does not do its job."""
@@ -19,9 +25,10 @@ resamples, seed 0), and the ends reach at least as far as Student's interval ove
 claim's side of zero: supported. It lies on the other: not supported. It holds zero: cannot tell. Each claim is decided
 by itself: of twenty without any true difference one would be decided by chance. Where two arms rest on different
 embedders and the ROC AUC of one on unseen people is below {FLOOR} in the mean over its seeds, the claim is not decided:
-cannot tell, because a comparison counts only between embedders that do their job. A prediction says that embedders
-with a higher, or lower, measure train better swappers, whose mean error to the true swap is lower. It is decided
-likewise, by the 95% interval of Spearman's rank correlation over all embedders, an objective drawn with all its
+cannot tell, because a comparison counts only between embedders that do their job. Swappers that exist, and baselines,
+have one row each: their intervals are over people alone, and what trained them has no floor. A prediction says that
+embedders with a higher, or lower, measure train better swappers, whose mean error to the true swap is lower. It is
+decided likewise, by the 95% interval of Spearman's rank correlation over all embedders, an objective drawn with all its
 seeds."""
 
 Word = Literal["supported", "not supported", "cannot tell"]
@@ -75,15 +82,19 @@ Scores = Mapping[str, Mapping[str, Float[np.ndarray, "s n"]]]
 def decide(claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], rests: Mapping[str, Rests]) -> Outcome:
     """What the rule says of a claim.
 
-    people: whom intervals are taken over, for each pair. rests: by arm.
+    people: whom intervals are taken over, for each pair. rests: by arm, of those that were trained.
     """
-    two = {rests[arm].embedder: float(np.mean(rests[arm].auc)) for arm in (claim.arm, claim.than)}
+    known = [rests[arm] for arm in (claim.arm, claim.than) if arm in rests]
+    two = {one.embedder: float(np.mean(one.auc)) for one in known}
     low = {embedder: auc for embedder, auc in two.items() if len(two) == 2 and auc < FLOOR}
     if low:
         found = " and ".join(f"{embedder} has ROC AUC {auc:.3f}" for embedder, auc in low.items())
         return Outcome(claim.text, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
-    of = scores[claim.measure]
-    difference = crossed_difference_interval(of[claim.arm], of[claim.than], people)
+    arm, than = (scores[claim.measure][name] for name in (claim.arm, claim.than))
+    if len(arm) == len(than) == 1:
+        difference = paired_difference_interval(arm[0], than[0], people)
+    else:
+        difference = crossed_difference_interval(arm, than, people)
     word = WORDS[verdict(difference, claim.better)]
     return Outcome(claim.text, word, difference, f"{claim.measure}, {claim.arm} less {claim.than}")
 

@@ -11,19 +11,23 @@ import numpy as np
 
 from smoothswap_jax.bench.embedding import bench_embedding
 from smoothswap_jax.evaluation.evaluate import judge_swaps
+from smoothswap_jax.evaluation.methods import BASELINES
 from smoothswap_jax.evaluation.progress import StartProgress
 from smoothswap_jax.evaluation.protocols.smoothness import measure_smoothness, smoothness_blocks
 from smoothswap_jax.evaluation.report.document import Block, Curve, Picture, Table
 from smoothswap_jax.evaluation.report.numbers import Cell
-from smoothswap_jax.evaluation.results import score_tables, write_scores
+from smoothswap_jax.evaluation.results import Result, score_tables, write_scores
 from smoothswap_jax.evaluation.settings import EvaluationSettings
+from smoothswap_jax.inference.load import swapper_folder
 from smoothswap_jax.metrics.bootstrap import bootstrap_interval
 from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.reproduce.claims import Claim, Prediction, Rests, Scores
-from smoothswap_jax.reproduce.plan import Plan, Run
+from smoothswap_jax.reproduce.plan import Methods, Plan, Run, described
 from smoothswap_jax.reproduce.zoo import EMBEDDERS, NETWORK, PLAIN, RATES
 from smoothswap_jax.runtime import metric_log
+from smoothswap_jax.runtime.folders import DEFAULT
 
+COPY_TARGET = BASELINES[0]
 JUDGES = ("heads", "sface")
 """Neither took part in any training of ours."""
 
@@ -73,7 +77,7 @@ class Measured:
 @dataclass(frozen=True)
 class Experiment:
     about: str
-    plan: Callable[[str, Scale], Plan]
+    plan: Callable[[str, Scale, Methods], Plan]
     measure: Callable[[Plan, Path, Path, StartProgress | None], Measured]
 
 
@@ -89,7 +93,7 @@ def _embedders(scale: Scale, names: Sequence[str]) -> list[Run]:
 # --- how smooth embedders are -----------------------------------------------------------------------------------
 
 
-def _smoothness_plan(name: str, scale: Scale) -> Plan:
+def _smoothness_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     others = [other for other in EMBEDDERS if other != "contrastive"]
     claims = [
         Claim(f"The contrastive embedder is smoother than {other}.", "d_smooth", "contrastive", other, "lower")
@@ -157,7 +161,7 @@ PAPER = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0}
 """A swapper of the paper's form: what ours adds is off."""
 
 
-def _ablation_plan(name: str, scale: Scale) -> Plan:
+def _ablation_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     embedders = [run for run in _embedders(scale, ABLATED) if run.seed < scale.seeds[1]]
     swappers = [
         Run(f"{arm}-lambda-{weight:g}-{seed}", f"{arm}, lambda {weight:g}", "swapper", scale.variant, seed,
@@ -174,7 +178,7 @@ def _ablation_plan(name: str, scale: Scale) -> Plan:
     return Plan("ablation", name, ABLATION.about, [*embedders, *swappers], claims, scale.pairs)
 
 
-def _tradeoff_plan(name: str, scale: Scale) -> Plan:
+def _tradeoff_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     embedders = [run for run in _embedders(scale, ["contrastive"]) if run.seed < scale.seeds[1]]
     swappers = [
         Run(f"contrastive-lambda-{weight:g}-{seed}", f"lambda {weight:g}", "swapper", scale.variant, seed,
@@ -191,7 +195,7 @@ def _tradeoff_plan(name: str, scale: Scale) -> Plan:
     return Plan("tradeoff", name, TRADEOFF.about, [*embedders, *swappers], claims, scale.pairs)
 
 
-def _remedies_plan(name: str, scale: Scale) -> Plan:
+def _remedies_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     robust = [
         Run(f"robust-{seed}", "robust", "embedder", scale.variant, seed, {"steps": scale.embedder_steps})
         for seed in range(scale.seeds[1])
@@ -209,16 +213,20 @@ def _remedies_plan(name: str, scale: Scale) -> Plan:
     return Plan("remedies", name, REMEDIES.about, [*robust, *swappers], claims, scale.pairs)
 
 
-def _measure_swappers(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
-    swappers = plan.of("swapper")
-    folders = {run.name: runs / run.name for run in swappers}
+def _judged(checkpoints: Mapping[str, Path], pairs: int, out: Path, progress: StartProgress | None) -> Result:
     settings = EvaluationSettings(
-        "synthetic-truth", out / "swaps", checkpoints=folders, judges=list(JUDGES), size=64,
-        options={"pairs": str(plan.pairs)},
+        "synthetic-truth", out / "swaps", checkpoints=checkpoints, judges=list(JUDGES), size=64,
+        options={"pairs": str(pairs)},
     )  # fmt: skip
     settings.out.mkdir(parents=True, exist_ok=True)
     result = judge_swaps(settings, progress)
     write_scores(settings.out, result)
+    return result
+
+
+def _measure_swappers(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
+    swappers = plan.of("swapper")
+    result = _judged({run.name: runs / run.name for run in swappers}, plan.pairs, out, progress)
     people = np.array(result.pairs.people[0])
     scores = {
         measure: {
@@ -297,7 +305,7 @@ MEASURED_OF_EMBEDDERS: dict[str, tuple[Literal["higher", "lower"], Callable[[Any
 BENCH_PEOPLE = 512
 
 
-def _mechanism_plan(name: str, scale: Scale) -> Plan:
+def _mechanism_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     embedders = _embedders(scale, list(EMBEDDERS))
     swappers = [
         Run(f"{run.arm}-lambda-4-{run.seed}", f"{run.arm}, lambda 4", "swapper", scale.variant, run.seed,
@@ -343,10 +351,36 @@ def _measure_mechanism(plan: Plan, runs: Path, out: Path, progress: StartProgres
     return dataclasses.replace(judged, blocks=[table, *judged.blocks], points=points)
 
 
+# --- swappers that exist ---------------------------------------------------------------------------------------
+
+
+def _comparison_plan(name: str, scale: Scale, methods: Methods) -> Plan:
+    methods = {DEFAULT: described(DEFAULT), **methods}
+    claims = [
+        Claim(f"{method} has a better {measure} than the unchanged target.", measure, method, COPY_TARGET, better)
+        for method, (measure, better) in itertools.product(methods, list(MEASURES.items())[:3])
+    ] + [
+        Claim(f"{method} has a better {measure} than {DEFAULT}.", measure, method, DEFAULT, better)
+        for method, (measure, better) in itertools.product(methods, MEASURES.items())
+        if method != DEFAULT
+    ]
+    return Plan("comparison", name, COMPARISON.about, [], claims, scale.pairs, methods=methods)
+
+
+def _measure_comparison(plan: Plan, runs: Path, out: Path, progress: StartProgress | None) -> Measured:
+    folders = {method: swapper_folder(known["folder"]) for method, known in plan.methods.items()}
+    result = _judged(folders, plan.pairs, out, progress)
+    people = np.array(result.pairs.people[0])
+    scores = {
+        measure: {name: np.asarray(of[measure])[None] for name, of in result.scores.items()} for measure in MEASURES
+    }
+    return Measured([*score_tables(result), *result.grids], scores, people, {})
+
+
 # --- how objectives were tuned ----------------------------------------------------------------------------------
 
 
-def _tuning_plan(name: str, scale: Scale) -> Plan:
+def _tuning_plan(name: str, scale: Scale, methods: Methods) -> Plan:
     runs = [
         Run(f"{arm}-{value:g}-{rate:g}", arm, "embedder", scale.variant, 0,
             {**PLAIN, **NETWORK, "steps": scale.tuning_steps, "data.seed": 1, **embedder.fields,
@@ -404,6 +438,11 @@ MECHANISM = Experiment(
     _mechanism_plan,
     _measure_mechanism,
 )
+COMPARISON = Experiment(
+    "Swappers that exist, the default and others that are given, beside the unchanged target and the unchanged source.",
+    _comparison_plan,
+    _measure_comparison,
+)
 EXPERIMENTS = {
     "tuning": TUNING,
     "smoothness": SMOOTHNESS,
@@ -411,4 +450,5 @@ EXPERIMENTS = {
     "tradeoff": TRADEOFF,
     "remedies": REMEDIES,
     "mechanism": MECHANISM,
+    "comparison": COMPARISON,
 }

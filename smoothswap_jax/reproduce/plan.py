@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,21 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.config.renamed import with_current_names
+from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.reproduce.claims import RULE, Claim, Prediction
 from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.runtime.json_files import read_json, read_json_object
+from smoothswap_jax.weights.variables import params_digest
 
 FILE, BEFORE = "plan.json", "trained_before.json"
 Stage = Literal["embedder", "swapper"]
+Methods = Mapping[str, Mapping[str, str]]
+"""Of swappers that exist, by name: what `described` says."""
+
+
+def described(folder: str) -> dict[str, str]:
+    """A swapper that exists: its folder, as a user gave it, and what its generator is. Raises as `load_swapper`."""
+    return {"folder": folder, "generator sha256": params_digest(load_swapper(folder).variables["generator"])}
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ class Run:
 @dataclass(frozen=True)
 class Plan:
     """An experiment at one scale. runs: in the order of training. claims, predictions: what is to be decided by `RULE`.
-    pairs: of people, on which swappers are judged."""
+    pairs: of people, on which swappers are judged. methods: swappers that exist, as `described`."""
 
     experiment: str
     scale: str
@@ -59,6 +68,7 @@ class Plan:
     claims: Sequence[Claim]
     pairs: int = 0
     predictions: Sequence[Prediction] = ()
+    methods: Methods = field(default_factory=dict)
 
     def of(self, stage: Stage) -> list[Run]:
         return [run for run in self.runs if run.stage == stage]

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from smoothswap_jax.evaluation.judges.registry import check_judges, load_judge
@@ -12,7 +12,7 @@ from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text
 from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide, decide_prediction
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
-from smoothswap_jax.reproduce.plan import FILE, Plan, Run, check_same, keep, trained_before
+from smoothswap_jax.reproduce.plan import FILE, Plan, Run, check_same, described, keep, trained_before
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import InUse, check_place, held
@@ -25,22 +25,33 @@ WAIT = 5.0
 """Seconds between two looks at what others are at."""
 
 
-def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgress | None = None) -> Path:
+def reproduce(
+    experiment: str,
+    scale: str,
+    out: str | Path,
+    checkpoints: Mapping[str, str] | None = None,
+    progress: StartProgress | None = None,
+) -> Path:
     """Runs an experiment; returns the path of `out`/EXPERIMENT/report.html. The same call goes on with what was
     stopped, and several processes that make it at once share the trainings.
 
     Args:
       experiment, scale: of `experiments.EXPERIMENTS` and `SCALES`.
       out: a new folder, or that of experiments of this scale, whose trainings are used again: runs/ is for all of them.
+      checkpoints: name -> folder of swappers that exist, for the experiment 'comparison'.
 
-    Raises ValueError for an unknown experiment or scale, and for an `out` that holds something else; Stopped when a
+    Raises ValueError for an unknown experiment or scale, for an `out` that holds something else, and for checkpoints
+    that the experiment does not take; what `load_swapper` raises; Stopped when a
     signal stops one of the trainings.
     """
     for name, value, known in (("experiment", experiment, EXPERIMENTS), ("scale", scale, SCALES)):
         if value not in known:
             raise ValueError(f"--{name}: found {value!r}; wanted one of {', '.join(known)}")
     out, began, chosen = Path(out), time.monotonic(), EXPERIMENTS[experiment]
-    plan, own = chosen.plan(scale, SCALES[scale]), out / experiment
+    if checkpoints and experiment != "comparison":
+        raise ValueError(f"--checkpoint: found with --experiment={experiment}; wanted none, or --experiment=comparison")
+    methods = {name: described(folder) for name, folder in (checkpoints or {}).items()}
+    plan, own = chosen.plan(scale, SCALES[scale], methods), out / experiment
     check_place(out)
     others = (
         [path.name for path in out.iterdir() if path.name not in (RUNS, TAKEN, *EXPERIMENTS)] if out.is_dir() else []
@@ -50,7 +61,7 @@ def reproduce(experiment: str, scale: str, out: str | Path, progress: StartProgr
     own.mkdir(parents=True, exist_ok=True)
     keep(plan, own, [run.name for run in plan.runs if _is_trained(run, out / RUNS)])
     _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
-    if plan.of("swapper"):
+    if plan.pairs:
         check_judges([load_judge(name, make_mesh()) for name in JUDGES])  # not after an hour of training
     _train_all(plan, out)
     try:
@@ -141,7 +152,7 @@ def _report(
         "By the rule below. Differences are of the arms' means, with 95% intervals over seeds and people; of "
         "predictions they are rank correlations.",
     )
-    arms = Table(
+    trained = Table(
         "What was trained",
         ["run", "stage", "variant", "fields that differ from it", "trained"],
         [
@@ -149,6 +160,11 @@ def _report(
             for run in plan.runs
         ],
         "What was trained for another experiment was there before this plan was written.",
+    )
+    given = Table(
+        "What was given",
+        ["swapper", "folder", "generator sha256"],
+        [[name, *of.values()] for name, of in plan.methods.items()],
     )
     rule = Text(
         "The rule, fixed before the first training", [RULE, f"SHA-256 of plan and rule ({FILE}): {plan.digest}"]
@@ -158,7 +174,7 @@ def _report(
         f"Reproduction: {plan.experiment}, at the scale of a {plan.scale}",
         [plan.about],
         facts,
-        blocks=[*shown, *blocks, arms, rule],
+        blocks=[*shown, *blocks, *([trained] if plan.runs else []), *([given] if plan.methods else []), rule],
         verdicts=verdicts,
     )
 

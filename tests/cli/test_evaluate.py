@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from smoothswap_jax.cli.evaluate import _named
+from smoothswap_jax.cli.evaluate import named
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation import evaluate
 from smoothswap_jax.runtime import folders
@@ -13,7 +13,7 @@ from smoothswap_jax.runtime import folders
 def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["a=runs/x", "runs/b", "runs/lr=3/c", "d=runs/lr=3", "."]
-    assert _named(given, "--swaps") == {
+    assert named(given, "--swaps") == {
         "a": "runs/x",
         "b": "runs/b",
         "c": "runs/lr=3/c",
@@ -21,7 +21,7 @@ def test_methods_are_named_by_hand_or_by_their_folder(tmp_path, monkeypatch):
         tmp_path.name: ".",
     }
     with pytest.raises(ValueError, match="--swaps: found 'b' twice; wanted NAME=DIR"):
-        _named(["runs/b", "other/b"], "--swaps")
+        named(["runs/b", "other/b"], "--swaps")
 
 
 @pytest.mark.parametrize(

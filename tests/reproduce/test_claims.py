@@ -50,3 +50,10 @@ def test_a_prediction_is_decided_by_the_rank_correlation_with_the_error(sign, wo
     found = decide_prediction(prediction, {"agreement": agreement}, errors, objectives)
     assert found.text == "agreement helps" and found.word == word
     assert found.difference is not None and np.sign(round(found.difference.value)) == sign
+
+
+def test_what_was_not_trained_is_compared_over_people_alone():
+    one = {arm: rows[:1] for arm, rows in scores(0.1)["d_smooth"].items()}
+    found = decide(CLAIM, {"d_smooth": one}, PEOPLE, {})
+    assert found.word == "supported" and found.difference is not None
+    assert found.difference.value == pytest.approx(float(np.mean(one["ours"] - one["theirs"])))

@@ -10,6 +10,7 @@ import pytest
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.cli.reproduce import EXPERIMENTS as LISTED
 from smoothswap_jax.config.parse import as_stored, parse
+from smoothswap_jax.evaluation.methods import BASELINES
 from smoothswap_jax.reproduce import experiments, plan, run
 from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
@@ -24,18 +25,18 @@ SMALL = Scale("tiny32", 2, 2, 2, (2, 2), 2)
 @pytest.mark.parametrize("scale", list(SCALES))
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_every_run_of_every_plan_has_a_config_and_comes_after_what_it_needs(name, scale, tmp_path):
-    made = EXPERIMENTS[name].plan(scale, SCALES[scale])
+    made = EXPERIMENTS[name].plan(scale, SCALES[scale], {})
     names = [one.name for one in made.runs]
-    assert len(set(names)) == len(names) > 0
+    assert len(set(names)) == len(names) and (names or made.methods)
     for i, one in enumerate(made.runs):
         config = one.config(tmp_path)
         assert config["stage"] == one.stage and config["seed"] == one.seed
         assert not one.against or names.index(one.against) < i
-    arms = {one.arm for one in made.runs}
+    arms = {one.arm for one in made.runs} or {*made.methods, *BASELINES}
     assert all({claim.arm, claim.than} <= arms for claim in made.claims)
     text = json.loads(made.text)
     assert text["rule"] == RULE and len(made.digest) == 64
-    assert text["runs"][0]["config"]["batch"] and text["smoothswap-jax"]  # presets and versions are fixed, too
+    assert all(one["config"]["batch"] for one in text["runs"]) and text["smoothswap-jax"]  # presets are fixed, too
 
 
 def test_the_help_lists_them_all():
@@ -43,7 +44,7 @@ def test_the_help_lists_them_all():
 
 
 def test_arms_differ_in_their_objective_only():
-    made = EXPERIMENTS["smoothness"].plan("laptop", SCALES["laptop"])
+    made = EXPERIMENTS["smoothness"].plan("laptop", SCALES["laptop"], {})
     configs = {one.arm: one.config(None) for one in made.runs if one.seed == 0}
     assert configs.keys() == EMBEDDERS.keys()
     assert all(not any(config["objective"]["transform"][name] for name in PARTS) for config in configs.values())
@@ -111,12 +112,12 @@ def test_processes_share_the_trainings_and_one_measures(stand_ins, tmp_path, mon
 def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(stand_ins, tmp_path):
     out = tmp_path / "out"
     reproduce("smoothness", "laptop", out)
-    made = EXPERIMENTS["ablation"].plan("laptop", SMALL)
+    made = EXPERIMENTS["ablation"].plan("laptop", SMALL, {})
     stand_ins.clear()
     run._train_all(made, out)
     assert stand_ins == [one.name for one in made.of("swapper")]
     (out / "tradeoff").mkdir()
-    plan.keep(EXPERIMENTS["tradeoff"].plan("laptop", SMALL), out / "tradeoff", ["contrastive-0"])
+    plan.keep(EXPERIMENTS["tradeoff"].plan("laptop", SMALL, {}), out / "tradeoff", ["contrastive-0"])
     assert plan.trained_before(out / "tradeoff") == ["contrastive-0"] and not plan.trained_before(out / "smoothness")
     other = as_stored(parse(made.runs[0].config(out / "runs") | {"steps": 3, "batch": 98}))
     (out / "runs" / made.runs[0].name / "config.json").write_text(json.dumps(other))
@@ -140,8 +141,30 @@ def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, 
     assert not (tmp_path / "new").exists()
 
 
+def test_only_the_comparison_takes_swappers(swapper, tmp_path, capsys):
+    args = ["reproduce", f"--out={tmp_path / 'out'}", f"--checkpoint=mine={swapper}"]
+    assert main([*args, "--experiment=smoothness"]) == MISTAKE
+    assert "--checkpoint: found with --experiment=smoothness" in capsys.readouterr().err
+    made = EXPERIMENTS["comparison"].plan("laptop", SMALL, {"mine": plan.described(str(swapper))})
+    assert made.methods["mine"]["folder"] == str(swapper)
+    assert len({of["generator sha256"] for of in made.methods.values()}) == 2
+    assert "mine has a better heads: way of shape than default." in [claim.text for claim in made.claims]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(EXPERIMENTS))
+def test_swappers_that_exist_are_compared(swapper, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCALES, "laptop", SMALL)
+    out = tmp_path / "out"
+    assert main(["reproduce", f"--out={out}", f"--checkpoint=mine={swapper}", "--experiment=comparison"]) == 0
+    report = json.loads((out / "comparison" / "report.json").read_text())
+    word = {claim["text"]: claim["verdict"] for claim in report["claims"]}
+    assert word["mine has a better error to the true swap than default."] != "supported"  # it has trained 6 steps
+    page = (out / "comparison" / "report.html").read_text()
+    assert "What was given" in page and "What was trained" not in page and "copy target" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "comparison"])
 def test_an_experiment_runs_for_real(name, tmp_path, monkeypatch):
     monkeypatch.setitem(SCALES, "laptop", SMALL)
     few = {
@@ -157,5 +180,5 @@ def test_an_experiment_runs_for_real(name, tmp_path, monkeypatch):
     )
     page = reproduce(name, "laptop", tmp_path / "out")
     report = json.loads(page.with_suffix(".json").read_text())
-    made = EXPERIMENTS[name].plan("laptop", SMALL)
+    made = EXPERIMENTS[name].plan("laptop", SMALL, {})
     assert [one["text"] for one in report["claims"]] == [one.text for one in (*made.claims, *made.predictions)]
