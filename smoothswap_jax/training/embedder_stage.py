@@ -26,6 +26,10 @@ from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_
 from smoothswap_jax.training.train_state import EmbedderState, init_embedder_state
 from smoothswap_jax.training.transforms import Transform
 
+WHOLE, MANY = 16_384, 256
+"""A classifier of more people than WHOLE has a multiple of MANY columns, so that any usual mesh splits it by classes;
+the number does not depend on the mesh, on which a run may change."""
+
 
 def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | None = None) -> Stage:
     """Trains the identity embedder; evaluates verification on people that training never sees. before: what was saved
@@ -40,8 +44,10 @@ def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | Non
     objective = EmbedderObjective(**{**dataclasses.asdict(config.objective), "transform": transform})
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
+    columns = -(-classes // MANY) * MANY if classes > WHOLE else classes
+    objective = dataclasses.replace(objective, classes=classes, place=sharding.placed_classes(mesh, columns))
     key = jax.random.key(config.seed)
-    init = functools.partial(init_embedder_state, key, network, optimizer, config.data.size, classes)
+    init = functools.partial(init_embedder_state, key, network, optimizer, config.data.size, columns)
     shapes = jax.eval_shape(init)
     places = sharding.placement(shapes, mesh, config.mesh.rules)
     sharding.log_placement(shapes, places)

@@ -20,7 +20,11 @@ PyTree = Any
 @dataclass(frozen=True)
 class EmbedderObjective:
     """The chosen objective, by name, with the constants that it reads, and what the training step does to the images
-    that it is of (configs/embedder.py). Raises ValueError for an unknown one."""
+    that it is of (configs/embedder.py). Raises ValueError for an unknown one.
+
+    classes: how many identities there are, where the classifier has columns beyond; None: as many as columns. place:
+    keeps cosines or logits [n c] where the classifier is, on meshes that split it.
+    """
 
     kind: str = "contrastive"
     form: str = "smoothswap"
@@ -30,6 +34,8 @@ class EmbedderObjective:
     transform: Transform = OFF
     adversarial_steps: int = 0
     adversarial_radius: float = 0.02
+    classes: int | None = None
+    place: Callable[[Array], Array] = lambda logits: logits
 
     def __post_init__(self):
         if self.kind not in OBJECTIVES:
@@ -56,17 +62,23 @@ def _contrastive(how: EmbedderObjective, z: Array, labels: Array, classifier: Py
 
 
 def _arcface(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
-    cosine = losses.cosine_logits(z, classifier["kernel"])
-    return losses.cross_entropy(losses.arcface_logits(cosine, labels, how.scale, how.margin), labels)
+    cosine = how.place(losses.cosine_logits(z, classifier["kernel"]))
+    return _cross_entropy(how, losses.arcface_logits(cosine, labels, how.scale, how.margin), labels)
 
 
 def _cosface(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
-    cosine = losses.cosine_logits(z, classifier["kernel"])
-    return losses.cross_entropy(losses.cosface_logits(cosine, labels, how.scale, how.margin), labels)
+    cosine = how.place(losses.cosine_logits(z, classifier["kernel"]))
+    return _cross_entropy(how, losses.cosface_logits(cosine, labels, how.scale, how.margin), labels)
 
 
 def _softmax(how: EmbedderObjective, z: Array, labels: Array, classifier: PyTree) -> Array:
-    logits = how.scale * jnp.matmul(z, classifier["kernel"], precision="highest") + classifier["bias"]
+    logits = how.place(jnp.matmul(z, classifier["kernel"], precision="highest"))
+    return _cross_entropy(how, how.scale * logits + classifier["bias"], labels)
+
+
+def _cross_entropy(how: EmbedderObjective, logits: Array, labels: Array) -> Array:
+    if how.classes is not None and how.classes < logits.shape[1]:
+        logits = jnp.where(jnp.arange(logits.shape[1]) < how.classes, logits, jnp.finfo(logits.dtype).min)
     return losses.cross_entropy(logits, labels)
 
 

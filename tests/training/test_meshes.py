@@ -8,6 +8,7 @@ from smoothswap_jax.inference.export.export_folder import export_swapper
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.models.injection import INJECTIONS
 from smoothswap_jax.runtime import checkpoint, metric_log, sharding
+from smoothswap_jax.training import embedder_stage
 from smoothswap_jax.training import loop as train_lib
 from tests import tiny_runs
 
@@ -44,6 +45,22 @@ def test_one_and_eight_devices_agree_over_three_steps(stage, fsdp, people, embed
     trees = [checkpoint.load_parts(tmp_path / d, (name,))[0][name] for d in ("1", "8")]
     for a, b in zip(*map(jax.tree.leaves, trees), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_a_classifier_of_many_people_is_split_by_people(people, tmp_path, monkeypatch):
+    """And trains as on one device; what was trained on one mesh goes on on another."""
+    monkeypatch.setattr(sharding, "SMALL", 64)
+    monkeypatch.setattr(embedder_stage, "WHOLE", 4)
+    monkeypatch.setattr(embedder_stage, "MANY", 16)  # for 8 people
+    fields = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.002, "objective.kind": "arcface"}
+    config = tiny_runs.config("embedder", people, steps=2, **fields)
+    train_lib.train(config, tmp_path / "1", devices=1)
+    config["mesh"]["fsdp"] = 4
+    train_lib.train(config, tmp_path / "8", devices=8)
+    one, eight = (checkpoint.load_parts(tmp_path / d, ("params",))[0]["params"] for d in ("1", "8"))
+    assert one["classifier"]["kernel"].shape == (8, 16)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one, eight)
+    train_lib.train(config | {"steps": 4}, tmp_path / "1", devices=8)
 
 
 @pytest.mark.parametrize("stage", ["embedder", pytest.param("swapper", marks=SLOW)])
