@@ -87,6 +87,7 @@ def defaults() -> ConfigDict:
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv
     c.objective.back = 0.0  # of swaps that are swapped back, whose true swap is the target; 0: none
+    c.objective.feature_matching = 0.0  # of deep features of the discriminator, swap to target; 0: none
     c.objective.identity_warmup_steps = 0  # over which lambda_id rises from 0
     c.objective.transform = transform_fields()  # of swaps, as the identity loss sees them
     c.objective.transform_samples = 1  # of each swap, over which the identity loss is a mean

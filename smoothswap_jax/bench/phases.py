@@ -79,6 +79,7 @@ def _parts(
             objective=objective,
             identity_weight=objective.identity,
             keys=transform_keys(0, 0, (len(target), objective.transform_samples)),
+            features=networks.features and functools.partial(networks.features, discriminator_params),
         )
         return loss
 

@@ -20,7 +20,7 @@ ADDED: dict[str, dict[str, dict[str, Any]]] = {
         "generator": {"injection": "add"},
         "discriminator": {"projection": False},
         "embedder": {"also": None, "imported": None},
-        "objective": {"transform": NO_TRANSFORM, "transform_samples": 1, "back": 0.0},
+        "objective": {"transform": NO_TRANSFORM, "transform_samples": 1, "back": 0.0, "feature_matching": 0.0},
     },
 }
 """Fields of each stage's groups that came later, with the value that stands for what was done before."""

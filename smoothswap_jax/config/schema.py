@@ -202,6 +202,7 @@ class SwapperObjectiveConfig:
     change: Weight
     adversarial: Weight
     back: Weight
+    feature_matching: Weight
     identity_warmup_steps: Natural
     transform: TransformConfig
     transform_samples: Annotated[int, Range(1, 64)]

@@ -44,10 +44,16 @@ class DiscriminatorBlock(nn.Module):
         return (scaled_leaky_relu(h) + skip) / math.sqrt(2.0)
 
 
+FEATURES, DEEP = "intermediates", 8
+"""Flax's collection of what a module shows on request, and the largest side of the discriminator's features there."""
+
+
 class Discriminator(nn.Module):
     """Images in [-1, 1] to logits, positive for real (rosinality/stylegan2-pytorch `Discriminator`).
 
     from_rgb, one block for each halving down to 4x4, minibatch-stddev, final_conv, final_dense, logit.
+
+    The features of the last blocks, of up to DEEP pixels, are sown as `deep` into the collection FEATURES.
 
     Fields:
       resolution: of the images, a power of two from 8 up.
@@ -93,6 +99,8 @@ class Discriminator(nn.Module):
         while size > 4:
             h = block(self.width(size // 2), tuple(self.fir_kernel), self.dtype, name=f"block{size}")(h)
             size //= 2
+            if size <= DEEP:
+                self.sow(FEATURES, "deep", h)
         h = minibatch_stddev(h.astype(jnp.float32), self.mbstd_group, self.mbstd_features)
         h = scaled_leaky_relu(EqualConv(self.width(4), 3, dtype=self.dtype, name="final_conv")(h))
         h = h.astype(jnp.float32).reshape(h.shape[0], -1)

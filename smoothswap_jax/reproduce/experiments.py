@@ -200,15 +200,17 @@ def _remedies_plan(name: str, scale: Scale, methods: Methods) -> Plan:
         Run(f"robust-{seed}", "robust", "embedder", scale.variant, seed, {"steps": scale.embedder_steps})
         for seed in range(scale.seeds[1])
     ]
+    arms: dict[str, dict[str, Any]] = {injection: {"generator.injection": injection} for injection in INJECTIONS}
+    arms["feature matching"] = {"objective.feature_matching": 10.0}
     swappers = [
-        Run(f"{injection}-{seed}", injection, "swapper", scale.variant, seed,
-            {"steps": scale.swapper_steps, "generator.injection": injection}, against=f"robust-{seed}")
-        for injection, seed in itertools.product(INJECTIONS, range(scale.seeds[1]))
+        Run(f"{arm.replace(' ', '-')}-{seed}", arm, "swapper", scale.variant, seed,
+            {"steps": scale.swapper_steps, **fields}, against=f"robust-{seed}")
+        for (arm, fields), seed in itertools.product(arms.items(), range(scale.seeds[1]))
     ]  # fmt: skip
     claims = [
-        Claim(f"{injection} is better than add by {measure}.", measure, injection, "add", MEASURES[measure])
-        for injection, measure in itertools.product(INJECTIONS, MEASURES)
-        if injection != "add"
+        Claim(f"{arm} is better than add by {measure}.", measure, arm, "add", MEASURES[measure])
+        for arm, measure in itertools.product(arms, MEASURES)
+        if arm != "add"
     ]
     return Plan("remedies", name, REMEDIES.about, [*robust, *swappers], claims, scale.pairs)
 
@@ -427,8 +429,8 @@ TRADEOFF = Experiment(
     _measure_swappers,
 )
 REMEDIES = Experiment(
-    "Ways for the identity to enter the generator, of one budget, that were proposed for expression and pose; "
-    "everything else as in our presets, all against the same embedders.",
+    "Ways for the identity to enter the generator, of one budget, and a loss, that were proposed for expression and "
+    "pose; everything else as in our presets, all against the same embedders.",
     _remedies_plan,
     _measure_swappers,
 )

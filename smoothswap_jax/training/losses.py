@@ -1,6 +1,6 @@
 """Training losses as pure functions of arrays, one value per example, to be averaged by the caller."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -117,6 +117,13 @@ def identity_loss(z_swap: Float[Array, "b d"], z_source: Float[Array, "b d"]) ->
 def change_loss(swap: Float[Array, "b h w c"], target: Float[Array, "b h w c"]) -> Float[Array, "b"]:
     """Mean squared pixel change, ||x_swap - x_tgt||^2 / D (Smooth-Swap, sec. 4.4); images in [-1, 1]."""
     return jnp.mean(jnp.square(swap - target), axis=(1, 2, 3))
+
+
+def feature_matching_loss(swap: Sequence[Array], target: Sequence[Array]) -> Float[Array, "b"]:
+    """Weak feature matching (SimSwap, Chen et al. 2020): mean absolute difference of a discriminator's deep features
+    [b h w c] of swap and target, summed over layers."""
+    each = [jnp.mean(jnp.abs(a - b), axis=(1, 2, 3)) for a, b in zip(swap, target, strict=True)]
+    return jnp.sum(jnp.stack(each), axis=0)
 
 
 def generator_adversarial_loss(fake_logits: Float[Array, "b 1"]) -> Float[Array, "b"]:

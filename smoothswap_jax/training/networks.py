@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from smoothswap_jax.models.embedder import NORMS, STEMS, IdentityEmbedder
 from smoothswap_jax.models.injection import INJECTIONS, find_injection
 from smoothswap_jax.models.layers import REMAT
 from smoothswap_jax.models.ncsnpp import COMBINE, PROGRESSIVE, PROGRESSIVE_INPUT, NCSNpp
-from smoothswap_jax.models.stylegan2 import Discriminator
+from smoothswap_jax.models.stylegan2 import FEATURES, Discriminator
 from smoothswap_jax.runtime import folders
 from smoothswap_jax.training.imported_embedder import (
     embed_function,
@@ -72,8 +73,15 @@ def swapper_networks(
         discriminate=lambda params, image, z: jnp.asarray(d.apply({"params": params}, image, z)),
         embed=embed_of(embedder, spatial=find_injection(g.injection).spatial),
         projection=d.projection,
+        features=functools.partial(_deep_features, d),
     )
     return networks, (g, d)
+
+
+def _deep_features(discriminator: Discriminator, params: PyTree, image: jax.Array) -> list[jax.Array]:
+    one = discriminator.clone(projection=False)  # whose layer of the identity comes after the features
+    _, found = one.apply({"params": params}, image, mutable=[FEATURES])
+    return [h.astype(jnp.float32) for h in found[FEATURES]["deep"]]
 
 
 def embed_of(fields: Fields, spatial: bool = False) -> Callable[[PyTree, jax.Array], PyTree]:

@@ -155,13 +155,15 @@ class SwapperNetworks:
     generate: (params, target [b h w 3], z_source) -> swap; discriminate: (params, image, z) -> logit [b 1]; embed:
     (variables, image) -> identity z, in inference mode. z is a pytree whose leaves have the batch as leading axis; the
     paper's is one array [b d]. projection: whether `discriminate` reads z, the identity that the image should show,
-    which may be None otherwise. embed_also: as embed, of a second embedder that only the identity loss sees.
+    which may be None otherwise. features: (params of `discriminate`, image) -> its deep features, each [b h w c].
+    embed_also: as embed, of a second embedder that only the identity loss sees.
     """
 
     generate: Callable[[PyTree, Array, PyTree], Array]
     discriminate: Callable[[PyTree, Array, PyTree], Array]
     embed: Callable[[PyTree, Array], PyTree]
     projection: bool = False
+    features: Callable[[PyTree, Array], list[Array]] | None = None
     embed_also: Callable[[PyTree, Array], PyTree] | None = None
 
 
@@ -174,6 +176,7 @@ class SwapperObjective:
     change: float = 1.0  # lambda_chg
     adversarial: float = 1.0  # lambda_adv
     back: float = 0.0  # of swapping back
+    feature_matching: float = 0.0  # of SimSwap's loss
     identity_warmup_steps: int = 0
     transform: Transform = OFF
     transform_samples: int = 1  # of each swap, over which the identity loss is a mean
@@ -268,12 +271,14 @@ def generator_loss(
     identity_weight: float | Array,
     keys: Key[Array, "b k"] | None = None,
     also: tuple[Callable[[Array], PyTree], PyTree] | None = None,
+    features: Callable[[Array], list[Array]] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """L_G = lambda_id L_id + lambda_chg L_chg + lambda_adv L_adv of a batch of swaps, and its terms.
 
     Args:
       keys: of the k transformations under which the identity loss sees each swap; read if `objective.transform` is on.
       also: a second embedder, and the identity of each source by it: the identity loss is the mean over both.
+      features: deep features of the discriminator; read if `objective.feature_matching` is not 0.
     """
     seen, count = swap, 1
     if objective.transform.on:
@@ -287,12 +292,14 @@ def generator_loss(
     change = jnp.mean(losses.change_loss(swap, target))
     adversarial = jnp.mean(losses.generator_adversarial_loss(discriminate(swap)))
     total = identity_weight * identity + objective.change * change + objective.adversarial * adversarial
-    return total, {
-        "train/g_loss": total,
-        "train/identity_loss": identity,
-        "train/change_loss": change,
-        "train/g_adversarial": adversarial,
-    }
+    metrics = {"train/identity_loss": identity, "train/change_loss": change, "train/g_adversarial": adversarial}
+    if objective.feature_matching:
+        if features is None:
+            raise ValueError("generator_loss: features is None, wanted some, as objective.feature_matching is on")
+        matching = jnp.mean(losses.feature_matching_loss(features(swap), features(target)))
+        total = total + objective.feature_matching * matching
+        metrics["train/feature_matching"] = matching
+    return total, {"train/g_loss": total, **metrics}
 
 
 def back_loss(
@@ -396,6 +403,7 @@ def swapper_step(
             identity_weight=identity_weight(objective, state.step),
             keys=keys,
             also=None if embed_also is None else (embed_also, z_also),
+            features=None if networks.features is None else functools.partial(networks.features, state.discriminator),
         )
 
     back_of = functools.partial(back_loss, generate=networks.generate)

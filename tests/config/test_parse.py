@@ -56,7 +56,7 @@ def test_configs_from_before_a_field_had_its_name_are_the_same_configs():
 def test_configs_from_before_identities_were_robust_have_all_of_it_off(name):
     old, now = plain(name), plain(name)
     assert not any(value for field, value in now["objective"]["transform"].items() if field != "blur_sigma")
-    added = ("transform", "transform_samples", "adversarial_steps", "adversarial_radius")
+    added = ("transform", "transform_samples", "adversarial_steps", "adversarial_radius", "feature_matching")
     for field in added:
         old["objective"].pop(field, None)
     old["embedder"].pop("also", None)

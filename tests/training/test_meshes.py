@@ -91,6 +91,7 @@ def test_each_injection_trains_split_recomputed_and_in_parts_and_is_exported(
     monkeypatch.setattr(sharding, "SMALL", 64)
     fields = {"generator.injection": injection, "generator.init_scale": 1.0, "generator.remat": "nothing_saveable"}
     fields |= {"mesh.fsdp": 2, "discriminator.projection": True, "objective.back": 1.0, "objective.r1_interval": 1}
+    fields["objective.feature_matching"] = 1.0
     config = tiny_runs.config("swapper", people, embedder, steps=2, grad_accum_steps=2, log_images_steps=0, **fields)
     evaluation = train_lib.train(config, tmp_path / "run", devices=4)
     assert np.isfinite(list(evaluation.values())).all()

@@ -16,6 +16,7 @@ from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.training import losses, steps, train_state
+from smoothswap_jax.training.networks import swapper_networks
 from smoothswap_jax.training.objectives import OBJECTIVES, EmbedderObjective, ObjectiveSpec
 from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden
@@ -262,6 +263,38 @@ def test_ema_moves_by_one_minus_decay_and_step_counts():
     np.testing.assert_allclose(after.generator_ema["w"], want, rtol=1e-6)
     assert after.generator["w"] != before.generator["w"]
     assert int(after.step) == 1
+
+
+def test_feature_matching_adds_the_distance_of_deep_features():
+    discriminator = Discriminator(resolution=16, channel_base=64, channel_max=8, mbstd_group=2, projection=True)
+    networks, _ = swapper_networks(
+        {"nf": 8, "ch_mult": [1, 1], "num_res_blocks": 1, "attn_resolutions": []},
+        {"channel_base": 64, "channel_max": 8, "mbstd_group": 2, "projection": True},
+        {"stage_sizes": [1], "width": 4, "stem": "small2", "norm": "group", "hidden": 8, "dim": 8},
+        16,
+    )
+    rng = np.random.default_rng(0)
+    swap, target = (jnp.asarray(rng.normal(size=(2, 16, 16, 3)), jnp.float32) for _ in range(2))
+    params = discriminator.init(jax.random.key(0), swap, jnp.ones((2, 8)))
+    assert set(params) == {"params"}  # what is shown on request is no variable
+    params = params["params"]
+    features = functools.partial(networks.features, params)
+    assert [h.shape for h in features(swap)] == [(2, 8, 8, 8), (2, 4, 4, 8)]
+    given = dict(
+        discriminate=lambda x: discriminator.apply({"params": params}, x, jnp.ones((2, 8))),
+        embed=lambda x: x.mean((1, 2)), identity_weight=1.0,
+    )  # fmt: skip
+    loss = lambda weight, swap, **more: steps.generator_loss(
+        swap, target, jnp.ones((2, 3)), objective=steps.SwapperObjective(feature_matching=weight), **given, **more
+    )
+    plain, with_it = loss(0.0, swap)[0], loss(10.0, swap, features=features)[0]
+    wanted = sum(np.abs(a - b).mean() for a, b in zip(features(swap), features(target), strict=True))
+    np.testing.assert_allclose(with_it - plain, 10 * wanted, rtol=1e-4)
+    slope = jax.grad(lambda x: loss(10.0, x, features=features)[0] - loss(0.0, x)[0])(swap)
+    assert np.abs(slope).max() > 1e-4
+    assert loss(10.0, target, features=features)[1]["train/feature_matching"] == 0
+    with pytest.raises(ValueError, match="features is None"):
+        loss(10.0, swap)
 
 
 def test_identity_weight_ramps_up():
