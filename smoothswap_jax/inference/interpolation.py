@@ -9,19 +9,21 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.grid import image_grid
+from smoothswap_jax.faces.movie import mp4_bytes
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
 from smoothswap_jax.faces.tones import tint_of
 from smoothswap_jax.inference.between import check_count
 from smoothswap_jax.inference.swapper import Paste, Swapper, check_no_input
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
-MOVING = (".gif", ".webp")
-"""Suffixes of pictures that move."""
+MOVING = (".gif", ".webp", ".mp4")
+"""Suffixes of animations."""
 TILE, GAP = 256, 4
 """Least width of a face in a strip, and what lies between two, pixels."""
 WIDEST = {".jpg": 65_500, ".jpeg": 65_500}
 """What a format can hold, pixels; a strip in others may be as wide as memory allows."""
-WIDEST_WEBP = 16_383
+WIDEST_MOVING = {".webp": 16_383, ".mp4": 8192}
+"""Sides that the formats of animations can hold, pixels; H.264's by its highest level."""
 SECONDS, SHORTEST = 2.0, 0.02
 """Of an animation one way, and of a frame: viewers show shorter ones for a tenth of a second."""
 MOST_PIXELS = 500_000_000
@@ -64,8 +66,8 @@ def interpolate_files(
 ) -> tuple[str, ...]:
     """Writes `count` swaps of a target, from the identity of the first source to that of the second.
 
-    output: .gif and .webp become an animation of the whole photo, there and back; other formats a strip of faces with
-    the two sources at its ends, of the first face that is changed. The other options are those of `Swapper.swap`.
+    output: .gif, .webp and .mp4 become an animation of the whole photo, there and back; other formats a strip of faces
+    with the two sources at its ends, of the first face that is changed. The other options are those of `Swapper.swap`.
     Returns what the user should know, in words. Raises what `check_strip` and `Swapper.interpolate` raise.
     """
     check_strip(sources, target, output, count, overwrite)
@@ -95,8 +97,9 @@ def interpolate_files(
 def _check_animation(photo: Photo, count: int, suffix: str) -> None:
     """Raises ValueError for an animation that its format or the memory cannot hold."""
     height, width = photo.shape[:2]
-    if suffix == ".webp" and max(height, width) > WIDEST_WEBP:
-        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {WIDEST_WEBP} a side in .webp")
+    side = max(height, width)
+    if side > (most := WIDEST_MOVING.get(suffix, side)):
+        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {most} a side in {suffix}")
     if count * height * width > MOST_PIXELS:
         most = MOST_PIXELS // (height * width)
         raise ValueError(
@@ -106,8 +109,10 @@ def _check_animation(photo: Photo, count: int, suffix: str) -> None:
 
 
 def _animation(photos: Sequence[Photo], suffix: str) -> bytes:
-    frames = [Image.fromarray(photo) for photo in (*photos, *photos[-2:0:-1])]
-    duration = round(1000 * max(SHORTEST, SECONDS / len(photos)))
+    there_and_back, seconds = (*photos, *photos[-2:0:-1]), max(SHORTEST, SECONDS / len(photos))
+    if suffix == ".mp4":
+        return mp4_bytes(there_and_back, seconds)
+    frames, duration = [Image.fromarray(photo) for photo in there_and_back], round(1000 * seconds)
     options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
     options |= {"save_all": True, "append_images": frames[1:], "duration": duration, "loop": 0}
     data = io.BytesIO()

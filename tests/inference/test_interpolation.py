@@ -8,6 +8,7 @@ from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.photos import load_photo, save_photo
+from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import interpolation, swapper
 from smoothswap_jax.inference.between import between
 from smoothswap_jax.inference.interpolation import TILE, interpolate_files
@@ -99,6 +100,13 @@ def test_an_animation_goes_there_and_back(suffix, files):
         interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 4)
 
 
+def test_a_video_goes_there_and_back(files):
+    out = files / "out.mp4"
+    interpolate_files(by_vector(), [files / "a.png", files / "b.png"], files / "t.png", out, 4)
+    levels = [int(frame.picture[70, 80].mean()) for frame in read_frames(str(out))]
+    assert levels[0] < levels[1] < levels[2] < levels[3] > levels[4] > levels[5] > levels[0] and len(levels) == 6
+
+
 def arguments(files: Path, *more: str, sources: str = "ab", output: str = "out.png", count: int = 3) -> list[str]:
     more = more or (f"--interpolate={count}",)
     return ["swap", *(f"--source={files}/{s}.png" for s in sources), f"--target={files}/t.png",
@@ -117,7 +125,7 @@ def test_the_command_writes_a_strip(files, monkeypatch, capsys):
     [
         (dict(sources="a"), "--interpolate: found 1 --source; wanted two"),
         (dict(sources="aba"), "--interpolate: found 3 --source; wanted two"),
-        (dict(output="out.mp4"), "found suffix '.mp4'; wanted a name that ends in one of .png"),
+        (dict(output="out.avi"), "found suffix '.avi'; wanted a name that ends in one of .png"),
         (dict(output="a.png"), "found the output to be an input photo"),
         (dict(sources="ac"), "c.png"),
         (dict(output="out.jpg", count=250), "--interpolate: found 250; wanted at most 249 in .jpg, or a strip in .png"),
@@ -142,9 +150,10 @@ def test_what_an_animation_cannot_hold_is_refused_before_it_is_made(files, monke
     monkeypatch.setattr(interpolation, "MOST_PIXELS", 160 * 260 * 5)
     with pytest.raises(ValueError, match=r"found 6 for a photo of 260 x 160 pixels; wanted at most 5 in an animation"):
         interpolate_files(by_vector(), sources, target, files / "out.gif", 6)
-    monkeypatch.setattr(interpolation, "WIDEST_WEBP", 200)
-    with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 200 a side in .webp"):
-        interpolate_files(by_vector(), sources, target, files / "out.webp", 3)
+    monkeypatch.setattr(interpolation, "WIDEST_MOVING", {".webp": 200, ".mp4": 210})
+    for suffix, most in interpolation.WIDEST_MOVING.items():
+        with pytest.raises(ValueError, match=rf"found 260 x 160 pixels; wanted at most {most} a side in {suffix}"):
+            interpolate_files(by_vector(), sources, target, files / f"out{suffix}", 3)
     assert not list(files.glob("out*"))
 
 
