@@ -39,8 +39,8 @@ EMBEDDERS = {
     "khosla": _embedder(
         "supervised contrastive, Khosla's form", {"kind": "contrastive", "form": "khosla"}, "temperature", (0.07, 0.14)
     ),
-    "arcface": _embedder("ArcFace", {"kind": "arcface", "margin": 0.2}, "scale", (16.0, 32.0)),
-    "cosface": _embedder("CosFace", {"kind": "cosface", "margin": 0.15}, "scale", (16.0, 32.0)),
-    "softmax": _embedder("softmax over the people, as VGGFace2", {"kind": "softmax"}, "scale", (16.0, 32.0)),
+    "arcface": _embedder("ArcFace", {"kind": "arcface", "margin": 0.2}, "scale", (8.0, 16.0)),
+    "cosface": _embedder("CosFace", {"kind": "cosface", "margin": 0.15}, "scale", (8.0, 16.0)),
+    "softmax": _embedder("softmax over the people, as VGGFace2", {"kind": "softmax"}, "scale", (8.0, 16.0)),
     "triplet": _embedder("FaceNet's triplets", {"kind": "triplet"}, "margin", (0.2, 0.5)),
 }
