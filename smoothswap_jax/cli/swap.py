@@ -18,7 +18,8 @@ def add_parser(verbs) -> None:
         required=True,
         action="append",
         metavar="PHOTO",
-        help="whose identity to take; given twice with --interpolate",
+        help="whose identity to take: one photo, or --source several times, photos of one person, whose mean is taken; "
+        "with --interpolate two",
     )
     swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
     swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg, .webp or .tif")
@@ -27,7 +28,7 @@ def add_parser(verbs) -> None:
         type=int,
         metavar="N",
         help="N identities on the way from the first --source to the second: a strip of faces, or with an --output in "
-        ".gif or .webp an animation of the whole photo",
+        ".gif, .webp or .mp4 an animation of the whole photo",
     )
     swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
     swap.add_argument(
@@ -38,6 +39,13 @@ def add_parser(verbs) -> None:
         choices=("change", "pixels"),
         default="change",
         help="add the network's change to the photo (default), or replace the face's pixels",
+    )
+    swap.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how far each face goes from its own identity, 0, to the source's, 1 (default)",
     )
     swap.add_argument("--color", action="store_true", help="give a grey or sepia target a face in colour")
     swap.add_argument(
@@ -56,21 +64,22 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
     from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
-    from smoothswap_jax.inference.swapper import Swapper, check_files, swap_files
+    from smoothswap_jax.inference.swapper import Swapper, check_files, check_strength, swap_files
 
     # Before seconds of loading.
     if args.interpolate is not None:
         check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
-    elif len(args.source) > 1:
-        raise ValueError(f"--source: found {len(args.source)}; wanted one, or two with --interpolate=N")
+        if args.strength != 1:
+            raise ValueError(f"--strength: found {args.strength:g} with --interpolate; wanted one of them")
     else:
-        check_files(args.source[0], args.target, args.output, args.overwrite)
+        check_strength(args.strength)
+        check_files(args.source, args.target, args.output, args.overwrite)
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
     if args.interpolate is None:
-        notes = swap_files(swapper, args.source[0], args.target, args.output, **how)
+        notes = swap_files(swapper, args.source, args.target, args.output, strength=args.strength, **how)
     else:
         notes = interpolate_files(swapper, args.source, args.target, args.output, args.interpolate, **how)
     for note in notes:

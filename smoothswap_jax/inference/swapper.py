@@ -43,7 +43,7 @@ from smoothswap_jax.faces.photos import (
 from smoothswap_jax.faces.tones import in_tone, tint_of
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
-from smoothswap_jax.inference.between import between
+from smoothswap_jax.inference.identities import between, mean_identity, towards
 from smoothswap_jax.inference.overlap import batches_without_overlap
 from smoothswap_jax.runtime.files import check_new_file
 
@@ -126,18 +126,13 @@ class Swapper:
         if isinstance(faces, np.ndarray) and faces.ndim == 4:
             aligned = self._checked(faces, "aligned source faces")
         else:
-            photos = [faces] if isinstance(faces, str | os.PathLike | np.ndarray | Image.Image) else faces
-            if not isinstance(photos, Sequence):
-                raise ValueError(f"source photos: found {type(faces).__name__}; wanted a photo or a list of photos")
-            if not len(photos):
-                raise ValueError("source photos: found none; wanted at least one")
-            aligned = np.stack([self._read_one_of(photos, place) for place in range(len(photos))])
+            aligned = self.read_faces(faces)
         return self.embed_aligned(to_float(aligned))
 
-    def _read_one_of(self, photos: Sequence[PhotoLike], place: int) -> Aligned:
+    def _read_one_of(self, photos: Sequence[PhotoLike], place: int, face: Literal["largest"] | int) -> Aligned:
         """`read_face`, whose errors say which of several photos it was: arrays have no name."""
         try:
-            return self.read_face(photos[place])
+            return self.read_face(photos[place], face=face)
         except (NoFaceError, PhotoError) as error:
             if len(photos) == 1:
                 raise
@@ -164,6 +159,11 @@ class Swapper:
             raise ValueError("generate_aligned: found NaN or infinite values; wanted images in [-1, 1]")
         return np.clip(swaps, -1.0, 1.0)
 
+    def _strengthened(self, faces: np.ndarray, z: Identity, strength: float) -> Identity:
+        """Identities a share of the way from those of faces in [-1, 1] to z, one for each face."""
+        self._check_identity(z)
+        return towards(self.embed_aligned(faces), tile(z, len(faces)), strength)
+
     def _check_identity(self, z: Identity) -> None:
         """Raises ValueError where z is not what the embedder gives."""
         if self.identity is None:
@@ -187,23 +187,26 @@ class Swapper:
 
     def swap(
         self,
-        source: PhotoLike,
+        source: PhotoLike | Sequence[PhotoLike],
         target: PhotoLike,
         *,
         source_face: Literal["largest"] | int = "largest",
         target_face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
+        strength: float = 1.0,
     ) -> Photo:
         """Puts the identity of the source's face into the target photo.
 
         Args:
-          source, target: a path, a `uint8 [h, w, 3]` RGB array or a Pillow image.
+          source, target: a path, a `uint8 [h, w, 3]` RGB array or a Pillow image; as source also a list of several
+            photos of one person, whose mean identity is taken.
           source_face: which face gives the identity: the largest, or an index, 0 being the largest.
           target_face: which faces are changed: the largest, all, or one by index.
           paste: "change" adds the network's change to the photo, "pixels" replaces the face (see the module's
             text).
           color: give grey and sepia targets a face in colour; else only its brightness changes.
+          strength: how far each face goes from its own identity, 0, to the source's, 1, along the great circle.
 
         Returns the target photo, `uint8 [h, w, 3]`, changed only inside the faces' quads.
 
@@ -212,8 +215,8 @@ class Swapper:
           NoFaceError: source or target has no face.
           ValueError: there is no face of that index, or the network returned another shape or NaN.
         """
-        face = self.read_face(source, face=source_face)
-        return self.swap_onto(face, target, face=target_face, paste=paste, color=color)
+        faces = self.read_faces(source, face=source_face)
+        return self.swap_onto(faces, target, face=target_face, paste=paste, color=color, strength=strength)
 
     def read_face(
         self, photo: PhotoLike, *, face: Literal["largest"] | int = "largest", role: str = "source"
@@ -223,41 +226,60 @@ class Swapper:
         (chosen,) = _choose(_found(self.detect, pixels), face, name, role)
         return align_face(pixels, ffhq_quad(chosen.points), self.size)
 
+    def read_faces(
+        self, photos: PhotoLike | Sequence[PhotoLike], *, face: Literal["largest"] | int = "largest"
+    ) -> UInt8[np.ndarray, "b size size 3"]:
+        """The aligned faces of one or several source photos, of each the same one; raises as `read_face` does, naming
+        the photo of several."""
+        photos = [photos] if isinstance(photos, str | os.PathLike | np.ndarray | Image.Image) else photos
+        if not isinstance(photos, Sequence):
+            raise ValueError(f"source photos: found {type(photos).__name__}; wanted a photo or a list of photos")
+        if not len(photos):
+            raise ValueError("source photos: found none; wanted at least one")
+        return np.stack([self._read_one_of(photos, place, face) for place in range(len(photos))])
+
     def swap_onto(
         self,
-        source: Aligned,
+        source: Aligned | UInt8[np.ndarray, "b size size 3"],
         target: PhotoLike,
         *,
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
+        strength: float = 1.0,
     ) -> Photo:
-        """`swap` for a source face that is already aligned (see `read_face`)."""
-        return self._swap_onto(source, target, face, paste, color)[0]
+        """`swap` for a source face that is already aligned (see `read_face`), or several of one person."""
+        return self._swap_onto(source, target, face, paste, color, strength)[0]
 
     def swap_original(
         self,
-        source: Aligned,
+        source: Aligned | UInt8[np.ndarray, "b size size 3"],
         target: Original,
         *,
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
+        strength: float = 1.0,
     ) -> tuple[Original, tuple[str, ...]]:
         """`swap_onto` for all that a file holds (see `with_changes`), and what the user should know, in words."""
-        _, patches, toned = self._swap_onto(source, target, face, paste, color)
+        _, patches, toned = self._swap_onto(source, target, face, paste, color, strength)
         note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
         return with_changes(target, patches, colour=color), (note,) * toned
 
     def _swap_onto(
-        self, source: Aligned, target: PhotoLike | Original, face: str | int, paste: Paste, color: bool
+        self,
+        source: np.ndarray,
+        target: PhotoLike | Original,
+        face: str | int,
+        paste: Paste,
+        color: bool,
+        strength: float,
     ) -> tuple[Photo, list[Patch], bool]:
-        source = check_photo(source, "aligned source face")
-        if source.shape != (self.size, self.size, 3):
-            raise ValueError(f"aligned source face: found {list(source.shape)}; wanted [{self.size}, {self.size}, 3]")
+        sources = self._checked(source[None] if np.ndim(source) == 3 else source, "aligned source faces")
+        check_strength(strength)
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
         photo, quads = self.locate(target, face, paste)
-        return self._swap_faces(photo, quads, self.embed(source[None]), paste, color)
+        return self._swap_faces(photo, quads, mean_identity(self.embed(sources)), paste, color, strength)
 
     def swap_identity(
         self,
@@ -267,12 +289,14 @@ class Swapper:
         face: Literal["largest", "all"] | int = "largest",
         paste: Paste = "change",
         color: bool = False,
+        strength: float = 1.0,
     ) -> Photo:
         """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
         if (given := batch_size(z)) != 1:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
+        check_strength(strength)
         photo, quads = self.locate(target, face, paste)
-        return self._swap_faces(photo, quads, z, paste, color)[0]
+        return self._swap_faces(photo, quads, z, paste, color, strength)[0]
 
     def interpolate(
         self,
@@ -309,14 +333,14 @@ class Swapper:
         return photo, [ffhq_quad(chosen.points) for chosen in faces]
 
     def _swap_faces(
-        self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool
+        self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool, strength: float = 1.0
     ) -> tuple[Photo, list[Patch], bool]:
         """The swapped photo; the changes that made it, in their order; and whether a face kept to its tone."""
         tints = [None if color else tint_of(photo, quad) for quad in quads]
         photo, patches = photo.copy(), []
         for batch in batches_without_overlap(quads):
             before = to_float(np.stack([align_face(photo, quads[i], self.size) for i in batch]))
-            after = self._generate(before, z)
+            after = self._generate(before, z if strength == 1 else self._strengthened(before, z, strength))
             for i, old, new in zip(batch, before, after, strict=True):
                 if paste == "change":
                     patch = change_patch(photo, (new - old) * 127.5, quads[i])
@@ -330,7 +354,7 @@ class Swapper:
 
 def swap_files(
     swapper: Swapper,
-    source: PathLike,
+    source: PathLike | Sequence[PathLike],
     target: PathLike,
     output: PathLike,
     *,
@@ -338,6 +362,7 @@ def swap_files(
     target_face: Any = "largest",
     paste: Paste = "change",
     color: bool = False,
+    strength: float = 1.0,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Swaps from files to a file, which stays what the target was: colours, depth, alpha, metadata, JPEG's tables.
@@ -347,23 +372,32 @@ def swap_files(
 
     Raises what `check_files` and `Swapper.swap` raise.
     """
-    check_files(source, target, output, overwrite)
-    face = swapper.read_face(source, face=source_face)
+    sources = [source] if isinstance(source, str | os.PathLike) else source
+    check_files(sources, target, output, overwrite)
+    faces = swapper.read_faces(sources, face=source_face)
     original = read_original(target, max_pixels=swapper.max_pixels)
     check_fits(output, original)
-    swapped, notes = swapper.swap_original(face, original, face=target_face, paste=paste, color=color)
-    moves = kind_of(source) == ANIMATION
-    of_source = [f"{os.fspath(source)} has several pictures; the first was taken"] if moves else []
+    swapped, notes = swapper.swap_original(
+        faces, original, face=target_face, paste=paste, color=color, strength=strength
+    )
+    moving = [os.fspath(one) for one in sources if kind_of(one) == ANIMATION]
+    of_source = [f"{name} has several pictures; the first was taken" for name in moving]
     return (*save_original(output, swapped), *notes, *of_source)
 
 
-def check_files(source: PathLike, target: PathLike, output: PathLike, overwrite: bool = False) -> None:
+def check_strength(strength: float) -> None:
+    """Raises ValueError for a strength that `Swapper.swap` does not take."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength: found {strength:g}; wanted 0, the face's own identity, to 1, the source's")
+
+
+def check_files(sources: Sequence[PathLike], target: PathLike, output: PathLike, overwrite: bool = False) -> None:
     """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
     one that exists, unless it may be overwritten, or whose folder cannot be written to."""
     check_output(output)
-    check_no_input((source, target), output)
+    check_no_input((*sources, target), output)
     check_new_file(output, overwrite)
-    for given in (source, target):
+    for given in (*sources, target):
         check_input(given)
 
 

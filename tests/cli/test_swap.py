@@ -12,6 +12,7 @@ from smoothswap_jax.inference import swapper
     "options, wanted",
     [
         ([], {"source_face": "largest", "target_face": "largest", "paste": "change"}),
+        (["--strength=0.5"], {"strength": 0.5}),
         (["--source-face=1", "--target-face=all", "--paste=pixels"], {"source_face": 1, "target_face": "all"}),
     ],
 )
@@ -22,7 +23,7 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
     ((files, how),) = calls
-    assert files == ("loaded c", "a", "b", "o.png") and how.items() >= wanted.items()
+    assert files == ("loaded c", ["a"], "b", "o.png") and how.items() >= wanted.items()
     assert capsys.readouterr().out == "o.png\n"
 
 
@@ -36,6 +37,8 @@ def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.out == "o.jpg\n" and said.err == "smoothswap swap: o.jpg: one\nsmoothswap swap: o.jpg: two\n"
     assert loaded == [1_500_000]
+    assert main(["swap", *options, "--strength=1.5"]) == MISTAKE
+    assert "strength: found 1.5; wanted 0, the face's own identity, to 1" in capsys.readouterr().err
     assert main(["swap", *options[:-1], "--max-megapixels=0"]) != 0
     assert "--max-megapixels: found 0; wanted more than 0" in capsys.readouterr().err
 

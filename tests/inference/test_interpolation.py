@@ -10,18 +10,11 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import interpolation, swapper
-from smoothswap_jax.inference.between import between
 from smoothswap_jax.inference.interpolation import TILE, interpolate_files
 from smoothswap_jax.inference.swapper import Swapper
-from smoothswap_jax.metrics.smoothness import slerp
 from tests.inference.test_swapper import grain, marked
 
 FACE = (80, 70, 1.5)
-
-
-def vectors(count: int = 2) -> np.ndarray:
-    z = np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
-    return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def by_vector() -> Swapper:
@@ -40,30 +33,6 @@ def files(tmp_path):
         save_photo(tmp_path / f"{name}.png", np.full((160, 260, 3), level, np.uint8))
     save_photo(tmp_path / "t.png", grain())
     return tmp_path
-
-
-def test_the_way_starts_and_ends_at_the_two_and_keeps_the_norm():
-    a, b = vectors()[:1], vectors()[1:]
-    way = between(a, b, 5)
-    assert way.dtype == np.float32 and way.shape == (5, 5)
-    np.testing.assert_allclose(way[[0, -1]], [a[0], b[0]], atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(way[2:3], slerp(a, b, 0.5), atol=1e-6)
-    maps = between({"vector": a, "map": np.zeros((1, 2, 2, 3))}, {"vector": b, "map": np.ones((1, 2, 2, 3))}, 3)
-    np.testing.assert_allclose(maps["map"][:, 0, 0, 0], [0, 0.5, 1])
-    np.testing.assert_allclose(maps["vector"], way[::2], atol=1e-6)
-
-
-@pytest.mark.parametrize("count", [-1, 0, 1, 1001])
-def test_a_way_of_too_few_or_too_many_is_refused(count):
-    with pytest.raises(ValueError, match=rf"interpolation: found {count} identities; wanted 2 to 1,000"):
-        between(vectors()[:1], vectors()[1:], count)
-
-
-def test_identities_of_other_shapes_are_refused():
-    for a, b in ((vectors(), vectors()), (vectors()[:1], vectors()[1:, :4])):
-        with pytest.raises(ValueError, match=r"found identities of shapes .*; wanted \[1 ...\] twice"):
-            between(a, b, 3)
 
 
 def test_photos_go_from_the_swap_of_one_to_the_swap_of_the_other(files):
@@ -138,11 +107,16 @@ def test_what_cannot_be_a_strip_is_refused_before_a_swapper_is_loaded(given, sai
     assert said in capsys.readouterr().err and sorted(files.iterdir()) == before
 
 
-def test_two_sources_are_for_a_way_only(files, capsys):
-    assert main(arguments(files, "--color")) == MISTAKE
-    assert "--source: found 2; wanted one, or two with --interpolate=N" in capsys.readouterr().err
+def test_two_sources_are_a_way_or_one_person(files, monkeypatch, capsys):
+    monkeypatch.setattr(swapper.Swapper, "load", lambda *_, **__: by_vector())
+    assert main(arguments(files, "--color")) == 0
+    ends = [by_vector().swap_identity(by_vector().embed(files / f"{name}.png"), files / "t.png") for name in "ab"]
+    levels = [one[70, 80].mean() for one in (ends[0], load_photo(files / "out.png"), ends[1])]
+    assert levels[0] + 20 < levels[1] < levels[2] - 20
     assert main(arguments(files, "--interpolate=1")) == MISTAKE
     assert "found 1 identities; wanted 2 to 1,000" in capsys.readouterr().err
+    assert main(arguments(files, "--interpolate=3", "--strength=0.5", output="new.png")) == MISTAKE
+    assert "--strength: found 0.5 with --interpolate; wanted one of them" in capsys.readouterr().err
 
 
 def test_what_an_animation_cannot_hold_is_refused_before_it_is_made(files, monkeypatch):

@@ -13,7 +13,9 @@ from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.original import read_original
 from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
+from smoothswap_jax.inference.identities import mean_identity
 from smoothswap_jax.inference.swapper import NoFaceError, Swapper, swap_files
+from smoothswap_jax.metrics.smoothness import slerp
 from tests.faces import make_photos as made
 from tests.faces.make_videos import frames_of, write_animation
 from tests.places import SHARED
@@ -203,7 +205,7 @@ def test_bad_networks_and_photos():
         toy(lambda source, target: target * np.nan).swap(photo, photo)
     with pytest.raises(PhotoError, match="target array: found float32"):
         toy().swap(photo, photo.astype(np.float32))
-    with pytest.raises(ValueError, match="aligned source face: found"):
+    with pytest.raises(ValueError, match="aligned source faces: found"):
         toy().swap_onto(np.zeros((8, 8, 3), np.uint8), photo)
     with pytest.raises(ValueError, match="paste: found 'glue'"):
         toy().swap(photo, photo, paste="glue")
@@ -231,6 +233,40 @@ def test_a_face_that_is_not_there_is_named_by_no_parameter_that_was_not_given():
     swapper = toy()
     with pytest.raises(ValueError, match="target face: found 7; wanted 0 to 0"):
         swapper.swap_identity(swapper.embed(grain()), grain(), face=7)
+
+
+def test_strength_goes_from_the_faces_own_identity_to_the_sources():
+    """z is of unit norm, and its first number is how bright the swap gets."""
+
+    def embed(faces):
+        level = faces.mean(axis=(1, 2, 3)) / 2
+        return np.stack([level, np.sqrt(1 - level**2)], axis=1).astype(np.float32)
+
+    made = dataclasses.replace(
+        toy(), embed_aligned=embed, generate_aligned=lambda faces, z: 0 * faces + z[:, :1, None, None]
+    )
+    dark, bright = (np.full((160, 260, 3), level, np.uint8) for level in (20, 230))
+    at = lambda strength: int(made.swap(bright, dark, strength=strength)[70, 80, 0])
+    z = [embed(photo[None].astype(np.float32) / 127.5 - 1) for photo in (dark, bright)]
+    for strength in (0.0, 0.25, 1.0):
+        wanted = 127.5 * (1 + slerp(z[0], z[1], strength)[0, 0])
+        assert at(strength) == pytest.approx(wanted, abs=1.5)
+    assert made.swap_identity(z[1], dark, strength=0.25)[70, 80, 0] == at(0.25)
+    for strength in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match=r"strength: found .*; wanted 0, the face's own identity, to 1"):
+            at(strength)
+
+
+def test_several_photos_of_a_person_give_their_mean(tmp_path):
+    sources, target = [grain(seed=seed) for seed in (1, 2)], grain()
+    made = toy()
+    z = mean_identity(made.embed(sources))
+    np.testing.assert_array_equal(made.swap(sources, target), made.swap_identity(z, target))
+    for number, source in enumerate(sources):
+        save_photo(tmp_path / f"{number}.png", source)
+    save_photo(tmp_path / "t.png", target)
+    swap_files(made, [tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "t.png", tmp_path / "out.png")
+    np.testing.assert_array_equal(load_photo(tmp_path / "out.png"), made.swap(sources, target))
 
 
 def test_of_several_photos_the_one_without_a_face_is_named():
