@@ -10,11 +10,23 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 
-from smoothswap_jax.cli import bench, compare, demo, evaluate, export, import_network, prepare, reproduce, swap, train
+from smoothswap_jax.cli import (
+    bench,
+    compare,
+    demo,
+    evaluate,
+    export,
+    faces,
+    import_network,
+    prepare,
+    reproduce,
+    swap,
+    train,
+)
 from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
-VERBS = (train, swap, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
+VERBS = (train, swap, faces, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
 """In the order of `smoothswap --help`."""
 
 TAKE_OVERRIDES = ("train", "bench")

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import Any
 
+MIN_SCORE = "pass over faces that the detector is less sure of, 0 to 1 (default 0: none)"
+
 
 def add_parser(verbs) -> None:
     swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
@@ -30,10 +32,10 @@ def add_parser(verbs) -> None:
         help="N identities on the way from the first --source to the second: a strip of faces, or with an --output in "
         ".gif, .webp or .mp4 an animation of the whole photo",
     )
-    swap.add_argument("--source-face", default="largest", metavar="WHICH", help="largest, or an index by size from 0")
-    swap.add_argument(
-        "--target-face", default="largest", metavar="WHICH", help="largest, all, or an index by size from 0"
-    )
+    which = "largest (default), left, an index by size from 0 (see `smoothswap faces`), or another photo of the person"
+    swap.add_argument("--source-face", default="largest", metavar="WHICH", help=which)
+    swap.add_argument("--target-face", default="largest", metavar="WHICH", help=f"all, or as of the source: {which}")
+    swap.add_argument("--min-score", type=float, default=0.0, metavar="X", help=MIN_SCORE)
     swap.add_argument(
         "--paste",
         choices=("change", "pixels"),
@@ -59,14 +61,24 @@ def add_parser(verbs) -> None:
     swap.set_defaults(run=run)
 
 
+def check_min_score(score: float) -> None:
+    """Raises ValueError for what no detector gives."""
+    if not 0 <= score <= 1:
+        raise ValueError(f"--min-score: found {score:g}; wanted 0 to 1")
+
+
 def run(args: argparse.Namespace) -> None:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
+    from smoothswap_jax.inference.choice import check_which
     from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
     from smoothswap_jax.inference.swapper import Swapper, check_files, check_strength, swap_files
 
     # Before seconds of loading.
+    check_min_score(args.min_score)
+    for role in ("source", "target"):
+        check_which(faces[f"{role}_face"], role)
     if args.interpolate is not None:
         check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
         if args.strength != 1:
@@ -74,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         check_strength(args.strength)
         check_files(args.source, args.target, args.output, args.overwrite)
-    swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6))
+    swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score)
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
@@ -101,5 +113,5 @@ def _meant_for_rendered_faces(checkpoint: str) -> str:
 
 
 def _which(text: str) -> int | str:
-    """An index as a number, a word ('largest', 'all') as it is."""
+    """An index as a number; a word or a path as it is."""
     return int(text) if text.isdecimal() else text

@@ -35,14 +35,13 @@ from smoothswap_jax.faces.photos import (
     check_photo,
     load_photo,
     photo_from_pil,
-    reduced,
-    shrink_factor,
     to_float,
     to_uint8,
 )
 from smoothswap_jax.faces.tones import in_tone, tint_of
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
+from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces
 from smoothswap_jax.inference.identities import between, mean_identity, towards
 from smoothswap_jax.inference.overlap import batches_without_overlap
 from smoothswap_jax.runtime.files import check_new_file
@@ -61,16 +60,13 @@ MAX_PIXELS = 500_000_000
 """Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
 
 
-class NoFaceError(ValueError):
-    """No face was found; the text names the photo."""
-
-
 @dataclass(frozen=True)
 class Swapper:
     """Swaps faces in photos, given an embedder and a generator for aligned faces of `size` pixels.
 
     identity: shapes of one z, [1 ...], by which a z that does not fit is refused; None: it is not checked.
-    max_pixels: larger photos are refused before they are decoded.
+    max_pixels: larger photos are refused before they are decoded. min_score: faces that the detector is less sure of
+    are passed over.
     """
 
     embed_aligned: EmbedAligned
@@ -79,10 +75,17 @@ class Swapper:
     detect: Detector = find_faces
     identity: Any = None
     max_pixels: int = MAX_PIXELS
+    min_score: float = 0.0
 
     @classmethod
     def load(
-        cls, run: PathLike = "default", step: int | None = None, *, faces_at_once: int = 1, max_pixels: int = MAX_PIXELS
+        cls,
+        run: PathLike = "default",
+        step: int | None = None,
+        *,
+        faces_at_once: int = 1,
+        max_pixels: int = MAX_PIXELS,
+        min_score: float = 0.0,
     ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
@@ -94,7 +97,7 @@ class Swapper:
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
-          max_pixels: of a photo.
+          max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -111,6 +114,7 @@ class Swapper:
             found.size,
             identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
             max_pixels=max_pixels,
+            min_score=min_score,
         )
 
     # --- aligned faces ---------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ class Swapper:
             aligned = self.read_faces(faces)
         return self.embed_aligned(to_float(aligned))
 
-    def _read_one_of(self, photos: Sequence[PhotoLike], place: int, face: Literal["largest"] | int) -> Aligned:
+    def _read_one_of(self, photos: Sequence[PhotoLike], place: int, face: Which) -> Aligned:
         """`read_face`, whose errors say which of several photos it was: arrays have no name."""
         try:
             return self.read_face(photos[place], face=face)
@@ -190,8 +194,8 @@ class Swapper:
         source: PhotoLike | Sequence[PhotoLike],
         target: PhotoLike,
         *,
-        source_face: Literal["largest"] | int = "largest",
-        target_face: Literal["largest", "all"] | int = "largest",
+        source_face: Which = "largest",
+        target_face: Which = "largest",
         paste: Paste = "change",
         color: bool = False,
         strength: float = 1.0,
@@ -201,8 +205,9 @@ class Swapper:
         Args:
           source, target: a path, a `uint8 [h, w, 3]` RGB array or a Pillow image; as source also a list of several
             photos of one person, whose mean identity is taken.
-          source_face: which face gives the identity: the largest, or an index, 0 being the largest.
-          target_face: which faces are changed: the largest, all, or one by index.
+          source_face: which face gives the identity: 'largest', 'left', an index by size, 0 being the largest, or the
+            path of another photo of the person, who is found by SFace.
+          target_face: which faces are changed: the same, or 'all'.
           paste: "change" adds the network's change to the photo, "pixels" replaces the face (see the module's
             text).
           color: give grey and sepia targets a face in colour; else only its brightness changes.
@@ -218,16 +223,14 @@ class Swapper:
         faces = self.read_faces(source, face=source_face)
         return self.swap_onto(faces, target, face=target_face, paste=paste, color=color, strength=strength)
 
-    def read_face(
-        self, photo: PhotoLike, *, face: Literal["largest"] | int = "largest", role: str = "source"
-    ) -> Aligned:
+    def read_face(self, photo: PhotoLike, *, face: Which = "largest", role: str = "source") -> Aligned:
         """The aligned face of a photo, `uint8 [size, size, 3]`."""
         pixels, name = _read(photo, role, self.max_pixels)
-        (chosen,) = _choose(_found(self.detect, pixels), face, name, role)
+        (chosen,) = self._choose(pixels, face, name, role)
         return align_face(pixels, ffhq_quad(chosen.points), self.size)
 
     def read_faces(
-        self, photos: PhotoLike | Sequence[PhotoLike], *, face: Literal["largest"] | int = "largest"
+        self, photos: PhotoLike | Sequence[PhotoLike], *, face: Which = "largest"
     ) -> UInt8[np.ndarray, "b size size 3"]:
         """The aligned faces of one or several source photos, of each the same one; raises as `read_face` does, naming
         the photo of several."""
@@ -243,7 +246,7 @@ class Swapper:
         source: Aligned | UInt8[np.ndarray, "b size size 3"],
         target: PhotoLike,
         *,
-        face: Literal["largest", "all"] | int = "largest",
+        face: Which = "largest",
         paste: Paste = "change",
         color: bool = False,
         strength: float = 1.0,
@@ -256,7 +259,7 @@ class Swapper:
         source: Aligned | UInt8[np.ndarray, "b size size 3"],
         target: Original,
         *,
-        face: Literal["largest", "all"] | int = "largest",
+        face: Which = "largest",
         paste: Paste = "change",
         color: bool = False,
         strength: float = 1.0,
@@ -270,7 +273,7 @@ class Swapper:
         self,
         source: np.ndarray,
         target: PhotoLike | Original,
-        face: str | int,
+        face: Which,
         paste: Paste,
         color: bool,
         strength: float,
@@ -286,7 +289,7 @@ class Swapper:
         z: Identity,
         target: PhotoLike,
         *,
-        face: Literal["largest", "all"] | int = "largest",
+        face: Which = "largest",
         paste: Paste = "change",
         color: bool = False,
         strength: float = 1.0,
@@ -305,7 +308,7 @@ class Swapper:
         target: PhotoLike,
         count: int,
         *,
-        face: Literal["largest", "all"] | int = "largest",
+        face: Which = "largest",
         paste: Paste = "change",
         color: bool = False,
     ) -> Iterator[Photo]:
@@ -323,14 +326,19 @@ class Swapper:
         return (self._swap_faces(photo, quads, z, paste, color)[0] for z in rows)
 
     def locate(
-        self, target: PhotoLike | Original, face: str | int = "largest", paste: str = "change"
+        self, target: PhotoLike | Original, face: Which = "largest", paste: str = "change"
     ) -> tuple[Photo, list[Quad]]:
         """A target's pixels and the squares of its faces that `swap` would change."""
         if paste not in ("change", "pixels"):
             raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
         photo, name = _read(target, "target", self.max_pixels)
-        faces = _choose(_found(self.detect, photo), face, name, "target")
+        faces = self._choose(photo, face, name, "target")
         return photo, [ffhq_quad(chosen.points) for chosen in faces]
+
+    def _choose(self, photo: Photo, which: Which, name: str, role: str) -> list[Face]:
+        return choose_faces(
+            photo, which, name, role, detect=self.detect, min_score=self.min_score, max_pixels=self.max_pixels
+        )
 
     def _swap_faces(
         self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool, strength: float = 1.0
@@ -417,32 +425,3 @@ def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Phot
     if isinstance(photo, Image.Image):
         return photo_from_pil(photo, f"{role} image"), f"{role} image"
     return load_photo(photo, max_pixels=max_pixels), os.fspath(photo)
-
-
-def _found(detect: Detector, photo: Photo) -> list[Face]:
-    """The faces of a photo, in its pixels; a huge one is looked at reduced, which saves memory."""
-    factor = shrink_factor(photo.shape[1], photo.shape[0])
-    if factor == 1:
-        return detect(photo)
-    whole = lambda places: (places + 0.5) * factor - 0.5
-    return [face._replace(box=whole(face.box), points=whole(face.points)) for face in detect(reduced(photo, factor))]
-
-
-def _choose(faces: list[Face], which: str | int, name: str, role: str) -> list[Face]:
-    """The requested faces; `faces` are sorted by area, largest first."""
-    if not faces:
-        raise NoFaceError(
-            f"{name}: found no face in any of its four turns; wanted one with a face seen from the front or the side"
-        )
-    if which == "largest":
-        return faces[:1]
-    if which == "all" and role == "target":
-        return faces
-    if isinstance(which, bool) or not isinstance(which, int):
-        wanted = "'largest', 'all' or an index" if role == "target" else "'largest' or an index"
-        raise ValueError(f"{role} face: found {which!r}; wanted {wanted}")
-    if not 0 <= which < len(faces):
-        raise ValueError(
-            f"{role} face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
-        )
-    return [faces[which]]

