@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from smoothswap_jax.evaluation.settings import EvaluationSettings
     from smoothswap_jax.faces.align import align_face, ffhq_quad
     from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
+    from smoothswap_jax.inference.choice import NoFaceError
     from smoothswap_jax.inference.export.export_folder import export_swapper
-    from smoothswap_jax.inference.swapper import NoFaceError, Swapper
+    from smoothswap_jax.inference.swapper import Swapper
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
@@ -58,7 +59,7 @@ _WHERE = {
     "ConfigError": ("config.errors", "ConfigError"),
     "EvaluationSettings": ("evaluation.settings", "EvaluationSettings"),
     "ExportError": ("weights.exported", "ExportError"),
-    "NoFaceError": ("inference.swapper", "NoFaceError"),
+    "NoFaceError": ("inference.choice", "NoFaceError"),
     "PhotoError": ("faces.photos", "PhotoError"),
     "PrepareSettings": ("prepare.crops", "PrepareSettings"),
     "Stopped": ("runtime.stopping", "Stopped"),
