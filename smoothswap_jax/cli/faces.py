@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.faces.photos import check_output, load_photo, save_photo
     from smoothswap_jax.faces.sheet import face_sheet
     from smoothswap_jax.inference.choice import NoFaceError, found_faces
-    from smoothswap_jax.inference.swapper import check_no_input
+    from smoothswap_jax.inference.files import check_no_input
     from smoothswap_jax.runtime.files import check_new_file
 
     if args.out:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 MIN_SCORE = "pass over faces that the detector is less sure of, 0 to 1 (default 0: none)"
@@ -23,8 +24,13 @@ def add_parser(verbs) -> None:
         help="whose identity to take: one photo, or --source several times, photos of one person, whose mean is taken; "
         "with --interpolate two",
     )
-    swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change")
-    swap.add_argument("--output", required=True, metavar="PHOTO", help="where to write: .png, .jpg, .webp or .tif")
+    swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change, or a folder of photos")
+    swap.add_argument(
+        "--output",
+        required=True,
+        metavar="PHOTO",
+        help="where to write: .png, .jpg, .webp or .tif; of a folder another folder",
+    )
     swap.add_argument(
         "--interpolate",
         type=int,
@@ -67,29 +73,35 @@ def check_min_score(score: float) -> None:
         raise ValueError(f"--min-score: found {score:g}; wanted 0 to 1")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
     from smoothswap_jax.inference.choice import check_which
+    from smoothswap_jax.inference.files import check_files, check_folders, swap_files
     from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
-    from smoothswap_jax.inference.swapper import Swapper, check_files, check_strength, swap_files
+    from smoothswap_jax.inference.swapper import Swapper, check_strength
 
     # Before seconds of loading.
+    folder = Path(args.target).is_dir() and args.interpolate is None
     check_min_score(args.min_score)
+    check_strength(args.strength)
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
     if args.interpolate is not None:
         check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
         if args.strength != 1:
             raise ValueError(f"--strength: found {args.strength:g} with --interpolate; wanted one of them")
+    elif folder:
+        check_folders(Path(args.target), Path(args.output))
     else:
-        check_strength(args.strength)
         check_files(args.source, args.target, args.output, args.overwrite)
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score)
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
+    if folder:
+        return _swap_folder(swapper, args, {**how, "strength": args.strength})
     if args.interpolate is None:
         notes = swap_files(swapper, args.source, args.target, args.output, strength=args.strength, **how)
     else:
@@ -97,6 +109,27 @@ def run(args: argparse.Namespace) -> None:
     for note in notes:
         print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
     print(args.output)
+    return 0
+
+
+def _swap_folder(swapper: Any, args: argparse.Namespace, how: dict[str, Any]) -> int:
+    """A line for each photo, and a summary; 1 where some could not be swapped."""
+    from smoothswap_jax.inference.files import swap_folder
+
+    say = lambda words: print(f"smoothswap swap: {words}", file=sys.stderr)
+    counts = dict.fromkeys(("swapped", "there already", "left out"), 0)
+    for one in swap_folder(swapper, args.source, args.target, args.output, **how):
+        counts["left out" if one.fault else "there already" if one.there else "swapped"] += 1
+        if one.fault:
+            say(one.fault if str(one.target) in one.fault else f"{one.target}: {one.fault}")
+        elif one.there:
+            say(f"{one.output}: is there already (--overwrite replaces it)")
+        else:
+            print(one.output, flush=True)
+        for note in one.notes:
+            say(f"{one.output}: {note}")
+    say(f"{args.output}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+    return 1 if counts["left out"] else 0
 
 
 def _meant_for_rendered_faces(checkpoint: str) -> str:

@@ -213,13 +213,18 @@ def check_output(path: PathLike) -> None:
     For callers who want to fail before minutes of work rather than after them.
     """
     target = Path(path)
-    if target.suffix.lower() not in _WRITERS:
+    if not is_writable(target):
         found = f"suffix {target.suffix!r}" if target.suffix else "no suffix"
         raise PhotoError(f"{target}: found {found}; wanted a name that ends in one of {', '.join(_WRITERS)}")
     if target.is_dir():
         raise PhotoError(f"{target}: found a folder of this name; wanted a file name")
     if not target.parent.is_dir():
         raise PhotoError(f"{target}: found no folder {target.parent}; wanted an existing one")
+
+
+def is_writable(path: PathLike) -> bool:
+    """Whether `save_photo` knows the suffix."""
+    return Path(path).suffix.lower() in _WRITERS
 
 
 def save_photo(path: PathLike, image: Photo, *, text: Mapping[str, str] | None = None) -> None:

@@ -12,8 +12,9 @@ from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.movie import mp4_bytes
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
 from smoothswap_jax.faces.tones import tint_of
+from smoothswap_jax.inference.files import check_no_input
 from smoothswap_jax.inference.identities import check_count
-from smoothswap_jax.inference.swapper import Paste, Swapper, check_no_input
+from smoothswap_jax.inference.swapper import Paste, Swapper
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
 MOVING = (".gif", ".webp", ".mp4")

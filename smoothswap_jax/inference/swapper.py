@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -24,14 +23,11 @@ from PIL import Image
 from smoothswap_jax.faces.align import Patch, Quad, add_patch, align_face, change_patch, face_patch, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.registry import find_faces
-from smoothswap_jax.faces.kinds import ANIMATION, kind_of
-from smoothswap_jax.faces.original import Original, read_original, with_changes
+from smoothswap_jax.faces.original import Original, with_changes
 from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
     PhotoError,
-    check_input,
-    check_output,
     check_photo,
     load_photo,
     photo_from_pil,
@@ -39,12 +35,10 @@ from smoothswap_jax.faces.photos import (
     to_uint8,
 )
 from smoothswap_jax.faces.tones import in_tone, tint_of
-from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces
 from smoothswap_jax.inference.identities import between, mean_identity, towards
 from smoothswap_jax.inference.overlap import batches_without_overlap
-from smoothswap_jax.runtime.files import check_new_file
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -252,37 +246,28 @@ class Swapper:
         strength: float = 1.0,
     ) -> Photo:
         """`swap` for a source face that is already aligned (see `read_face`), or several of one person."""
-        return self._swap_onto(source, target, face, paste, color, strength)[0]
-
-    def swap_original(
-        self,
-        source: Aligned | UInt8[np.ndarray, "b size size 3"],
-        target: Original,
-        *,
-        face: Which = "largest",
-        paste: Paste = "change",
-        color: bool = False,
-        strength: float = 1.0,
-    ) -> tuple[Original, tuple[str, ...]]:
-        """`swap_onto` for all that a file holds (see `with_changes`), and what the user should know, in words."""
-        _, patches, toned = self._swap_onto(source, target, face, paste, color, strength)
-        note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
-        return with_changes(target, patches, colour=color), (note,) * toned
-
-    def _swap_onto(
-        self,
-        source: np.ndarray,
-        target: PhotoLike | Original,
-        face: Which,
-        paste: Paste,
-        color: bool,
-        strength: float,
-    ) -> tuple[Photo, list[Patch], bool]:
         sources = self._checked(source[None] if np.ndim(source) == 3 else source, "aligned source faces")
         check_strength(strength)
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
         photo, quads = self.locate(target, face, paste)
-        return self._swap_faces(photo, quads, mean_identity(self.embed(sources)), paste, color, strength)
+        return self._swap_faces(photo, quads, mean_identity(self.embed(sources)), paste, color, strength)[0]
+
+    def swap_located(
+        self,
+        z: Identity,
+        original: Original,
+        photo: Photo,
+        quads: list[Quad],
+        paste: Paste = "change",
+        color: bool = False,
+        strength: float = 1.0,
+    ) -> tuple[Original, tuple[str, ...]]:
+        """`swap_identity` for all that a file holds (see `with_changes`), whose pixels and faces `locate` has found;
+        and what the user should know, in words."""
+        check_strength(strength)
+        _, patches, toned = self._swap_faces(photo, quads, z, paste, color, strength)
+        note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
+        return with_changes(original, patches, colour=color), (note,) * toned
 
     def swap_identity(
         self,
@@ -360,60 +345,10 @@ class Swapper:
         return photo, patches, any(tint is not None for tint in tints)
 
 
-def swap_files(
-    swapper: Swapper,
-    source: PathLike | Sequence[PathLike],
-    target: PathLike,
-    output: PathLike,
-    *,
-    source_face: Any = "largest",
-    target_face: Any = "largest",
-    paste: Paste = "change",
-    color: bool = False,
-    strength: float = 1.0,
-    overwrite: bool = False,
-) -> tuple[str, ...]:
-    """Swaps from files to a file, which stays what the target was: colours, depth, alpha, metadata, JPEG's tables.
-
-    The options are those of `Swapper.swap` and `check_files`. Returns what the user should know, in words: what the
-    output's format cannot keep, that a grey photo stayed grey, or a photo was one of several.
-
-    Raises what `check_files` and `Swapper.swap` raise.
-    """
-    sources = [source] if isinstance(source, str | os.PathLike) else source
-    check_files(sources, target, output, overwrite)
-    faces = swapper.read_faces(sources, face=source_face)
-    original = read_original(target, max_pixels=swapper.max_pixels)
-    check_fits(output, original)
-    swapped, notes = swapper.swap_original(
-        faces, original, face=target_face, paste=paste, color=color, strength=strength
-    )
-    moving = [os.fspath(one) for one in sources if kind_of(one) == ANIMATION]
-    of_source = [f"{name} has several pictures; the first was taken" for name in moving]
-    return (*save_original(output, swapped), *notes, *of_source)
-
-
 def check_strength(strength: float) -> None:
     """Raises ValueError for a strength that `Swapper.swap` does not take."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: found {strength:g}; wanted 0, the face's own identity, to 1, the source's")
-
-
-def check_files(sources: Sequence[PathLike], target: PathLike, output: PathLike, overwrite: bool = False) -> None:
-    """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
-    one that exists, unless it may be overwritten, or whose folder cannot be written to."""
-    check_output(output)
-    check_no_input((*sources, target), output)
-    check_new_file(output, overwrite)
-    for given in (*sources, target):
-        check_input(given)
-
-
-def check_no_input(inputs: Sequence[PathLike], output: PathLike) -> None:
-    """Raises `PhotoError` where the output is one of the inputs."""
-    for given in inputs:
-        if Path(output).exists() and Path(given).exists() and os.path.samefile(output, given):
-            raise PhotoError(f"{os.fspath(output)}: found the output to be an input photo; wanted another name")
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:

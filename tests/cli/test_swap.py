@@ -1,11 +1,11 @@
-"""`smoothswap swap`: from the command line to inference.swapper.swap_files."""
+"""`smoothswap swap`: from the command line to inference.files.swap_files."""
 
 import json
 
 import pytest
 
 from smoothswap_jax.cli.main import MISTAKE, main
-from smoothswap_jax.inference import swapper
+from smoothswap_jax.inference import files, swapper
 
 
 @pytest.mark.parametrize(
@@ -19,19 +19,19 @@ from smoothswap_jax.inference import swapper
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: f"loaded {path}")
-    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
-    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: calls.append((files, how)) or ())
+    monkeypatch.setattr(files, "check_files", lambda *_: None)
+    monkeypatch.setattr(files, "swap_files", lambda *given, **how: calls.append((given, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
-    ((files, how),) = calls
-    assert files == ("loaded c", ["a"], "b", "o.png") and how.items() >= wanted.items()
+    ((given, how),) = calls
+    assert given == ("loaded c", ["a"], "b", "o.png") and how.items() >= wanted.items()
     assert capsys.readouterr().out == "o.png\n"
 
 
 def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     loaded = []
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: loaded.append(max_pixels))
-    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
-    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ("one", "two") if how["color"] else ())
+    monkeypatch.setattr(files, "check_files", lambda *_: None)
+    monkeypatch.setattr(files, "swap_files", lambda *given, **how: ("one", "two") if how["color"] else ())
     options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
     assert main(["swap", *options]) == 0
     said = capsys.readouterr()
@@ -63,8 +63,8 @@ def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, t
     (tmp_path / "params.safetensors").touch()
     (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
     monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: None)
-    monkeypatch.setattr(swapper, "check_files", lambda *_: None)
-    monkeypatch.setattr(swapper, "swap_files", lambda *files, **how: ())
+    monkeypatch.setattr(files, "check_files", lambda *_: None)
+    monkeypatch.setattr(files, "swap_files", lambda *given, **how: ())
     output = f"--output={tmp_path}/o.png"
     assert main(["swap", f"--checkpoint={tmp_path}", "--source=a", "--target=b", output]) == 0
     error = capsys.readouterr().err

@@ -13,8 +13,10 @@ from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.yunet import detect_faces
 from smoothswap_jax.faces.original import read_original
 from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
+from smoothswap_jax.inference.choice import NoFaceError
+from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.identities import mean_identity
-from smoothswap_jax.inference.swapper import NoFaceError, Swapper, swap_files
+from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.metrics.smoothness import slerp
 from tests.faces import make_photos as made
 from tests.faces.make_videos import frames_of, write_animation

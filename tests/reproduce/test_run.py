@@ -15,7 +15,7 @@ from smoothswap_jax.reproduce import experiments, plan, run
 from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
 from smoothswap_jax.reproduce.run import reproduce
-from smoothswap_jax.reproduce.zoo import EMBEDDERS
+from smoothswap_jax.reproduce.zoo import EMBEDDERS, RATES
 from smoothswap_jax.runtime.files import held
 
 PARTS = ("colour", "shift", "scale", "blur", "noise", "hole")
@@ -49,8 +49,9 @@ def test_arms_differ_in_their_objective_only():
     assert configs.keys() == EMBEDDERS.keys()
     assert all(not any(config["objective"]["transform"][name] for name in PARTS) for config in configs.values())
     for config in configs.values():
-        for name in ("kind", "form", "margin"):
+        for name in ("kind", "form", "margin", "temperature", "scale"):
             config["objective"].pop(name)
+        assert config["optimizer"].pop("learning_rate") in RATES
     assert all(config == configs["contrastive"] for config in configs.values())
 
 
