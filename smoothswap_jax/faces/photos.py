@@ -12,7 +12,7 @@ import stat
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -207,15 +207,17 @@ def check_photo(photo: np.ndarray, name: str = "photo") -> Photo:
     return photo
 
 
-def check_output(path: PathLike) -> None:
-    """Raises `PhotoError` unless `path` has a known suffix, lies in an existing folder and is not itself a folder.
+def check_output(path: PathLike, also: Sequence[str] = ()) -> None:
+    """Raises `PhotoError` unless `path` has a known suffix, or one of `also`, lies in an existing folder and is not
+    itself a folder.
 
     For callers who want to fail before minutes of work rather than after them.
     """
     target = Path(path)
-    if not is_writable(target):
+    if not is_writable(target) and target.suffix.lower() not in also:
         found = f"suffix {target.suffix!r}" if target.suffix else "no suffix"
-        raise PhotoError(f"{target}: found {found}; wanted a name that ends in one of {', '.join(_WRITERS)}")
+        known = ", ".join((*_WRITERS, *also))
+        raise PhotoError(f"{target}: found {found}; wanted a name that ends in one of {known}")
     if target.is_dir():
         raise PhotoError(f"{target}: found a folder of this name; wanted a file name")
     if not target.parent.is_dir():

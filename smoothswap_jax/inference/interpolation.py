@@ -10,6 +10,7 @@ from PIL import Image
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.movie import mp4_bytes
+from smoothswap_jax.faces.packages import is_installed, missing_package
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
 from smoothswap_jax.faces.tones import tint_of
 from smoothswap_jax.inference.files import check_no_input
@@ -23,8 +24,9 @@ TILE, GAP = 256, 4
 """Least width of a face in a strip, and what lies between two, pixels."""
 WIDEST = {".jpg": 65_500, ".jpeg": 65_500}
 """What a format can hold, pixels; a strip in others may be as wide as memory allows."""
-WIDEST_MOVING = {".webp": 16_383, ".mp4": 8192}
-"""Sides that the formats of animations can hold, pixels; H.264's by its highest level."""
+WIDEST_WEBP = 16_383
+MOST_BLOCKS = 139_264
+"""Of 16 x 16 pixels, in a frame of H.264 (level 6.2, table A-1)."""
 SECONDS, SHORTEST = 2.0, 0.02
 """Of an animation one way, and of a frame: viewers show shorter ones for a tenth of a second."""
 MOST_PIXELS = 500_000_000
@@ -40,8 +42,10 @@ def check_strip(
     if len(sources) != 2:
         raise ValueError(f"--interpolate: found {len(sources)} --source; wanted two, from which and to which to go")
     suffix = Path(output).suffix.lower()
+    check_output(output, also=MOVING)
+    if suffix == ".mp4" and not is_installed("av"):
+        raise missing_package("writing videos", "av", "faces")
     if suffix not in MOVING:
-        check_output(output)
         width = (count + 2) * (TILE + GAP)
         if width > WIDEST.get(suffix, width):
             most = WIDEST[suffix] // (TILE + GAP) - 2
@@ -98,9 +102,11 @@ def interpolate_files(
 def _check_animation(photo: Photo, count: int, suffix: str) -> None:
     """Raises ValueError for an animation that its format or the memory cannot hold."""
     height, width = photo.shape[:2]
-    side = max(height, width)
-    if side > (most := WIDEST_MOVING.get(suffix, side)):
-        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {most} a side in {suffix}")
+    if suffix == ".webp" and max(height, width) > WIDEST_WEBP:
+        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {WIDEST_WEBP} a side in .webp")
+    if suffix == ".mp4" and -(-height // 16) * -(-width // 16) > MOST_BLOCKS:
+        most = MOST_BLOCKS * 256 / 1e6
+        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {most:.1f} million in .mp4")
     if count * height * width > MOST_PIXELS:
         most = MOST_PIXELS // (height * width)
         raise ValueError(

@@ -157,7 +157,12 @@ MEASURES: dict[str, Literal["lower", "higher"]] = {
     EXPRESSION: "lower",
     POSE: "lower",
 }
-PAPER = {**PLAIN, "discriminator.projection": False, "objective.back": 0.0}
+PAPER = {
+    **PLAIN,
+    "discriminator.projection": False,
+    "objective.back": 0.0,
+    "objective.identity_warmup_steps": 0,
+}
 """A swapper of the paper's form: what ours adds is off."""
 
 

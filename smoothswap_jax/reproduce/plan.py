@@ -1,5 +1,6 @@
 """What an experiment trains, and what it is to decide, as plain values: all is fixed before the first run."""
 
+import copy
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -20,7 +21,7 @@ from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.runtime.json_files import read_json, read_json_object
 from smoothswap_jax.weights.variables import params_digest
 
-FILE, BEFORE = "plan.json", "trained_before.json"
+FILE, BEFORE = "plan.json", "begun_before.json"
 Stage = Literal["embedder", "swapper"]
 Methods = Mapping[str, Mapping[str, str]]
 """Of swappers that exist, by name: what `described` says."""
@@ -76,9 +77,11 @@ class Plan:
     @property
     def text(self) -> str:
         """All of it, the whole config of each run, the package's version and the rule, as JSON."""
-        fields = dataclasses.asdict(self)
+        fields = copy.deepcopy(dataclasses.asdict(self))
         for run, shown in zip(self.runs, fields["runs"], strict=True):
             shown["config"] = run.config(Path("runs"))
+        for method in fields["methods"].values():
+            method.pop("folder")  # the generator says what it is, wherever it lies
         version = importlib.metadata.version("smoothswap-jax")
         return json.dumps({**fields, "smoothswap-jax": version, "rule": RULE}, indent=1) + "\n"
 
@@ -88,23 +91,44 @@ class Plan:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def keep(plan: Plan, folder: Path, trained: Sequence[str]) -> None:
-    """Writes the plan into `folder`, with the names of the runs that are trained already; or finds it there. Raises
-    ValueError where `folder` holds another one."""
+def check_kept(plan: Plan, folder: Path) -> bool:
+    """Whether `folder` holds this plan. Raises ValueError, naming what differs, where it holds another one."""
     file = folder / FILE
     if not file.is_file():
-        write_atomically(folder / BEFORE, json.dumps(list(trained)).encode())
-        write_atomically(file, plan.text.encode())
-    elif file.read_bytes() != plan.text.encode():
-        raise ValueError(
-            f"{file}: is the plan of another scale or version, or of presets that were others then; wanted a new "
-            "--out, since what is trained and decided must not change after the first training"
-        )
+        return False
+    if file.read_bytes() == plan.text.encode():
+        return True
+    was, now = (
+        flatten_dict(_by_name(one), keep_empty_nodes=True, sep="/") for one in (read_json(file), json.loads(plan.text))
+    )
+    changed = [key for key in {**was, **now} if was.get(key) != now.get(key)]
+    found = "; ".join(f"{key} was {was.get(key)!r} and is {now.get(key)!r}" for key in changed[:3])
+    raise ValueError(
+        f"{file}: is another plan: {found}; wanted a new --out, since what is trained and decided must not change "
+        "after the first training"
+    )
 
 
-def trained_before(folder: Path) -> list[str]:
-    """The runs that were trained before the plan in `folder` was written."""
+def keep(plan: Plan, folder: Path, begun: Mapping[str, int]) -> None:
+    """Writes the plan into `folder`, with the step of each run that was begun before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / BEFORE, json.dumps(begun).encode())
+    write_atomically(folder / FILE, plan.text.encode())
+
+
+def begun_before(folder: Path) -> dict[str, int]:
+    """The runs that were begun before the plan in `folder` was written, and their steps then."""
     return read_json(folder / BEFORE)
+
+
+def _by_name(value: Any) -> Any:
+    """Lists as mappings, by the name of each element or its place."""
+    if isinstance(value, list):
+        names = [
+            one.get("name", one.get("text", str(i))) if isinstance(one, dict) else str(i) for i, one in enumerate(value)
+        ]
+        return {str(name): _by_name(one) for name, one in zip(names, value, strict=True)}
+    return {key: _by_name(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def check_same(run: Run, runs: Path) -> None:

@@ -3,19 +3,31 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from smoothswap_jax.evaluation.judges.registry import check_judges, load_judge
+from smoothswap_jax.evaluation.judges.registry import JudgeError, check_judges, load_judge, refuse_self_judges
+from smoothswap_jax.evaluation.methods import BASELINES
 from smoothswap_jax.evaluation.progress import StartProgress
 from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text, write_report
 from smoothswap_jax.evaluation.report.surroundings import surroundings
+from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide, decide_prediction
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
-from smoothswap_jax.reproduce.plan import FILE, Plan, Run, check_same, described, keep, trained_before
+from smoothswap_jax.reproduce.plan import (
+    FILE,
+    Plan,
+    Run,
+    begun_before,
+    check_kept,
+    check_same,
+    described,
+    keep,
+)
 from smoothswap_jax.runtime import metric_log
-from smoothswap_jax.runtime.checkpoint import steps_of
+from smoothswap_jax.runtime.checkpoint import find_intact
 from smoothswap_jax.runtime.files import InUse, check_place, held
+from smoothswap_jax.runtime.folders import DEFAULT
 from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.loop import train
 
@@ -40,9 +52,9 @@ def reproduce(
       out: a new folder, or that of experiments of this scale, whose trainings are used again: runs/ is for all of them.
       checkpoints: name -> folder of swappers that exist, for the experiment 'comparison'.
 
-    Raises ValueError for an unknown experiment or scale, for an `out` that holds something else, and for checkpoints
-    that the experiment does not take; what `load_swapper` raises; Stopped when a
-    signal stops one of the trainings.
+    Raises ValueError for an unknown experiment or scale, for an `out` that holds something else or another plan, and
+    for checkpoints that the experiment does not take; what `load_swapper` raises; Stopped when a signal stops one of
+    the trainings.
     """
     for name, value, known in (("experiment", experiment, EXPERIMENTS), ("scale", scale, SCALES)):
         if value not in known:
@@ -50,39 +62,74 @@ def reproduce(
     out, began, chosen = Path(out), time.monotonic(), EXPERIMENTS[experiment]
     if checkpoints and experiment != "comparison":
         raise ValueError(f"--checkpoint: found with --experiment={experiment}; wanted none, or --experiment=comparison")
+    if taken := {DEFAULT, *BASELINES} & {*(checkpoints or {})}:
+        raise ValueError(
+            f"--checkpoint: found the name {min(taken)!r}, which is there already; wanted NAME=DIR with another"
+        )
     methods = {name: described(folder) for name, folder in (checkpoints or {}).items()}
-    plan, own = chosen.plan(scale, SCALES[scale], methods), out / experiment
+    plan, own, runs = chosen.plan(scale, SCALES[scale], methods), out / experiment, out / RUNS
     check_place(out)
-    others = (
-        [path.name for path in out.iterdir() if path.name not in (RUNS, TAKEN, *EXPERIMENTS)] if out.is_dir() else []
-    )
-    if others:
-        raise ValueError(f"{out}: holds {others[0]}; wanted a new folder, or one of experiments to go on with")
-    own.mkdir(parents=True, exist_ok=True)
-    keep(plan, own, [run.name for run in plan.runs if _is_trained(run, out / RUNS)])
-    _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
+    ours = [RUNS, *(f"{name}/{FILE}" for name in EXPERIMENTS)]
+    if out.is_dir() and any(out.iterdir()) and not any((out / name).exists() for name in ours):
+        raise ValueError(f"{out}: holds other files; wanted a new folder, or one of experiments to go on with")
+    # All that can be seen now, before the plan is written that must not change and before hours of training.
+    kept = check_kept(plan, own)
+    for run in plan.runs:
+        check_same(run, runs)
     if plan.pairs:
-        check_judges([load_judge(name, make_mesh()) for name in JUDGES])  # not after an hour of training
-    _train_all(plan, out)
-    try:
-        with _taken(out, f"measuring-{experiment}"):
-            _say("measuring")
-            page = _write_page(plan, chosen, out, progress or _progress, began)
-    except InUse:
-        _say("another process is measuring, and writes the page")
-        page = own / "report.html"
+        _check_judges(plan)
+    if not kept:
+        keep(plan, own, {run.name: step for run in plan.runs if (step := _step(run, runs)) is not None})
+    _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
+    _train_all(plan, runs, out / TAKEN)
+    page = _measure(plan, chosen, own, runs, out / TAKEN, progress or _progress, began)
     _say(f"plan and rule, {own / FILE}: SHA-256 {plan.digest}")
     return page
 
 
-def _write_page(plan: Plan, experiment: Experiment, out: Path, progress: StartProgress, began: float) -> Path:
-    own = out / plan.experiment
-    measured = experiment.measure(plan, out / RUNS, own, progress)
+def _check_judges(plan: Plan) -> None:
+    """Raises JudgeError for judges that cannot work here, and ValueError for a given swapper that one trained."""
+    judges = [load_judge(name, make_mesh()) for name in JUDGES]
+    check_judges(judges)
+    for name, method in plan.methods.items():
+        trainers = {digest: "the network that trained it" for digest in load_swapper(method["folder"]).trainers}
+        try:
+            refuse_self_judges(judges, trainers, (), False)
+        except JudgeError as error:
+            raise ValueError(
+                f"--checkpoint={name}: is judged by {' and '.join(JUDGES)}, of which one trained it ({error}); wanted "
+                "another swapper, or `smoothswap evaluate` with other judges"
+            ) from error
+
+
+def _measure(
+    plan: Plan, experiment: Experiment, own: Path, runs: Path, taken: Path, progress: StartProgress, began: float
+) -> Path:
+    """Measures and writes the page, unless another process does, which is waited for."""
+    page, waited = own / "report.html", False
+    while True:
+        with contextlib.ExitStack() as stack:
+            if not _take(taken / f"measuring-{plan.experiment}", stack):
+                if not waited:
+                    _say("another process is measuring; waiting for its page")
+                waited = True
+            elif waited and page.is_file() and page.stat().st_mtime > time.time() - (time.monotonic() - began):
+                return page
+            else:
+                _say("measuring")
+                return _write_page(plan, experiment, own, runs, progress, began)
+        time.sleep(WAIT)
+
+
+def _write_page(
+    plan: Plan, experiment: Experiment, own: Path, runs: Path, progress: StartProgress, began: float
+) -> Path:
+    measured = experiment.measure(plan, runs, own, progress)
     outcomes = [decide(claim, measured.scores, measured.people, measured.rests) for claim in plan.claims]
     if points := measured.points:
         outcomes += [decide_prediction(one, points.of, points.errors, points.objectives) for one in plan.predictions]
     facts = surroundings(f"reproduce {plan.experiment}, {plan.scale}", [], time.monotonic() - began)
-    report = _report(plan, outcomes, measured.blocks, facts, before=trained_before(own))
+    report = _report(plan, outcomes, measured.blocks, facts, begun=begun_before(own))
     return write_report(own, report, _for_programs(plan, outcomes))
 
 
@@ -94,20 +141,19 @@ def _progress(name: str):
     return metric_log.files_progress(f"reproduce: {name}")
 
 
-def _train_all(plan: Plan, out: Path) -> None:
+def _train_all(plan: Plan, runs: Path, taken: Path) -> None:
     """Trains what is not trained yet, and says how long the rest will take by what took place in this call.
 
-    Several processes with the same `out` share the work: each takes what no other one is at, and waits for what the
+    Several processes with the same folders share the work: each takes what no other one is at, and waits for what the
     others took.
     """
-    runs = out / RUNS
-    left, seconds = list(plan.runs), dict[str, list[float]]()
+    left, said, seconds = list(plan.runs), "", dict[str, list[float]]()
     while left:
         for run in list(left):
-            if any(run.against == other.name for other in left):
-                continue  # its embedder is at work elsewhere
-            with contextlib.suppress(InUse), _taken(out, run.name):
-                check_same(run, runs)
+            with contextlib.ExitStack() as stack:
+                needed = any(run.against == other.name for other in left)  # its embedder is at work elsewhere
+                if needed or not _take(taken / run.name, stack):
+                    continue
                 if not _is_trained(run, runs):
                     number, rest = plan.runs.index(run) + 1, [one for one in left if not _is_trained(one, runs)]
                     _say(f"training {number} of {len(plan.runs)}: {run.name}{_time_left(rest, seconds)}")
@@ -115,21 +161,31 @@ def _train_all(plan: Plan, out: Path) -> None:
                     train(run.config(runs), runs / run.name)
                     seconds.setdefault(run.stage, []).append(time.monotonic() - start)
                 left.remove(run)
+        if left and said != (waiting := ", ".join(run.name for run in left)):
+            said = waiting
+            _say(f"waiting for what other processes are at: {waiting}")
         if left:
             time.sleep(WAIT)
 
 
+def _step(run: Run, runs: Path) -> int | None:
+    """The newest whole checkpoint of a run."""
+    return find_intact(runs / run.name).step
+
+
 def _is_trained(run: Run, runs: Path) -> bool:
-    return next(iter(steps_of(runs / run.name)), -1) >= run.config(runs)["steps"]
+    step = _step(run, runs)
+    return step is not None and step >= run.config(runs)["steps"]
 
 
-@contextlib.contextmanager
-def _taken(out: Path, work: str) -> Iterator[None]:
-    """Keeps a piece of work for this process. Raises InUse where another one has it."""
-    place = out / TAKEN / work
+def _take(place: Path, stack: contextlib.ExitStack) -> bool:
+    """Keeps a piece of work for this process until the stack ends; False where another one has it."""
     place.mkdir(parents=True, exist_ok=True)
-    with held(place):
-        yield
+    try:
+        stack.enter_context(held(place))
+    except InUse:
+        return False
+    return True
 
 
 def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:
@@ -142,7 +198,7 @@ def _time_left(left: Sequence[Run], seconds: dict[str, list[float]]) -> str:
 
 
 def _report(
-    plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict, before: Sequence[str]
+    plan: Plan, outcomes: Sequence[Outcome], blocks: Sequence[Block], facts: dict, begun: Mapping[str, int]
 ) -> Report:
     verdicts = [f"{outcome.word.upper()}: {outcome.text}" for outcome in outcomes]
     claims = Table(
@@ -154,12 +210,12 @@ def _report(
     )
     trained = Table(
         "What was trained",
-        ["run", "stage", "variant", "fields that differ from it", "trained"],
+        ["run", "stage", "variant", "fields that differ from it", "begun before"],
         [
-            [run.name, run.stage, run.variant, _fields(run), "for another experiment" if run.name in before else ""]
+            [run.name, run.stage, run.variant, _fields(run), f"step {begun[run.name]:,}" if run.name in begun else ""]
             for run in plan.runs
         ],
-        "What was trained for another experiment was there before this plan was written.",
+        "What was begun before, for another experiment, had that step when this plan was written.",
     )
     given = Table(
         "What was given",

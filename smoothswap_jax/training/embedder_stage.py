@@ -26,7 +26,7 @@ from smoothswap_jax.training.stage import Stage, checked_grad_accum_steps, data_
 from smoothswap_jax.training.train_state import EmbedderState, init_embedder_state
 from smoothswap_jax.training.transforms import Transform
 
-WHOLE, MANY = 16_384, 256
+WHOLE, MANY, COLUMNS = 16_384, 256, "classifier columns"
 """A classifier of more people than WHOLE has a multiple of MANY columns, so that any usual mesh splits it by classes;
 the number does not depend on the mesh, on which a run may change."""
 
@@ -44,7 +44,10 @@ def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | Non
     objective = EmbedderObjective(**{**dataclasses.asdict(config.objective), "transform": transform})
     optimizer = make_optimizer(config.optimizer, config.steps)
     classes = len(train_faces.people) if objective.needs_classes else 0
-    columns = -(-classes // MANY) * MANY if classes > WHOLE else classes
+    columns, data = classes, data_counts(train_faces)
+    if classes > WHOLE and (before is None or COLUMNS in before.get("data", {})):  # an older run has as many as people
+        columns = -(-classes // MANY) * MANY
+        data[COLUMNS] = columns
     objective = dataclasses.replace(objective, classes=classes, place=sharding.placed_classes(mesh, columns))
     key = jax.random.key(config.seed)
     init = functools.partial(init_embedder_state, key, network, optimizer, config.data.size, columns)
@@ -70,7 +73,7 @@ def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | Non
         evaluate=_evaluation(network, test_faces, config.eval_images, mesh),
         picture=lambda _: None,
         parameters={"embedder": shapes.params["embedder"]},
-        data=data_counts(train_faces),
+        data=data,
         headline=("train/loss", "train/cosine_same", "train/cosine_other"),
     )
 

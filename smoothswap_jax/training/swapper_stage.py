@@ -109,7 +109,7 @@ def _fresh_state(program: SwapperProgram, given: InitConfig, size: int) -> Swapp
 
     def start(folder: str, part: str, module: nn.Module, random: Mapping[str, Any]) -> Any:
         layers = IDENTITY_LAYERS[part] if given.new_identity else ()
-        anew = {name: random[name] for name in layers if name in random}
+        anew = {name: jax.tree.map(sharding.to_host, random[name]) for name in layers if name in random}
         return initial_variables(folder, part, module, image_shape(1, size), program.z, anew=anew)["params"]
 
     if given.generator:

@@ -95,6 +95,7 @@ def test_the_command_writes_a_strip(files, monkeypatch, capsys):
         (dict(sources="a"), "--interpolate: found 1 --source; wanted two"),
         (dict(sources="aba"), "--interpolate: found 3 --source; wanted two"),
         (dict(output="out.avi"), "found suffix '.avi'; wanted a name that ends in one of .png"),
+        (dict(output="no/out.mp4"), "found no folder"),
         (dict(output="a.png"), "found the output to be an input photo"),
         (dict(sources="ac"), "c.png"),
         (dict(output="out.jpg", count=250), "--interpolate: found 250; wanted at most 249 in .jpg, or a strip in .png"),
@@ -124,10 +125,12 @@ def test_what_an_animation_cannot_hold_is_refused_before_it_is_made(files, monke
     monkeypatch.setattr(interpolation, "MOST_PIXELS", 160 * 260 * 5)
     with pytest.raises(ValueError, match=r"found 6 for a photo of 260 x 160 pixels; wanted at most 5 in an animation"):
         interpolate_files(by_vector(), sources, target, files / "out.gif", 6)
-    monkeypatch.setattr(interpolation, "WIDEST_MOVING", {".webp": 200, ".mp4": 210})
-    for suffix, most in interpolation.WIDEST_MOVING.items():
-        with pytest.raises(ValueError, match=rf"found 260 x 160 pixels; wanted at most {most} a side in {suffix}"):
-            interpolate_files(by_vector(), sources, target, files / f"out{suffix}", 3)
+    monkeypatch.setattr(interpolation, "WIDEST_WEBP", 200)
+    with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 200 a side in .webp"):
+        interpolate_files(by_vector(), sources, target, files / "out.webp", 3)
+    monkeypatch.setattr(interpolation, "MOST_BLOCKS", 169)  # it is 10 x 17
+    with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 0.0 million in .mp4"):
+        interpolate_files(by_vector(), sources, target, files / "out.mp4", 3)
     assert not list(files.glob("out*"))
 
 

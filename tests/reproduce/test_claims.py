@@ -57,3 +57,10 @@ def test_what_was_not_trained_is_compared_over_people_alone():
     found = decide(CLAIM, {"d_smooth": one}, PEOPLE, {})
     assert found.word == "supported" and found.difference is not None
     assert found.difference.value == pytest.approx(float(np.mean(one["ours"] - one["theirs"])))
+
+
+@pytest.mark.parametrize("values", [np.full(6, 0.5), np.array([1, 2, np.nan, 4, 5, 6])])
+def test_a_measure_that_says_nothing_decides_no_prediction(values):
+    prediction = Prediction("agreement helps", "agreement", "higher")
+    found = decide_prediction(prediction, {"agreement": values}, np.arange(6.0), np.repeat(np.arange(3), 2))
+    assert (found.word, found.difference) == ("cannot tell", None) and "agreement" in found.why

@@ -16,7 +16,8 @@ from smoothswap_jax.reproduce.claims import RULE, Rests
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
 from smoothswap_jax.reproduce.run import reproduce
 from smoothswap_jax.reproduce.zoo import EMBEDDERS, RATES
-from smoothswap_jax.runtime.files import held
+from smoothswap_jax.runtime.checkpoint import Found
+from smoothswap_jax.runtime.files import InUse, held
 
 PARTS = ("colour", "shift", "scale", "blur", "noise", "hole")
 SMALL = Scale("tiny32", 2, 2, 2, (2, 2), 2)
@@ -55,6 +56,10 @@ def test_arms_differ_in_their_objective_only():
     assert all(config == configs["contrastive"] for config in configs.values())
 
 
+def trained_now(folder):
+    (folder / "checkpoints" / "2").mkdir(parents=True)
+
+
 @pytest.fixture
 def stand_ins(monkeypatch):
     """Trainings that take no time, and scores in which the contrastive embedder is the smoothest but for one."""
@@ -70,11 +75,14 @@ def stand_ins(monkeypatch):
 
     def train(config, folder):
         assert config["steps"] == 2
-        (folder / "checkpoints" / "2").mkdir(parents=True)
+        trained_now(folder)
         trained.append(folder.name)
 
     monkeypatch.setitem(SCALES, "laptop", SMALL)
     monkeypatch.setattr(run, "train", train)
+    monkeypatch.setattr(
+        run, "find_intact", lambda folder: Found(2 if (folder / "checkpoints" / "2").is_dir() else None, {})
+    )
     made = EXPERIMENTS["smoothness"]
     monkeypatch.setitem(EXPERIMENTS, "smoothness", experiments.Experiment(made.about, made.plan, measure))
     return trained
@@ -98,43 +106,69 @@ def test_an_experiment_trains_each_run_once_and_decides_its_claims(stand_ins, tm
 def test_processes_share_the_trainings_and_one_measures(stand_ins, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     with contextlib.ExitStack() as other:
+        plan.keep(EXPERIMENTS["smoothness"].plan("laptop", SMALL, {}), out / "smoothness", {})
         (out / "at_work" / "arcface-0").mkdir(parents=True)
         other.enter_context(held(out / "at_work" / "arcface-0"))
         monkeypatch.setattr(run.time, "sleep", lambda seconds: other.close())
         reproduce("smoothness", "laptop", out)
     assert stand_ins[-1] == "arcface-0" and len(set(stand_ins)) == len(stand_ins) == 2 * len(EMBEDDERS)
-    (out / "smoothness" / "report.html").unlink()
-    with held(out / "at_work" / "measuring-smoothness"):
-        reproduce("smoothness", "laptop", out)
-    assert "another process is measuring" in capsys.readouterr().err
-    assert not (out / "smoothness" / "report.html").exists()
+    said = capsys.readouterr().err
+    assert said.count("waiting for what other processes are at: arcface-0") == 1
+    page = out / "smoothness" / "report.html"
+    for left_by_the_other in (True, False):
+        page.unlink()
+        with contextlib.ExitStack() as other:
+            other.enter_context(held(out / "at_work" / "measuring-smoothness"))
+            ends = lambda seconds: (left_by_the_other and page.write_text("theirs"), other.close())  # noqa: B023
+            monkeypatch.setattr(run.time, "sleep", ends)
+            assert reproduce("smoothness", "laptop", out) == page
+        assert (page.read_text() == "theirs") == left_by_the_other
+        assert "another process is measuring; waiting for its page" in capsys.readouterr().err
 
 
-def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(stand_ins, tmp_path):
+def test_a_run_that_somebody_else_trains_is_named(stand_ins, tmp_path, monkeypatch):
+    def train(config, folder):
+        raise InUse(f"{folder}: another process is using it")
+
+    monkeypatch.setattr(run, "train", train)
+    with pytest.raises(InUse, match="contrastive-0: another process is using it"):
+        reproduce("smoothness", "laptop", tmp_path / "out")
+
+
+def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(stand_ins, tmp_path, monkeypatch):
     out = tmp_path / "out"
     reproduce("smoothness", "laptop", out)
     made = EXPERIMENTS["ablation"].plan("laptop", SMALL, {})
     stand_ins.clear()
-    run._train_all(made, out)
+    run._train_all(made, out / "runs", out / "at_work")
     assert stand_ins == [one.name for one in made.of("swapper")]
-    (out / "tradeoff").mkdir()
-    plan.keep(EXPERIMENTS["tradeoff"].plan("laptop", SMALL, {}), out / "tradeoff", ["contrastive-0"])
-    assert plan.trained_before(out / "tradeoff") == ["contrastive-0"] and not plan.trained_before(out / "smoothness")
+    assert plan.begun_before(out / "smoothness") == {}
     other = as_stored(parse(made.runs[0].config(out / "runs") | {"steps": 3, "batch": 98}))
     (out / "runs" / made.runs[0].name / "config.json").write_text(json.dumps(other))
     with pytest.raises(ValueError, match=r"contrastive-0.config.json: batch is 98; steps is 3; wanted 96, 2, or a new"):
-        run._train_all(made, out)
+        reproduce("ablation", "laptop", out)
+    assert not (out / "ablation").exists()  # no plan stands in the way of another scale
+    (out / "runs" / made.runs[0].name / "config.json").unlink()
+    monkeypatch.setattr(run, "_check_judges", lambda plan: None)
+    measure = EXPERIMENTS["smoothness"].measure
+    scores = lambda made, *where: dataclasses.replace(
+        measure(made, *where), scores=dict.fromkeys(experiments.MEASURES, some(made))
+    )
+    some = lambda made: {one.arm: np.random.default_rng(0).normal(size=(2, 30)) for one in made.of("swapper")}
+    monkeypatch.setitem(EXPERIMENTS, "ablation", dataclasses.replace(EXPERIMENTS["ablation"], measure=scores))
+    page = reproduce("ablation", "laptop", out)
+    assert plan.begun_before(out / "ablation")["contrastive-0"] == 2 and "begun before" in page.read_text()
 
 
 def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     reproduce("smoothness", "laptop", out)
     monkeypatch.setitem(SCALES, "laptop", Scale("tiny32", 2, 2, 2, (3, 2), 2))
-    with pytest.raises(ValueError, match=r"plan.json: is the plan of another scale or version"):
+    with pytest.raises(ValueError, match=r"plan.json: is another plan: runs/.*; wanted a new --out"):
         reproduce("smoothness", "laptop", out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.png").touch()
-    with pytest.raises(ValueError, match=r"mine: holds photo.png; wanted a new folder"):
+    with pytest.raises(ValueError, match="mine: holds other files; wanted a new folder"):
         reproduce("smoothness", "laptop", tmp_path / "mine")
     assert main(["reproduce", "--experiment=figure9", f"--out={tmp_path / 'new'}"]) == MISTAKE
     assert "--experiment: found 'figure9'; wanted one of tuning, smoothness, ablation, " in capsys.readouterr().err
@@ -146,6 +180,10 @@ def test_only_the_comparison_takes_swappers(swapper, tmp_path, capsys):
     args = ["reproduce", f"--out={tmp_path / 'out'}", f"--checkpoint=mine={swapper}"]
     assert main([*args, "--experiment=smoothness"]) == MISTAKE
     assert "--checkpoint: found with --experiment=smoothness" in capsys.readouterr().err
+    for name in ("default", "copy target"):
+        with pytest.raises(ValueError, match=f"found the name '{name}', which is there already"):
+            reproduce("comparison", "laptop", tmp_path / "out", {name: str(swapper)})
+    assert not (tmp_path / "out").exists()
     made = EXPERIMENTS["comparison"].plan("laptop", SMALL, {"mine": plan.described(str(swapper))})
     assert made.methods["mine"]["folder"] == str(swapper)
     assert len({of["generator sha256"] for of in made.methods.values()}) == 2
