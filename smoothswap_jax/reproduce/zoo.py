@@ -48,7 +48,7 @@ EMBEDDERS = {
     "arcface": _embedder("ArcFace", {"kind": "arcface", "margin": 0.2, "scale": 8.0}, 6e-3, "scale", (8.0, 16.0)),
     "cosface": _embedder("CosFace", {"kind": "cosface", "margin": 0.15, "scale": 8.0}, 6e-3, "scale", (8.0, 16.0)),
     "softmax": _embedder(
-        "softmax over the people, as VGGFace2", {"kind": "softmax", "scale": 8.0}, 6e-3, "scale", (8.0, 16.0)
+        "softmax over the people, as VGGFace2", {"kind": "softmax", "scale": 8.0}, 3e-3, "scale", (8.0, 16.0)
     ),
     "triplet": _embedder("FaceNet's triplets", {"kind": "triplet", "margin": 0.2}, 6e-3, "margin", (0.2, 0.5)),
 }  # fmt: skip

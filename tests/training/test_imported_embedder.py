@@ -17,7 +17,9 @@ from smoothswap_jax.faces.alignments import judge_crop, mean_crop, mean_points
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
 from smoothswap_jax.inference.restore import restore_swapper, swap_function
+from smoothswap_jax.models.injection import INJECTIONS, READS_IDENTITY
 from smoothswap_jax.models.judges.sface import SFace
+from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.checkpoint import CheckpointError, load_parts
 from smoothswap_jax.training import frozen_embedder, loop, networks
@@ -123,6 +125,23 @@ def test_weights_of_another_embedder_start_all_but_the_layers_that_read_its_iden
     alone = config(people, imported, **{"init.new_identity": True})
     with pytest.raises(ConfigError, match=r"init.new_identity is True, wanted init.generator or init.discriminator"):
         loop.train(alone, tmp_path / "alone", devices=2)
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_all_layers_that_read_an_identity_are_known(injection):
+    """Identities of another width change no other layer's shape."""
+
+    def shapes(width: int):
+        z = jax.ShapeDtypeStruct((1, width), jnp.float32)
+        if INJECTIONS[injection].spatial:
+            z = {"vector": z, "map": jax.ShapeDtypeStruct((1, 4, 4, 2 * width), jnp.float32)}
+        module = NCSNpp(nf=8, ch_mult=(1, 1), num_res_blocks=1, attn_resolutions=(), injection=injection)
+        image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+        return jax.eval_shape(module.init, jax.random.key(0), image, z)["params"]
+
+    one, other = shapes(6), shapes(10)
+    changed = {name for name in one if one[name] != other[name]}
+    assert changed and changed <= {*READS_IDENTITY}
 
 
 def test_it_cannot_judge_what_it_trained(imported, run):

@@ -63,6 +63,16 @@ def test_a_classifier_of_many_people_is_split_by_people(people, tmp_path, monkey
     train_lib.train(config | {"steps": 4}, tmp_path / "1", devices=8)
 
 
+def test_an_older_run_keeps_its_classifier(people, tmp_path, monkeypatch):
+    """Which had a column for each of its many people."""
+    fields = {"objective.kind": "arcface", "log_images_steps": 0}
+    train_lib.train(tiny_runs.config("embedder", people, steps=1, **fields), tmp_path, devices=1)
+    monkeypatch.setattr(embedder_stage, "WHOLE", 4)
+    train_lib.train(tiny_runs.config("embedder", people, steps=2, **fields), tmp_path, devices=1)
+    params = checkpoint.load_parts(tmp_path, ("params",))[0]["params"]
+    assert params["classifier"]["kernel"].shape == (8, 8)
+
+
 @pytest.mark.parametrize("stage", ["embedder", pytest.param("swapper", marks=SLOW)])
 def test_a_batch_in_parts_trains_as_the_whole(stage, people, embedder, tmp_path):
     """With GroupNorm and without minibatch-stddev nothing differs but rounding."""
