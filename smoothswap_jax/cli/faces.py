@@ -14,8 +14,12 @@ def add_parser(verbs) -> None:
         "pixels, the detector's scores, and how far each is turned.",
         allow_abbrev=False,
     )
-    faces.add_argument("photo", metavar="PHOTO")
-    faces.add_argument("--out", metavar="SHEET", help="also write the photo with its faces marked, and each face")
+    faces.add_argument("photo", metavar="PHOTO", help="to look at")
+    faces.add_argument(
+        "--out",
+        metavar="SHEET",
+        help="also write a picture (.png, .jpg, .webp, .tif): the photo with its faces marked, and each face",
+    )
     faces.add_argument("--min-score", type=float, default=0.0, metavar="X", help=MIN_SCORE)
     faces.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     faces.set_defaults(run=run)
@@ -27,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.faces.detection.registry import find_faces
     from smoothswap_jax.faces.photos import check_output, load_photo, save_photo
     from smoothswap_jax.faces.sheet import face_sheet
-    from smoothswap_jax.inference.choice import NoFaceError, found_faces
+    from smoothswap_jax.inference.choice import choose_faces
     from smoothswap_jax.inference.files import check_no_input
     from smoothswap_jax.runtime.files import check_new_file
 
@@ -36,9 +40,7 @@ def run(args: argparse.Namespace) -> None:
         check_no_input([args.photo], args.out)
         check_new_file(Path(args.out), args.overwrite)
     photo = load_photo(args.photo)
-    faces = [face for face in found_faces(find_faces, photo) if face.score >= args.min_score]
-    if not faces:
-        raise NoFaceError(f"{args.photo}: found no face; wanted a photo with one, or a lower --min-score")
+    faces = choose_faces(photo, "all", args.photo, "target", detect=find_faces, min_score=args.min_score)
     print(" number       left        top      width     height  score    yaw")
     for number, face in enumerate(faces):
         left, top, right, bottom = face.box

@@ -216,7 +216,7 @@ def check_output(path: PathLike, also: Sequence[str] = ()) -> None:
     target = Path(path)
     if not is_writable(target) and target.suffix.lower() not in also:
         found = f"suffix {target.suffix!r}" if target.suffix else "no suffix"
-        known = ", ".join((*_WRITERS, *also))
+        known = ", ".join(dict.fromkeys((*_WRITERS, *also)))
         raise PhotoError(f"{target}: found {found}; wanted a name that ends in one of {known}")
     if target.is_dir():
         raise PhotoError(f"{target}: found a folder of this name; wanted a file name")

@@ -52,17 +52,21 @@ def choose_faces(
       min_score: faces that the detector is less sure of are none.
       max_pixels: of a reference photo.
 
-    Raises NoFaceError where none is found, none of the score, or none like the reference; ValueError for another
+    Raises NoFaceError where none is found, none has the score, or none like the reference; ValueError for another
     `which` and an index that is not there; what `load_photo` raises for the reference.
     """
     check_which(which, role)
     every = found_faces(detect, photo)
     faces = [face for face in every if face.score >= min_score]
+    if not faces and every:
+        surest = max(face.score for face in every)
+        raise NoFaceError(
+            f"{name}: the surest face has a score of {surest:.2f}; wanted {min_score:g} or more (--min-score)"
+        )
     if not faces:
-        surest = max((face.score for face in every), default=0.0)
-        seen = f" of a score of {min_score:g} or more (the surest has {surest:.2f})" if every else ""
-        seen = seen or " in any of its four turns"
-        raise NoFaceError(f"{name}: found no face{seen}; wanted one with a face seen from the front or the side")
+        raise NoFaceError(
+            f"{name}: found no face in any of its four turns; wanted one with a face seen from the front or the side"
+        )
     if which == "largest":
         return faces[:1]
     if which == "all":

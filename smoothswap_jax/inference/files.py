@@ -44,8 +44,12 @@ def swap_files(
     check_strength(strength)
     swap_to = _with_faces(swapper, sources, source_face, target_face, paste, color, strength)
     moving = [os.fspath(one) for one in sources if kind_of(one) == ANIMATION]
-    notes = swap_to(target, output)
-    return (*notes, *(f"{name} has several pictures; the first was taken" for name in moving))
+    notes = [*swap_to(target, output), *(f"{name} has several pictures; the first was taken" for name in moving)]
+    if len(sources) > 1:
+        notes.append(
+            f"the mean of {len(sources)} sources was taken, as photos of one person (--interpolate goes between two)"
+        )
+    return tuple(notes)
 
 
 @dataclass(frozen=True)
@@ -88,23 +92,29 @@ def swap_folder(
     if not targets:
         raise PhotoError(f"{folder}: found no photo in it; wanted some")
     swap_to = _with_faces(swapper, sources, source_face, target_face, paste, color, strength)
+    new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    for target in targets:
-        output = out / (target.name if is_writable(target) else f"{target.name}.png")
-        if output.exists() and not overwrite:
-            yield Outcome(target, output, there=True)
-            continue
-        try:
-            check_files(sources, target, output, overwrite)
-            yield Outcome(target, output, notes=swap_to(target, output))
-        except (ValueError, OSError) as error:
-            yield Outcome(target, output, fault=str(error))
+    try:
+        for target in targets:
+            output = out / (target.name if is_writable(target) else f"{target.name}.png")
+            if output.exists() and not overwrite:
+                yield Outcome(target, output, there=True)
+                continue
+            try:
+                check_files(sources, target, output, overwrite)
+                yield Outcome(target, output, notes=swap_to(target, output))
+            except (ValueError, OSError) as error:
+                yield Outcome(target, output, fault=str(error))
+    finally:
+        if new and not any(out.iterdir()):
+            out.rmdir()
 
 
 def check_folders(folder: Path, out: Path) -> None:
     """Raises PhotoError where `out` is the folder of the photos, or a file; OSError where it cannot be written to."""
-    if out.exists() and not out.is_dir():
-        raise PhotoError(f"{out}: found a file; wanted a folder, as {folder} is one")
+    if not out.is_dir() and (out.exists() or is_writable(out)):
+        found = "a file" if out.exists() else f"suffix {out.suffix!r}"
+        raise PhotoError(f"{out}: found {found}; wanted a folder, as {folder} is one")
     if out.exists() and os.path.samefile(folder, out):
         raise PhotoError(f"{out}: found the folder of the photos; wanted another one")
     check_place(out)

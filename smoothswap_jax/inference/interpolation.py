@@ -41,6 +41,8 @@ def check_strip(
     check_count(count)
     if len(sources) != 2:
         raise ValueError(f"--interpolate: found {len(sources)} --source; wanted two, from which and to which to go")
+    if Path(target).is_dir():
+        raise ValueError(f"--interpolate: found the folder {target} as --target; wanted one photo")
     suffix = Path(output).suffix.lower()
     check_output(output, also=MOVING)
     if suffix == ".mp4" and not is_installed("av"):

@@ -54,7 +54,7 @@ def test_faces_of_which_the_detector_is_unsure_are_passed_over():
     faces = [Face(face.box, face.points, score) for face, score in seen]
     found = choose_faces(grain(), "all", "p", "target", detect=lambda _: faces, min_score=0.6)
     assert [face.score for face in found] == [0.9, 0.7]
-    with pytest.raises(NoFaceError, match=r"p: found no face of a score of 0.95 or more \(the surest has 0.90\)"):
+    with pytest.raises(NoFaceError, match=r"p: the surest face has a score of 0.90; wanted 0.95 or more"):
         choose_faces(grain(), "largest", "p", "target", detect=lambda _: faces, min_score=0.95)
     with pytest.raises(NoFaceError, match="p: found no face in any of its four turns"):
         choose_faces(grain(), "largest", "p", "target", detect=lambda _: [], min_score=0.5)
@@ -73,7 +73,7 @@ def test_the_command_lists_faces_and_writes_a_sheet(tmp_path, monkeypatch, capsy
     assert main(["faces", f"{tmp_path}/p.png", f"--out={tmp_path}/sheet.png"]) == MISTAKE
     assert "exists already" in capsys.readouterr().err
     assert main(["faces", f"{tmp_path}/p.png", "--min-score=0.95"]) == MISTAKE
-    assert "p.png: found no face" in capsys.readouterr().err
+    assert "p.png: the surest face has a score of 0.90; wanted 0.95" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not FACES.is_dir(), reason=f"needs photographs in {FACES}")

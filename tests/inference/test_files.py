@@ -48,11 +48,14 @@ def test_folders_that_cannot_be_are_refused(folder, tmp_path):
     for target, out, said in (
         (folder, folder, "found the folder of the photos; wanted another one"),
         (folder, who, "who.png: found a file; wanted a folder"),
+        (folder, tmp_path / "out.png", "out.png: found suffix '.png'; wanted a folder"),
         (empty, tmp_path / "out", "empty: found no photo in it"),
     ):
         with pytest.raises(PhotoError, match=said):
             list(swap_folder(toy(), who, target, out))
     assert not (tmp_path / "out").exists()
+    assert all(one.fault for one in swap_folder(toy(), who, folder, tmp_path / "out", target_face=7))
+    assert not (tmp_path / "out").exists()  # nothing was written
 
 
 def test_the_command_says_a_line_a_photo_and_a_summary(folder, tmp_path, monkeypatch, capsys):

@@ -76,9 +76,11 @@ def test_a_video_goes_there_and_back(files):
     assert levels[0] < levels[1] < levels[2] < levels[3] > levels[4] > levels[5] > levels[0] and len(levels) == 6
 
 
-def arguments(files: Path, *more: str, sources: str = "ab", output: str = "out.png", count: int = 3) -> list[str]:
+def arguments(
+    files: Path, *more: str, sources: str = "ab", target: str = "t.png", output: str = "out.png", count: int = 3
+) -> list[str]:
     more = more or (f"--interpolate={count}",)
-    return ["swap", *(f"--source={files}/{s}.png" for s in sources), f"--target={files}/t.png",
+    return ["swap", *(f"--source={files}/{s}.png" for s in sources), f"--target={files}/{target}",
             f"--output={files}/{output}", *more]  # fmt: skip
 
 
@@ -96,6 +98,7 @@ def test_the_command_writes_a_strip(files, monkeypatch, capsys):
         (dict(sources="aba"), "--interpolate: found 3 --source; wanted two"),
         (dict(output="out.avi"), "found suffix '.avi'; wanted a name that ends in one of .png"),
         (dict(output="no/out.mp4"), "found no folder"),
+        (dict(target=""), "as --target; wanted one photo"),
         (dict(output="a.png"), "found the output to be an input photo"),
         (dict(sources="ac"), "c.png"),
         (dict(output="out.jpg", count=250), "--interpolate: found 250; wanted at most 249 in .jpg, or a strip in .png"),

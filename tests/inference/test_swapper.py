@@ -267,7 +267,8 @@ def test_several_photos_of_a_person_give_their_mean(tmp_path):
     for number, source in enumerate(sources):
         save_photo(tmp_path / f"{number}.png", source)
     save_photo(tmp_path / "t.png", target)
-    swap_files(made, [tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "t.png", tmp_path / "out.png")
+    (note,) = swap_files(made, [tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "t.png", tmp_path / "out.png")
+    assert note.startswith("the mean of 2 sources was taken")
     np.testing.assert_array_equal(load_photo(tmp_path / "out.png"), made.swap(sources, target))
 
 
