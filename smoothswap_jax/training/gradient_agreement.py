@@ -51,17 +51,16 @@ def local_lipschitz(
 
     embed: as of `cosine_gradient`. Identities that differ by 2 are opposite.
     """
-    vector = lambda x: identity_vector(embed(x))
+    z, pull = jax.vjp(lambda x: identity_vector(embed(x)), images)
+    # J v, by the transpose of the transpose: our convolutions have gradients of their own, and no forward mode.
+    push = jax.vjp(lambda u: pull(u)[0], jnp.zeros_like(z))[1]
 
     def unit(x: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
         return x / jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(x), axis=(1, 2, 3), keepdims=True)), 1e-12)
 
-    def once(_: int, change: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-        _, moved = jax.jvp(vector, (images,), (change,))
-        return unit(jax.vjp(vector, images)[1](moved)[0])
-
+    once = lambda _, change: unit(pull(push(change)[0])[0])
     change = jax.lax.fori_loop(0, rounds, once, unit(jax.random.normal(key, images.shape)))
-    return jnp.linalg.norm(jax.jvp(vector, (images,), (change,))[1], axis=-1)
+    return jnp.linalg.norm(push(change)[0], axis=-1)
 
 
 def _correlation(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "b"]:

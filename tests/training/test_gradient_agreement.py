@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.training.gradient_agreement import agreement, cosine_gradient, local_lipschitz
 
 RNG = np.random.default_rng(0)
@@ -61,3 +62,14 @@ def test_the_lipschitz_constant_of_a_linear_embedder_is_its_largest_singular_val
     squares = local_lipschitz(lambda x: jnp.sum(x**2, (1, 2, 3))[:, None], images, jax.random.key(0), rounds=2)
     np.testing.assert_allclose(squares, 2 * np.linalg.norm(images.reshape(3, -1), axis=1) * np.sqrt(24), rtol=1e-3)
     assert np.all(local_lipschitz(lambda x: jnp.zeros((len(x), 2)), images, jax.random.key(0)) == 0)
+
+
+def test_our_own_embedders_have_a_lipschitz_constant():
+    """Whose convolutions have gradients of their own."""
+    network = IdentityEmbedder(stage_sizes=(1,), width=4, stem="small2", norm="group", hidden=8, dim=4)
+    images = jax.random.normal(jax.random.key(0), (1, 8, 8, 3))
+    variables = network.init(jax.random.key(1), images)
+    embed = lambda x: network.apply(variables, x)
+    found = local_lipschitz(embed, images, jax.random.key(2), rounds=200)
+    jacobian = jax.jacrev(embed)(images).reshape(4, -1)
+    np.testing.assert_allclose(found[0], np.linalg.svd(jacobian)[1][0] * np.sqrt(8 * 8 * 3), rtol=1e-2)
