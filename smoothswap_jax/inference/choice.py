@@ -92,7 +92,7 @@ def choose_faces(
 
 
 def check_which(which: Which, role: str) -> None:
-    """Raises ValueError for what names no face, and FileNotFoundError for a reference photo that is not there."""
+    """Raises ValueError for what names no face, and for a reference photo that is not there."""
     words = [word for word in WORDS if word != "all" or role == "target"]
     wanted = f"wanted {', '.join(map(repr, words))}, an index from 0, or a photo of the person"
     if isinstance(which, bool) or not isinstance(which, int | str | os.PathLike):

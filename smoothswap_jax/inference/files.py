@@ -39,7 +39,7 @@ def swap_files(
 
     Raises what `check_files` and `Swapper.swap` raise.
     """
-    sources = as_list(source)
+    sources = _as_list(source)
     check_files(sources, target, output, overwrite)
     check_strength(strength)
     swap_to = _with_faces(swapper, sources, source_face, target_face, paste, color, strength)
@@ -85,7 +85,7 @@ def swap_folder(
 
     Raises, at the first outcome, ValueError for a folder without photos, and what `Swapper.read_faces` raises.
     """
-    sources, folder, out = as_list(source), Path(folder), Path(out)
+    sources, folder, out = _as_list(source), Path(folder), Path(out)
     check_folders(folder, out)
     check_strength(strength)
     targets = photos_in(folder).photos
@@ -120,7 +120,7 @@ def check_folders(folder: Path, out: Path) -> None:
     check_place(out)
 
 
-def as_list(source: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
+def _as_list(source: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
     return [source] if isinstance(source, str | os.PathLike) else source
 
 

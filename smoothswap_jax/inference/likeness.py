@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -13,6 +12,7 @@ from smoothswap_jax.faces.alignments import judge_crop
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.packages import sface_weights
 from smoothswap_jax.faces.photos import Photo, to_float
+from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
 from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
@@ -46,7 +46,6 @@ def _sface() -> tuple[Preprocessing, Callable[[Array], Array]]:
 
     @jax.jit
     def embed(images: Array) -> Array:
-        z = features(network.module, network.variables, preprocess(images, how))
-        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+        return l2_normalize(features(network.module, network.variables, preprocess(images, how)))
 
     return how, embed

@@ -161,16 +161,13 @@ def rank_correlation_interval(
         raise ValueError(f"a and b must pair up, found {len(first)} and {len(second)} values")
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         raise ValueError("a rank correlation needs measures that vary, found one that is the same everywhere")
-    unit, n_units = _units(groups, len(first))
 
-    def spearman(rows: np.ndarray) -> float:
+    def spearman(drawn: np.ndarray) -> float:
+        rows = drawn.astype(np.int64)
         x, y = rankdata(first[rows]), rankdata(second[rows])
         return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
 
-    index = np.arange(len(first))
-    blocks = _resample_counts(n_units, n_resamples, seed)
-    resampled = [spearman(np.repeat(index, row[unit])) for counts in blocks for row in counts]
-    return _percentiles(spearman(index), np.array(resampled), n_units, level)
+    return bootstrap_interval(np.arange(len(first)), spearman, groups, n_resamples, seed, level)
 
 
 def verdict(difference: Interval, better: Literal["higher", "lower"]) -> Verdict:

@@ -111,6 +111,6 @@ def decide_prediction(
     if not np.all(np.isfinite([values, errors])) or np.ptp(values) == 0 or np.ptp(errors) == 0:
         why = f"{prediction.measure} and the errors are not numbers that vary for all embedders"
         return Outcome(prediction.text, "cannot tell", None, why)
-    found = rank_correlation_interval(measures[prediction.measure], errors, objectives)
+    found = rank_correlation_interval(values, errors, objectives)
     word = WORDS[verdict(found, "lower" if prediction.better == "higher" else "higher")]
     return Outcome(prediction.text, word, found, f"rank correlation of {prediction.measure} with the error")
