@@ -1,7 +1,6 @@
 """Which faces of a photo are meant."""
 
-from __future__ import annotations
-
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,14 +9,14 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.detection.base import Detector, Face
-from smoothswap_jax.faces.photos import PathLike, Photo, load_photo, reduced, shrink_factor
-from smoothswap_jax.inference.likeness import ALIKE, cosines
+from smoothswap_jax.faces.photos import PathLike, Photo, check_input, load_photo, reduced, shrink_factor
+from smoothswap_jax.inference.likeness import ALIKE, identities
 
 Which = str | int | PathLike
 """'largest', 'left', an index by size from 0, the path of a photo of the person who is meant, and of targets 'all'."""
 WORDS = ("largest", "left", "all")
-Likeness = Callable[[Photo, Sequence[Face], Photo, Face], Float[np.ndarray, "n"]]
-"""(photo, its faces, reference, its face) -> how like each is."""
+Identify = Callable[[Photo, Sequence[Face]], Float[np.ndarray, "n d"]]
+"""(photo, its faces) -> unit vectors, whose cosines say how like they are."""
 
 
 class NoFaceError(ValueError):
@@ -41,8 +40,9 @@ def choose_faces(
     *,
     detect: Detector,
     min_score: float = 0.0,
-    likeness: Likeness = cosines,
+    identify: Identify = identities,
     max_pixels: int | None = None,
+    every: Sequence[Face] | None = None,
 ) -> list[Face]:
     """The faces of a photo that are meant.
 
@@ -51,12 +51,13 @@ def choose_faces(
       name: of the photo, and role, 'source' or 'target': for errors.
       min_score: faces that the detector is less sure of are none.
       max_pixels: of a reference photo.
+      every: the photo's faces, where they are known.
 
     Raises NoFaceError where none is found, none has the score, or none like the reference; ValueError for another
     `which` and an index that is not there; what `load_photo` raises for the reference.
     """
     check_which(which, role)
-    every = found_faces(detect, photo)
+    every = found_faces(detect, photo) if every is None else every
     faces = [face for face in every if face.score >= min_score]
     if not faces and every:
         surest = max(face.score for face in every)
@@ -79,16 +80,34 @@ def choose_faces(
         raise ValueError(
             f"{role} face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
         )
-    reference = load_photo(which, **({} if max_pixels is None else {"max_pixels": max_pixels}))
-    (person,) = choose_faces(reference, "largest", os.fspath(which), "reference", detect=detect)
-    alike = likeness(photo, faces, reference, person)
-    best = int(np.argmax(alike))
-    if alike[best] < ALIKE:
-        raise NoFaceError(
-            f"{name}: found no face like that of {os.fspath(which)}: the nearest of {len(faces)} has a cosine of "
-            f"{alike[best]:.2f} by SFace; wanted {ALIKE} or more"
-        )
-    return [faces[best]]
+    alike = identify(photo, faces) @ person_in(which, detect, identify, max_pixels)
+    return [faces[nearest(alike, os.fspath(which), name)]]
+
+
+def nearest(alike: Float[np.ndarray, "n"], reference: str, name: str) -> int:
+    """Which of the faces or people of `name` is most like a reference, by their cosines; raises NoFaceError where none
+    is."""
+    best = int(np.nanargmax(alike)) if np.isfinite(alike).any() else None
+    if best is None or alike[best] < ALIKE:
+        found = "none is known" if best is None else f"the nearest of {len(alike)} has a cosine of {alike[best]:.2f}"
+        raise NoFaceError(f"{name}: found no face like that of {reference}: {found} by SFace; wanted {ALIKE} or more")
+    return best
+
+
+def person_in(
+    photo: PathLike, detect: Detector, identify: Identify = identities, max_pixels: int | None = None
+) -> Float[np.ndarray, "d"]:
+    """Who is in a reference photo: the unit vector of its largest face, read again only when the file has changed."""
+    check_input(photo)
+    return _person_in(os.fspath(photo), os.stat(photo).st_mtime_ns, detect, identify, max_pixels)
+
+
+@functools.lru_cache(maxsize=64)
+def _person_in(
+    path: str, _changed: int, detect: Detector, identify: Identify, max_pixels: int | None
+) -> Float[np.ndarray, "d"]:
+    photo = load_photo(path, **({} if max_pixels is None else {"max_pixels": max_pixels}))
+    return identify(photo, choose_faces(photo, "largest", path, "reference", detect=detect))[0]
 
 
 def check_which(which: Which, role: str) -> None:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smoothswap_jax.faces.kinds import ANIMATION, kind_of
 from smoothswap_jax.faces.listing import photos_in
-from smoothswap_jax.faces.original import read_original
+from smoothswap_jax.faces.original import read_original, with_changes
 from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output, is_writable
 from smoothswap_jax.faces.writing import check_fits, save_original
-from smoothswap_jax.inference.choice import Which
-from smoothswap_jax.inference.identities import mean_identity
-from smoothswap_jax.inference.swapper import Paste, Swapper, check_strength
+from smoothswap_jax.inference.batching import tile
+from smoothswap_jax.inference.choice import WORDS, Which
+from smoothswap_jax.inference.identities import concatenated, mean_identity
+from smoothswap_jax.inference.swapper import Identity, Paste, Swapper, Task, check_strength
 from smoothswap_jax.runtime.files import check_new_file, check_place
+
+Sources = PathLike | Sequence[PathLike] | Mapping[Which, "PathLike | Sequence[PathLike]"]
+"""A photo, several of one person, whose mean identity is taken, or for each of several faces of a target its own."""
 
 
 def swap_files(
     swapper: Swapper,
-    source: PathLike | Sequence[PathLike],
+    source: Sources,
     target: PathLike,
     output: PathLike,
     *,
@@ -39,17 +43,41 @@ def swap_files(
 
     Raises what `check_files` and `Swapper.swap` raise.
     """
-    sources = _as_list(source)
+    wishes = by_face(source, target_face)
+    sources = photos_of(wishes)
     check_files(sources, target, output, overwrite)
     check_strength(strength)
-    swap_to = _with_faces(swapper, sources, source_face, target_face, paste, color, strength)
-    moving = [os.fspath(one) for one in sources if kind_of(one) == ANIMATION]
-    notes = [*swap_to(target, output), *(f"{name} has several pictures; the first was taken" for name in moving)]
-    if len(sources) > 1:
-        notes.append(
-            f"the mean of {len(sources)} sources was taken, as photos of one person (--interpolate goes between two)"
-        )
+    swap_to = _with_faces(swapper, wishes, source_face, paste, color, strength)
+    return (*swap_to(target, output), *notes_on(wishes))
+
+
+def notes_on(wishes: Mapping[Which, Sequence[PathLike]]) -> tuple[str, ...]:
+    """What the user should know of the sources, in words."""
+    moving = [os.fspath(one) for one in photos_of(wishes) if kind_of(one) == ANIMATION]
+    notes = [f"{name} has several pictures; the first was taken" for name in moving]
+    notes += [
+        f"the mean of {len(sources)} sources was taken, as photos of one person (--interpolate goes between two)"
+        for sources in wishes.values()
+        if len(sources) > 1
+    ]
     return tuple(notes)
+
+
+def by_face(source: Sources, target_face: Which = "largest") -> dict[Which, list[PathLike]]:
+    """For each wanted face of a target the photos of who it becomes. Raises ValueError where both name the face."""
+    if not isinstance(source, Mapping):
+        return {target_face: _as_list(source)}
+    if target_face != "largest":
+        raise ValueError(f"target face: found {target_face!r} and sources by face; wanted one of them")
+    if not source:
+        raise ValueError("sources by face: found none; wanted at least one")
+    return {which: _as_list(sources) for which, sources in source.items()}
+
+
+def photos_of(wishes: Mapping[Which, Sequence[PathLike]]) -> list[PathLike]:
+    """All photos that sources are taken from, and those by which faces of the target are told."""
+    given = [one for sources in wishes.values() for one in sources]
+    return given + [which for which in wishes if not isinstance(which, int) and which not in WORDS]
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,7 @@ class Outcome:
 
 def swap_folder(
     swapper: Swapper,
-    source: PathLike | Sequence[PathLike],
+    source: Sources,
     folder: PathLike,
     out: PathLike,
     *,
@@ -85,13 +113,13 @@ def swap_folder(
 
     Raises, at the first outcome, ValueError for a folder without photos, and what `Swapper.read_faces` raises.
     """
-    sources, folder, out = _as_list(source), Path(folder), Path(out)
+    wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
     check_folders(folder, out)
     check_strength(strength)
     targets = photos_in(folder).photos
     if not targets:
         raise PhotoError(f"{folder}: found no photo in it; wanted some")
-    swap_to = _with_faces(swapper, sources, source_face, target_face, paste, color, strength)
+    swap_to = _with_faces(swapper, wishes, source_face, paste, color, strength)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -101,7 +129,7 @@ def swap_folder(
                 yield Outcome(target, output, there=True)
                 continue
             try:
-                check_files(sources, target, output, overwrite)
+                check_files(photos_of(wishes), target, output, overwrite)
                 yield Outcome(target, output, notes=swap_to(target, output))
             except (ValueError, OSError) as error:
                 yield Outcome(target, output, fault=str(error))
@@ -120,30 +148,44 @@ def check_folders(folder: Path, out: Path) -> None:
     check_place(out)
 
 
-def _as_list(source: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
-    return [source] if isinstance(source, str | os.PathLike) else source
+def _as_list(source: PathLike | Sequence[PathLike]) -> list[PathLike]:
+    return [source] if isinstance(source, str | os.PathLike) else list(source)
+
+
+def identities_of(
+    swapper: Swapper, wishes: Mapping[Which, Sequence[PathLike]], source_face: Which
+) -> Callable[[], list[Identity]]:
+    """Reads the faces of the sources now, and gives the identity of each wish when it is asked for: the embedder
+    compiles for seconds, and a bad target should fail before."""
+    faces = [swapper.read_faces(sources, face=source_face) for sources in wishes.values()]
+    return functools.cache(lambda: [mean_identity(swapper.embed(one)) for one in faces])
 
 
 def _with_faces(
     swapper: Swapper,
-    sources: Sequence[PathLike],
+    wishes: Mapping[Which, Sequence[PathLike]],
     source_face: Which,
-    target_face: Which,
     paste: Paste,
     color: bool,
     strength: float,
 ) -> Callable[[PathLike, PathLike], tuple[str, ...]]:
-    """(target, output) -> notes: swaps in the sources' faces, which are read now and embedded when the first target's
-    were found: the embedder compiles for seconds, and a bad target should fail at once."""
-    faces = swapper.read_faces(sources, face=source_face)
-    identity = functools.cache(lambda: mean_identity(swapper.embed(faces)))
+    """(target, output) -> notes: swaps in the sources' faces."""
+    identities = identities_of(swapper, wishes, source_face)
 
     def swap_to(target: PathLike, output: PathLike) -> tuple[str, ...]:
         original = read_original(target, max_pixels=swapper.max_pixels)
         check_fits(output, original)
-        photo, quads = swapper.locate(original, target_face, paste)
-        swapped, notes = swapper.swap_located(identity(), original, photo, quads, paste, color, strength)
-        return (*save_original(output, swapped), *notes)
+        photo, found = swapper.locate_each(original, list(wishes), paste)
+        missing = [which for which, quads in zip(wishes, found, strict=True) if not quads]
+        notes = [f"found no face like that of {which}; the photo keeps its own" for which in missing]
+        z = [tile(one, len(quads)) for one, quads in zip(identities(), found, strict=True) if quads]
+        task = Task(photo, [quad for quads in found for quad in quads], concatenated(z))
+        (swapped,) = swapper.swap_tasks([task], paste, color, strength)
+        if swapped.toned:
+            notes.append(
+                "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
+            )
+        return (*save_original(output, with_changes(original, swapped.patches, colour=color)), *notes)
 
     return swap_to
 

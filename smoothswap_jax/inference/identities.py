@@ -1,5 +1,6 @@
 """Identities made of others: on the way from one to another, and the mean of several."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,7 +25,12 @@ def between(first: PyTree, last: PyTree, count: int) -> PyTree:
     if shapes[0] != shapes[1] or any(shape[0] != 1 for shape in jax.tree.leaves(shapes[0], is_leaf=_is_shape)):
         raise ValueError(f"interpolation: found identities of shapes {shapes[0]} and {shapes[1]}; wanted [1 ...] twice")
     ways = [towards(first, last, share) for share in np.linspace(0.0, 1.0, count)]
-    return jax.tree.map(lambda *rows: np.concatenate(rows), *ways)
+    return concatenated(ways)
+
+
+def concatenated(rows: Sequence[PyTree]) -> PyTree:
+    """Identities side by side along the batch."""
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
 
 
 def towards(first: PyTree, last: PyTree, share: float) -> PyTree:

@@ -23,14 +23,8 @@ ALIKE = 0.363
 KIND = "sface"
 
 
-def cosines(photo: Photo, faces: Sequence[Face], reference: Photo, person: Face) -> Float[np.ndarray, "n"]:
-    """Of faces of a photo with a person in a reference. Raises ImportError where SFace is not installed."""
-    z = identities(photo, faces)
-    return z @ identities(reference, [person])[0]
-
-
 def identities(photo: Photo, faces: Sequence[Face]) -> Float[np.ndarray, "n 128"]:
-    """Unit vectors of faces of a photo. Raises as `cosines` does."""
+    """Unit vectors of faces of a photo. Raises ImportError where SFace is not installed."""
     how, embed = _sface()
     assert how.size is not None
     crops = [judge_crop(photo, face.points, how.crop, how.size) for face in faces]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from PIL import Image
 from smoothswap_jax.faces.align import Patch, Quad, add_patch, align_face, change_patch, face_patch, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.detection.registry import find_faces
-from smoothswap_jax.faces.original import Original, with_changes
+from smoothswap_jax.faces.original import Original
 from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
@@ -36,8 +36,8 @@ from smoothswap_jax.faces.photos import (
 )
 from smoothswap_jax.faces.tones import in_tone, tint_of
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
-from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces
-from smoothswap_jax.inference.identities import between, mean_identity, towards
+from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces, found_faces
+from smoothswap_jax.inference.identities import between, concatenated, mean_identity, towards
 from smoothswap_jax.inference.overlap import batches_without_overlap
 
 PhotoLike = PathLike | Photo | Image.Image
@@ -52,6 +52,25 @@ GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 Paste = Literal["change", "pixels"]
 MAX_PIXELS = 500_000_000
 """Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
+
+
+class Task(NamedTuple):
+    """Faces of a photo that are to change."""
+
+    photo: Photo
+    quads: Sequence[Quad]
+    z: Identity
+    """Of each, [quads ...], or of all of them, [1 ...]."""
+
+
+class Swapped(NamedTuple):
+    """A photo with its faces swapped."""
+
+    photo: Photo
+    patches: list[Patch]
+    """The changes that made it, in their order."""
+    toned: bool
+    """Whether a face kept to the tone of a grey or sepia photo."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +177,9 @@ class Swapper:
         return np.clip(swaps, -1.0, 1.0)
 
     def _strengthened(self, faces: np.ndarray, z: Identity, strength: float) -> Identity:
-        """Identities a share of the way from those of faces in [-1, 1] to z, one for each face."""
+        """Identities a share of the way from those of faces in [-1, 1] to z, row by row."""
         self._check_identity(z)
-        return towards(self.embed_aligned(faces), tile(z, len(faces)), strength)
+        return towards(self.embed_aligned(faces), z, strength)
 
     def _check_identity(self, z: Identity) -> None:
         """Raises ValueError where z is not what the embedder gives."""
@@ -250,24 +269,8 @@ class Swapper:
         check_strength(strength)
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
         photo, quads = self.locate(target, face, paste)
-        return self._swap_faces(photo, quads, mean_identity(self.embed(sources)), paste, color, strength)[0]
-
-    def swap_located(
-        self,
-        z: Identity,
-        original: Original,
-        photo: Photo,
-        quads: list[Quad],
-        paste: Paste = "change",
-        color: bool = False,
-        strength: float = 1.0,
-    ) -> tuple[Original, tuple[str, ...]]:
-        """`swap_identity` for all that a file holds (see `with_changes`), whose pixels and faces `locate` has found;
-        and what the user should know, in words."""
-        check_strength(strength)
-        _, patches, toned = self._swap_faces(photo, quads, z, paste, color, strength)
-        note = "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
-        return with_changes(original, patches, colour=color), (note,) * toned
+        (swapped,) = self.swap_tasks([Task(photo, quads, mean_identity(self.embed(sources)))], paste, color, strength)
+        return swapped.photo
 
     def swap_identity(
         self,
@@ -284,7 +287,8 @@ class Swapper:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
         check_strength(strength)
         photo, quads = self.locate(target, face, paste)
-        return self._swap_faces(photo, quads, z, paste, color, strength)[0]
+        (swapped,) = self.swap_tasks([Task(photo, quads, z)], paste, color, strength)
+        return swapped.photo
 
     def interpolate(
         self,
@@ -308,41 +312,79 @@ class Swapper:
         """`interpolate` for a target of which `locate` has found the faces."""
         way = between(first, last, count)
         rows = (jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count))
-        return (self._swap_faces(photo, quads, z, paste, color)[0] for z in rows)
+        return (self.swap_tasks([Task(photo, quads, z)], paste, color)[0].photo for z in rows)
 
     def locate(
         self, target: PhotoLike | Original, face: Which = "largest", paste: str = "change"
     ) -> tuple[Photo, list[Quad]]:
         """A target's pixels and the squares of its faces that `swap` would change."""
-        if paste not in ("change", "pixels"):
-            raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
+        photo, (quads,) = self.locate_each(target, [face], paste)
+        return photo, quads
+
+    def locate_each(
+        self, target: PhotoLike | Original, faces: Sequence[Which], paste: str = "change"
+    ) -> tuple[Photo, list[list[Quad]]]:
+        """`locate` for several wishes at once, which may not name one face twice; of several, all but one may find no
+        face."""
+        check_paste(paste)
         photo, name = _read(target, "target", self.max_pixels)
-        faces = self._choose(photo, face, name, "target")
-        return photo, [ffhq_quad(chosen.points) for chosen in faces]
+        every, missing = found_faces(self.detect, photo), []
+        quads: list[list[Quad]] = []
+        taken: dict[int, Which] = {}
+        for which in faces:
+            try:
+                found = self._choose(photo, which, name, "target", every)
+            except NoFaceError as error:
+                missing.append(error)
+                found = []
+            for one in found:
+                if (twice := taken.setdefault(id(one), which)) is not which:
+                    raise ValueError(f"{name}: found one face for {twice} and {which}; wanted different people")
+            quads.append([ffhq_quad(one.points) for one in found])
+        if len(missing) == len(faces):
+            raise missing[0]
+        return photo, quads
 
-    def _choose(self, photo: Photo, which: Which, name: str, role: str) -> list[Face]:
+    def _choose(
+        self, photo: Photo, which: Which, name: str, role: str, every: Sequence[Face] | None = None
+    ) -> list[Face]:
         return choose_faces(
-            photo, which, name, role, detect=self.detect, min_score=self.min_score, max_pixels=self.max_pixels
-        )
+            photo, which, name, role, detect=self.detect, min_score=self.min_score, max_pixels=self.max_pixels,
+            every=every,
+        )  # fmt: skip
 
-    def _swap_faces(
-        self, photo: Photo, quads: list[Quad], z: Identity, paste: str, color: bool, strength: float = 1.0
-    ) -> tuple[Photo, list[Patch], bool]:
-        """The swapped photo; the changes that made it, in their order; and whether a face kept to its tone."""
-        tints = [None if color else tint_of(photo, quad) for quad in quads]
-        photo, patches = photo.copy(), []
-        for batch in batches_without_overlap(quads):
-            before = to_float(np.stack([align_face(photo, quads[i], self.size) for i in batch]))
+    def swap_tasks(
+        self, tasks: Sequence[Task], paste: Paste = "change", color: bool = False, strength: float = 1.0
+    ) -> list[Swapped]:
+        """Swaps the faces of several photos, as many at once as do not touch each other; a photo comes out the same
+        alone or among others."""
+        check_strength(strength)
+        batches = [batches_without_overlap(task.quads) for task in tasks]
+        tints = [[None if color else tint_of(task.photo, quad) for quad in task.quads] for task in tasks]
+        toned = [any(tint is not None for tint in own) for own in tints]
+        swapped = [Swapped(task.photo.copy(), [], own) for task, own in zip(tasks, toned, strict=True)]
+        rows = [tile(task.z, len(task.quads)) if batch_size(task.z) == 1 else task.z for task in tasks]
+        for turn in range(max(map(len, batches), default=0)):
+            faces = [(k, i) for k, own in enumerate(batches) if turn < len(own) for i in own[turn]]
+            before = to_float(np.stack([align_face(swapped[k].photo, tasks[k].quads[i], self.size) for k, i in faces]))
+            z = concatenated([jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], rows[k]) for k, i in faces])
             after = self._generate(before, z if strength == 1 else self._strengthened(before, z, strength))
-            for i, old, new in zip(batch, before, after, strict=True):
+            for (k, i), old, new in zip(faces, before, after, strict=True):
+                photo, patches, _ = swapped[k]
                 if paste == "change":
-                    patch = change_patch(photo, (new - old) * 127.5, quads[i])
+                    patch = change_patch(photo, (new - old) * 127.5, tasks[k].quads[i])
                 else:
-                    patch = face_patch(photo, to_uint8(new), quads[i])
-                tint = tints[i]
+                    patch = face_patch(photo, to_uint8(new), tasks[k].quads[i])
+                tint = tints[k][i]
                 patches.append(patch if tint is None else in_tone(photo, patch, tint))
                 add_patch(photo, patches[-1])
-        return photo, patches, any(tint is not None for tint in tints)
+        return swapped
+
+
+def check_paste(paste: str) -> None:
+    """Raises ValueError for a way of pasting that there is not."""
+    if paste not in ("change", "pixels"):
+        raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
 
 
 def check_strength(strength: float) -> None:

@@ -8,17 +8,18 @@ from smoothswap_jax.faces.detection import registry
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference.choice import NoFaceError, choose_faces
-from smoothswap_jax.inference.likeness import ALIKE, cosines
+from smoothswap_jax.inference.likeness import ALIKE, identities
 from tests.inference.test_swapper import FACES, grain, marked
 
 CENTRES = (120, 60, 1.5), (60, 60, 1.0), (200, 60, 1.0)
 """The largest is in the middle."""
+DETECT = marked(*CENTRES)
 
 
 def chosen(which, role="target", **how) -> list[int]:
     """By their places from the left."""
-    seen = sorted(face.box[0] for face in marked(*CENTRES)(grain()))
-    found = choose_faces(grain(), which, "photo.png", role, detect=marked(*CENTRES), **how)
+    seen = sorted(face.box[0] for face in DETECT(grain()))
+    found = choose_faces(grain(), which, "photo.png", role, detect=DETECT, **how)
     return [seen.index(face.box[0]) for face in found]
 
 
@@ -39,18 +40,24 @@ def test_a_reference_chooses_who_is_most_like_it(tmp_path):
     save_photo(tmp_path / "ref.png", grain())
     asked = []
 
-    def likeness(photo, faces, reference, person):
-        asked.append((len(faces), reference.shape, person.box[0]))
-        return np.array([0.1, ALIKE, 0.9])
+    def identify(alike):
+        def vectors(photo, faces):
+            asked.append(len(faces))
+            angles = np.arccos(alike) if len(faces) == 3 else np.zeros(1)
+            return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
-    assert chosen(tmp_path / "ref.png", likeness=likeness) == chosen(2)
-    assert asked == [(3, (160, 260, 3), marked(*CENTRES)(grain())[0].box[0])]
+        return vectors
+
+    like = identify([0.1, ALIKE, 0.9])
+    assert chosen(tmp_path / "ref.png", identify=like) == chosen(2)
+    assert chosen(tmp_path / "ref.png", identify=like) == chosen(2)
+    assert asked == [3, 1, 3]  # the reference is looked at once
     with pytest.raises(NoFaceError, match=r"photo.png: found no face like that of .*ref.png: the nearest of 3 .* 0.30"):
-        chosen(tmp_path / "ref.png", likeness=lambda *_: np.array([0.1, 0.3, 0.2]))
+        chosen(tmp_path / "ref.png", identify=identify([0.1, 0.3, 0.2]))
 
 
 def test_faces_of_which_the_detector_is_unsure_are_passed_over():
-    seen = zip(marked(*CENTRES)(grain()), (0.5, 0.9, 0.7), strict=True)
+    seen = zip(DETECT(grain()), (0.5, 0.9, 0.7), strict=True)
     faces = [Face(face.box, face.points, score) for face, score in seen]
     found = choose_faces(grain(), "all", "p", "target", detect=lambda _: faces, min_score=0.6)
     assert [face.score for face in found] == [0.9, 0.7]
@@ -61,7 +68,7 @@ def test_faces_of_which_the_detector_is_unsure_are_passed_over():
 
 
 def test_the_command_lists_faces_and_writes_a_sheet(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(registry, "find_faces", marked(*CENTRES))
+    monkeypatch.setattr(registry, "find_faces", DETECT)
     save_photo(tmp_path / "p.png", grain())
     assert main(["faces", f"{tmp_path}/p.png", f"--out={tmp_path}/sheet.png"]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -84,5 +91,5 @@ def test_sface_tells_people_apart():
     )
     (person,), both = registry.find_faces(front), np.concatenate([other, smile], axis=1)
     faces = sorted(registry.find_faces(both), key=lambda face: face.box[0])
-    stranger, same = cosines(both, faces, front, person)
+    stranger, same = identities(both, faces) @ identities(front, [person])[0]
     assert same > 0.8 and stranger < ALIKE - 0.1

@@ -13,6 +13,7 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import choice
+from smoothswap_jax.inference import swapper as engine
 from smoothswap_jax.inference.export.export_folder import export_swapper, is_export
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import folders
@@ -54,7 +55,8 @@ def photos(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("options", [[], ["--checkpoint=default"]])
 def test_a_swap_without_a_checkpoint_is_the_defaults(options, packaged, tmp_path, monkeypatch, caplog, capsys):
-    monkeypatch.setattr(choice, "found_faces", lambda _, photo: marked((80, 70, 1.5))(photo))
+    for module in (choice, engine):
+        monkeypatch.setattr(module, "found_faces", lambda _, photo: marked((80, 70, 1.5))(photo))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "default").mkdir()  # a folder of this name is ./default
     given = photos(tmp_path)

@@ -7,8 +7,9 @@ from PIL import Image
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
 from smoothswap_jax.inference import swapper
+from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.files import swap_files, swap_folder
-from tests.inference.test_swapper import grain, toy
+from tests.inference.test_swapper import grain, marked, toy
 
 
 @pytest.fixture
@@ -40,6 +41,40 @@ def test_a_bad_photo_does_not_end_a_folder_and_what_is_there_stays(folder, tmp_p
     assert not again["b.jpg"].there and (out / "b.jpg").is_file()
     assert not any(one.there for one in swap_folder(toy(), who, folder, out, overwrite=True))
     assert load_photo(out / "a.png").shape == (160, 260, 3)
+
+
+def test_each_face_gets_the_source_that_is_meant_for_it(folder, tmp_path):
+    for name, grey in (("bright", 255), ("dark", 0)):
+        save_photo(tmp_path / f"{name}.png", np.full((160, 260, 3), grey, np.uint8))
+    swapper = toy(lambda source, target: source, (60, 70, 1.0), (200, 70, 0.9))
+    wishes = {"left": [tmp_path / "dark.png"] * 2, 1: tmp_path / "bright.png"}
+    notes = swap_files(swapper, wishes, folder / "a.png", tmp_path / "o.png", paste="pixels")
+    photo = load_photo(tmp_path / "o.png")
+    assert photo[60:80, 50:70].max() < 5 and photo[60:80, 190:210].min() > 250
+    assert len(notes) == 1 and "the mean of 2 sources" in notes[0]
+    for wishes, said in (
+        ({"left": tmp_path / "dark.png", 0: tmp_path / "bright.png"}, "a.png: found one face for left and 0"),
+        ({}, "sources by face: found none"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            swap_files(swapper, wishes, folder / "a.png", tmp_path / "p.png")
+    with pytest.raises(ValueError, match="target face: found 'left' and sources by face"):
+        swap_files(swapper, {0: tmp_path / "dark.png"}, folder / "a.png", tmp_path / "p.png", target_face="left")
+
+
+def test_a_person_who_is_not_in_a_photo_is_said_and_the_others_are_swapped(folder, tmp_path, monkeypatch):
+    def chosen(photo, which, name, role, *, every=None, **_):
+        if which == absent:
+            raise NoFaceError(f"{name}: found no face like that of {absent}")
+        return list(every)[:1] if every else marked((80, 70, 1.5))(photo)
+
+    monkeypatch.setattr(swapper, "choose_faces", chosen)
+    who, absent = tmp_path / "who.png", tmp_path / "absent.png"
+    save_photo(absent, grain())
+    notes = swap_files(toy(), {absent: who, "largest": who}, folder / "a.png", tmp_path / "o.png")
+    assert any(f"found no face like that of {absent}; the photo keeps its own" in note for note in notes)
+    with pytest.raises(NoFaceError, match=r"a.png: found no face like that of .*absent.png"):
+        swap_files(toy(), {absent: who}, folder / "a.png", tmp_path / "p.png")
 
 
 def test_folders_that_cannot_be_are_refused(folder, tmp_path):
