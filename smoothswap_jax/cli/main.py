@@ -35,7 +35,7 @@ TAKE_OVERRIDES = ("train", "bench")
 MISTAKE, CRASH = 1, 70
 """Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again. A verb
 that a signal stops ends with 128 and its number, as in a shell: 130 after Ctrl-C, 143 after SIGTERM."""
-GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce")
+GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce", "swap")
 """Verbs that go on where they were stopped."""
 
 

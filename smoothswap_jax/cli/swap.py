@@ -1,15 +1,17 @@
-"""`smoothswap swap`: swap a face in a photo."""
+"""`smoothswap swap`: swap faces in a photo, a folder of photos, or a video."""
 
 import argparse
 import sys
 from pathlib import Path
 from typing import Any
 
+ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
+"""Those of `faces.video_encoding`, which a test compares."""
 MIN_SCORE = "pass over faces that the detector is less sure of, 0 to 1 (default 0: none)"
 
 
 def add_parser(verbs) -> None:
-    swap = verbs.add_parser("swap", help="swap a face in a photo", allow_abbrev=False)
+    swap = verbs.add_parser("swap", help="swap faces in photos and videos", allow_abbrev=False)
     swap.add_argument(
         "--checkpoint",
         default="default",
@@ -18,18 +20,20 @@ def add_parser(verbs) -> None:
     )
     swap.add_argument(
         "--source",
-        required=True,
+        default=[],
         action="append",
         metavar="PHOTO",
         help="whose identity to take: one photo, or --source several times, photos of one person, whose mean is taken; "
         "with --interpolate two",
     )
-    swap.add_argument("--target", required=True, metavar="PHOTO", help="the photo to change, or a folder of photos")
+    swap.add_argument(
+        "--target", required=True, metavar="FILE", help="the photo or video to change, or a folder of photos"
+    )
     swap.add_argument(
         "--output",
         required=True,
         metavar="PHOTO",
-        help="where to write: .png, .jpg, .webp or .tif; of a folder another folder",
+        help="where to write: .png, .jpg, .webp or .tif; of a video .mp4, .mov, .mkv or .webm; of a folder another one",
     )
     swap.add_argument(
         "--interpolate",
@@ -41,6 +45,13 @@ def add_parser(verbs) -> None:
     which = "largest (default), left, an index by size from 0 (see `smoothswap faces`), or another photo of the person"
     swap.add_argument("--source-face", default="largest", metavar="WHICH", help=which)
     swap.add_argument("--target-face", default="largest", metavar="WHICH", help=f"all, or as of the source: {which}")
+    swap.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="SOURCE=PERSON",
+        help="instead of --source, several times: the identity of one photo for the person in another",
+    )
     swap.add_argument("--min-score", type=float, default=0.0, metavar="X", help=MIN_SCORE)
     swap.add_argument(
         "--paste",
@@ -63,6 +74,17 @@ def add_parser(verbs) -> None:
         metavar="N",
         help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
     )
+    video = swap.add_argument_group("videos")
+    video.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="cut off what is before, in seconds")
+    video.add_argument("--end", type=_seconds, metavar="S", help="cut off what is after")
+    video.add_argument("--preview", type=_seconds, metavar="S", help="only so many seconds from --start on: 10 or 10s")
+    video.add_argument("--encoder", default="", metavar="NAME", help=f"{', '.join(ENCODERS)} (default: as the target)")
+    video.add_argument(
+        "--quality", type=int, metavar="N", help="constant rate factor, lower is better (default 16 or 18)"
+    )
+    video.add_argument(
+        "--pixel-format", default="", metavar="NAME", help="as FFmpeg names them (default: the target's)"
+    )
     swap.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     swap.set_defaults(run=run)
 
@@ -73,38 +95,62 @@ def check_min_score(score: float) -> None:
         raise ValueError(f"--min-score: found {score:g}; wanted 0 to 1")
 
 
+def _seconds(text: str) -> float:
+    """Seconds, with or without an s behind them, or as [hours:]minutes:seconds."""
+    total = 0.0
+    for part in text.removesuffix("s").split(":"):
+        total = total * 60 + float(part)
+    return total
+
+
 def run(args: argparse.Namespace) -> int:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
-    faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
+    from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
     from smoothswap_jax.inference.choice import check_which
-    from smoothswap_jax.inference.files import check_files, check_folders, swap_files
-    from smoothswap_jax.inference.interpolation import check_strip, interpolate_files
+    from smoothswap_jax.inference.files import by_face, check_files, check_folders, photos_of
+    from smoothswap_jax.inference.interpolation import check_strip
     from smoothswap_jax.inference.swapper import Swapper, check_strength
 
     # Before seconds of loading.
+    source = _sources(args)
+    faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
+    video = args.interpolate is None and is_video(args.target) and kind_of(args.target) != ANIMATION
     folder = Path(args.target).is_dir() and args.interpolate is None
     check_min_score(args.min_score)
     check_strength(args.strength)
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
+    given = photos_of(by_face(source, faces["target_face"]))
+    if not video:
+        _check_no_video_options(args)
     if args.interpolate is not None:
         check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
         if args.strength != 1:
             raise ValueError(f"--strength: found {args.strength:g} with --interpolate; wanted one of them")
     elif folder:
         check_folders(Path(args.target), Path(args.output))
+    elif video:
+        from smoothswap_jax.inference.video import check_video
+
+        check_video(by_face(source, faces["target_face"]), args.target, args.output, args.overwrite, _span(args))
     else:
-        check_files(args.source, args.target, args.output, args.overwrite)
+        check_files(given, args.target, args.output, args.overwrite)
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score)
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
     if folder:
-        return _swap_folder(swapper, args, {**how, "strength": args.strength})
-    if args.interpolate is None:
-        notes = swap_files(swapper, args.source, args.target, args.output, strength=args.strength, **how)
+        return _swap_folder(swapper, source, args, {**how, "strength": args.strength})
+    if video:
+        notes = _swap_video(swapper, source, args, {**how, "strength": args.strength})
+    elif args.interpolate is None:
+        from smoothswap_jax.inference.files import swap_files
+
+        notes = swap_files(swapper, source, args.target, args.output, strength=args.strength, **how)
     else:
+        from smoothswap_jax.inference.interpolation import interpolate_files
+
         notes = interpolate_files(swapper, args.source, args.target, args.output, args.interpolate, **how)
     for note in notes:
         print(f"smoothswap swap: {args.output}: {note}", file=sys.stderr)
@@ -112,13 +158,66 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _swap_folder(swapper: Any, args: argparse.Namespace, how: dict[str, Any]) -> int:
+def _sources(args: argparse.Namespace) -> Any:
+    """Of --source a list, of --map a list for each person."""
+    if not args.map:
+        if not args.source:
+            raise ValueError("--source: found none; wanted a photo, or --map SOURCE=PERSON")
+        return args.source
+    if args.source or args.interpolate is not None:
+        raise ValueError("--map: found it with --source or --interpolate; wanted one of them")
+    wishes: dict[str, list[str]] = {}
+    for text in args.map:
+        # Names of files may have an = themselves.
+        cuts = [at for at, letter in enumerate(text) if letter == "="]
+        whole = [at for at in cuts if Path(text[:at]).is_file() and Path(text[at + 1 :]).is_file()]
+        if not whole:
+            raise ValueError(f"--map: found {text!r}; wanted SOURCE=PERSON, two photos that are there")
+        wishes.setdefault(text[whole[0] + 1 :], []).append(text[: whole[0]])
+    return wishes
+
+
+def _check_no_video_options(args: argparse.Namespace) -> None:
+    for name in ("start", "end", "preview", "encoder", "quality", "pixel_format"):
+        if value := getattr(args, name):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: found {value} and {args.target}, which is no video; wanted one")
+
+
+def _span(args: argparse.Namespace) -> Any:
+    """The options of a video."""
+    from smoothswap_jax.inference.video import VideoOptions
+
+    end = args.end
+    if args.preview is not None:
+        if end is not None:
+            raise ValueError(f"--preview: found {args.preview:g} s with --end={end:g}; wanted one of them")
+        end = args.start + args.preview
+    return VideoOptions(args.start, end, args.encoder, args.quality, args.pixel_format)
+
+
+def _swap_video(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> tuple[str, ...]:
+    from smoothswap_jax.inference.video import swap_video
+    from smoothswap_jax.runtime.metric_log import files_progress
+
+    shown = {stage: files_progress(stage, "frames") for stage in ("looking", "swapping")}
+    progress = lambda stage, done, total: shown[stage](done, total)
+    report = swap_video(swapper, source, args.target, args.output, options=_span(args), progress=progress, **how)
+    times = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in report.seconds.items())
+    print(
+        f"smoothswap swap: {report.frames} frames, {report.swapped} with new faces ({times})",
+        file=sys.stderr,
+    )
+    return report.notes
+
+
+def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> int:
     """A line for each photo, and a summary; 1 where some could not be swapped."""
     from smoothswap_jax.inference.files import swap_folder
 
     say = lambda words: print(f"smoothswap swap: {words}", file=sys.stderr)
     counts = dict.fromkeys(("swapped", "there already", "left out"), 0)
-    for one in swap_folder(swapper, args.source, args.target, args.output, **how):
+    for one in swap_folder(swapper, source, args.target, args.output, **how):
         counts["left out" if one.fault else "there already" if one.there else "swapped"] += 1
         if one.fault:
             say(one.fault if str(one.target) in one.fault else f"{one.target}: {one.fault}")

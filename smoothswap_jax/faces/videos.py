@@ -18,7 +18,7 @@ from smoothswap_jax.faces.animations import animated_frames, animation_length
 from smoothswap_jax.faces.kinds import ANIMATION, VIDEO, kind_of
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
-from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
+from smoothswap_jax.faces.video_frames import Told, VideoError, photo_of_frame
 
 __all__ = ["Fault", "Frame", "Survey", "VideoError", "frame_numbers", "frames_at", "read_frames", "sampled_frames"]
 
@@ -79,7 +79,7 @@ def survey(path: str) -> Survey:
     if kind_of(path) == ANIMATION:
         length = animation_length(path)
         return Survey(length, length, False, 0)
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         return _survey(container, stream, path)
 
 
@@ -255,18 +255,45 @@ def _packets(container: Any, stream: Any = None, flush: bool = False) -> Iterato
         yield None
 
 
-def _decoded(path: str, threads: int) -> Iterator[tuple[Fraction, bool, Any]]:
-    """For each frame its time, whether it is damaged, and a function that makes a photo of it."""
-    with _opened(path) as (container, stream):
+@dataclass(frozen=True)
+class Decoded:
+    """A frame as it is stored."""
+
+    frame: Any
+    """PyAV's; interlaced ones are made whole."""
+    told: Told
+    time: Fraction
+    """Seconds on the container's clock."""
+    damaged: bool
+
+
+def decoded_frames(path: str, threads: int = 1) -> Iterator[Decoded]:
+    """All frames of a video as they are stored, in the order in which they are shown. Raises as `read_frames` does."""
+    with opened(path) as (container, stream):
         context = stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
         damaged: set[Fraction] = set()
-        start = None
         for number, frame in enumerate(_whole_pictures(_raw_frames(container, stream, damaged))):
             time = number / _rate(stream) if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
-            start = time if start is None else start
-            yield time - start, time in damaged, partial(photo_of_frame, frame, stream, path)
+            yield Decoded(frame, _told(container, stream), time, time in damaged)
+
+
+def _told(container: Any, stream: Any) -> Told:
+    context, start = stream.codec_context, container.start_time
+    return Told(
+        context.codec.canonical_name, _rate(stream), Fraction(stream.time_base), stream.sample_aspect_ratio,
+        int(context.color_trc), int(context.color_primaries), int(context.colorspace),
+        None if start is None else Fraction(start, 1_000_000),
+    )  # fmt: skip
+
+
+def _decoded(path: str, threads: int) -> Iterator[tuple[Fraction, bool, Any]]:
+    """For each frame its time from the first one on, whether it is damaged, and a function that makes a photo of it."""
+    start = None
+    for one in decoded_frames(path, threads):
+        start = one.time if start is None else start
+        yield one.time - start, one.damaged, partial(photo_of_frame, one.frame, one.told, path)
 
 
 def _raw_frames(container: Any, stream: Any, damaged: set[Fraction]) -> Iterator[Any]:
@@ -325,7 +352,7 @@ def _ready(graph: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[Any, Any]]:
+def opened(path: str) -> Iterator[tuple[Any, Any]]:
     """The open container and its first video stream that is no cover picture."""
     av = _av()
     if not Path(path).is_file():
@@ -359,7 +386,7 @@ def _no_video(path: str, error: Exception) -> str:
 
 def _video_stream(container: Any, path: str) -> Any:
     """The first that is no cover picture."""
-    streams = [one for one in container.streams.video if not _is_cover(one)]
+    streams = [one for one in container.streams.video if not is_cover(one)]
     if not streams:
         found = "only sound" if container.streams.audio else "no video in the container"
         raise VideoError(f"{path}: found {found}; wanted a video")
@@ -372,7 +399,7 @@ def _video_stream(container: Any, path: str) -> Any:
     return streams[0]
 
 
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
     """Whether it is a picture that goes with a song or film."""
     disposition = stream.disposition
     return bool(disposition & type(disposition).attached_pic)

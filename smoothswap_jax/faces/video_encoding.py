@@ -1,0 +1,192 @@
+"""How the pictures of a video are encoded: as the original's were, in segments that are each a file of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smoothswap_jax.faces.photos import PathLike
+from smoothswap_jax.faces.video_changes import planar_format, unfit_pixels
+from smoothswap_jax.faces.video_frames import Told, VideoError, coding_of, display_matrix
+
+CONTAINERS = {
+    ".mp4": ("mp4", ("libx264", "libx265", "libsvtav1", "libvpx-vp9")),
+    ".m4v": ("mp4", ("libx264", "libx265", "libsvtav1", "libvpx-vp9")),
+    ".mov": ("mov", ("libx264", "libx265", "prores_ks")),
+    ".mkv": ("matroska", ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")),
+    ".webm": ("webm", ("libvpx-vp9", "libsvtav1")),
+}
+"""By the suffix of the output: FFmpeg's name, and the encoders whose streams it holds, the usual one first."""
+_SAME = {
+    **{"h264": "libx264", "hevc": "libx265", "vp8": "libvpx-vp9", "vp9": "libvpx-vp9", "av1": "libsvtav1"},
+    **dict.fromkeys(("ffv1", "huffyuv", "ffvhuff", "utvideo", "rawvideo", "qtrle", "png", "v210", "magicyuv"), "ffv1"),
+    **dict.fromkeys(("prores", "dnxhd", "cfhd"), "prores_ks"),
+}
+"""The codec of the original -> the encoder of its kind; of those that lose nothing ffv1, which loses nothing either."""
+QUALITY = {"libx264": 16, "libx265": 18, "libvpx-vp9": 18, "libsvtav1": 18}
+"""Constant rate factors at which no difference is seen; the other encoders have none."""
+MOST_QUALITY = {"libx264": 51, "libx265": 51, "libvpx-vp9": 63, "libsvtav1": 63}
+LOSSLESS = ("ffv1",)
+_OPTIONS = {
+    "libx265": {"x265-params": "log-level=none"},
+    "libvpx-vp9": {"row-mt": "1", "b": "0", "deadline": "good", "cpu-used": "3"},
+    "libsvtav1": {"preset": "7"},
+    "prores_ks": {"vendor": "apl0"},
+}
+_BT709 = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a stream of pictures is like, apart from its pictures."""
+
+    told: Told
+    width: int
+    height: int
+    pixels: str
+    """Of the frames, in planes."""
+    rgb: bool
+    alpha: bool
+    full: bool
+    """Whether numbers have the full range."""
+    turn: tuple[int, ...] | None
+    """The display matrix."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures are encoded. quality: a constant rate factor; None for encoders that have none."""
+
+    encoder: str
+    pixels: str
+    quality: int | None
+
+
+def facts_of(frame: Any, told: Told, path: str) -> Facts:
+    """What a stream is like, of which `frame` is the first. Raises VideoError for pixels that cannot be changed."""
+    coding = coding_of(frame, told, path)
+    pixels = planar_format(frame.format)
+    if pixels is None:
+        raise unfit_pixels(path, frame)
+    alpha = pixels.startswith(("yuva", "gbra"))
+    turn = display_matrix(frame)
+    return Facts(told, frame.width, frame.height, pixels, frame.format.is_rgb, alpha, coding.full, turn)
+
+
+def check_video_output(output: PathLike, encoder: str = "", quality: int | None = None, pixels: str = "") -> None:
+    """Raises VideoError for an output or an encoding that there is not."""
+    suffix = Path(output).suffix.lower()
+    if suffix not in CONTAINERS:
+        raise VideoError(f"{output}: found the suffix {suffix!r} for a video; wanted {', '.join(CONTAINERS)}")
+    held = CONTAINERS[suffix][1]
+    if encoder and encoder not in held:
+        raise VideoError(f"--encoder: found {encoder!r} for {suffix}; wanted one of {', '.join(held)}")
+    if quality is not None and encoder and encoder not in QUALITY:
+        raise VideoError(
+            f"--quality: found {quality} with {encoder}, which has none; wanted one of {', '.join(QUALITY)}"
+        )
+    if quality is not None and not 0 <= quality <= MOST_QUALITY.get(encoder, 63):
+        raise VideoError(f"--quality: found {quality}; wanted 0, the best, to {MOST_QUALITY.get(encoder, 63)}")
+    if encoder and pixels and pixels not in _formats(encoder):
+        raise VideoError(f"--pixel-format: found {pixels!r}; {encoder} has {', '.join(_formats(encoder))}")
+
+
+def choose_encoding(
+    facts: Facts, output: str | Path, encoder: str = "", quality: int | None = None, pixels: str = ""
+) -> tuple[Encoding, tuple[str, ...]]:
+    """How a video is encoded for an output: as the original was, if the output's container holds that and nothing else
+    is wished; and what the user should know, in words. Raises as `check_video_output` does."""
+    from av.codec.codec import find_best_pix_fmt_of_list
+
+    suffix = Path(output).suffix.lower()
+    held = CONTAINERS[suffix][1]
+    same = _SAME.get(facts.told.codec, "")
+    chosen = encoder or (same if same in held else held[0])
+    check_video_output(output, chosen, quality, pixels)
+    notes = []
+    if same in LOSSLESS and chosen not in LOSSLESS:
+        notes.append(f"the original loses nothing and {chosen} does (.mkv with --encoder=ffv1 does not)")
+    formats = _formats(chosen)
+    fit = pixels or (facts.pixels if facts.pixels in formats else "")
+    if not fit:
+        best, lost = find_best_pix_fmt_of_list(formats, facts.pixels, facts.alpha)
+        if best is None:
+            raise VideoError(f"{output}: {chosen} takes no pixels like {facts.pixels}; wanted another --encoder")
+        fit = best.name
+        if int(lost):
+            notes.append(f"{chosen} has no {facts.pixels}: pixels become {fit}")
+    return Encoding(chosen, fit, QUALITY.get(chosen) if quality is None else quality), tuple(notes)
+
+
+def _formats(encoder: str) -> list[str]:
+    """The pixel formats that an encoder takes."""
+    import av
+
+    return [one.name for one in av.Codec(encoder, "w").video_formats or ()]
+
+
+# --- segments -------------------------------------------------------------------------------------------------------
+
+
+def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts: Facts, encoding: Encoding) -> None:
+    """Encodes frames, of which `ticks` are the times, into a file under a temporary name that becomes `path`."""
+    import av
+
+    temporary = path.with_suffix(".part")
+    # NUT keeps times as they are, whatever the codec, of which it lacks a few.
+    with av.open(str(temporary), "w", format="mov" if encoding.encoder == "prores_ks" else "nut") as container:
+        stream = add_stream(container, facts, encoding)
+        for frame, tick in zip(frames, ticks, strict=True):
+            shown = _encodable(frame, facts, encoding)
+            shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode(None))
+    os.replace(temporary, path)
+
+
+def pyav_version() -> str:
+    """What encodes, as another version may do so otherwise."""
+    import av
+
+    return av.__version__
+
+
+def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
+    """A stream of PyAV's output container for the pictures."""
+    options = dict(_OPTIONS.get(encoding.encoder, {}))
+    if encoding.quality is not None:
+        options["crf"] = str(encoding.quality)
+    if encoding.encoder == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # it would tell its settings on stderr
+    stream = container.add_stream(encoding.encoder, rate=facts.told.rate.limit_denominator(100_000), options=options)
+    stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, encoding.pixels
+    context = stream.codec_context
+    context.time_base = facts.told.tick
+    context.thread_count = os.cpu_count() or 1
+    if facts.told.aspect:
+        context.sample_aspect_ratio = facts.told.aspect
+    rgb = not encoding.pixels.startswith(("yuv", "gray", "nv"))
+    context.colorspace = facts.told.matrix if rgb == facts.rgb else 0 if rgb else _BT709
+    context.color_primaries, context.color_trc = facts.told.primaries, facts.told.transfer
+    context.color_range = 2 if facts.full or rgb else 1
+    if encoding.encoder == "libx265" and container.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # which Apple's players want
+    return stream
+
+
+def _encodable(frame: Any, facts: Facts, encoding: Encoding) -> Any:
+    """The frame in the encoder's pixel format."""
+    if (frame.width, frame.height) != (facts.width, facts.height):
+        raise VideoError(
+            f"found a frame of {frame.width}x{frame.height} pixels; wanted {facts.width}x{facts.height}, as the first"
+        )
+    if frame.format.name == encoding.pixels:
+        return frame
+    return frame.reformat(
+        format=encoding.pixels,
+        dst_colorspace=_BT709 if frame.format.is_rgb else None,
+        dst_color_range=2 if facts.full else 1,
+    )

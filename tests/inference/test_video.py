@@ -1,0 +1,453 @@
+"""A video through the swapper, with toy networks and painted faces: what comes out is what went in, less the faces."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smoothswap_jax.cli import swap as cli
+from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces import video_encoding
+from smoothswap_jax.faces.detection.base import Face
+from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.faces.video_changes import lines
+from smoothswap_jax.faces.video_frames import VideoError
+from smoothswap_jax.faces.videos import decoded_frames, read_frames
+from smoothswap_jax.inference import video
+from smoothswap_jax.inference.choice import NoFaceError
+from smoothswap_jax.inference.video import VideoOptions, swap_video
+from tests.faces.make_videos import cut, turned, write_video
+from tests.inference.test_swapper import POINTS, pixel_swapper
+from tests.places import ROOT
+
+av = pytest.importorskip("av")
+
+WIDTH, HEIGHT, COUNT = 160, 96, 30
+MAGENTA, CYAN = (230, 20, 230), (20, 230, 230)
+COLOURS = {MAGENTA: 1.0, CYAN: 0.9}
+"""Of the spots that stand for the noses of faces, and how large these are."""
+
+
+def painted(spots: dict[tuple[int, int, int], tuple[float, float]], seed: int = 0, grey: int = 90) -> np.ndarray:
+    picture = grey + np.random.default_rng(seed).integers(0, 40, (HEIGHT // 8, WIDTH // 8, 3)).repeat(8, 0).repeat(8, 1)
+    picture = picture.astype(np.uint8)
+    for colour, (x, y) in spots.items():
+        picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] = colour
+    return picture
+
+
+def spotted(photo: np.ndarray) -> list[Face]:
+    """A detector of painted faces, whose noses are spots."""
+    found = []
+    for colour, size in COLOURS.items():
+        near = np.abs(photo.astype(int) - colour).max(2) < 60
+        if near.sum() > 20:
+            y, x = (float(np.mean(values)) for values in np.nonzero(near))
+            points = (POINTS - POINTS[2]) * size + (x, y)
+            box = np.array([x - 15 * size, y - 24 * size, x + 15 * size, y + 20 * size])
+            found.append(Face(box, points, 0.9))
+    return found
+
+
+def brighter(source, target):
+    light = source.mean((1, 2, 3), keepdims=True)
+    return np.clip(target + 0.3 * np.sign(light), -1, 1).astype(np.float32)
+
+
+SWAPPER = pixel_swapper(brighter, 32, spotted)
+
+
+def paths(k: int) -> dict[tuple[int, int, int], tuple[float, float]]:
+    """Two faces; the first moves, the second is away in the middle, and in the last third they change places."""
+    if k >= 20:
+        return {MAGENTA: (115, 45), CYAN: (45, 50)}
+    spots = {MAGENTA: (40 + k, 45)}
+    return spots if 8 <= k < 14 else {**spots, CYAN: (120, 50)}
+
+
+TIMES = [0, *itertools.accumulate([40, 33, 50, 40, 120, 40][k % 6] for k in range(COUNT - 1))]
+"""Of a variable rate, in milliseconds."""
+
+
+def frames(count: int = COUNT) -> list[np.ndarray]:
+    return [painted(paths(k), seed=k >= 20) for k in range(count)]
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    save_photo(tmp_path / "bright.png", painted({MAGENTA: (80, 45)}, grey=200))
+    save_photo(tmp_path / "dark.png", painted({MAGENTA: (80, 45)}, grey=10))
+    return tmp_path / "bright.png"
+
+
+@pytest.fixture(autouse=True)
+def known_people(monkeypatch):
+    """Who is who is told by the spot's colour, in the place of SFace."""
+
+    def identify(photo, faces):
+        vectors = np.zeros((len(faces), 128), np.float32)
+        for row, face in zip(vectors, faces, strict=True):
+            x, y = np.rint(face.points[2]).astype(int)
+            row[0 if photo[y, x, 0] > photo[y, x, 1] else 1] = 1
+        return vectors
+
+    monkeypatch.setattr(video, "identities", identify)
+
+
+def lossless(path: Path, **how) -> Path:
+    write_video(path, frames(), container="matroska", codec="ffv1", times=TIMES, **how)
+    return path
+
+
+def raw(path) -> list[list[np.ndarray]]:
+    found = []
+    for one in decoded_frames(str(path)):
+        found.append([lines(plane)[:, : plane.width].copy() for plane in one.frame.planes])
+    return found
+
+
+def test_only_faces_change_and_all_other_pixels_are_the_same_bit_for_bit(tmp_path, source):
+    target = lossless(tmp_path / "a.mkv", tags=(1, 1, 1, 1))
+    report = swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face="all")
+    assert (report.frames, report.swapped) == (COUNT, COUNT)
+    before, after = raw(target), raw(tmp_path / "b.mkv")
+    for k, (old, new) in enumerate(zip(before, after, strict=True)):
+        near = np.zeros((HEIGHT, WIDTH), bool)
+        for x, y in paths(k).values():
+            assert new[0][round(y) - 8, round(x) + 8] > old[0][round(y) - 8, round(x) + 8] + 10
+            near[max(0, round(y) - 50) : round(y) + 50, max(0, round(x) - 45) : round(x) + 45] = True
+        for one, other in zip(old, new, strict=True):
+            far = ~near[:: HEIGHT // one.shape[0], :: WIDTH // one.shape[1]]
+            np.testing.assert_array_equal(one[far], other[far])
+    assert [frame.time for frame in read_frames(str(tmp_path / "b.mkv"))] == [Fraction(t, 1000) for t in TIMES]
+    assert list(tmp_path.glob(".*")) == []  # nothing is left behind
+
+
+def changed_people(before: list[np.ndarray], path: Path) -> list[set]:
+    """The faces of each frame that came out brighter (+) or darker (-)."""
+    found = []
+    for k, (old, new) in enumerate(zip(before, read_frames(str(path)), strict=True)):
+        signs = set()
+        for colour, (x, y) in paths(k).items():
+            rows, columns = slice(round(y) - 12, round(y) - 5), slice(round(x) - 10, round(x) + 10)
+            rise = new.picture[rows, columns].mean() - old[rows, columns].mean()
+            name = "magenta" if colour == MAGENTA else "cyan"
+            signs |= {f"+{name}"} if rise > 12 else {f"-{name}"} if rise < -12 else set()
+        found.append(signs)
+    return found
+
+
+@pytest.mark.parametrize("which, name", [("largest", "magenta"), (1, "cyan"), ("left", "magenta")])
+def test_a_person_is_the_same_through_moves_absences_and_cuts(tmp_path, source, which, name):
+    target = lossless(tmp_path / "a.mkv")
+    report = swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face=which)
+    assert report.people == 2
+    for k, signs in enumerate(changed_people(frames(), tmp_path / "b.mkv")):
+        there = any((colour == MAGENTA) == (name == "magenta") for colour in paths(k))
+        assert signs == ({f"+{name}"} if there else set()), k
+
+
+def test_each_person_gets_the_source_that_is_mapped_to_it(tmp_path, source, monkeypatch):
+    target = lossless(tmp_path / "a.mkv")
+    save_photo(tmp_path / "cyan.png", painted({CYAN: (80, 45)}))
+    save_photo(tmp_path / "magenta.png", painted({MAGENTA: (80, 45)}))
+    monkeypatch.setattr(video, "person_in", lambda which, *_: np.eye(128)[0 if "magenta" in str(which) else 1])
+    wishes = {str(tmp_path / "cyan.png"): source, str(tmp_path / "magenta.png"): tmp_path / "dark.png"}
+    swap_video(SWAPPER, wishes, target, tmp_path / "b.mkv")
+    for k, signs in enumerate(changed_people(frames(), tmp_path / "b.mkv")):
+        assert signs == {"-magenta"} | ({"+cyan"} if CYAN in paths(k) else set()), k
+    monkeypatch.setattr(video, "person_in", lambda which, *_: np.eye(128)[5])
+    with pytest.raises(NoFaceError, match=r"a.mkv: found no face like that of .*cyan.png: the nearest of 2 .* 0.00"):
+        swap_video(SWAPPER, wishes, target, tmp_path / "c.mkv")
+    monkeypatch.setattr(video, "person_in", lambda which, *_: np.eye(128)[0])
+    with pytest.raises(ValueError, match=r"a.mkv: found one person for .*cyan.png and .*magenta.png"):
+        swap_video(SWAPPER, wishes, target, tmp_path / "c.mkv")
+
+
+# --- what goes with the pictures ----------------------------------------------------------------------------------
+
+
+def film(path: Path, codec: str = "libx264", sound: str = "aac", rotation: int | None = None, subtitles: bool = True):
+    """A video of a variable rate with sound, subtitles, chapters and words about it."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25, options={"crf": "12"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        context = stream.codec_context
+        context.time_base = Fraction(1, 1000)
+        context.colorspace = context.color_trc = context.color_primaries = context.color_range = 1
+        if rotation:
+            stream.set_display_rotation(rotation)
+        audio = out.add_stream(sound, rate=48000)
+        words = out.add_mux_stream("srt" if path.suffix == ".mkv" else "mov_text") if subtitles else None
+        out.metadata["title"] = "A film"
+        audio.metadata["language"] = "deu"
+        for time, picture in zip(TIMES, frames(), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", dst_colorspace=1)
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        for at in range(0, 48 * (TIMES[-1] + 40), 1024):
+            wave = (0.2 * np.sin(np.arange(at, at + 1024) / 20)).astype(np.float32)[None].repeat(2, 0)
+            tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
+            tone.sample_rate, tone.pts = 48000, at
+            out.mux(audio.encode(tone))
+        out.mux(audio.encode(None))
+        if words is not None:
+            for at in (100, 700):
+                text = b"Hello" if path.suffix == ".mkv" else b"\0\5Hello"
+                packet = av.Packet(text)
+                packet.pts = packet.dts = at
+                packet.duration, packet.time_base, packet.stream = 300, Fraction(1, 1000), words
+                out.mux(packet)
+    return path
+
+
+def streams(path: Path) -> dict:
+    """What is in a file beside its pictures, and when these are shown."""
+    with av.open(str(path)) as found:
+        packets: dict = {}
+        for packet in found.demux():
+            if packet.size and packet.stream.type != "video":
+                packets.setdefault(packet.stream.type, []).append((packet.pts * packet.time_base, bytes(packet)))
+        picture, tone = found.streams.video[0], found.streams.audio[0]
+        context = picture.codec_context
+        told = {
+            "packets": packets, "title": found.metadata.get("title"), "language": tone.language,
+            "codec": context.codec.canonical_name, "seconds": found.duration / 1e6,
+            "colours": (context.colorspace, context.color_range, context.color_trc, context.color_primaries),
+        }  # fmt: skip
+    shown = list(decoded_frames(str(path)))
+    return told | {"times": [one.time for one in shown], "rotation": shown[0].frame.rotation}
+
+
+@pytest.mark.parametrize(
+    "name, output, codec, sound, rotation",
+    [("a.mp4", "b.mp4", "libx264", "aac", 90), ("a.mkv", "b.mkv", "libx264", "aac", None),
+     ("a.mov", "b.mov", "libx265", "aac", 180), ("a.mp4", "b.mkv", "libx265", "aac", None),
+     ("a.mkv", "b.webm", "libvpx-vp9", "libopus", None), ("a.mkv", "b.mp4", "libsvtav1", "aac", None)],
+)  # fmt: skip
+def test_times_sound_words_turn_and_colours_are_those_of_the_original(
+    tmp_path, source, name, output, codec, sound, rotation
+):
+    subtitles = Path(name).suffix == Path(output).suffix
+    target = film(tmp_path / name, codec, sound, rotation, subtitles)
+    report = swap_video(SWAPPER, source, target, tmp_path / output, target_face="all")
+    assert report.swapped == COUNT
+    before, after = streams(target), streams(tmp_path / output)
+    assert after.pop("seconds") == pytest.approx(before.pop("seconds"), abs=0.03)
+    exact = 1 if Path(output).suffix in (".mkv", ".webm") else 16  # Matroska counts milliseconds
+    for told in (before, after):
+        # Matroska has no times before 0, as the first sound of an MP4 may have: all is later by that there.
+        begin = told["times"][0]
+        told["times"] = [round(float(time - begin) * 1000 * exact) / exact for time in told["times"]]
+        for packets in told["packets"].values():
+            packets[:] = [(round(float(time - begin) * 1000), data) for time, data in packets]
+    assert after == before
+
+
+def test_a_video_without_what_its_container_can_hold_says_so(tmp_path, source):
+    target = film(tmp_path / "a.mkv")
+    report = swap_video(SWAPPER, source, target, tmp_path / "b.mp4", target_face="all")
+    assert any("a subtitle (subrip) is left out: .mp4 cannot hold it" in note for note in report.notes)
+    with pytest.raises(VideoError, match=r"a.mkv: found stream 1, sound \(aac\), which .webm cannot hold; wanted .mkv"):
+        swap_video(SWAPPER, source, target, tmp_path / "b.webm", target_face="all")
+    assert not (tmp_path / "b.webm").exists()
+
+
+def test_a_part_of_a_video(tmp_path, source):
+    target = film(tmp_path / "a.mp4")
+    swap_video(SWAPPER, source, target, tmp_path / "b.mp4", options=VideoOptions(start=0.3, end=0.9))
+    before, after = streams(target), streams(tmp_path / "b.mp4")
+    kept = [time for time in before["times"] if Fraction(3, 10) <= time < Fraction(9, 10)]
+    assert [round(float(time - kept[0]) * 1000) for time in kept] == [
+        round(float(time) * 1000) for time in after["times"]
+    ]
+    assert after["seconds"] == pytest.approx(0.6, abs=0.06)
+    sound = {data for _, data in after["packets"]["audio"]}
+    assert sound < {data for _, data in before["packets"]["audio"]} and 25 <= len(sound) <= 32
+    for options, said in (
+        (VideoOptions(start=9), "found no frame from 9 s on"),
+        (VideoOptions(start=2, end=1), "found a span from 2 to 1 s"),
+    ):
+        with pytest.raises(VideoError, match=said):
+            swap_video(SWAPPER, source, target, tmp_path / "c.mp4", options=options)
+
+
+def test_a_turned_video_changes_where_its_faces_are(tmp_path, source):
+    upright = [np.rot90(picture).copy() for picture in frames()]  # as a phone stores it that is held on its side
+    write_video(tmp_path / "s.mp4", upright, codec="libx264", codec_options={"crf": "8"})
+    target = turned(tmp_path / "s.mp4", tmp_path / "a.mp4", (0, 1, -1, 0))
+    swap_video(SWAPPER, source, target, tmp_path / "b.mp4")
+    for k, signs in enumerate(changed_people(frames(), tmp_path / "b.mp4")):
+        assert signs == {"+magenta"}, k
+
+
+# --- encodings ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "codec, pixels, output, wanted",
+    [("libx264", "yuv420p", "b.mp4", ("h264", "yuv420p")), ("libx265", "yuv420p10le", "b.mkv", ("hevc", "yuv420p10le")),
+     ("ffv1", "yuv444p10le", "b.mkv", ("ffv1", "yuv444p10le")), ("ffv1", "bgra", "b.mkv", ("ffv1", "bgra")),
+     ("libx264", "yuv444p", "b.mov", ("h264", "yuv444p")), ("mpeg4", "yuv420p", "b.mp4", ("h264", "yuv420p")),
+     ("libvpx-vp9", "yuv420p", "b.webm", ("vp9", "yuv420p")),
+     ("prores_ks", "yuv422p10le", "b.mov", ("prores", "yuv422p10le"))],
+)  # fmt: skip
+def test_an_original_of_a_kind_gives_a_video_of_that_kind(tmp_path, source, codec, pixels, output, wanted):
+    write_video(tmp_path / "a.mkv", frames(6), container="matroska", codec=codec, pixels=pixels)
+    swap_video(SWAPPER, source, tmp_path / "a.mkv", tmp_path / output)
+    with av.open(str(tmp_path / output)) as found:
+        context = found.streams.video[0].codec_context
+        assert (context.codec.canonical_name, context.pix_fmt) == wanted
+    assert len(list(read_frames(str(tmp_path / output)))) == 6
+
+
+def test_encoders_can_be_chosen_and_what_they_lose_is_said(tmp_path, source):
+    target = lossless(tmp_path / "a.mkv")
+    swap = lambda output, **how: swap_video(SWAPPER, source, target, tmp_path / output, options=VideoOptions(**how))
+    assert any("loses nothing and libx264 does" in note for note in swap("b.mp4").notes)
+    swap("c.mkv", encoder="libx265", quality=40, pixels="yuv420p10le")
+    swap("d.mkv", encoder="libx265", quality=4)
+    assert (tmp_path / "c.mkv").stat().st_size < 0.7 * (tmp_path / "d.mkv").stat().st_size
+    for output, how, said in (
+        ("e.avi", {}, r"e.avi: found the suffix '.avi' for a video; wanted .mp4"),
+        ("e.mp4", {"encoder": "ffv1"}, "--encoder: found 'ffv1' for .mp4; wanted one of libx264"),
+        ("e.mp4", {"encoder": "libx264", "quality": 60}, "--quality: found 60; wanted 0, the best, to 51"),
+        ("e.mkv", {"encoder": "ffv1", "quality": 6}, "--quality: found 6 with ffv1, which has none"),
+        ("e.mp4", {"encoder": "libx264", "pixels": "rgb1"}, "--pixel-format: found 'rgb1'; libx264 has yuv420p"),
+    ):
+        with pytest.raises(VideoError, match=said):
+            swap(output, **how)
+    assert not list(tmp_path.glob("*e.*")) and not list(tmp_path.glob(".e*"))
+
+
+def test_the_command_names_the_encoders_that_there_are():
+    held = {encoder for _, encoders in video_encoding.CONTAINERS.values() for encoder in encoders}
+    assert set(cli.ENCODERS) == held
+
+
+# --- stopped jobs and bad files ------------------------------------------------------------------------------------
+
+
+def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(video, "CHUNK", 7)
+    target = film(tmp_path / "a.mkv")
+    swap_video(SWAPPER, source, target, tmp_path / "whole.mkv", target_face="all")
+    wanted = (tmp_path / "whole.mkv").read_bytes()
+
+    class Killed(Exception):
+        pass
+
+    for moment in (5, 16, COUNT + 3, COUNT + 20):
+        output = tmp_path / f"b{moment}.mkv"
+        seen = iter(range(1000))
+
+        def kill(stage, done, total, seen=seen, moment=moment):
+            if next(seen) == moment:
+                raise Killed
+
+        with pytest.raises(Killed):
+            swap_video(SWAPPER, source, target, output, target_face="all", progress=kill)
+        assert not output.exists()
+        again: list[tuple] = []
+        note = lambda *now, again=again: again.append(now)
+        swap_video(SWAPPER, source, target, output, target_face="all", progress=note)
+        assert output.read_bytes() == wanted
+        looked = sum(stage == "looking" for stage, _, _ in again)
+        assert looked == (0 if moment >= COUNT else COUNT - moment // 7 * 7)
+        assert len(again) - looked == (COUNT - max(0, moment - COUNT) // 7 * 7)
+
+
+def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(video, "CHUNK", 7)
+    target = lossless(tmp_path / "a.mkv")
+
+    def kill(stage, done, total):
+        if stage == "swapping" and done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=kill)
+    swap_video(SWAPPER, tmp_path / "dark.png", target, tmp_path / "b.mkv")
+    assert all(signs == {"-magenta"} for signs in changed_people(frames(), tmp_path / "b.mkv"))
+
+
+def test_videos_that_cannot_be_swapped_say_why_and_leave_nothing(tmp_path, source):
+    write_video(tmp_path / "empty.mkv", [painted({})] * 5, container="matroska", codec="ffv1")
+    (tmp_path / "zero.mp4").write_bytes(b"")
+    (tmp_path / "noise.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(np.random.default_rng(0).bytes(5000)))
+    for name, error, said in (
+        ("empty.mkv", NoFaceError, "empty.mkv: found no face in 5 frames"),
+        ("zero.mp4", VideoError, "zero.mp4: found an empty file"),
+        ("noise.mp4", VideoError, "noise.mp4: found no video that can be opened"),
+        ("none.mp4", VideoError, "none.mp4: found no such file"),
+    ):
+        with pytest.raises(error, match=said):
+            swap_video(SWAPPER, source, tmp_path / name, tmp_path / "b.mkv")
+    assert not (tmp_path / "b.mkv").exists()
+    target = film(tmp_path / "a.mkv")
+    report = swap_video(SWAPPER, source, cut(target, tmp_path / "cut.mkv", 0.7), tmp_path / "c.mkv")
+    assert 5 < report.frames < COUNT and any("ended at frame" in note for note in report.notes)
+
+
+def test_the_command_swaps_videos_and_refuses_their_options_elsewhere(tmp_path, source, monkeypatch, capsys):
+    target = film(tmp_path / "a.mp4")
+    monkeypatch.setattr("smoothswap_jax.inference.swapper.Swapper.load", lambda *_, **__: SWAPPER)
+    given = ["swap", f"--source={source}", f"--target={target}"]
+    assert main([*given, f"--output={tmp_path}/b.mp4", "--preview=0.5s", "--quality=20"]) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == f"{tmp_path}/b.mp4" and "frames, " in said.err
+    assert len(list(read_frames(f"{tmp_path}/b.mp4"))) == sum(time < 500 for time in TIMES)
+    assert main([*given, f"--output={tmp_path}/b.mp4"]) == MISTAKE
+    assert "b.mp4: exists already" in capsys.readouterr().err
+    assert main([*given, f"--output={tmp_path}/c.png"]) == MISTAKE
+    assert "c.png: found the suffix '.png' for a video; wanted .mp4" in capsys.readouterr().err
+    photo = ["swap", f"--source={source}", f"--target={source}", f"--output={tmp_path}/c.png", "--preview=0:02"]
+    assert main(photo) == MISTAKE
+    assert "--preview: found 2.0 and" in capsys.readouterr().err
+    for given, message in (
+        (["--map", "a=b"], "--map: found 'a=b'; wanted SOURCE=PERSON, two photos that are there"),
+        ([], "--source: found none; wanted a photo, or --map"),
+        (["--map", f"{source}={source}", f"--source={source}"], "--map: found it with --source"),
+    ):
+        assert main(["swap", f"--target={target}", f"--output={tmp_path}/d.mp4", *given]) == MISTAKE
+        assert message in capsys.readouterr().err
+
+
+def test_a_killed_process_leaves_no_output_and_the_next_goes_on(tmp_path, source):
+    """SIGKILL, which nothing can catch, in the middle of the second look."""
+    target = lossless(tmp_path / "a.mkv")
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from smoothswap_jax.inference import video\n"
+        "from tests.inference.test_video import SWAPPER, swap_video\n"
+        "video.CHUNK = 7\n"
+        "def slow(stage, done, total):\n"
+        "    if stage == 'swapping' and done == 16 and sys.argv[1] == 'slow':\n"
+        "        print('now', flush=True); time.sleep(60)\n"
+        f"swap_video(SWAPPER, {str(source)!r}, {str(target)!r}, {str(tmp_path / 'b.mkv')!r}, target_face='all', "
+        "progress=slow)\n"
+    )
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    job = subprocess.Popen([sys.executable, script, "slow"], env=surroundings, stdout=subprocess.PIPE)
+    assert job.stdout is not None and job.stdout.readline() == b"now\n"
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert not (tmp_path / "b.mkv").exists()
+    assert sorted(path.name for path in (tmp_path / ".b.mkv.swapping").glob("segment-*.nut")) == [
+        "segment-000000.nut",
+        "segment-000001.nut",
+    ]
+    subprocess.run([sys.executable, script, "on"], env=surroundings, check=True)
+    whole = swap_video(SWAPPER, source, target, tmp_path / "c.mkv", target_face="all")
+    assert whole.frames == COUNT
+    assert [f.picture.tobytes() for f in read_frames(str(tmp_path / "b.mkv"))] == [
+        f.picture.tobytes() for f in read_frames(str(tmp_path / "c.mkv"))
+    ]
