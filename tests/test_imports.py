@@ -94,7 +94,10 @@ OWNED = (
     (("orbax",), (f"{PACKAGE}/runtime/checkpoint.py",)),
     (("tensorflow", "tensorflow_datasets"), (f"{PACKAGE}/data", f"{PACKAGE}/prepare", f"{PACKAGE}/bench")),
     (MESH_NAMES, (f"{PACKAGE}/runtime", f"{PACKAGE}/data")),
-    (("av",), tuple(f"{PACKAGE}/faces/{name}.py" for name in ("videos", "movie", "video_encoding", "video_writing"))),
+    (
+        ("av",),
+        tuple(f"{PACKAGE}/faces/{name}.py" for name in ("videos", "movie", "film", "video_encoding", "video_writing")),
+    ),
     (("flax.training",), ()),  # superseded by optax and orbax
 )
 # TensorFlow takes two seconds and may be absent: only these import it before a function of theirs is called.

@@ -15,19 +15,26 @@ def add_parser(verbs) -> None:
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
         "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
-        "rendered. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. "
+        "rendered. video: what becomes of a film of such people that is swapped, and how fast. embedding: what "
+        "embedders of stage 1 hold of computer-made people, and where their gradients point. "
         "Prints a table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
-    bench.add_argument("--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding"))
+    bench.add_argument(
+        "--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding", "video")
+    )
     bench.add_argument(
         "--people",
         type=int,
         metavar="N",
         help=f"world: how many, with 4 photos each (default {PEOPLE['world']}); embedding: how many probes are tested "
         f"on, which twice as many are fitted to (default {PEOPLE['embedding']})",
+    )
+    bench.add_argument("--frames", type=int, default=500, metavar="N", help="video: how long the film is (default 500)")
+    bench.add_argument(
+        "--checkpoint", default="default", metavar="DIR", help="video: the swapper (default: the packaged one)"
     )
     bench.add_argument("--size", type=int, default=256, help="world: of the photos, pixels (default 256)")
     bench.add_argument("--config", default="swapper:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
@@ -80,6 +87,14 @@ def run(args: argparse.Namespace) -> None:
         from smoothswap_jax.bench.world import bench_world
 
         result = bench_world(people, PHOTOS, args.size, 0, args.seconds)
+    elif args.what == "video":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=video, which reads no config")
+        if args.frames < 100:
+            raise ValueError(f"--frames: found {args.frames}; wanted 100 or more, as the film has two scenes")
+        from smoothswap_jax.bench.video import bench_video
+
+        result = bench_video(args.frames, args.checkpoint)
     elif args.what == "embedding":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=embedding, which reads the runs' configs")

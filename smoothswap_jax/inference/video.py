@@ -142,7 +142,7 @@ def swap_video(
             "av": pyav_version(), "jax": jax.__version__,
         }  # fmt: skip
         _begin(folder, plan)
-        look = _look(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
+        look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
         wanted = _wanted(swapper, look, list(wishes), target, report)
         encoding, notes = choose_encoding(look.facts, output, options.encoder, options.quality, options.pixels)
         report.notes += notes
@@ -260,24 +260,33 @@ def _chunks(frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Iterat
         yield chunk, (one for _, one in part)
 
 
-def _look(
+def look_at(
     swapper: Swapper,
-    target: str,
-    folder: Path,
-    options: VideoOptions,
-    ask: bool,
-    report: VideoReport,
-    progress: OnProgress | None,
+    target: PathLike,
+    folder: Path | None = None,
+    options: VideoOptions | None = None,
+    ask: bool = True,
+    report: VideoReport | None = None,
+    progress: OnProgress | None = None,
 ) -> Look:
-    """Finds the faces of all frames, chunk by chunk. ask: whether it matters who is who."""
+    """The first look: finds the faces of all frames, chunk by chunk.
+
+    Args:
+      folder: keeps the chunks, and has those of an earlier call.
+      ask: whether it matters who is who.
+      report: is told how long it took.
+
+    Raises as `swap_video` does.
+    """
+    target, options, report = os.fspath(target), options or VideoOptions(), report or VideoReport()
     length = survey(target).frames
     facts: Facts | None = None
     first, tick_length, zero = 0, 0, Fraction(0)
     parts: list[dict[str, np.ndarray]] = []
     before: np.ndarray | None = None
     for chunk, frames in _chunks(_frames_kept(target, options)):
-        file = folder / LOOKED.format(chunk)
-        part = dict(np.load(file)) if file.is_file() else None
+        file = None if folder is None else folder / LOOKED.format(chunk)
+        part = dict(np.load(file)) if file is not None and file.is_file() else None
         rows: list[dict[str, Any]] = []
         for number, one in frames:
             if facts is None:
@@ -292,7 +301,8 @@ def _look(
         assert facts is not None
         if part is None:
             part = _packed(rows, before, facts)
-            _save(file, part)
+            if file is not None:
+                _save(file, part)
         before = part.pop("thumbnail")
         parts.append(part)
     if facts is None:

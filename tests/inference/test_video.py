@@ -15,6 +15,7 @@ from smoothswap_jax.cli import swap as cli
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces import video_encoding
 from smoothswap_jax.faces.detection.base import Face
+from smoothswap_jax.faces.film import Film, packets_beside, write_film
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.video_changes import lines
 from smoothswap_jax.faces.video_frames import VideoError
@@ -173,52 +174,20 @@ def test_each_person_gets_the_source_that_is_mapped_to_it(tmp_path, source, monk
 # --- what goes with the pictures ----------------------------------------------------------------------------------
 
 
-def film(path: Path, codec: str = "libx264", sound: str = "aac", rotation: int | None = None, subtitles: bool = True):
-    """A video of a variable rate with sound, subtitles, chapters and words about it."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=25, options={"crf": "12"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        context = stream.codec_context
-        context.time_base = Fraction(1, 1000)
-        context.colorspace = context.color_trc = context.color_primaries = context.color_range = 1
-        if rotation:
-            stream.set_display_rotation(rotation)
-        audio = out.add_stream(sound, rate=48000)
-        words = out.add_mux_stream("srt" if path.suffix == ".mkv" else "mov_text") if subtitles else None
-        out.metadata["title"] = "A film"
-        audio.metadata["language"] = "deu"
-        for time, picture in zip(TIMES, frames(), strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p", dst_colorspace=1)
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
-        for at in range(0, 48 * (TIMES[-1] + 40), 1024):
-            wave = (0.2 * np.sin(np.arange(at, at + 1024) / 20)).astype(np.float32)[None].repeat(2, 0)
-            tone = av.AudioFrame.from_ndarray(wave, format="fltp", layout="stereo")
-            tone.sample_rate, tone.pts = 48000, at
-            out.mux(audio.encode(tone))
-        out.mux(audio.encode(None))
-        if words is not None:
-            for at in (100, 700):
-                text = b"Hello" if path.suffix == ".mkv" else b"\0\5Hello"
-                packet = av.Packet(text)
-                packet.pts = packet.dts = at
-                packet.duration, packet.time_base, packet.stream = 300, Fraction(1, 1000), words
-                out.mux(packet)
+def film(path: Path, codec: str = "libx264", sound: str = "aac", rotation: int = 0, subtitles: bool = True) -> Path:
+    """A video of a variable rate with sound, subtitles and words about it."""
+    made = Film(frames(), TIMES, WIDTH, HEIGHT, rotation)
+    write_film(path, made, codec=codec, sound=sound, subtitles=subtitles)
     return path
 
 
 def streams(path: Path) -> dict:
     """What is in a file beside its pictures, and when these are shown."""
     with av.open(str(path)) as found:
-        packets: dict = {}
-        for packet in found.demux():
-            if packet.size and packet.stream.type != "video":
-                packets.setdefault(packet.stream.type, []).append((packet.pts * packet.time_base, bytes(packet)))
         picture, tone = found.streams.video[0], found.streams.audio[0]
         context = picture.codec_context
         told = {
-            "packets": packets, "title": found.metadata.get("title"), "language": tone.language,
+            "packets": packets_beside(path), "title": found.metadata.get("title"), "language": tone.language,
             "codec": context.codec.canonical_name, "seconds": found.duration / 1e6,
             "colours": (context.colorspace, context.color_range, context.color_trc, context.color_primaries),
         }  # fmt: skip
@@ -228,9 +197,9 @@ def streams(path: Path) -> dict:
 
 @pytest.mark.parametrize(
     "name, output, codec, sound, rotation",
-    [("a.mp4", "b.mp4", "libx264", "aac", 90), ("a.mkv", "b.mkv", "libx264", "aac", None),
-     ("a.mov", "b.mov", "libx265", "aac", 180), ("a.mp4", "b.mkv", "libx265", "aac", None),
-     ("a.mkv", "b.webm", "libvpx-vp9", "libopus", None), ("a.mkv", "b.mp4", "libsvtav1", "aac", None)],
+    [("a.mp4", "b.mp4", "libx264", "aac", 90), ("a.mkv", "b.mkv", "libx264", "aac", 0),
+     ("a.mov", "b.mov", "libx265", "aac", 180), ("a.mp4", "b.mkv", "libx265", "aac", 0),
+     ("a.mkv", "b.webm", "libvpx-vp9", "libopus", 0), ("a.mkv", "b.mp4", "libsvtav1", "aac", 0)],
 )  # fmt: skip
 def test_times_sound_words_turn_and_colours_are_those_of_the_original(
     tmp_path, source, name, output, codec, sound, rotation
