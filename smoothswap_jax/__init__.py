@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from smoothswap_jax.evaluation.settings import EvaluationSettings
     from smoothswap_jax.faces.align import align_face, ffhq_quad
     from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
+    from smoothswap_jax.faces.video_frames import VideoError
     from smoothswap_jax.inference.choice import NoFaceError
     from smoothswap_jax.inference.export.export_folder import export_swapper
     from smoothswap_jax.inference.swapper import Swapper
+    from smoothswap_jax.inference.video import VideoOptions, swap_frames, swap_video
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
@@ -37,6 +39,8 @@ __all__ = [
     "PrepareSettings",
     "Stopped",
     "Swapper",
+    "VideoError",
+    "VideoOptions",
     "align_face",
     "compare",
     "evaluate",
@@ -49,6 +53,8 @@ __all__ = [
     "prepare_faces",
     "preprocess",
     "save_photo",
+    "swap_frames",
+    "swap_video",
     "train",
 ]
 
@@ -64,6 +70,10 @@ _WHERE = {
     "PrepareSettings": ("prepare.crops", "PrepareSettings"),
     "Stopped": ("runtime.stopping", "Stopped"),
     "Swapper": ("inference.swapper", "Swapper"),
+    "VideoError": ("faces.video_frames", "VideoError"),
+    "VideoOptions": ("inference.video", "VideoOptions"),
+    "swap_frames": ("inference.video", "swap_frames"),
+    "swap_video": ("inference.video", "swap_video"),
     "align_face": ("faces.align", "align_face"),
     "compare": ("evaluation.compare", "compare"),
     "evaluate": ("evaluation.evaluate", "evaluate"),

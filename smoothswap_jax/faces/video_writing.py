@@ -4,6 +4,7 @@ subtitles, chapters, attachments, and what is said of them."""
 from __future__ import annotations
 
 import heapq
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,14 @@ import numpy as np
 from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_stream
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import is_cover, opened
+
+
+def check_beside(original: str, suffix: str) -> None:
+    """Raises VideoError for sound that a container cannot hold: a video must not lose its sound unnoticed."""
+    import av
+
+    with opened(original) as (source, shown), av.open(io.BytesIO(), "w", format=CONTAINERS[suffix][0]) as nowhere:
+        _other_streams(source, shown.index, nowhere, original, suffix)
 
 
 @dataclass(frozen=True)
@@ -41,19 +50,19 @@ def put_together(
     encoding: Encoding,
     span: Span,
     out: Path,
-    suffix: str,
 ) -> tuple[str, ...]:
-    """Writes the pictures of the segments and the other streams of the original to `out`; returns, in words, what the
+    """Writes the pictures of the segments and the other streams of the original to `out`; returns, in words, what its
     container cannot hold.
 
     Args:
       ticks: of all frames of the segments, in facts.told.tick, on the original's clock.
       last: how many ticks the last frame is shown.
 
-    Raises VideoError for sound that the container cannot hold: a video must not lose its sound unnoticed.
+    Raises as `check_beside` does.
     """
     import av
 
+    suffix = out.suffix
     name = CONTAINERS[suffix][0]
     options = {"fflags": "+bitexact"}  # no random numbers in it: the same is the same, bit for bit
     if name in ("mp4", "mov"):
@@ -62,7 +71,7 @@ def put_together(
         picture = add_stream(container, facts, encoding)
         if facts.turn is not None:
             picture.set_display_matrix(facts.turn)
-        others, notes = _other_streams(source, shown.index, container, suffix)
+        others, notes = _other_streams(source, shown.index, container, original, suffix)
         container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
         _set_chapters(source, container, span)
         pictures = _pictures(segments, ticks, last, facts, span, picture)
@@ -74,7 +83,9 @@ def put_together(
 _OF_THE_FILE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 
 
-def _other_streams(source: Any, shown: int, container: Any, suffix: str) -> tuple[dict[int, Any], tuple[str, ...]]:
+def _other_streams(
+    source: Any, shown: int, container: Any, original: str, suffix: str
+) -> tuple[dict[int, Any], tuple[str, ...]]:
     """The streams of the output by their numbers in the original, and what the user should know, in words.
 
     shown: the number of the stream whose pictures are swapped.
@@ -88,7 +99,9 @@ def _other_streams(source: Any, shown: int, container: Any, suffix: str) -> tupl
             made = container.add_stream_from_template(stream)
         except (ValueError, TypeError) as error:
             if stream.type == "audio":
-                raise VideoError(f"found {_named(stream)}, which {suffix} cannot hold; wanted .mkv") from error
+                raise VideoError(
+                    f"{original}: found {_named(stream)}, which {suffix} cannot hold; wanted .mkv"
+                ) from error
             notes.append(f"{_named(stream)} is left out: {suffix} cannot hold it (.mkv holds most)")
             continue
         if stream.type == "video" and not is_cover(stream):

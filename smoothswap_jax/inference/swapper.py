@@ -239,7 +239,7 @@ class Swapper:
     def read_face(self, photo: PhotoLike, *, face: Which = "largest", role: str = "source") -> Aligned:
         """The aligned face of a photo, `uint8 [size, size, 3]`."""
         pixels, name = _read(photo, role, self.max_pixels)
-        (chosen,) = self._choose(pixels, face, name, role)
+        (chosen,) = self.choose(pixels, face, name, role)
         return align_face(pixels, ffhq_quad(chosen.points), self.size)
 
     def read_faces(
@@ -333,7 +333,7 @@ class Swapper:
         taken: dict[int, Which] = {}
         for which in faces:
             try:
-                found = self._choose(photo, which, name, "target", every)
+                found = self.choose(photo, which, name, "target", every)
             except NoFaceError as error:
                 missing.append(error)
                 found = []
@@ -345,9 +345,10 @@ class Swapper:
             raise missing[0]
         return photo, quads
 
-    def _choose(
+    def choose(
         self, photo: Photo, which: Which, name: str, role: str, every: Sequence[Face] | None = None
     ) -> list[Face]:
+        """The faces of a photo that are meant, see `choose_faces`."""
         return choose_faces(
             photo, which, name, role, detect=self.detect, min_score=self.min_score, max_pixels=self.max_pixels,
             every=every,

@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.faces.align import Quad
+from smoothswap_jax.faces.align import Quad, ffhq_quad
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.detection.following import follow_faces
 from smoothswap_jax.faces.detection.registry import find_faces
@@ -41,7 +41,7 @@ from smoothswap_jax.faces.video_encoding import (
     write_segment,
 )
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
-from smoothswap_jax.faces.video_writing import Span, put_together
+from smoothswap_jax.faces.video_writing import Span, check_beside, put_together
 from smoothswap_jax.faces.videos import Decoded, decoded_frames, survey
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import NoFaceError, Which, check_which, found_faces, nearest, person_in
@@ -86,7 +86,8 @@ class VideoReport:
     frames: int = 0
     swapped: int = 0
     """Frames in which a face changed."""
-    people: int = 0
+    people: int | None = None
+    """How many are seen; None where all faces are changed, and who they are does not matter."""
     notes: tuple[str, ...] = ()
     """What the user should know, in words."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -142,34 +143,59 @@ def swap_video(
             "av": pyav_version(), "jax": jax.__version__,
         }  # fmt: skip
         _begin(folder, plan)
-        look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
-        wanted = _wanted(swapper, look, list(wishes), target, report)
-        encoding, notes = choose_encoding(look.facts, output, options.encoder, options.quality, options.pixels)
-        report.notes += notes
-        how_to = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
-        segments = _swap(target, folder, look, wanted, make_identities(), encoding, how_to, report, progress)
-        suffix = output.suffix.lower()
-        whole = folder / f"whole{suffix}"
-        with report.timed("put together"):
-            try:
-                notes = put_together(
-                    target,
-                    segments,
-                    look.ticks,
-                    look.last,
-                    look.facts,
-                    encoding,
-                    look.span,
-                    whole,
-                    output.suffix.lower(),
+        swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
+        try:
+            check_beside(target, output.suffix.lower())
+            look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
+            wanted = _wanted(swapper, look, list(wishes), target, report)
+            encoding, notes = choose_encoding(look.facts, output, options.encoder, options.quality, options.pixels)
+            report.notes += notes
+            segments = _swap(target, folder, look, wanted, make_identities(), encoding, swap, report, progress)
+            with report.timed("put together"):
+                whole = folder / f"whole{output.suffix.lower()}"
+                report.notes += put_together(
+                    target, segments, look.ticks, look.last, look.facts, encoding, look.span, whole
                 )
-            except VideoError as error:
-                raise VideoError(f"{target}: {error}") from error
-        report.notes += notes
-        check_new_file(output, overwrite)
-        os.replace(whole, output)
+            check_new_file(output, overwrite)
+            os.replace(whole, output)
+        except ValueError:  # the same call would end here again
+            shutil.rmtree(folder)
+            raise
     shutil.rmtree(folder)
     return report
+
+
+def swap_frames(
+    swapper: Swapper,
+    z: Identity,
+    frames: Iterable[Photo],
+    *,
+    face: Which = "largest",
+    paste: Paste = "change",
+    color: bool = False,
+    strength: float = 1.0,
+) -> Iterator[Photo]:
+    """The frames of a stream with the identity `z` (from `Swapper.embed`, of batch size 1), one after the other.
+
+    Nothing is known of what comes, so faces are where each frame shows them, not smoothed, and 'largest', 'left' and an
+    index count the faces of each frame; a file is better swapped by `swap_video`. Frames without such a face come back
+    as they are. Raises what `Swapper.swap_identity` raises but NoFaceError.
+    """
+    check_paste(paste)
+    check_strength(strength)
+    check_which(face, "target")
+    last: dict[str, Any] | None = None
+    for number, photo in enumerate(frames):
+        every, since = _faces_in(photo, swapper, last if last is not None and last["since"] < SEARCHED - 1 else None)
+        last = {"faces": every, "since": since}
+        try:
+            chosen = swapper.choose(photo, face, f"frame {number}", "target", every)
+        except NoFaceError:
+            yield photo
+            continue
+        quads = [ffhq_quad(one.points) for one in chosen]
+        (swapped,) = swapper.swap_tasks([Task(photo, quads, z)], paste, color, strength)
+        yield swapped.photo
 
 
 def check_video(
@@ -401,7 +427,7 @@ def _wanted(swapper: Swapper, look: Look, wishes: Sequence[Which], target: str, 
     """The tracks of the people that are meant; raises NoFaceError where none of them is in the video."""
     tracks = find_tracks(look.found, look.times, look.changes)
     people = find_people(tracks, look.found, ALIKE)
-    report.people = len(people)
+    report.people = None if list(wishes) == ["all"] else len(people)
     if not people:
         raise NoFaceError(f"{target}: found no face in {len(look.ticks)} frames; wanted a video with faces")
     missing: list[NoFaceError] = []

@@ -22,7 +22,7 @@ from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import decoded_frames, read_frames
 from smoothswap_jax.inference import video
 from smoothswap_jax.inference.choice import NoFaceError
-from smoothswap_jax.inference.video import VideoOptions, swap_video
+from smoothswap_jax.inference.video import VideoOptions, swap_frames, swap_video
 from tests.faces.make_videos import cut, turned, write_video
 from tests.inference.test_swapper import POINTS, pixel_swapper
 from tests.places import ROOT
@@ -169,6 +169,20 @@ def test_each_person_gets_the_source_that_is_mapped_to_it(tmp_path, source, monk
     monkeypatch.setattr(video, "person_in", lambda which, *_: np.eye(128)[0])
     with pytest.raises(ValueError, match=r"a.mkv: found one person for .*cyan.png and .*magenta.png"):
         swap_video(SWAPPER, wishes, target, tmp_path / "c.mkv")
+
+
+def test_a_stream_of_frames(source):
+    z = SWAPPER.embed(source)
+    given = [*frames(), painted({})]
+    found = list(swap_frames(SWAPPER, z, iter(given), face="all"))
+    assert len(found) == COUNT + 1
+    for k, (before, after) in enumerate(zip(given, found, strict=True)):
+        places = paths(k).values() if k < COUNT else ()
+        assert (before != after).any() == bool(places)
+        for x, y in places:
+            assert after[round(y) - 8, round(x) + 8].mean() > before[round(y) - 8, round(x) + 8].mean() + 10
+    with pytest.raises(ValueError, match="target face: found 'big'"):
+        next(swap_frames(SWAPPER, z, iter(given), face="big"))
 
 
 # --- what goes with the pictures ----------------------------------------------------------------------------------
@@ -359,7 +373,7 @@ def test_videos_that_cannot_be_swapped_say_why_and_leave_nothing(tmp_path, sourc
     ):
         with pytest.raises(error, match=said):
             swap_video(SWAPPER, source, tmp_path / name, tmp_path / "b.mkv")
-    assert not (tmp_path / "b.mkv").exists()
+    assert not (tmp_path / "b.mkv").exists() and not (tmp_path / ".b.mkv.swapping").exists()
     target = film(tmp_path / "a.mkv")
     report = swap_video(SWAPPER, source, cut(target, tmp_path / "cut.mkv", 0.7), tmp_path / "c.mkv")
     assert 5 < report.frames < COUNT and any("ended at frame" in note for note in report.notes)
