@@ -107,8 +107,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
+    from smoothswap_jax.inference.albums import check_folders
     from smoothswap_jax.inference.choice import check_which
-    from smoothswap_jax.inference.files import by_face, check_files, check_folders, photos_of
+    from smoothswap_jax.inference.files import by_face, check_files, photos_of
     from smoothswap_jax.inference.interpolation import check_strip
     from smoothswap_jax.inference.swapper import Swapper, check_strength
 
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
     given = photos_of(by_face(source, faces["target_face"]))
-    if not video:
+    if not video and not folder:
         _check_no_video_options(args)
     if args.interpolate is not None:
         check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
@@ -198,10 +199,8 @@ def _span(args: argparse.Namespace) -> Any:
 
 def _swap_video(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> tuple[str, ...]:
     from smoothswap_jax.inference.video import swap_video
-    from smoothswap_jax.runtime.metric_log import files_progress
 
-    shown = {stage: files_progress(stage, "frames") for stage in ("looking", "swapping")}
-    progress = lambda stage, done, total: shown[stage](done, total)
+    progress = _frames_progress(args.target)
     report = swap_video(swapper, source, args.target, args.output, options=_span(args), progress=progress, **how)
     times = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in report.seconds.items())
     print(
@@ -211,12 +210,22 @@ def _swap_video(swapper: Any, source: Any, args: argparse.Namespace, how: dict[s
     return report.notes
 
 
+def _frames_progress(target: Any) -> Any:
+    """Shows lines of frames, for each look at a video."""
+    from smoothswap_jax.runtime.metric_log import files_progress
+
+    name = Path(target).name
+    shown = {stage: files_progress(f"{name}: {stage}", "frames") for stage in ("looking", "swapping")}
+    return lambda stage, done, total: shown[stage](done, total)
+
+
 def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> int:
-    """A line for each photo, and a summary; 1 where some could not be swapped."""
-    from smoothswap_jax.inference.files import swap_folder
+    """A line for each photo and video, and a summary; 1 where some could not be swapped."""
+    from smoothswap_jax.inference.albums import swap_folder
 
     say = lambda words: print(f"smoothswap swap: {words}", file=sys.stderr)
     counts = dict.fromkeys(("swapped", "there already", "left out"), 0)
+    how |= {"options": _span(args), "progress": _frames_progress}
     for one in swap_folder(swapper, source, args.target, args.output, **how):
         counts["left out" if one.fault else "there already" if one.there else "swapped"] += 1
         if one.fault:

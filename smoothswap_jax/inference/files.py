@@ -1,23 +1,21 @@
-"""Swaps from files to files: a photo, or all photos of a folder."""
+"""Swaps from files to files: a photo."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smoothswap_jax.faces.kinds import ANIMATION, kind_of
-from smoothswap_jax.faces.listing import photos_in
 from smoothswap_jax.faces.original import read_original, with_changes
-from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output, is_writable
+from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, Which
 from smoothswap_jax.inference.identities import concatenated, mean_identity
 from smoothswap_jax.inference.swapper import Identity, Paste, Swapper, Task, check_strength
-from smoothswap_jax.runtime.files import check_new_file, check_place
+from smoothswap_jax.runtime.files import check_new_file
 
 Sources = PathLike | Sequence[PathLike] | Mapping[Which, "PathLike | Sequence[PathLike]"]
 """A photo, several of one person, whose mean identity is taken, or for each of several faces of a target its own."""
@@ -47,7 +45,7 @@ def swap_files(
     sources = photos_of(wishes)
     check_files(sources, target, output, overwrite)
     check_strength(strength)
-    swap_to = _with_faces(swapper, wishes, source_face, paste, color, strength)
+    swap_to = photo_swapper(swapper, wishes, source_face, paste, color, strength)
     return (*swap_to(target, output), *notes_on(wishes))
 
 
@@ -80,74 +78,6 @@ def photos_of(wishes: Mapping[Which, Sequence[PathLike]]) -> list[PathLike]:
     return given + [which for which in wishes if not isinstance(which, int) and which not in WORDS]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a photo of a folder: `output` is written, or was `there` already, or `fault` says why it is not.
-    notes: as `swap_files` returns."""
-
-    target: Path
-    output: Path
-    there: bool = False
-    fault: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def swap_folder(
-    swapper: Swapper,
-    source: Sources,
-    folder: PathLike,
-    out: PathLike,
-    *,
-    source_face: Which = "largest",
-    target_face: Which = "largest",
-    paste: Paste = "change",
-    color: bool = False,
-    strength: float = 1.0,
-    overwrite: bool = False,
-) -> Iterator[Outcome]:
-    """`swap_files` for the photos of a folder, one after the other, into a folder: what cannot be read or has no such
-    face does not end it, and what is there already is left as it is, unless it may be overwritten, so that the same
-    call goes on with what was stopped.
-
-    out: is made if it is not there. Photos keep their names; those in formats that are only read get .png behind them.
-
-    Raises, at the first outcome, ValueError for a folder without photos, and what `Swapper.read_faces` raises.
-    """
-    wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
-    check_folders(folder, out)
-    check_strength(strength)
-    targets = photos_in(folder).photos
-    if not targets:
-        raise PhotoError(f"{folder}: found no photo in it; wanted some")
-    swap_to = _with_faces(swapper, wishes, source_face, paste, color, strength)
-    new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        for target in targets:
-            output = out / (target.name if is_writable(target) else f"{target.name}.png")
-            if output.exists() and not overwrite:
-                yield Outcome(target, output, there=True)
-                continue
-            try:
-                check_files(photos_of(wishes), target, output, overwrite)
-                yield Outcome(target, output, notes=swap_to(target, output))
-            except (ValueError, OSError) as error:
-                yield Outcome(target, output, fault=str(error))
-    finally:
-        if new and not any(out.iterdir()):
-            out.rmdir()
-
-
-def check_folders(folder: Path, out: Path) -> None:
-    """Raises PhotoError where `out` is the folder of the photos, or a file; OSError where it cannot be written to."""
-    if not out.is_dir() and (out.exists() or is_writable(out)):
-        found = "a file" if out.exists() else f"suffix {out.suffix!r}"
-        raise PhotoError(f"{out}: found {found}; wanted a folder, as {folder} is one")
-    if out.exists() and os.path.samefile(folder, out):
-        raise PhotoError(f"{out}: found the folder of the photos; wanted another one")
-    check_place(out)
-
-
 def _as_list(source: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
@@ -161,7 +91,7 @@ def identities_of(
     return functools.cache(lambda: [mean_identity(swapper.embed(one)) for one in faces])
 
 
-def _with_faces(
+def photo_swapper(
     swapper: Swapper,
     wishes: Mapping[Which, Sequence[PathLike]],
     source_face: Which,
@@ -169,7 +99,7 @@ def _with_faces(
     color: bool,
     strength: float,
 ) -> Callable[[PathLike, PathLike], tuple[str, ...]]:
-    """(target, output) -> notes: swaps in the sources' faces."""
+    """(target, output) -> notes: swaps in the sources' faces, which are read now."""
     identities = identities_of(swapper, wishes, source_face)
 
     def swap_to(target: PathLike, output: PathLike) -> tuple[str, ...]:

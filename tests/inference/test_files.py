@@ -7,8 +7,9 @@ from PIL import Image
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
 from smoothswap_jax.inference import swapper
+from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.choice import NoFaceError
-from smoothswap_jax.inference.files import swap_files, swap_folder
+from smoothswap_jax.inference.files import swap_files
 from tests.inference.test_swapper import grain, marked, toy
 
 
@@ -84,7 +85,7 @@ def test_folders_that_cannot_be_are_refused(folder, tmp_path):
         (folder, folder, "found the folder of the photos; wanted another one"),
         (folder, who, "who.png: found a file; wanted a folder"),
         (folder, tmp_path / "out.png", "out.png: found suffix '.png'; wanted a folder"),
-        (empty, tmp_path / "out", "empty: found no photo in it"),
+        (empty, tmp_path / "out", "empty: found no photo and no video in it"),
     ):
         with pytest.raises(PhotoError, match=said):
             list(swap_folder(toy(), who, target, out))

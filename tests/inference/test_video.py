@@ -403,6 +403,28 @@ def test_the_command_swaps_videos_and_refuses_their_options_elsewhere(tmp_path, 
         assert message in capsys.readouterr().err
 
 
+def test_a_folder_of_photos_and_videos(tmp_path, source, monkeypatch, capsys):
+    album = tmp_path / "album"
+    album.mkdir()
+    film(album / "a.mp4")
+    write_video(album / "b.avi", frames(9), container="avi", codec="mpeg4")
+    save_photo(album / "c.png", painted({MAGENTA: (80, 45)}))
+    write_video(album / "d.mkv", [painted({})] * 4, container="matroska", codec="ffv1")
+    (album / "e.mp4").write_bytes(b"no video")
+    monkeypatch.setattr("smoothswap_jax.inference.swapper.Swapper.load", lambda *_, **__: SWAPPER)
+    given = ["swap", f"--source={source}", f"--target={album}", f"--output={tmp_path}/new", "--end=0.5"]
+    assert main(given) == 1
+    said = capsys.readouterr()
+    names = ["a.mp4", "b.avi.mkv", "c.png"]
+    assert said.out.split() == [f"{tmp_path}/new/{name}" for name in names]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    assert "d.mkv: found no face in 4 frames" in said.err and "e.mp4: found no video" in said.err
+    assert "3 swapped, 0 there already, 2 left out" in said.err
+    assert len(list(read_frames(f"{tmp_path}/new/a.mp4"))) == sum(time < 500 for time in TIMES)
+    assert main(given) == 1
+    assert "0 swapped, 3 there already, 2 left out" in capsys.readouterr().err
+
+
 def test_a_killed_process_leaves_no_output_and_the_next_goes_on(tmp_path, source):
     """SIGKILL, which nothing can catch, in the middle of the second look."""
     target = lossless(tmp_path / "a.mkv")

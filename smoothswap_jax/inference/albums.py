@@ -1,0 +1,105 @@
+"""Swaps all photos and videos of a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
+from smoothswap_jax.faces.listing import photos_in
+from smoothswap_jax.faces.photos import PathLike, PhotoError, is_writable
+from smoothswap_jax.faces.video_encoding import CONTAINERS
+from smoothswap_jax.inference.choice import Which
+from smoothswap_jax.inference.files import Sources, by_face, check_files, photo_swapper, photos_of
+from smoothswap_jax.inference.swapper import Paste, Swapper, check_strength
+from smoothswap_jax.inference.video import OnProgress, VideoOptions, swap_video
+from smoothswap_jax.runtime.files import check_place
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo of a folder: `output` is written, or was `there` already, or `fault` says why it is not.
+    notes: as `swap_files` returns."""
+
+    target: Path
+    output: Path
+    there: bool = False
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def swap_folder(
+    swapper: Swapper,
+    source: Sources,
+    folder: PathLike,
+    out: PathLike,
+    *,
+    source_face: Which = "largest",
+    target_face: Which = "largest",
+    paste: Paste = "change",
+    color: bool = False,
+    strength: float = 1.0,
+    overwrite: bool = False,
+    options: VideoOptions | None = None,
+    progress: Callable[[Path], OnProgress] | None = None,
+) -> Iterator[Outcome]:
+    """`swap_files` and `swap_video` for the photos and videos of a folder, one after the other, into a folder: what
+    cannot be read or has no such face does not end it, and what is there already is left as it is, unless it may be
+    overwritten, so that the same call goes on with what was stopped.
+
+    Args:
+      out: is made if it is not there. Files keep their names; photos in formats that are only read get .png behind
+        them, and videos .mkv.
+      options: of the videos. progress: shows that of a video.
+
+    Raises, at the first outcome, PhotoError for a folder without photos and videos, and what `Swapper.read_faces`
+    raises.
+    """
+    wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
+    check_folders(folder, out)
+    check_strength(strength)
+    listed = photos_in(folder)
+    videos = {path for path in listed.others if is_video(path) and kind_of(path) != ANIMATION}
+    targets = sorted([*listed.photos, *videos])
+    if not targets:
+        raise PhotoError(f"{folder}: found no photo and no video in it; wanted some")
+    swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
+
+    def swap_to(target: Path, output: Path) -> tuple[str, ...]:
+        if target not in videos:
+            check_files(photos_of(wishes), target, output, overwrite)
+            return swap_photo(target, output)
+        return swap_video(
+            swapper, source, target, output, source_face=source_face, target_face=target_face, paste=paste,
+            color=color, strength=strength, overwrite=overwrite, options=options,
+            progress=progress(target) if progress else None,
+        ).notes  # fmt: skip
+
+    new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        for target in targets:
+            kept = target.suffix.lower() in CONTAINERS if target in videos else is_writable(target)
+            output = out / (target.name if kept else f"{target.name}{'.mkv' if target in videos else '.png'}")
+            if output.exists() and not overwrite:
+                yield Outcome(target, output, there=True)
+                continue
+            try:
+                yield Outcome(target, output, notes=swap_to(target, output))
+            except (ValueError, OSError) as error:
+                yield Outcome(target, output, fault=str(error))
+    finally:
+        if new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def check_folders(folder: Path, out: Path) -> None:
+    """Raises PhotoError where `out` is the folder of the photos, or a file; OSError where it cannot be written to."""
+    if not out.is_dir() and (out.exists() or is_writable(out)):
+        found = "a file" if out.exists() else f"suffix {out.suffix!r}"
+        raise PhotoError(f"{out}: found {found}; wanted a folder, as {folder} is one")
+    if out.exists() and os.path.samefile(folder, out):
+        raise PhotoError(f"{out}: found the folder of the photos; wanted another one")
+    check_place(out)
