@@ -30,6 +30,7 @@ ROOMS = (
     "prepare",
     "training",
     "inference",
+    "web",
     "evaluation",
     "bench",
     "demo",

@@ -20,13 +20,14 @@ from smoothswap_jax.cli import (
     import_network,
     prepare,
     reproduce,
+    serve,
     swap,
     train,
 )
 from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
-VERBS = (train, swap, faces, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
+VERBS = (train, swap, faces, serve, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
 """In the order of `smoothswap --help`."""
 
 TAKE_OVERRIDES = ("train", "bench")

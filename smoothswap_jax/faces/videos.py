@@ -6,6 +6,7 @@ that move (GIF, WebP, PNG, AVIF) with Pillow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class Survey:
     """Whether it may have promised more: of a file in fragments each has a header of its own."""
     damaged: int
     """Packets that are known to be damaged, besides one that is cut at the end."""
+    seconds: float
+    """From the first thing in it to the end of the last; NaN of pictures that move, which tell it when decoded."""
 
     @property
     def faults(self) -> list[str]:
@@ -78,7 +81,7 @@ def survey(path: str) -> Survey:
     """Counts the frames of a video, whatever its header says. Raises as `read_frames` does."""
     if kind_of(path) == ANIMATION:
         length = animation_length(path)
-        return Survey(length, length, False, 0)
+        return Survey(length, length, False, 0, math.nan)
     with opened(path) as (container, stream):
         return _survey(container, stream, path)
 
@@ -207,7 +210,8 @@ def _survey(container: Any, stream: Any, path: str) -> Survey:
         raise VideoError(f"{path}: found no whole frame; wanted a whole video")
     announced = max(frames, _announced(container, stream, frames, read, end))
     fragments = container.format.name.startswith("mov,") and not stream.frames
-    return Survey(frames, announced, fragments, damaged)
+    begin = Fraction(max(container.start_time or 0, 0), 1_000_000)
+    return Survey(frames, announced, fragments, damaged, float(end - begin))
 
 
 def _announced(container: Any, stream: Any, frames: int, read: int, end: Fraction) -> int:

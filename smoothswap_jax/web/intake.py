@@ -1,0 +1,109 @@
+"""What is sent to the page: told by its content, checked against the limits, and its faces found."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from smoothswap_jax.faces.detection.base import Face
+from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, VIDEO, kind_of
+from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, scaled_down
+from smoothswap_jax.faces.video_frames import VideoError
+from smoothswap_jax.faces.videos import read_frames, survey
+from smoothswap_jax.inference.choice import found_faces
+from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.web.limits import Refused
+from smoothswap_jax.web.store import Item, Store
+
+SHOWN, FACE = 1200, 112
+"""Longest sides of previews and of crops of faces, pixels."""
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
+"""Of the formats that a result is written in; others become PNG."""
+MEDIA = {
+    **{".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff"},
+    **{".mp4": "video/mp4", ".mkv": "video/x-matroska"},
+}
+
+
+def take_in(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
+    """Makes an item of a file that was sent. Raises Refused for what is neither a photo nor a video, or too large."""
+    kind = kind_of(path)
+    if kind in (PHOTO, ANIMATION):
+        return _photo(store, name, path, swapper)
+    if kind == VIDEO:
+        return _video(store, name, path, swapper)
+    raise Refused(415, "found neither a photo nor a video; wanted JPEG, PNG, WebP, TIFF, AVIF, HEIC, or a video")
+
+
+def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
+    try:
+        photo = load_photo(path, max_pixels=round(store.limits.megapixels * 1e6))
+        with Image.open(path) as image:
+            suffix = SUFFIXES.get(image.format or "", ".png")
+    except PhotoError as error:
+        raise Refused(415, in_words(error, {path: "the photo"})) from error
+    except OSError:  # a format that Pillow reads only through a plug-in
+        suffix = ".png"
+    return _known(store, name, path, swapper, photo, {"kind": "photo", "suffix": suffix})
+
+
+def _video(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
+    try:
+        held = survey(str(path))
+        if held.seconds > store.limits.seconds:
+            raise Refused(413, f"found a video of {held.seconds:.0f} s; wanted at most {store.limits.seconds:g}")
+        first = next(iter(read_frames(str(path), [0])))
+    except VideoError as error:
+        raise Refused(415, in_words(error, {path: "the video"})) from error
+    except StopIteration as error:
+        raise Refused(415, "found no whole first frame in the video; wanted a whole one") from error
+    facts = {"kind": "video", "frames": held.frames, "seconds": round(held.seconds, 2)}
+    return _known(store, name, path, swapper, first.picture, facts)
+
+
+def _known(store: Store, name: str, path: Path, swapper: Swapper, photo: Photo, facts: dict[str, Any]) -> Item:
+    """The item of a photo or of the first frame of a video, with a preview and its faces."""
+    faces = found_faces(swapper.detect, photo)
+    preview = add_picture(store, photo, SHOWN)
+    crops = [add_picture(store, _crop(photo, face), FACE) for face in faces]
+    height, width = photo.shape[:2]
+    told = [
+        {
+            "number": k,
+            "picture": crop.name,
+            "box": [round(float(v), 1) for v in face.box],
+            "score": round(face.score, 3),
+        }
+        for k, (face, crop) in enumerate(zip(faces, crops, strict=True))
+    ]
+    facts |= {"id": name, "width": width, "height": height, "preview": preview.name, "faces": told}
+    parts = [preview.name, *(crop.name for crop in crops)]
+    return store.add(Item(name, path, "application/octet-stream", facts, parts))
+
+
+def add_picture(store: Store, photo: Photo, side: int) -> Item:
+    """A small JPEG of a photo, for the browser."""
+    name, path = store.new_path(".jpg")
+    data = io.BytesIO()
+    Image.fromarray(scaled_down(photo, side)[0]).save(data, "JPEG", quality=90)
+    path.write_bytes(data.getvalue())
+    return store.add(Item(name, path, "image/jpeg"))
+
+
+def _crop(photo: Photo, face: Face) -> Photo:
+    """A face with what is around it, as a face can be found in it again."""
+    middle = (face.box[:2] + face.box[2:]) / 2
+    half = 0.9 * float(np.max(face.box[2:] - face.box[:2]))
+    low = np.maximum(np.floor(middle - half), 0).astype(int)
+    high = np.ceil(middle + half).astype(int)
+    return photo[low[1] : high[1], low[0] : high[0]]
+
+
+def in_words(error: Exception, names: dict[Path, str]) -> str:
+    """The text of an error without the paths of this machine."""
+    text = str(error)
+    for path, name in names.items():
+        text = text.replace(str(path), name).replace(path.name, name)
+    return text
