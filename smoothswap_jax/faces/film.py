@@ -17,8 +17,8 @@ RATE, BLOCK = 48_000, 1024
 
 
 class Film(NamedTuple):
-    """pictures: all of one size. times: when each is shown, milliseconds. turn: by how many degrees it is to be shown
-    turned."""
+    """pictures: as they are to be seen, all of one size. times: when each is shown, milliseconds. turn: by how many
+    degrees, a multiple of 90, what is stored is to be turned to the left for that."""
 
     pictures: Iterable[Photo]
     times: Sequence[int]
@@ -28,12 +28,13 @@ class Film(NamedTuple):
 
 
 def write_film(path: Path, film: Film, *, codec: str = "libx264", sound: str = "aac", subtitles: bool = True) -> None:
-    """Writes a film with a tone and two subtitles, in the container of the suffix. The pictures are stored as they are
-    given, whatever the turn. Raises ImportError where PyAV is missing."""
+    """Writes a film with a tone and two subtitles, in the container of the suffix. Raises ImportError where PyAV is
+    missing."""
     av = _av()
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, options={"crf": "16"})
-        stream.width, stream.height, stream.pix_fmt = film.width, film.height, "yuv420p"
+        stream.width, stream.height = (film.width, film.height)[:: -1 if film.turn % 180 else 1]
+        stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.time_base = _MILLISECOND
         context.colorspace = context.color_trc = context.color_primaries = context.color_range = _BT709
@@ -45,9 +46,8 @@ def write_film(path: Path, film: Film, *, codec: str = "libx264", sound: str = "
         words = out.add_mux_stream("srt" if matroska else "mov_text") if subtitles else None
         out.metadata["title"] = "A film"
         for time, picture in zip(film.times, film.pictures, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format="yuv420p", dst_colorspace=_BT709
-            )
+            stored = np.ascontiguousarray(np.rot90(picture, -film.turn // 90))
+            frame = av.VideoFrame.from_ndarray(stored, format="rgb24").reformat(format="yuv420p", dst_colorspace=_BT709)
             frame.pts, frame.time_base = int(time), _MILLISECOND
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

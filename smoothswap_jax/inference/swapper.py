@@ -49,6 +49,8 @@ EmbedAligned = Callable[[Float[np.ndarray, "b size size 3"]], Identity]
 """Source faces in [-1, 1] -> z, for any b."""
 GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 """(target faces in [-1, 1], z) -> swaps [b size size 3] in [-1, 1], for any b; the result may be on any device."""
+Mask = Callable[[UInt8[np.ndarray, "b size size 3"], UInt8[np.ndarray, "b size size 3"]], Float[np.ndarray, "b n n"]]
+"""(aligned target faces, their swaps) -> how much of each place is swapped, 0 where something covers it, to 1."""
 Paste = Literal["change", "pixels"]
 MAX_PIXELS = 500_000_000
 """Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
@@ -79,7 +81,7 @@ class Swapper:
 
     identity: shapes of one z, [1 ...], by which a z that does not fit is refused; None: it is not checked.
     max_pixels: larger photos are refused before they are decoded. min_score: faces that the detector is less sure of
-    are passed over.
+    are passed over. mask: keeps what covers faces; None: they are swapped as a whole.
     """
 
     embed_aligned: EmbedAligned
@@ -89,6 +91,7 @@ class Swapper:
     identity: Any = None
     max_pixels: int = MAX_PIXELS
     min_score: float = 0.0
+    mask: Mask | None = None
 
     @classmethod
     def load(
@@ -99,6 +102,7 @@ class Swapper:
         faces_at_once: int = 1,
         max_pixels: int = MAX_PIXELS,
         min_score: float = 0.0,
+        mask: Mask | None = None,
     ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
@@ -110,7 +114,7 @@ class Swapper:
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
-          max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1.
+          max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1. mask: see `Mask`.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -128,6 +132,7 @@ class Swapper:
             identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
             max_pixels=max_pixels,
             min_score=min_score,
+            mask=mask,
         )
 
     # --- aligned faces ---------------------------------------------------------------------------------------
@@ -180,6 +185,17 @@ class Swapper:
         """Identities a share of the way from those of faces in [-1, 1] to z, row by row."""
         self._check_identity(z)
         return towards(self.embed_aligned(faces), z, strength)
+
+    def _masks(self, before: np.ndarray, after: np.ndarray) -> Sequence[np.ndarray | None]:
+        """How much of each face is swapped; raises ValueError where the mask's function gives something else."""
+        if self.mask is None:
+            return [None] * len(before)
+        masks = np.asarray(self.mask(to_uint8(before), to_uint8(after)), np.float32)
+        if masks.ndim != 3 or len(masks) != len(before) or masks.shape[1] != masks.shape[2]:
+            raise ValueError(f"mask: found shape {list(masks.shape)}; wanted [{len(before)}, n, n]")
+        if not np.isfinite(masks).all():
+            raise ValueError("mask: found NaN or infinite values; wanted 0 to 1")
+        return list(masks)
 
     def _check_identity(self, z: Identity) -> None:
         """Raises ValueError where z is not what the embedder gives."""
@@ -370,12 +386,13 @@ class Swapper:
             before = to_float(np.stack([align_face(swapped[k].photo, tasks[k].quads[i], self.size) for k, i in faces]))
             z = concatenated([jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], rows[k]) for k, i in faces])
             after = self._generate(before, z if strength == 1 else self._strengthened(before, z, strength))
-            for (k, i), old, new in zip(faces, before, after, strict=True):
+            masks = self._masks(before, after)
+            for (k, i), old, new, mask in zip(faces, before, after, masks, strict=True):
                 photo, patches, _ = swapped[k]
                 if paste == "change":
-                    patch = change_patch(photo, (new - old) * 127.5, tasks[k].quads[i])
+                    patch = change_patch(photo, (new - old) * 127.5, tasks[k].quads[i], mask)
                 else:
-                    patch = face_patch(photo, to_uint8(new), tasks[k].quads[i])
+                    patch = face_patch(photo, to_uint8(new), tasks[k].quads[i], mask)
                 tint = tints[k][i]
                 patches.append(patch if tint is None else in_tone(photo, patch, tint))
                 add_patch(photo, patches[-1])

@@ -92,6 +92,29 @@ def test_only_the_quad_changes(paste):
     assert (result[touched] != photo[touched]).mean() > 0.5
 
 
+@pytest.mark.parametrize("paste", ["change", "pixels"])
+def test_what_a_mask_covers_stays(paste):
+    seen = []
+
+    def left_half(targets, swaps):
+        seen.append((targets.shape, targets.dtype, swaps.mean() > targets.mean()))
+        return np.broadcast_to(np.arange(40) < 20, (len(targets), 40, 40))
+
+    photo = grain()
+    whole = toy(brighten).swap(photo, photo, paste=paste)
+    half = dataclasses.replace(toy(brighten), mask=left_half).swap(photo, photo, paste=paste)
+    assert seen == [((1, 64, 64, 3), np.uint8, True)]
+    np.testing.assert_array_equal(half[:, 90:], photo[:, 90:])  # the middle of the square is at 80
+    np.testing.assert_array_equal(half[:, :75], whole[:, :75])
+    assert (whole[:, 90:] != photo[:, 90:]).any()
+    for bad, said in (
+        (np.zeros((1, 3, 4)), r"mask: found shape \[1, 3, 4\]"),
+        (np.full((1, 4, 4), np.nan), "mask: found NaN"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            dataclasses.replace(toy(brighten), mask=lambda *_, bad=bad: bad).swap(photo, photo)
+
+
 def test_change_keeps_grain_and_pixels_replace_it():
     photo = grain()
     inside = (slice(60, 90), slice(70, 95))
