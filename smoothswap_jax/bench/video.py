@@ -27,8 +27,8 @@ from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.inference.video import look_at, swap_video
 from smoothswap_jax.synthetic import world
 
-SIZE = 160
-"""Of the rendered heads, pixels; on the screen they are about twice as large."""
+SIZE = 112
+"""Of the rendered heads, pixels; on the screen they are nearly three times as large."""
 WIDTH, HEIGHT = 1280, 720
 STEPS = (40, 33, 42, 50)
 """Milliseconds that frames are shown, in turns, with a pause of 120 now and then."""
