@@ -120,8 +120,8 @@ def _set_up_logging(verbose: bool) -> None:
 
 @contextlib.contextmanager
 def _signals_raise() -> Iterator[None]:
-    """While the block runs, SIGTERM raises Terminated as Ctrl-C raises KeyboardInterrupt, so that what was begun is put
-    in order; another SIGTERM ends the process."""
+    """While the block runs, SIGTERM and the end of the terminal raise Terminated as Ctrl-C raises KeyboardInterrupt, so
+    that what was begun is put in order; another SIGTERM ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -129,7 +129,7 @@ def _signals_raise() -> Iterator[None]:
     def handle(number, _frame):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         threading.excepthook = lambda _: None  # threads whose work ends under them have errors that mean nothing
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     def again(dropped):
         """Python drops what is raised in destructors and callbacks of its garbage collector, and calls this."""
@@ -140,7 +140,8 @@ def _signals_raise() -> Iterator[None]:
         later.append(threading.Timer(0.05, os.kill, (os.getpid(), number)))
         later[-1].start()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in stops}
     later: list[threading.Timer] = []
     hook, unraisable = threading.excepthook, sys.unraisablehook
     sys.unraisablehook = again

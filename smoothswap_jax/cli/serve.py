@@ -21,8 +21,8 @@ def add_parser(verbs) -> None:
         "--name",
         action="append",
         default=[],
-        metavar="HOST",
-        help="further names by which browsers call it, with another --host than this machine's own",
+        metavar="HOST[:PORT]",
+        help="further names by which browsers call it, as behind a proxy or with another --host",
     )
     serve.add_argument("--folder", metavar="DIR", help="a new folder for its files (default: a temporary one)")
     for option, about in (

@@ -22,9 +22,10 @@ Quad = Float[np.ndarray, "4 2"]
 Points = Float[np.ndarray, "5 2"]
 Matrix = Float[np.ndarray, "2 3"]
 
-FEATHER = 0.08
-"""Width of the soft edge of a pasted face, as a fraction of the quad's side. The outermost 8% of an FFHQ crop
-are backdrop, neck and the tips of the hair."""
+FEATHER = 0.16
+"""Width of the soft edge of a pasted face, as a fraction of the quad's side: with it hardly a seam is seen before a
+plain wall (`bench/seams.py`). The outermost 16% of an FFHQ crop are backdrop, neck and the ends of the hair; at the
+chin the weight is still nearly 1."""
 
 
 # --- Geometry -----------------------------------------------------------------------------------------------

@@ -23,8 +23,11 @@ CUT = 27.0
 """Mean difference of two frames from which they are two scenes, in grey levels: PySceneDetect's threshold."""
 STRANGERS = 0.2
 """Cosine of identities in one track below which they are two people's; SFace's of one person are seldom below."""
-SHORTEST = 3
-"""Sightings of a track. Shorter ones are mistakes of the detector, or gone before they are seen."""
+MISSED = 2
+"""Frames that may be missed whatever time they take: of a slow video each is long."""
+SHORTEST, FLASH = 3, 0.15
+"""Sightings of a track, and seconds. What has fewer and takes less is a mistake of the detector, or gone before it is
+seen."""
 STILL, QUICK, OF_SPEED = 0.5, 4.0, 1.0
 """Of the One-Euro filter (Casiez et al. 2012): cutoff of a still face in Hz, Hz more for each side a second that it
 moves, and the cutoff of that speed. Of what was tried on a film whose faces are known (`bench --what=video`), least far
@@ -99,7 +102,7 @@ def find_tracks(
     for number, rows in enumerate(rows_of):
         if changes[number] > CUT:
             ended, alive = ended + alive, []
-        lost = [times[number] - times[found.frame[track[-1]]] > LOST for track in alive]
+        lost = [_is_hidden(int(found.frame[track[-1]]), number, times, LOST) for track in alive]
         ended += [track for track, gone in zip(alive, lost, strict=True) if gone]
         alive = [track for track, gone in zip(alive, lost, strict=True) if not gone]
         taken = set()
@@ -108,9 +111,16 @@ def find_tracks(
             taken.add(row)
         alive += [[int(row)] for row in rows if row not in taken]
     split = [part for track in ended + alive for part in _one_person(found, np.array(track), changes)]
-    whole = [rows for rows in split if len(rows) >= min(SHORTEST, len(times))]
+    ends = np.append(times[1:], times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 1))
+    long = lambda rows: ends[found.frame[rows[-1]]] - times[found.frame[rows[0]]] >= FLASH
+    whole = [rows for rows in split if len(rows) >= min(SHORTEST, len(times)) or long(rows)]
     tracks = [_track(found, rows, times) for rows in whole]
     return sorted(tracks, key=lambda track: (track.first, int(track.rows[0])))
+
+
+def _is_hidden(before: int, after: int, times: np.ndarray, seconds: float) -> bool:
+    """Whether a face that is seen in two frames, and in none between, is away for longer than it may be missed."""
+    return after - before - 1 > MISSED and times[after] - times[before] > seconds
 
 
 def _matched(found: Sightings, alive: list[list[int]], rows: np.ndarray) -> list[tuple[list[int], int]]:
@@ -151,7 +161,7 @@ def _track(found: Sightings, rows: np.ndarray, times: np.ndarray) -> Track:
     smooth = side * np.concatenate([without_lag(every[:, part] / side, clock) for part in (slice(2), slice(2, 4))], 1)
     quads = np.stack([_quad(place) for place in smooth])
     for before, after in zip(found.frame[rows[:-1]], found.frame[rows[1:]], strict=True):
-        if times[after] - times[before] > BRIDGED:
+        if _is_hidden(before, after, times, BRIDGED):
             quads[before + 1 - first : after - first] = np.nan
     return Track(first, quads, rows)
 
@@ -197,17 +207,19 @@ def find_people(tracks: Sequence[Track], found: Sightings, alike: float) -> list
     once. A track whose identity nobody asked for is one of its own.
     """
     people: list[list[Track]] = []
+    sums = np.zeros((0, found.vector.shape[1]))
     for track in sorted(tracks, key=lambda track: (-len(track.rows), track.first, int(track.rows[0]))):
-        mine = _mean_vector([track], found)
-        others = [float(mine @ _mean_vector(person, found)) for person in people]
+        mine = _vector_sum([track], found)
+        near = _unit(sums) @ _unit(mine)
         free = [
-            like if like >= alike and not any(_meet(track, other) for other in person) else -2.0
-            for like, person in zip(others, people, strict=True)
+            k for k in np.argsort(-near) if near[k] >= alike and not any(_meet(track, other) for other in people[k])
         ]
-        if free and max(free) > -2:
-            people[int(np.argmax(free))].append(track)
+        if free:
+            people[free[0]].append(track)
+            sums[free[0]] += mine
         else:
             people.append([track])
+            sums = np.vstack([sums, mine])
     return sorted((_person(tracks, found) for tracks in people), key=lambda person: -person.area)
 
 
@@ -215,15 +227,19 @@ def _person(tracks: list[Track], found: Sightings) -> Person:
     box = found.box[np.concatenate([track.rows for track in tracks])]
     area = float(((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])).sum())
     ordered = sorted(tracks, key=lambda track: track.first)
-    return Person(ordered, _mean_vector(tracks, found), area, float((box[:, 0] + box[:, 2]).mean() / 2))
+    total = _vector_sum(tracks, found)
+    vector = _unit(total) if total.any() else np.full_like(total, np.nan)
+    return Person(ordered, vector, area, float((box[:, 0] + box[:, 2]).mean() / 2))
 
 
-def _mean_vector(tracks: Sequence[Track], found: Sightings) -> Float[np.ndarray, "d"]:
-    vectors = found.vector[np.concatenate([track.rows for track in tracks])]
-    known = vectors[np.isfinite(vectors).all(1)]
-    if not len(known):
-        return np.full(found.vector.shape[1], np.nan)
-    return known.sum(0) / max(float(np.linalg.norm(known.sum(0))), 1e-9)
+def _vector_sum(tracks: Sequence[Track], found: Sightings) -> Float[np.ndarray, "d"]:
+    """Of the identities of all sightings; 0 where none is known."""
+    return np.nan_to_num(found.vector[np.concatenate([track.rows for track in tracks])].astype(np.float64)).sum(0)
+
+
+def _unit(vectors: Float[np.ndarray, "*n d"]) -> Float[np.ndarray, "*n d"]:
+    """Of length 1; 0 stays 0."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
 
 
 def _meet(a: Track, b: Track) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,11 @@ QUALITY = {"libx264": 16, "libx265": 18, "libvpx-vp9": 18, "libsvtav1": 18}
 """Constant rate factors at which no difference is seen; the other encoders have none."""
 MOST_QUALITY = {"libx264": 51, "libx265": 51, "libvpx-vp9": 63, "libsvtav1": 63}
 LOSSLESS = ("ffv1",)
+EVEN = ("libx264", "libx265")
+"""Encoders that want sides of an even number of pixels where colours are stored at half the size. In their streams they
+say what shape pixels have; Matroska's header could for the others, too, but PyAV cannot write it there."""
+_SEGMENT = {"prores_ks": "mov"}
+"""Containers of segments: NUT, which keeps times as they are, whatever the codec, but for a few that it lacks."""
 _OPTIONS = {
     "libx265": {"x265-params": "log-level=none"},
     "libvpx-vp9": {"row-mt": "1", "b": "0", "deadline": "good", "cpu-used": "3"},
@@ -99,18 +107,32 @@ def choose_encoding(
 ) -> tuple[Encoding, tuple[str, ...]]:
     """How a video is encoded for an output: as the original was, if the output's container holds that and nothing else
     is wished; and what the user should know, in words. Raises as `check_video_output` does."""
+    import av
     from av.codec.codec import find_best_pix_fmt_of_list
 
     suffix = Path(output).suffix.lower()
     held = CONTAINERS[suffix][1]
     same = _SAME.get(facts.told.codec, "")
     chosen = encoder or (same if same in held else held[0])
-    check_video_output(output, chosen, quality, pixels)
     notes = []
+    if facts.told.aspect not in (None, 1) and suffix in (".mkv", ".webm") and chosen not in EVEN:
+        if encoder or suffix == ".webm":
+            raise VideoError(
+                f"{output}: found pixels of {facts.told.aspect}, a shape that {chosen} does not store there; wanted "
+                ".mp4 or .mov, or libx264 in .mkv"
+            )
+        notes.append(f"{chosen} does not store the shape of pixels in {suffix}: libx264 is taken")
+        chosen = held[0]
+    check_video_output(output, chosen, quality, pixels)
     if same in LOSSLESS and chosen not in LOSSLESS:
         notes.append(f"the original loses nothing and {chosen} does (.mkv with --encoder=ffv1 does not)")
     formats = _formats(chosen)
     fit = pixels or (facts.pixels if facts.pixels in formats else "")
+    if chosen in EVEN and not pixels and (facts.width % 2 or facts.height % 2) and "444" not in fit:
+        fit = "yuv444p10le" if "10" in facts.pixels else "yuv444p"
+        notes.append(
+            f"{chosen} has no colours at half the size for {facts.width}x{facts.height} pixels: they become {fit}"
+        )
     if not fit:
         best, lost = find_best_pix_fmt_of_list(formats, facts.pixels, facts.alpha)
         if best is None:
@@ -118,7 +140,12 @@ def choose_encoding(
         fit = best.name
         if int(lost):
             notes.append(f"{chosen} has no {facts.pixels}: pixels become {fit}")
-    return Encoding(chosen, fit, QUALITY.get(chosen) if quality is None else quality), tuple(notes)
+    encoding = Encoding(chosen, fit, QUALITY.get(chosen) if quality is None else quality)
+    nowhere = av.open(io.BytesIO(), "w", format=_SEGMENT.get(chosen, "nut"))
+    with writing(output), contextlib.closing(nowhere):
+        add_stream(nowhere, facts, encoding)
+        nowhere.start_encoding()
+    return encoding, tuple(notes)
 
 
 def _formats(encoder: str) -> list[str]:
@@ -136,15 +163,37 @@ def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts
     import av
 
     temporary = path.with_suffix(".part")
-    # NUT keeps times as they are, whatever the codec, of which it lacks a few.
-    with av.open(str(temporary), "w", format="mov" if encoding.encoder == "prores_ks" else "nut") as container:
+    with writing(temporary):
+        container = av.open(str(temporary), "w", format=_SEGMENT.get(encoding.encoder, "nut"))
+    try:
         stream = add_stream(container, facts, encoding)
         for frame, tick in zip(frames, ticks, strict=True):
-            shown = _encodable(frame, facts, encoding)
+            shown = _encodable(frame, encoding, facts.full)
             shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
-            container.mux(stream.encode(shown))
-        container.mux(stream.encode(None))
+            with writing(temporary):
+                container.mux(stream.encode(shown))
+        with writing(temporary):
+            container.mux(stream.encode(None))
+    finally:
+        with writing(temporary):
+            container.close()
     os.replace(temporary, path)
+
+
+@contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """Errors of FFmpeg while it writes become OSError where the system says no, as on a full disk, and else VideoError;
+    both name the file."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, reason, os.fspath(path)) from error
+        other = "wanted another encoder, pixel format or container"
+        raise VideoError(f"{os.fspath(path)}: FFmpeg cannot write it so ({reason}); {other}") from error
 
 
 def pyav_version() -> str:
@@ -177,16 +226,12 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     return stream
 
 
-def _encodable(frame: Any, facts: Facts, encoding: Encoding) -> Any:
+def _encodable(frame: Any, encoding: Encoding, full: bool) -> Any:
     """The frame in the encoder's pixel format."""
-    if (frame.width, frame.height) != (facts.width, facts.height):
-        raise VideoError(
-            f"found a frame of {frame.width}x{frame.height} pixels; wanted {facts.width}x{facts.height}, as the first"
-        )
     if frame.format.name == encoding.pixels:
         return frame
     return frame.reformat(
         format=encoding.pixels,
         dst_colorspace=_BT709 if frame.format.is_rgb else None,
-        dst_color_range=2 if facts.full else 1,
+        dst_color_range=2 if full else 1,
     )

@@ -3,6 +3,7 @@ subtitles, chapters, attachments, and what is said of them."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 from collections.abc import Iterator, Sequence
@@ -13,17 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_stream
+from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_stream, writing
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import is_cover, opened
 
 
-def check_beside(original: str, suffix: str) -> None:
+def check_beside(original: str, facts: Facts, encoding: Encoding, suffix: str) -> None:
     """Raises VideoError for sound that a container cannot hold: a video must not lose its sound unnoticed."""
-    import av
-
-    with opened(original) as (source, shown), av.open(io.BytesIO(), "w", format=CONTAINERS[suffix][0]) as nowhere:
-        _other_streams(source, shown.index, nowhere, original, suffix)
+    with opened(original) as (source, shown):
+        _fitting(source, shown.index, facts, encoding, original, suffix)
 
 
 @dataclass(frozen=True)
@@ -67,49 +66,80 @@ def put_together(
     options = {"fflags": "+bitexact"}  # no random numbers in it: the same is the same, bit for bit
     if name in ("mp4", "mov"):
         options |= {"movflags": "faststart", "video_track_timescale": str(facts.told.tick.denominator)}
-    with opened(original) as (source, shown), av.open(str(out), "w", format=name, options=options) as container:
-        picture = add_stream(container, facts, encoding)
-        if facts.turn is not None:
-            picture.set_display_matrix(facts.turn)
-        others, notes = _other_streams(source, shown.index, container, original, suffix)
-        container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
-        _set_chapters(source, container, span)
-        pictures = _pictures(segments, ticks, last, facts, span, picture)
-        for _, _, packet in heapq.merge(pictures, _copied(source, others, span)):
-            container.mux_one(packet)
+    with opened(original) as (source, shown):
+        fitting, notes = _fitting(source, shown.index, facts, encoding, original, suffix)
+        with writing(out):
+            container = av.open(str(out), "w", format=name, options=options)
+        try:
+            picture = add_stream(container, facts, encoding)
+            if facts.turn is not None:
+                picture.set_display_matrix(facts.turn)
+            others = {index: _added(container, source.streams[index]) for index in fitting}
+            container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
+            _set_chapters(source, container, span)
+            pictures = _pictures(segments, ticks, last, facts, span, picture)
+            for _, _, packet in heapq.merge(pictures, _copied(source, others, span)):
+                with writing(out):
+                    container.mux_one(packet)
+        finally:
+            with writing(out):
+                container.close()
     return notes
 
 
 _OF_THE_FILE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 
 
-def _other_streams(
-    source: Any, shown: int, container: Any, original: str, suffix: str
-) -> tuple[dict[int, Any], tuple[str, ...]]:
-    """The streams of the output by their numbers in the original, and what the user should know, in words.
+def _fitting(
+    source: Any, shown: int, facts: Facts, encoding: Encoding, original: str, suffix: str
+) -> tuple[list[int], tuple[str, ...]]:
+    """The numbers of the streams that are copied, and what the user should know, in words.
 
     shown: the number of the stream whose pictures are swapped.
     """
-    found: dict[int, Any] = {}
-    notes = []
+    found, notes = [], []
     for stream in source.streams:
         if stream.index == shown:
             continue
-        try:
-            made = container.add_stream_from_template(stream)
-        except (ValueError, TypeError) as error:
+        if not _is_held(stream, facts, encoding, suffix):
+            what = f"{_named(stream)}, which {suffix} cannot hold"
             if stream.type == "audio":
-                raise VideoError(
-                    f"{original}: found {_named(stream)}, which {suffix} cannot hold; wanted .mkv"
-                ) from error
-            notes.append(f"{_named(stream)} is left out: {suffix} cannot hold it (.mkv holds most)")
+                raise VideoError(f"{original}: found {what}; wanted .mkv")
+            notes.append(f"left out: {what} (.mkv holds most)")
             continue
         if stream.type == "video" and not is_cover(stream):
-            notes.append(f"{_named(stream)} is copied as it is")
-        made.metadata.update({k: v for k, v in stream.metadata.items() if k.upper() not in ("DURATION", "ENCODER")})
-        made.disposition = stream.disposition
-        found[stream.index] = made
+            notes.append(f"copied as it is: {_named(stream)}")
+        found.append(stream.index)
     return found, tuple(notes)
+
+
+def _is_held(stream: Any, facts: Facts, encoding: Encoding, suffix: str) -> bool:
+    """Whether a container takes a stream beside the pictures: only its header says so for all. Plain samples in MP4
+    (ISO 23003-5) few players know, and FFmpeg refuses them at the end where no channel layout is told, as in AVI."""
+    import av
+
+    name = stream.codec_context.name if stream.codec_context is not None else ""
+    if CONTAINERS[suffix][0] == "mp4" and name.startswith("pcm_"):
+        return False
+    nowhere = av.open(io.BytesIO(), "w", format=CONTAINERS[suffix][0])
+    try:
+        add_stream(nowhere, facts, encoding)
+        nowhere.add_stream_from_template(stream)
+        nowhere.start_encoding()
+    except (ValueError, TypeError, av.FFmpegError):
+        return False
+    finally:
+        with contextlib.suppress(av.FFmpegError):
+            nowhere.close()
+    return True
+
+
+def _added(container: Any, stream: Any) -> Any:
+    """A stream like one of the original, for its packets."""
+    made = container.add_stream_from_template(stream)
+    made.metadata.update({k: v for k, v in stream.metadata.items() if k.upper() not in ("DURATION", "ENCODER")})
+    made.disposition = stream.disposition
+    return made
 
 
 def _named(stream: Any) -> str:
@@ -153,10 +183,10 @@ def _pictures(
         ranks = np.argsort(np.argsort([packet.pts for packet in packets], kind="stable"), kind="stable")
         for rank, packet in zip(ranks, packets, strict=True):
             shown = first + int(rank)
-            # A packet is decoded when the picture that many places before it is shown; before the first of them, a
-            # tick for each.
+            # A packet is decoded when the picture that many places before it is shown; those of before the first at its
+            # pace.
             early = number - behind
-            dts = int(ticks[early]) if early >= 0 else int(ticks[0]) + early
+            dts = int(ticks[early]) if early >= 0 else int(ticks[0]) + early * int(lengths[0])
             packet.pts, packet.dts = int(ticks[shown]) - zero, dts - zero
             packet.duration, packet.time_base, packet.stream = int(lengths[shown]), facts.told.tick, stream
             yield packet.dts * facts.told.tick, stream.index, packet

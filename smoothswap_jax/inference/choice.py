@@ -53,8 +53,8 @@ def choose_faces(
       max_pixels: of a reference photo.
       every: the photo's faces, where they are known.
 
-    Raises NoFaceError where none is found, none has the score, or none like the reference; ValueError for another
-    `which` and an index that is not there; what `load_photo` raises for the reference.
+    Raises NoFaceError where none is found, none has the score or the index, or none is like the reference; ValueError
+    for another `which`; what `load_photo` raises for the reference.
     """
     check_which(which, role)
     every = found_faces(detect, photo) if every is None else every
@@ -77,7 +77,7 @@ def choose_faces(
     if isinstance(which, int):
         if which < len(faces):
             return [faces[which]]
-        raise ValueError(
+        raise NoFaceError(
             f"{role} face: found {which}; wanted 0 to {len(faces) - 1}, as {name} has {len(faces)} face(s)"
         )
     alike = identify(photo, faces) @ person_in(which, detect, identify, max_pixels)

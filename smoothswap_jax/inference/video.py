@@ -12,8 +12,10 @@ import itertools
 import json
 import logging
 import os
+import secrets
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -28,7 +30,7 @@ from smoothswap_jax.faces.align import Quad, ffhq_quad
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.detection.following import follow_faces
 from smoothswap_jax.faces.detection.registry import find_faces
-from smoothswap_jax.faces.photos import PathLike, Photo
+from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError
 from smoothswap_jax.faces.tracking import CUT, Person, Sightings, difference, find_people, find_tracks, thumbnail
 from smoothswap_jax.faces.video_changes import add_changes
 from smoothswap_jax.faces.video_encoding import (
@@ -44,7 +46,7 @@ from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
 from smoothswap_jax.faces.video_writing import Span, check_beside, put_together
 from smoothswap_jax.faces.videos import Decoded, decoded_frames, survey
 from smoothswap_jax.inference.batching import tile
-from smoothswap_jax.inference.choice import NoFaceError, Which, check_which, found_faces, nearest, person_in
+from smoothswap_jax.inference.choice import WORDS, NoFaceError, Which, check_which, found_faces, nearest, person_in
 from smoothswap_jax.inference.files import Sources, by_face, check_no_input, identities_of, notes_on, photos_of
 from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
@@ -137,19 +139,20 @@ def swap_video(
     folder.mkdir(exist_ok=True)
     with held(folder):
         plan = {
-            "target": sha256_of(target), "wishes": [str(which) for which in wishes], "paste": paste,
+            "target": sha256_of(target), "wishes": [_told_apart(which) for which in wishes], "paste": paste,
             "color": color, "strength": strength, "min_score": swapper.min_score, **asdict(options),
             "suffix": output.suffix, "network": _fingerprint(swapper, make_identities()), "chunk": CHUNK,
             "av": pyav_version(), "jax": jax.__version__,
+            # What another function would cover is not known, so such a job is not gone on with.
+            "mask": secrets.token_hex() if swapper.mask else "",
         }  # fmt: skip
         _begin(folder, plan)
         swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
         try:
-            check_beside(target, output.suffix.lower())
+            encoding, notes = encoding_for(target, output, options)
+            report.notes += notes
             look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
             wanted = _wanted(swapper, look, list(wishes), target, report)
-            encoding, notes = choose_encoding(look.facts, output, options.encoder, options.quality, options.pixels)
-            report.notes += notes
             segments = _swap(target, folder, look, wanted, make_identities(), encoding, swap, report, progress)
             with report.timed("put together"):
                 whole = folder / f"whole{output.suffix.lower()}"
@@ -158,7 +161,7 @@ def swap_video(
                 )
             check_new_file(output, overwrite)
             os.replace(whole, output)
-        except ValueError:  # the same call would end here again
+        except (VideoError, PhotoError, NoFaceError):  # the same call would end here again
             shutil.rmtree(folder)
             raise
     shutil.rmtree(folder)
@@ -212,6 +215,8 @@ def check_video(
     check_video_output(output, options.encoder, options.quality, options.pixels)
     check_no_input((*photos_of(wishes), target), output)
     check_new_file(output, overwrite)
+    if not Path(output).parent.is_dir():
+        raise VideoError(f"{os.fspath(output)}: found no folder {Path(output).parent}; wanted an existing one")
     for which in wishes:
         check_which(which, "target")
     if options.start < 0 or (options.end is not None and options.end <= options.start):
@@ -219,6 +224,25 @@ def check_video(
         raise VideoError(
             f"{os.fspath(target)}: found a span from {options.start:g} to {end} s; wanted 0 <= start < end"
         )
+
+
+def encoding_for(
+    target: PathLike, output: PathLike, options: VideoOptions | None = None
+) -> tuple[Encoding, tuple[str, ...]]:
+    """How the output is encoded, and what the user should know of that, in words. Raises VideoError for what cannot be
+    encoded, and where the output's container cannot hold the target's sound."""
+    target, output, options = os.fspath(target), Path(output), options or VideoOptions()
+    for _, one in _frames_kept(target, options):
+        facts = facts_of(one.frame, one.told, target)
+        encoding, notes = choose_encoding(facts, output, options.encoder, options.quality, options.pixels)
+        check_beside(target, facts, encoding, output.suffix.lower())
+        return encoding, notes
+    raise VideoError(f"{target}: found no frame from {options.start:g} s on; wanted a longer video")
+
+
+def _told_apart(which: Which) -> str:
+    """A wish in the plan: of a reference photo what it shows, and not where it lies."""
+    return str(which) if isinstance(which, int) or which in WORDS else sha256_of(os.fspath(which))
 
 
 def _fingerprint(swapper: Swapper, z: Sequence[Identity]) -> str:
@@ -272,11 +296,13 @@ class Look:
 def _frames_kept(target: str, options: VideoOptions) -> Iterator[tuple[int, Decoded]]:
     """(number, frame) of those between start and end."""
     begin = None
+    start, end = (None if at is None else Fraction(str(at)) for at in (options.start, options.end))
+    assert start is not None
     for number, one in enumerate(decoded_frames(target, threads=os.cpu_count() or 1)):
         begin = one.time if begin is None else begin
-        if options.end is not None and one.time - begin >= options.end:
+        if end is not None and one.time - begin >= end:
             return
-        if one.time - begin >= options.start:
+        if one.time - begin >= start:
             yield number, one
 
 
@@ -307,18 +333,23 @@ def look_at(
     target, options, report = os.fspath(target), options or VideoOptions(), report or VideoReport()
     length = survey(target).frames
     facts: Facts | None = None
-    first, tick_length, zero = 0, 0, Fraction(0)
+    first, zero, length_of_last = 0, Fraction(0), Fraction(0)
     parts: list[dict[str, np.ndarray]] = []
     before: np.ndarray | None = None
     for chunk, frames in _chunks(_frames_kept(target, options)):
         file = None if folder is None else folder / LOOKED.format(chunk)
-        part = dict(np.load(file)) if file is not None and file.is_file() else None
+        part = None if file is None else _kept(file)
         rows: list[dict[str, Any]] = []
         for number, one in frames:
             if facts is None:
                 facts, first = facts_of(one.frame, one.told, target), number
-                tick_length = one.frame.duration or round(1 / facts.told.rate / facts.told.tick)
                 zero = _zero(one, options)
+            if (one.frame.width, one.frame.height) != (facts.width, facts.height):
+                raise VideoError(
+                    f"{target}: found a frame of {one.frame.width}x{one.frame.height} pixels; wanted "
+                    f"{facts.width}x{facts.height}, as the first: cut it there"
+                )
+            length_of_last = (one.frame.duration or 0) * (one.frame.time_base or facts.told.tick)
             if part is None:
                 rows.append(_look_at(one, swapper, target, before, rows[-1] if rows else None, ask, report))
                 before = rows[-1].pop("thumbnail")
@@ -337,11 +368,12 @@ def look_at(
     frame = np.repeat(np.arange(len(joined["count"])), joined["count"])
     report.frames = len(joined["ticks"])
     trimmed = options.start > 0 or options.end is not None
+    last = round((length_of_last or 1 / facts.told.rate) / facts.told.tick)
     ticks = np.maximum.accumulate(joined["ticks"] - np.arange(report.frames)) + np.arange(report.frames)
-    end = None if options.end is None else (int(ticks[-1]) + tick_length) * facts.told.tick
+    end = None if options.end is None else (int(ticks[-1]) + last) * facts.told.tick
     span = Span(zero, end, trimmed)
     found = Sightings(frame, joined["box"], joined["points"], joined["score"], joined["vector"])
-    return Look(facts, span, first, ticks, tick_length, joined["damaged"], joined["change"], found)
+    return Look(facts, span, first, ticks, last, joined["damaged"], joined["change"], found)
 
 
 def _zero(one: Decoded, options: VideoOptions) -> Fraction:
@@ -400,6 +432,18 @@ def _packed(rows: list[dict[str, Any]], thumbnail: np.ndarray | None, facts: Fac
     }  # fmt: skip
 
 
+def _kept(file: Path) -> dict[str, np.ndarray] | None:
+    """A chunk that was kept; None where there is none, or it is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        log.warning("%s: is damaged, and made again", file)
+        return None
+
+
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     temporary = file.with_name("part.npz")
     np.savez(temporary, **arrays)  # type: ignore[arg-type]
@@ -419,8 +463,8 @@ class Wanted:
 
     def at(self, frame: int) -> Quad | None:
         """None where it is not seen."""
-        inside = self.first <= frame < self.first + len(self.quads)
-        return self.quads[frame - self.first] if inside and np.isfinite(self.quads[frame - self.first, 0, 0]) else None
+        quad = self.quads[frame - self.first] if self.first <= frame < self.first + len(self.quads) else None
+        return quad if quad is not None and np.isfinite(quad).all() else None
 
 
 def _wanted(swapper: Swapper, look: Look, wishes: Sequence[Which], target: str, report: VideoReport) -> list[Wanted]:
@@ -440,7 +484,7 @@ def _wanted(swapper: Swapper, look: Look, wishes: Sequence[Which], target: str, 
             continue
         for person in meant:
             if person in chosen:
-                raise ValueError(
+                raise VideoError(
                     f"{target}: found one person for {wishes[chosen[person]]} and {which}; wanted different people"
                 )
             chosen[person] = wish
@@ -460,7 +504,7 @@ def _meant(swapper: Swapper, people: Sequence[Person], which: Which, target: str
         return [min(range(len(people)), key=lambda one: people[one].middle)]
     if isinstance(which, int):
         if which >= len(people):
-            raise ValueError(
+            raise NoFaceError(
                 f"target face: found {which}; wanted 0 to {len(people) - 1}, as {target} has {len(people)} people"
             )
         return [which]
@@ -496,7 +540,10 @@ def _swap(
         shown = _swapped_frames(frames, target, look, wanted, z, swap, report, progress)
         with report.timed("swap and encode"):
             write_segment(segments[chunk], shown, ticks.tolist(), look.facts, encoding)
-    report.swapped = sum(any(one.at(frame) is not None for one in wanted) for frame in range(count))
+    changed = np.zeros(count, bool)
+    for one in wanted:
+        changed[one.first : one.first + len(one.quads)] |= np.isfinite(one.quads).all((1, 2))
+    report.swapped = int(changed.sum())
     return segments
 
 
@@ -511,11 +558,15 @@ def _swapped_frames(
     progress: OnProgress | None,
 ) -> Iterator[Any]:
     """The frames with their faces swapped, as many at once as memory should hold."""
+    begin = np.array([one.first for one in wanted])
+    end = begin + [len(one.quads) for one in wanted]
     many = max(1, min(16, MOST_PIXELS // (look.facts.width * look.facts.height)))
     while batch := list(itertools.islice(frames, many)):
         tasks: dict[int, Task] = {}
         for place, (number, one) in enumerate(batch):
-            here = [(one, quad) for one in wanted if (quad := one.at(number - look.first)) is not None]
+            frame = number - look.first
+            near = [wanted[int(k)] for k in np.flatnonzero((begin <= frame) & (frame < end))]
+            here = [(face, quad) for face in near if (quad := face.at(frame)) is not None]
             if here and not one.damaged:
                 photo = photo_of_frame(one.frame, one.told, target)
                 rows = concatenated([tile(z[face.wish], 1) for face, _ in here])
@@ -523,9 +574,9 @@ def _swapped_frames(
         with report.timed("swap"):
             swapped = dict(zip(tasks, swap(list(tasks.values())), strict=True))
         for place, (number, one) in enumerate(batch):
-            frame = one.frame
+            shown = one.frame
             if place in swapped:
-                frame = add_changes(frame, tasks[place].photo, swapped[place].patches, one.told, target)
-            yield frame
+                shown = add_changes(shown, tasks[place].photo, swapped[place].patches, one.told, target)
+            yield shown
             if progress:
                 progress("swapping", number + 1 - look.first, len(look.ticks))

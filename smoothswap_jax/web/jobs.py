@@ -14,12 +14,11 @@ from typing import Any
 
 from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.video_writing import check_beside
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.swapper import Swapper
-from smoothswap_jax.inference.video import swap_video
+from smoothswap_jax.inference.video import encoding_for, swap_video
 from smoothswap_jax.runtime.files import os_error_in_words
 from smoothswap_jax.web.intake import MEDIA, SHOWN, add_picture, in_words
 from smoothswap_jax.web.limits import Refused
@@ -132,7 +131,7 @@ class Workshop:
             for job in list(self.jobs.values()):
                 if job.state in ("waiting", "running"):
                     for item in (*job.sources, job.target):
-                        item.used = time.monotonic()
+                        self.store.use(item)
                 elif job.used < late:
                     del self.jobs[job.name]
         self.store.sweep()
@@ -170,7 +169,7 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
 def _container(path: Path) -> str:
     """MP4, which browsers play, if it holds the sound."""
     try:
-        check_beside(str(path), ".mp4")
+        encoding_for(path, "whole.mp4")
     except VideoError:
         return ".mkv"
     return ".mp4"

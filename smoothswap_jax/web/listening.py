@@ -1,5 +1,6 @@
 """Listening at an address."""
 
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ def serve(
     """Serves the page until it is interrupted; its files are deleted then.
 
     Args:
-      names: by which browsers may call it, beside those of this machine and `host`.
+      names: by which browsers may call it, as in the Host header, beside those of this machine and `host`.
       folder: of its files, None for a temporary one.
       say: is told the address.
 
@@ -46,12 +47,15 @@ def serve(
         port = listening.getsockname()[1]
         made = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="smoothswap-"))
         made.mkdir(parents=True, exist_ok=True)
-        called = {f"{name}:{port}" for name in (*OWN, *names, f"[{host}]" if ":" in host else host)}
-        app = make_app(
-            swapper, made, sorted(called | {name.removesuffix(":80") for name in called if port == 80}), limits
-        )
+        made.chmod(0o700)  # names are secrets, which a list of the folder would tell
+        own = (*OWN, f"[{host}]" if ":" in host else host)
+        called = {*(f"{name}:{port}" for name in own), *names, *(own if port == 80 else ())}
+        app = make_app(swapper, made, sorted(called), limits)
         say(f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}")
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            shutil.rmtree(made, ignore_errors=True)

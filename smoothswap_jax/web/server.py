@@ -46,10 +46,10 @@ MOST_RANGES = 1
 """Parts of a file in one request; browsers ask for one."""
 
 
-def make_app(swapper: Swapper, folder: Path, hosts: Sequence[str], limits: Limits | None = None) -> Starlette:
+def make_app(swapper: Swapper, folder: Path, hosts: Sequence[str], limits: Limits | None = None) -> "OwnPageOnly":
     """The application, whose files lie in `folder`, which is deleted at its end.
 
-    hosts: names by which browsers may call it, as in the Host header, with the port.
+    hosts: names by which browsers may call it, as in the Host header, with the port where that is not the usual one.
     """
     limits = limits or Limits()
     store = Store(folder, limits)
@@ -107,17 +107,15 @@ def make_app(swapper: Swapper, folder: Path, hosts: Sequence[str], limits: Limit
         Route("/jobs/{name}", cancel, methods=["DELETE"]),
     ]
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: _refusal})
-    app.add_middleware(OwnPageOnly, hosts=hosts)
     app.router.redirect_slashes = False
-    app.state.workshop = workshop
-    return app
+    return OwnPageOnly(app, hosts, workshop)
 
 
 class OwnPageOnly:
     """Refuses requests that are not to this server or not from its page, and gives all answers its headers."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], hosts: Sequence[str]):
-        self.app, self.hosts = app, frozenset(host.lower() for host in hosts)
+    def __init__(self, app: Callable[..., Awaitable[None]], hosts: Sequence[str], workshop: Workshop):
+        self.app, self.hosts, self.workshop = app, frozenset(host.lower() for host in hosts), workshop
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -134,12 +132,20 @@ class OwnPageOnly:
         host, origin = request.headers.get("host", "").lower(), request.headers.get("origin")
         if host not in self.hosts:
             answer = _text(421, "found another host's name; wanted the address that `smoothswap serve` printed")
-        elif origin is not None and urlsplit(origin).netloc.lower() != host:
+        elif origin is not None and _place(origin) not in self.hosts:
             answer = _text(403, "found a request of another page; wanted one of this page")
         else:
             await self.app(scope, receive, with_headers)
             return
         await answer(scope, receive, with_headers)
+
+
+def _place(origin: str) -> str:
+    """The host of an Origin header, '' where it has none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _page(name: str, media: str) -> Callable[[Request], Awaitable[Response]]:
@@ -176,6 +182,8 @@ async def _saved(request: Request, path: Path, most: int) -> None:
                 await asyncio.to_thread(file.write, part)
     except ClientDisconnect as error:
         raise Refused(400, "found the end of the connection; wanted a whole file") from error
+    except OSError as error:
+        raise Refused(507, f"the file cannot be kept ({error.strerror}); try again later") from error
     if not size:
         raise Refused(400, "found an empty file; wanted a photo or a video")
 
@@ -188,7 +196,7 @@ async def _json(request: Request) -> dict[str, Any]:
             raise Refused(413, f"found a request of more than {MOST_JSON} bytes; wanted a shorter one")
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, "found a request that is no JSON; wanted an object") from error
     if not isinstance(found, dict):
         raise Refused(400, f"found a request that is a {type(found).__name__}; wanted an object")
@@ -205,7 +213,8 @@ def _wished(wish: dict[str, Any], store: Store) -> Job:
     if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         raise Refused(400, f"strength: found {_short(strength)}; wanted 0 to 1")
     sources, target = [store.get(name) for name in names], store.get(wish["target"])
-    if "kind" not in target.facts or any(item.facts.get("kind") != "photo" for item in sources):
+    known = all("faces" in item.facts for item in (target, *sources))
+    if not known or any(item.facts["kind"] != "photo" for item in sources):
         raise Refused(400, "sources and target: found another file; wanted photos as sources, and a photo or a video")
     return Job(sources, target, _face(face, target, store), float(strength))
 

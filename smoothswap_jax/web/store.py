@@ -50,12 +50,17 @@ class Store:
     def get(self, name: str) -> Item:
         """The item of that name, which is kept for longer now; Refused where there is none."""
         with self.lock:
-            if name not in self.items:
-                raise Refused(404, "found no such file, or no longer; wanted one that was sent a while ago at most")
-            item = self.items[name]
+            item = self.items.get(name)
+        if item is None:
+            raise Refused(404, "found no such file, or no longer; wanted one that was sent a while ago at most")
+        self.use(item)
+        return item
+
+    def use(self, item: Item) -> None:
+        """Keeps an item, and what goes with it, for longer."""
+        with self.lock:
             for one in (item, *(self.items[part] for part in item.parts if part in self.items)):
                 one.used = time.monotonic()
-            return item
 
     def remove(self, name: str) -> None:
         with self.lock:

@@ -1,5 +1,7 @@
 """Faces followed through a video that is known."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,42 @@ def test_a_face_that_is_missed_moves_on_one_that_is_hidden_is_not_there_and_one_
     for quads in (tracks[0].quads, bridged):
         assert np.isnan(quads[20:26]).all() and np.isfinite(np.delete(quads, range(20, 26), 0)).all()
         assert np.nanmax(np.abs(quads - truth)[5:45]) < 0.5
+
+
+@pytest.mark.parametrize("rate", [0.5, 1, 2, 5])
+def test_faces_of_slow_videos_are_tracked_and_one_that_is_missed_is_there(rate):
+    times = np.arange(12) / rate
+    frames = [k for k in range(12) if k != 5]
+    found = sightings((still(100), frames, A))
+    (track,) = find_tracks(found, times, np.zeros(12))
+    assert (track.first, track.last) == (0, 11) and np.isfinite(track.quads).all()
+    (alone,) = find_tracks(sightings((still(100), (3,), A)), times, np.zeros(12))
+    assert (alone.first, alone.last) == (3, 3)
+
+
+def test_a_frame_that_is_shown_for_long_parts_no_track():
+    times = TIMES.copy()
+    times[50:] += 5
+    (track,) = find_tracks(sightings((still(100), range(FRAMES), A)), times, NO_CUT)
+    assert len(track.rows) == FRAMES and np.isfinite(track.quads).all()
+
+
+def test_many_tracks_take_little_time():
+    """A film of many scenes, in each of which somebody else is seen."""
+    rng = np.random.default_rng(0)
+    who = rng.normal(size=(600, 128))
+    who /= np.linalg.norm(who, axis=1, keepdims=True)
+    frame = np.arange(6000)
+    count = len(frame)
+    found = Sightings(
+        frame, np.tile([0.0, 0, 60, 60], (count, 1)), np.tile(POINTS * 2 + 100, (count, 1, 1)), np.ones(count),
+        who[frame // 10].astype(np.float32),
+    )  # fmt: skip
+    changes = np.where(frame % 10 == 0, 99.0, 0.0)
+    began = time.process_time()
+    people = find_people(find_tracks(found, frame / 25, changes), found, alike=0.5)
+    assert len(people) == 600
+    assert time.process_time() - began < 15  # a minute where all sightings were summed again for each track
 
 
 def test_no_track_goes_over_a_cut_and_flashes_are_no_tracks():

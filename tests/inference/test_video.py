@@ -16,7 +16,7 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces import video_encoding
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.film import Film, packets_beside, write_film
-from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.video_changes import lines
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import decoded_frames, read_frames
@@ -181,6 +181,10 @@ def test_a_stream_of_frames(source):
         assert (before != after).any() == bool(places)
         for x, y in places:
             assert after[round(y) - 8, round(x) + 8].mean() > before[round(y) - 8, round(x) + 8].mean() + 10
+    second = list(swap_frames(SWAPPER, z, iter(given), face=1))
+    assert [(a != b).any() for a, b in zip(given, second, strict=True)] == [
+        k < COUNT and CYAN in paths(k) for k in range(31)
+    ]
     with pytest.raises(ValueError, match="target face: found 'big'"):
         next(swap_frames(SWAPPER, z, iter(given), face="big"))
 
@@ -237,10 +241,101 @@ def test_times_sound_words_turn_and_colours_are_those_of_the_original(
 def test_a_video_without_what_its_container_can_hold_says_so(tmp_path, source):
     target = film(tmp_path / "a.mkv")
     report = swap_video(SWAPPER, source, target, tmp_path / "b.mp4", target_face="all")
-    assert any("a subtitle (subrip) is left out: .mp4 cannot hold it" in note for note in report.notes)
+    assert any("a subtitle (subrip), which .mp4 cannot hold" in note for note in report.notes)
     with pytest.raises(VideoError, match=r"a.mkv: found stream 1, sound \(aac\), which .webm cannot hold; wanted .mkv"):
         swap_video(SWAPPER, source, target, tmp_path / "b.webm", target_face="all")
     assert not (tmp_path / "b.webm").exists()
+
+
+@pytest.mark.parametrize("sound, container", [("pcm_s16le", ".avi"), ("flac", ".mkv")])
+def test_sound_that_only_the_header_refuses_is_found_before_the_work(tmp_path, source, sound, container):
+    target = tmp_path / f"a{container}"
+    with av.open(str(target), "w") as out:
+        picture, tone = out.add_stream("mpeg4", rate=25), out.add_stream(sound, rate=48000)
+        picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for k, shown in enumerate(frames(10)):
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            out.mux(picture.encode(frame))
+        out.mux(picture.encode(None))
+        noise = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 4096), np.int16), format="s16", layout="stereo")
+        noise.sample_rate, noise.pts = 48000, 0
+        out.mux(tone.encode(noise))
+        out.mux(tone.encode(None))
+    looked = []
+    suffix = ".mov" if sound == "flac" else ".mp4"
+    with pytest.raises(
+        VideoError, match=rf"a{container}: found stream 1, sound .*, which {suffix} cannot hold; wanted"
+    ):
+        note = lambda *now: looked.append(now)
+        swap_video(SWAPPER, source, target, tmp_path / f"b{suffix}", target_face="all", progress=note)
+    assert looked == [] and not list(tmp_path.glob(".*"))
+    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face="all")
+    assert packets_beside(tmp_path / "b.mkv")["audio"]
+
+
+@pytest.mark.parametrize("output", ["b.mkv", "b.mp4", "b.mov", "b.webm"])
+@pytest.mark.parametrize("codec", ["ffv1", "libx264"])
+def test_an_odd_size_is_kept_in_every_container(tmp_path, source, codec, output):
+    odd = [picture[:95, :159] for picture in frames(6)]
+    pixels = "yuv420p" if codec == "ffv1" else "yuv444p"
+    write_video(tmp_path / "a.mov" if codec != "ffv1" else tmp_path / "a.mkv", odd, codec=codec, pixels=pixels)
+    given = tmp_path / ("a.mkv" if codec == "ffv1" else "a.mov")
+    swap_video(SWAPPER, source, given, tmp_path / output)
+    with av.open(str(tmp_path / output)) as made:
+        assert (made.streams.video[0].width, made.streams.video[0].height) == (159, 95)
+
+
+def test_the_shape_of_pixels_is_kept_or_refused(tmp_path, source):
+    write_video(tmp_path / "wide.mp4", frames(6), codec="libx264", aspect=(4, 3))
+    for output in ("b.mkv", "b.mp4", "b.mov"):
+        swap_video(SWAPPER, source, tmp_path / "wide.mp4", tmp_path / output)
+        with av.open(str(tmp_path / output)) as made:
+            assert made.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    for output, encoder in (("c.webm", ""), ("c.mkv", "ffv1")):
+        with pytest.raises(VideoError, match=r"c\..*: found pixels of 4/3, a shape that .* does not store there"):
+            swap = {"options": VideoOptions(encoder=encoder)}
+            swap_video(SWAPPER, source, tmp_path / "wide.mp4", tmp_path / output, **swap)
+
+
+@pytest.mark.parametrize("output", ["b.mp4", "b.mkv"])
+def test_a_last_frame_that_is_shown_for_long_and_a_silent_video_keep_their_length(tmp_path, source, output):
+    with av.open(str(tmp_path / "a.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        packets = []
+        for k, shown in enumerate(frames(10)):
+            frame = av.VideoFrame.from_ndarray(shown, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = k, Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        packets[-1].duration = 75  # three seconds
+        out.mux(packets)
+    swap_video(SWAPPER, source, tmp_path / "a.mp4", tmp_path / output)
+    with av.open(str(tmp_path / output)) as made:
+        assert made.duration / 1e6 == pytest.approx(0.36 + 3, abs=0.05)
+        stream = made.streams.video[0]
+        if stream.duration:
+            assert float(stream.duration * stream.time_base) == pytest.approx(0.36 + 3, abs=0.05)
+
+
+def test_a_full_disk_loses_no_work(tmp_path, source, monkeypatch):
+    target = lossless(tmp_path / "a.mkv")
+    real = video.put_together
+
+    def full(*given):
+        with video_encoding.writing(given[-1]):
+            raise av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr(video, "put_together", full)
+    with pytest.raises(OSError, match="No space left on device") as found:
+        swap_video(SWAPPER, source, target, tmp_path / "b.mkv")
+    assert not isinstance(found.value, ValueError) and str(found.value.filename).endswith("whole.mkv")
+    assert list((tmp_path / ".b.mkv.swapping").glob("segment-*"))
+    monkeypatch.setattr(video, "put_together", real)
+    again: list[tuple] = []
+    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
+    assert again == [] and (tmp_path / "b.mkv").is_file()
 
 
 def test_a_part_of_a_video(tmp_path, source):
@@ -260,6 +355,13 @@ def test_a_part_of_a_video(tmp_path, source):
     ):
         with pytest.raises(VideoError, match=said):
             swap_video(SWAPPER, source, target, tmp_path / "c.mp4", options=options)
+
+
+@pytest.mark.parametrize("start, end, kept", [(0.2, 0.4, 5), (0.28, None, 5), (0.12, 0.24, 3), (0, 0.44, 11)])
+def test_times_that_no_float_has_are_met_exactly(tmp_path, source, start, end, kept):
+    write_video(tmp_path / "a.mkv", frames(12), container="matroska", codec="ffv1")
+    report = swap_video(SWAPPER, source, tmp_path / "a.mkv", tmp_path / "b.mkv", options=VideoOptions(start, end))
+    assert report.frames == kept
 
 
 def test_a_turned_video_changes_where_its_faces_are(tmp_path, source):
@@ -347,6 +449,46 @@ def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, sourc
         assert len(again) - looked == (COUNT - max(0, moment - COUNT) // 7 * 7)
 
 
+def test_a_chunk_that_is_damaged_is_made_again(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(video, "CHUNK", 7)
+    target = lossless(tmp_path / "a.mkv")
+
+    def kill(stage, done, total):
+        if stage == "swapping":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=kill)
+    looked = sorted((tmp_path / ".b.mkv.swapping").glob("looked-*"))
+    looked[0].write_bytes(bytes(500))
+    looked[1].write_bytes(looked[1].read_bytes()[:-200])
+    again: list[tuple] = []
+    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
+    assert sum(stage == "looking" for stage, *_ in again) == 14
+    swap_video(SWAPPER, source, target, tmp_path / "c.mkv")
+    assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "c.mkv").read_bytes()
+
+
+def test_another_person_under_the_same_name_is_another_job(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(video, "CHUNK", 7)
+    monkeypatch.setattr(
+        video, "person_in", lambda which, *_: np.eye(128)[0 if load_photo(which)[45, 80, 0] > 99 else 1]
+    )
+    target, who = lossless(tmp_path / "a.mkv"), tmp_path / "who.png"
+
+    def kill(stage, done, total):
+        if stage == "swapping" and done == 15:
+            raise KeyboardInterrupt
+
+    save_photo(who, painted({MAGENTA: (80, 45)}))
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face=who, progress=kill)
+    save_photo(who, painted({CYAN: (80, 45)}))
+    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face=who)
+    for k, signs in enumerate(changed_people(frames(), tmp_path / "b.mkv")):
+        assert signs == ({"+cyan"} if CYAN in paths(k) else set()), k
+
+
 def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, source, monkeypatch):
     monkeypatch.setattr(video, "CHUNK", 7)
     target = lossless(tmp_path / "a.mkv")
@@ -373,6 +515,8 @@ def test_videos_that_cannot_be_swapped_say_why_and_leave_nothing(tmp_path, sourc
     ):
         with pytest.raises(error, match=said):
             swap_video(SWAPPER, source, tmp_path / name, tmp_path / "b.mkv")
+    with pytest.raises(VideoError, match=r"found no folder .*new; wanted an existing one"):
+        swap_video(SWAPPER, source, tmp_path / "empty.mkv", tmp_path / "new" / "b.mkv")
     assert not (tmp_path / "b.mkv").exists() and not (tmp_path / ".b.mkv.swapping").exists()
     target = film(tmp_path / "a.mkv")
     report = swap_video(SWAPPER, source, cut(target, tmp_path / "cut.mkv", 0.7), tmp_path / "c.mkv")

@@ -39,7 +39,8 @@ class Served:
 
     port: int
     folder: Path
-    workshop: Any
+    own: Any
+    """The application."""
     waits: threading.Event = field(default_factory=threading.Event)
     """Jobs go on only while it is set."""
 
@@ -51,6 +52,10 @@ class Served:
         found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         connection.close()
         return found
+
+    @property
+    def workshop(self) -> Any:
+        return self.own.workshop
 
     def send(self, path: Path) -> dict[str, Any]:
         answer = self.ask("POST", "/files", path.read_bytes())
@@ -100,7 +105,7 @@ def serve(tmp_path) -> Iterator[Callable[..., Served]]:
         running.append((server, thread, go))
         while not server.started:
             time.sleep(0.02)
-        return Served(port, folder, app.state.workshop, go)
+        return Served(port, folder, app, go)
 
     yield start
     for server, thread, go in running:

@@ -177,6 +177,45 @@ def test_another_page_is_refused(serve, faces, origin):
     assert own.status == 200
 
 
+def test_a_proxy_may_call_it_by_a_name_that_is_given(serve, faces):
+    served = serve()
+    served.own.hosts |= {"studio.local"}
+    for host in ("studio.local", f"127.0.0.1:{served.port}"):  # kept by the proxy, or not
+        answer = served.ask("POST", "/files", faces["both"].read_bytes(), Host=host, Origin="https://studio.local")
+        assert answer.status == 200
+
+
+def test_requests_that_are_no_requests(serve, faces):
+    served = serve()
+    told = served.swap(faces["source"], faces["both"])
+    source = served.send(faces["source"])["id"]
+    for method, path, body, headers, status in (
+        ("POST", "/jobs", {"sources": [source], "target": told["result"]}, {}, 400),
+        ("POST", "/jobs", {"sources": [told["result"]], "target": source}, {}, 400),
+        ("POST", "/jobs", {"sources": [source], "target": told["preview"]}, {}, 400),
+        ("POST", "/jobs", b"[" * 9000, {}, 400),
+        ("GET", "/", None, {"Origin": "http://["}, 403),
+        ("OPTIONS", "/files", None, {}, 405),
+    ):
+        answer = served.ask(method, path, body, **headers)
+        assert answer.status == status, (path, body)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_job_keeps_what_it_needs(serve, faces, monkeypatch):
+    """The face of a video's first frame is a file of its own, by which the person is told."""
+    served = serve(minutes=60)
+    served.waits.clear()
+    source, film = (served.send(faces[name]) for name in ("source", "film"))
+    job = served.ask("POST", "/jobs", {"sources": [source["id"]], "target": film["id"], "face": 0}).told["id"]
+    later = time.monotonic() + 7200
+    monkeypatch.setattr("smoothswap_jax.web.jobs.time.monotonic", lambda: later)
+    served.workshop.sweep()
+    for name in (source["id"], film["id"], film["preview"], film["faces"][0]["picture"]):
+        assert served.ask("GET", f"/files/{name}").status == 200
+    served.ask("DELETE", f"/jobs/{job}")
+
+
 def test_answers_allow_browsers_nothing_else(serve):
     served = serve()
     for path in ("/", "/page.js", "/page.css", "/files/none"):
@@ -232,6 +271,7 @@ def test_what_nobody_uses_is_deleted(serve, faces):
         time.sleep(0.1)
     assert list(served.folder.iterdir()) == []
     assert served.ask("GET", f"/files/{told['result']}").status == 404
+    time.sleep(2)  # asking keeps a job
     assert served.ask("GET", f"/jobs/{told['id']}").status == 404
 
 
