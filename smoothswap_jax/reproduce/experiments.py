@@ -36,8 +36,8 @@ JUDGES = ("heads", "sface")
 class Scale:
     """What a machine can do: the variant of both configs, steps, seeds of embedders and of swappers, pairs.
 
-    tuning_steps: of an embedder that is only a candidate of the tuning: a quarter of the usual. weights: of the identity
-    loss, in the ablation.
+    tuning_steps: of an embedder that is only a candidate of the tuning: a quarter of the usual. weights: of the
+    identity loss, in the ablation.
     """
 
     variant: str
