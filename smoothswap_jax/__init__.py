@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from smoothswap_jax.faces.video_frames import VideoError
     from smoothswap_jax.inference.choice import NoFaceError
     from smoothswap_jax.inference.export.export_folder import export_swapper
+    from smoothswap_jax.inference.first_look import VideoOptions
     from smoothswap_jax.inference.swapper import Swapper
-    from smoothswap_jax.inference.video import VideoOptions, swap_frames, swap_video
+    from smoothswap_jax.inference.video import swap_frames, swap_video
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
@@ -71,7 +72,7 @@ _WHERE = {
     "Stopped": ("runtime.stopping", "Stopped"),
     "Swapper": ("inference.swapper", "Swapper"),
     "VideoError": ("faces.video_frames", "VideoError"),
-    "VideoOptions": ("inference.video", "VideoOptions"),
+    "VideoOptions": ("inference.first_look", "VideoOptions"),
     "swap_frames": ("inference.video", "swap_frames"),
     "swap_video": ("inference.video", "swap_video"),
     "align_face": ("faces.align", "align_face"),

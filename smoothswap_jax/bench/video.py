@@ -22,9 +22,10 @@ from smoothswap_jax.faces.film import Film, packets_beside, write_film
 from smoothswap_jax.faces.photos import Photo, save_photo
 from smoothswap_jax.faces.tracking import Sightings, Track, find_people, find_tracks
 from smoothswap_jax.faces.videos import decoded_frames
+from smoothswap_jax.inference.first_look import look_at
 from smoothswap_jax.inference.likeness import ALIKE
 from smoothswap_jax.inference.swapper import Swapper
-from smoothswap_jax.inference.video import look_at, swap_video
+from smoothswap_jax.inference.video import swap_video
 from smoothswap_jax.synthetic import world
 
 SIZE = 112

@@ -187,7 +187,7 @@ def _check_no_video_options(args: argparse.Namespace) -> None:
 
 def _span(args: argparse.Namespace) -> Any:
     """The options of a video."""
-    from smoothswap_jax.inference.video import VideoOptions
+    from smoothswap_jax.inference.first_look import VideoOptions
 
     end = args.end
     if args.preview is not None:

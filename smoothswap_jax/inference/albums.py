@@ -13,8 +13,9 @@ from smoothswap_jax.faces.photos import PathLike, PhotoError, is_writable
 from smoothswap_jax.faces.video_encoding import CONTAINERS
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import Sources, by_face, check_files, photo_swapper, photos_of
+from smoothswap_jax.inference.first_look import OnProgress, VideoOptions
 from smoothswap_jax.inference.swapper import Paste, Swapper, check_strength
-from smoothswap_jax.inference.video import OnProgress, VideoOptions, swap_video
+from smoothswap_jax.inference.video import swap_video
 from smoothswap_jax.runtime.files import check_place
 
 

@@ -20,9 +20,10 @@ from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.video_changes import lines
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import decoded_frames, read_frames
-from smoothswap_jax.inference import video
+from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.choice import NoFaceError
-from smoothswap_jax.inference.video import VideoOptions, swap_frames, swap_video
+from smoothswap_jax.inference.first_look import VideoOptions
+from smoothswap_jax.inference.video import swap_frames, swap_video
 from tests.faces.make_videos import cut, turned, write_video
 from tests.inference.test_swapper import POINTS, pixel_swapper
 from tests.places import ROOT
@@ -98,7 +99,7 @@ def known_people(monkeypatch):
             row[0 if photo[y, x, 0] > photo[y, x, 1] else 1] = 1
         return vectors
 
-    monkeypatch.setattr(video, "identities", identify)
+    monkeypatch.setattr(first_look, "identities", identify)
 
 
 def lossless(path: Path, **how) -> Path:
@@ -421,7 +422,7 @@ def test_the_command_names_the_encoders_that_there_are():
 
 
 def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(video, "CHUNK", 7)
+    monkeypatch.setattr(first_look, "CHUNK", 7)
     target = film(tmp_path / "a.mkv")
     swap_video(SWAPPER, source, target, tmp_path / "whole.mkv", target_face="all")
     wanted = (tmp_path / "whole.mkv").read_bytes()
@@ -450,7 +451,7 @@ def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, sourc
 
 
 def test_a_chunk_that_is_damaged_is_made_again(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(video, "CHUNK", 7)
+    monkeypatch.setattr(first_look, "CHUNK", 7)
     target = lossless(tmp_path / "a.mkv")
 
     def kill(stage, done, total):
@@ -470,7 +471,7 @@ def test_a_chunk_that_is_damaged_is_made_again(tmp_path, source, monkeypatch):
 
 
 def test_another_person_under_the_same_name_is_another_job(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(video, "CHUNK", 7)
+    monkeypatch.setattr(first_look, "CHUNK", 7)
     monkeypatch.setattr(
         video, "person_in", lambda which, *_: np.eye(128)[0 if load_photo(which)[45, 80, 0] > 99 else 1]
     )
@@ -490,7 +491,7 @@ def test_another_person_under_the_same_name_is_another_job(tmp_path, source, mon
 
 
 def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(video, "CHUNK", 7)
+    monkeypatch.setattr(first_look, "CHUNK", 7)
     target = lossless(tmp_path / "a.mkv")
 
     def kill(stage, done, total):
@@ -575,9 +576,9 @@ def test_a_killed_process_leaves_no_output_and_the_next_goes_on(tmp_path, source
     script = tmp_path / "job.py"
     script.write_text(
         "import os, sys, time\n"
-        "from smoothswap_jax.inference import video\n"
+        "from smoothswap_jax.inference import first_look\n"
         "from tests.inference.test_video import SWAPPER, swap_video\n"
-        "video.CHUNK = 7\n"
+        "first_look.CHUNK = 7\n"
         "def slow(stage, done, total):\n"
         "    if stage == 'swapping' and done == 16 and sys.argv[1] == 'slow':\n"
         "        print('now', flush=True); time.sleep(60)\n"

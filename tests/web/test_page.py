@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smoothswap_jax.inference import video
+from smoothswap_jax.inference import first_look
 from tests.inference import test_video as videos
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -72,7 +72,7 @@ def test_a_photo_from_choosing_to_downloading(browser, serve, faces, tmp_path, s
 
 
 def test_a_video_and_cancelling_it(browser, serve, faces, monkeypatch):
-    monkeypatch.setattr(video, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
     served = serve()
     page = visit(browser, served.port)
     choose(page, faces["source"], faces["film"])

@@ -14,7 +14,7 @@ from PIL import Image
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.videos import read_frames
-from smoothswap_jax.inference import video
+from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
 from tests.inference import test_video as videos
 from tests.web.conftest import Served
@@ -50,7 +50,7 @@ def test_what_is_sent_is_told_with_its_faces(serve, faces):
 
 
 def test_a_video_is_swapped_with_progress_and_can_be_played_in_parts(serve, faces, tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
     served = serve()
     told = served.swap(faces["source"], faces["film"], face="all", strength=1)
     assert told["state"] == "done" and told["done"] == told["total"] == videos.COUNT
