@@ -174,6 +174,8 @@ def check_video(
     whose folder cannot be written to."""
     options = options or VideoOptions()
     check_video_output(output, options.encoder, options.quality, options.pixels)
+    if not Path(target).is_file():
+        raise VideoError(f"{os.fspath(target)}: found no such file; wanted a video")
     check_no_input((*photos_of(wishes), target), output)
     check_new_file(output, overwrite)
     if not Path(output).parent.is_dir():
