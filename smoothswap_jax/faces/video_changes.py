@@ -58,7 +58,7 @@ def add_changes(frame: Any, photo: Photo, patches: Sequence[Patch], told: Told, 
     Raises VideoError for a pixel format whose numbers cannot be taken apart.
     """
     coding = coding_of(frame, told, name)
-    turn, width = turn_of(frame), shown_width(frame.width, told.aspect)
+    turn, width = turn_of(told.display), shown_width(frame.width, told.aspect)
     stored = [_stored(patch, photo.shape, frame.width, turn, width) for patch in _visible(photo, patches)]
     if not coding.is_plain:
         stored = [patch._replace(change=_own_change(frame, patch, coding)) for patch in stored]

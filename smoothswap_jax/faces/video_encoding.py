@@ -13,7 +13,7 @@ from typing import Any
 
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.faces.video_changes import planar_format, unfit_pixels
-from smoothswap_jax.faces.video_frames import Told, VideoError, coding_of, display_matrix
+from smoothswap_jax.faces.video_frames import Told, VideoError, coding_of
 
 CONTAINERS = {
     ".mp4": ("mp4", ("libx264", "libx265", "libsvtav1", "libvpx-vp9")),
@@ -60,8 +60,6 @@ class Facts:
     alpha: bool
     full: bool
     """Whether numbers have the full range."""
-    turn: tuple[int, ...] | None
-    """The display matrix."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,7 @@ def facts_of(frame: Any, told: Told, path: str) -> Facts:
     if pixels is None:
         raise unfit_pixels(path, frame)
     alpha = pixels.startswith(("yuva", "gbra"))
-    turn = display_matrix(frame)
-    return Facts(told, frame.width, frame.height, pixels, frame.format.is_rgb, alpha, coding.full, turn)
+    return Facts(told, frame.width, frame.height, pixels, frame.format.is_rgb, alpha, coding.full)
 
 
 def check_video_output(output: PathLike, encoder: str = "", quality: int | None = None, pixels: str = "") -> None:

@@ -79,6 +79,8 @@ class Told(NamedTuple):
     matrix: int
     start: Fraction | None
     """When the first of all streams begins, in seconds."""
+    display: tuple[int, ...] | None
+    """The display matrix, by which pictures are turned to be upright; nine numbers, as FFmpeg keeps them."""
 
 
 def photo_of_frame(frame: Any, told: Told, name: str) -> Photo:
@@ -102,7 +104,7 @@ def photo_of_frame(frame: Any, told: Told, name: str) -> Photo:
     width = shown_width(frame.width, told.aspect)
     if width != frame.width:  # pixels that are not square, as those of DVDs and DV cameras
         picture = np.asarray(Image.fromarray(picture).resize((width, frame.height), Image.Resampling.LANCZOS))
-    return _upright(picture, turn_of(frame))
+    return _upright(picture, turn_of(told.display))
 
 
 def coding_of(frame: Any, told: Told, name: str) -> Coding:
@@ -175,9 +177,8 @@ def display_matrix(frame: Any) -> tuple[int, ...] | None:
     return None if data is None else tuple(np.frombuffer(bytes(data), np.int32).tolist())
 
 
-def turn_of(frame: Any) -> Turn:
-    """The display matrix, taken to the nearest multiple of 90 degrees."""
-    found = display_matrix(frame)
+def turn_of(found: tuple[int, ...] | None) -> Turn:
+    """A display matrix, taken to the nearest multiple of 90 degrees."""
     if found is None:
         return Turn(False, False, False)
     a, b, _, c, d, *_ = found

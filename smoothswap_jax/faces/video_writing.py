@@ -72,8 +72,8 @@ def put_together(
             container = av.open(str(out), "w", format=name, options=options)
         try:
             picture = add_stream(container, facts, encoding)
-            if facts.turn is not None:
-                picture.set_display_matrix(facts.turn)
+            if facts.told.display is not None:
+                picture.set_display_matrix(facts.told.display)
             others = {index: _added(container, source.streams[index]) for index in fitting}
             container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
             _set_chapters(source, container, span)

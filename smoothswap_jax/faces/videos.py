@@ -19,7 +19,7 @@ from smoothswap_jax.faces.animations import animated_frames, animation_length
 from smoothswap_jax.faces.kinds import ANIMATION, VIDEO, kind_of
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
-from smoothswap_jax.faces.video_frames import Told, VideoError, photo_of_frame
+from smoothswap_jax.faces.video_frames import Told, VideoError, display_matrix, photo_of_frame
 
 __all__ = ["Fault", "Frame", "Survey", "VideoError", "frame_numbers", "frames_at", "read_frames", "sampled_frames"]
 
@@ -278,17 +278,21 @@ def decoded_frames(path: str, threads: int = 1) -> Iterator[Decoded]:
         context.thread_count = threads
         context.thread_type = "AUTO" if threads > 1 else "NONE"
         damaged: set[Fraction] = set()
+        turn: tuple[int, ...] | None = None
         for number, frame in enumerate(_whole_pictures(_raw_frames(container, stream, damaged))):
+            # Of the first frame alone: one that was asked for its side data is part of a cycle, and stays in memory
+            # until Python looks for these.
+            turn = display_matrix(frame) if number == 0 else turn
             time = number / _rate(stream) if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
-            yield Decoded(frame, _told(container, stream), time, time in damaged)
+            yield Decoded(frame, _told(container, stream, turn), time, time in damaged)
 
 
-def _told(container: Any, stream: Any) -> Told:
+def _told(container: Any, stream: Any, turn: tuple[int, ...] | None) -> Told:
     context, start = stream.codec_context, container.start_time
     return Told(
         context.codec.canonical_name, _rate(stream), Fraction(stream.time_base), stream.sample_aspect_ratio,
         int(context.color_trc), int(context.color_primaries), int(context.colorspace),
-        None if start is None else Fraction(start, 1_000_000),
+        None if start is None else Fraction(start, 1_000_000), turn,
     )  # fmt: skip
 
 

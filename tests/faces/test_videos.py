@@ -1,5 +1,6 @@
 """Frames of real encoded videos, of every kind that `make_videos` makes."""
 
+import gc
 import os
 import re
 import shutil
@@ -224,6 +225,18 @@ def test_the_turn_is_pyavs(video, tmp_path, degrees):
     matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
     with av.open(str(turned(video, tmp_path / "turned.mp4", matrix))) as container:
         assert next(container.decode(video=0)).rotation % 360 == -degrees % 360
+
+
+def test_frames_that_were_read_are_not_kept(video):
+    """Not even until Python looks for cycles, of which a frame would be part that was asked for its side data."""
+    gc.collect()
+    gc.disable()
+    try:
+        count = sum(frame.picture.size > 0 for frame in read_frames(str(video)))
+        kept = sum(isinstance(one, av.VideoFrame) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert count == LENGTH and kept <= 3
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path):
