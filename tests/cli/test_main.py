@@ -14,7 +14,10 @@ import pytest
 from smoothswap_jax.cli import main as main_lib
 from smoothswap_jax.runtime.stopping import Stopped
 
-VERBS = ("train", "swap", "faces", "prepare", "import", "evaluate", "compare", "export", "bench", "demo", "reproduce")
+VERBS = (
+    *("train", "swap", "faces", "serve", "prepare", "import", "evaluate", "compare", "export", "bench", "demo"),
+    "reproduce",
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)])

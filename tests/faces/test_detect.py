@@ -70,7 +70,8 @@ def test_refinement_keeps_to_the_face_in_the_middle(monkeypatch):
 
     monkeypatch.setattr(yunet, "_yunet", lambda: two_faces)
     quad = np.array([[0, 0], [0, 256], [256, 256], [256, 0.0]]) - 0.5
-    plain, mirrored = yunet._points_in_view(waves(256, 256), quad, 1.0)
+    (plain, score), (mirrored, _) = yunet._points_in_view(waves(256, 256), quad, 1.0)
+    assert score == 0.8
     np.testing.assert_allclose(plain.mean(0), (130, 120))
     np.testing.assert_allclose(mirrored.mean(0), (255 - 130, 120))
 
