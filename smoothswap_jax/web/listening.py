@@ -1,6 +1,7 @@
 """Listening at an address."""
 
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Sequence
@@ -55,7 +56,11 @@ def serve(
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
         )
+        server = uvicorn.Server(config)
+        # The end of the terminal ends it as Ctrl-C does, which uvicorn knows.
+        before = signal.signal(signal.SIGHUP, lambda *_: setattr(server, "should_exit", True))
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
         finally:
+            signal.signal(signal.SIGHUP, before)
             shutil.rmtree(made, ignore_errors=True)
