@@ -324,7 +324,7 @@ def _swap(
     changed = np.zeros(count, bool)
     for one in wanted:
         changed[one.first : one.first + len(one.quads)] |= np.isfinite(one.quads).all((1, 2))
-    report.swapped = int(changed.sum())
+    report.swapped = int((changed & ~look.damaged).sum())  # damaged frames stay as they are
     return segments
 
 
