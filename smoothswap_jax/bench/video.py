@@ -17,7 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from smoothswap_jax.data.rendered import render_bytes
-from smoothswap_jax.faces.align import Quad, crop_to_photo, ffhq_quad, paste_back
+from smoothswap_jax.faces.align import Quad, crop_to_photo, ffhq_quad, paste_back, square_quad
 from smoothswap_jax.faces.film import Film, packets_beside, write_film
 from smoothswap_jax.faces.photos import Photo, save_photo
 from smoothswap_jax.faces.tracking import Sightings, Track, find_people, find_tracks
@@ -104,10 +104,7 @@ def _cast(k: int, frames: int) -> Cast:
 
 def _square(x: float, y: float, side: float, degrees: float) -> Quad:
     a = np.radians(degrees)
-    across = side / 2 * np.array([np.cos(a), np.sin(a)])
-    down = np.array([-across[1], across[0]])
-    middle = np.array([x, y])
-    return np.stack([middle - across - down, middle - across + down, middle + across + down, middle + across - down])
+    return square_quad(np.array([x, y]), side / 2 * np.array([np.cos(a), np.sin(a)]))
 
 
 def _pictures(factors: list[world.Factors], cast: list[Cast], seed: int) -> Iterator[Photo]:

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     check_strength(args.strength)
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
-    given = photos_of(by_face(source, faces["target_face"]))
+    wishes = by_face(source, faces["target_face"])
     if not video and not folder:
         _check_no_video_options(args)
     if args.interpolate is not None:
@@ -134,9 +134,9 @@ def run(args: argparse.Namespace) -> int:
     elif video:
         from smoothswap_jax.inference.video import check_video
 
-        check_video(by_face(source, faces["target_face"]), args.target, args.output, args.overwrite, _span(args))
+        check_video(wishes, args.target, args.output, args.overwrite, _span(args))
     else:
-        check_files(given, args.target, args.output, args.overwrite)
+        check_files(photos_of(wishes), args.target, args.output, args.overwrite)
     swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score)
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)

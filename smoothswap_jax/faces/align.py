@@ -48,8 +48,12 @@ def ffhq_quad(points: Points) -> Quad:
             f"face points {points.tolist()}: eyes and mouth give no direction; wanted five distinct points"
         )
     x = across / length * max(np.hypot(*eyes) * 2.0, np.hypot(*down) * 1.8)
+    return square_quad(eye_middle + 0.1 * down, x)
+
+
+def square_quad(centre: Float[np.ndarray, "xy=2"], x: Float[np.ndarray, "xy=2"]) -> Quad:
+    """The square around `centre` (pixels), of which `x` leads from there to the middle of its right side."""
     y = np.array([-x[1], x[0]])
-    centre = eye_middle + 0.1 * down
     return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from smoothswap_jax.faces.align import Quad, ffhq_quad
+from smoothswap_jax.faces.align import Quad, ffhq_quad, square_quad
 from smoothswap_jax.faces.photos import Photo, scaled_down
 
 LOST, BRIDGED = 0.5, 0.2
@@ -159,7 +159,7 @@ def _track(found: Sightings, rows: np.ndarray, times: np.ndarray) -> Track:
     every = np.stack([np.interp(clock, seen, column) for column in where.T], axis=1)
     side = float(np.median(2 * np.hypot(where[:, 2], where[:, 3])))
     smooth = side * np.concatenate([without_lag(every[:, part] / side, clock) for part in (slice(2), slice(2, 4))], 1)
-    quads = np.stack([_quad(place) for place in smooth])
+    quads = np.stack([square_quad(place[:2], place[2:]) for place in smooth])
     for before, after in zip(found.frame[rows[:-1]], found.frame[rows[1:]], strict=True):
         if _is_hidden(before, after, times, BRIDGED):
             quads[before + 1 - first : after - first] = np.nan
@@ -169,12 +169,6 @@ def _track(found: Sightings, rows: np.ndarray, times: np.ndarray) -> Track:
 def _place(quad: Quad) -> Float[np.ndarray, "4"]:
     """A square as its middle and half of its upper edge."""
     return np.concatenate([quad.mean(0), (quad[3] - quad[0]) / 2])
-
-
-def _quad(place: Float[np.ndarray, "4"]) -> Quad:
-    middle, x = place[:2], place[2:]
-    y = np.array([-x[1], x[0]])
-    return np.stack([middle - x - y, middle - x + y, middle + x + y, middle + x - y])
 
 
 def without_lag(values: Float[np.ndarray, "n d"], times: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n d"]:

@@ -180,8 +180,7 @@ def _pictures(
     first = number = 0
     for path in segments:
         packets = list(_packets_of(path))
-        ranks = np.argsort(np.argsort([packet.pts for packet in packets], kind="stable"), kind="stable")
-        for rank, packet in zip(ranks, packets, strict=True):
+        for rank, packet in zip(_ranks(packets), packets, strict=True):
             shown = first + int(rank)
             # A packet is decoded when the picture that many places before it is shown; those of before the first at its
             # pace.
@@ -203,11 +202,15 @@ def _packets_of(path: Path) -> Iterator[Any]:
                 yield packet
 
 
+def _ranks(packets: Sequence[Any]) -> np.ndarray:
+    """The place in time of each picture of a segment, whose packets are in the order of decoding."""
+    return np.argsort(np.argsort([packet.pts for packet in packets], kind="stable"), kind="stable")
+
+
 def _delay(path: Path) -> int:
     """How many places a picture of a segment is decoded after its place in time at most."""
-    pts = [packet.pts for packet in _packets_of(path)]
-    ranks = np.argsort(np.argsort(pts, kind="stable"), kind="stable")
-    return int(max(np.arange(len(pts)) - ranks, default=0))
+    ranks = _ranks(list(_packets_of(path)))
+    return int(max(np.arange(len(ranks)) - ranks, default=0))
 
 
 def _copied(source: Any, streams: dict[int, Any], span: Span) -> Iterator[Timed]:
