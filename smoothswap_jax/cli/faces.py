@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from smoothswap_jax.cli.swap import MIN_SCORE, check_min_score
+from smoothswap_jax.cli.swap import MIN_SCORE, TILES, check_min_score
 
 
 def add_parser(verbs) -> None:
@@ -21,6 +21,7 @@ def add_parser(verbs) -> None:
         help="also write a picture (.png, .jpg, .webp, .tif): the photo with its faces marked, and each face",
     )
     faces.add_argument("--min-score", type=float, default=0.0, metavar="X", help=MIN_SCORE)
+    faces.add_argument("--tiles", action="store_true", help=TILES)
     faces.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
     faces.set_defaults(run=run)
 
@@ -28,7 +29,7 @@ def add_parser(verbs) -> None:
 def run(args: argparse.Namespace) -> None:
     check_min_score(args.min_score)
     from smoothswap_jax.faces.detection.base import face_yaw
-    from smoothswap_jax.faces.detection.registry import find_faces
+    from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
     from smoothswap_jax.faces.photos import check_output, load_photo, save_photo
     from smoothswap_jax.faces.sheet import face_sheet
     from smoothswap_jax.inference.choice import choose_faces
@@ -40,7 +41,14 @@ def run(args: argparse.Namespace) -> None:
         check_no_input([args.photo], args.out)
         check_new_file(Path(args.out), args.overwrite)
     photo = load_photo(args.photo)
-    faces = choose_faces(photo, "all", args.photo, "target", detect=find_faces, min_score=args.min_score)
+    faces = choose_faces(
+        photo,
+        "all",
+        args.photo,
+        "target",
+        detect=find_small_faces if args.tiles else find_faces,
+        min_score=args.min_score,
+    )
     print(" number       left        top      width     height  score    yaw")
     for number, face in enumerate(faces):
         left, top, right, bottom = face.box

@@ -7,6 +7,7 @@ from typing import Any
 
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
 """Those of `faces.video_encoding`, which a test compares."""
+TILES = "search large photos in tiles, too, for faces of less than a hundredth of their longer side (slow)"
 MIN_SCORE = "pass over faces that the detector is less sure of, 0 to 1 (default 0: none)"
 
 
@@ -53,6 +54,7 @@ def add_parser(verbs) -> None:
         help="instead of --source, several times: the identity of one photo for the person in another",
     )
     swap.add_argument("--min-score", type=float, default=0.0, metavar="X", help=MIN_SCORE)
+    swap.add_argument("--tiles", action="store_true", help=TILES)
     swap.add_argument(
         "--paste",
         choices=("change", "pixels"),
@@ -66,7 +68,13 @@ def add_parser(verbs) -> None:
         metavar="X",
         help="how far each face goes from its own identity, 0, to the source's, 1 (default)",
     )
-    swap.add_argument("--color", action="store_true", help="give a grey or sepia target a face in colour")
+    swap.add_argument(
+        "--color",
+        choices=("keep", "match", "free"),
+        default="keep",
+        help="keep the tones of grey and sepia targets (default), match also skin and light to the target's face, or "
+        "give grey targets a face in colour",
+    )
     swap.add_argument(
         "--max-megapixels",
         type=float,
@@ -111,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     from smoothswap_jax.inference.choice import check_which
     from smoothswap_jax.inference.files import by_face, check_files, photos_of
     from smoothswap_jax.inference.interpolation import check_strip
-    from smoothswap_jax.inference.swapper import Swapper, check_strength
+    from smoothswap_jax.inference.swapper import Swapper, check_how
 
     # Before seconds of loading.
     source = _sources(args)
@@ -119,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     video = args.interpolate is None and is_video(args.target) and kind_of(args.target) != ANIMATION
     folder = Path(args.target).is_dir() and args.interpolate is None
     check_min_score(args.min_score)
-    check_strength(args.strength)
+    check_how(args.paste, args.color, args.strength)
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
     wishes = by_face(source, faces["target_face"])
@@ -137,7 +145,9 @@ def run(args: argparse.Namespace) -> int:
         check_video(wishes, args.target, args.output, args.overwrite, _span(args))
     else:
         check_files(photos_of(wishes), args.target, args.output, args.overwrite)
-    swapper = Swapper.load(args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score)
+    swapper = Swapper.load(
+        args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score, tiles=args.tiles
+    )
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}

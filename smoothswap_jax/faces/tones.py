@@ -1,15 +1,15 @@
-"""Photos of one tone, grey or sepia, and changes that keep them so.
+"""Photos of one tone, grey or sepia, and changes that keep them so; and faces in the tones of others.
 
-Such a photo has a colour for each brightness and no others: colour = brightness + tint(brightness). A network that was
-trained on colour photos would give it pink lips and brown skin; kept to the photo's own tones, its change is one of
-brightness only.
+A photo of one tone has a colour for each brightness and no others: colour = brightness + tint(brightness). A network
+that was trained on colour photos would give it pink lips and brown skin; kept to the photo's own tones, its change is
+one of brightness only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from smoothswap_jax.faces.align import Patch, Quad
 from smoothswap_jax.faces.photos import Photo, reduced
@@ -25,6 +25,10 @@ TONE_SPREAD = 9.0
 
 Tint = Float[np.ndarray, "256 3"]
 """Colour minus brightness, for each brightness; zeros for grey."""
+OVAL = ((0.5, 0.56), (0.27, 0.36))
+"""Where the face is in an FFHQ crop: its middle and half its width and height, in sides of the crop."""
+STRETCH = (0.7, 1.4)
+"""By how much the spread of brightness or colour is changed, at most: beards and fringes are no light."""
 
 
 def tint_of(photo: Photo, quad: Quad) -> Tint | None:
@@ -62,6 +66,35 @@ def in_tone(photo: Photo, patch: Patch, tint: Tint) -> Patch:
     after = np.clip(before + patch.change @ LUMA, 0, 255)
     change = (after - before)[:, :, None] + _at(tint, after) - _at(tint, before)
     return patch._replace(change=change.astype(np.float32))
+
+
+def matched(targets: Float[np.ndarray, "b n n 3"], swaps: Float[np.ndarray, "b n n 3"]) -> Float[np.ndarray, "b n n 3"]:
+    """Aligned swaps whose faces have the tones of the targets': mean and spread of brightness and of both differences
+    of colour, over the oval of the face (Reinhard et al. 2001, "Color transfer between images", in the space of JPEG).
+    Outside of it what changed as the face did, neck and ears, goes with it. All in [-1, 1]."""
+    size = targets.shape[1]
+    x, y = (((np.arange(size) + 0.5) / size - middle) / half for middle, half in zip(*OVAL, strict=True))
+    oval = np.clip((1.15 - np.hypot(x[None], y[:, None])) / 0.3, 0, 1).astype(np.float32)[:, :, None]
+    tones = [faces @ _TO_TONES.T for faces in (targets, swaps)]
+    means, spreads = zip(*(_statistics(own, oval) for own in tones), strict=True)
+    stretch = np.clip(spreads[0] / np.maximum(spreads[1], 1e-3), *STRETCH)
+    wanted = (tones[1] - means[1]) * stretch + means[0]
+    shift, change = means[1] - means[0], gaussian_filter(tones[1] - tones[0], (0, size / 32, size / 32, 0))
+    likewise = np.clip((change * shift).sum(3) / np.maximum(np.square(shift).sum(3), 1e-4), 0, 1)[..., None]
+    share = np.maximum(oval, likewise)
+    return np.clip(swaps + share * (wanted @ np.linalg.inv(_TO_TONES).T - swaps), -1, 1).astype(np.float32)
+
+
+_TO_TONES = np.stack([LUMA, (np.array([0, 0, 1]) - LUMA) / 1.772, (np.array([1, 0, 0]) - LUMA) / 1.402])
+"""RGB to brightness and differences of colour (ITU-R BT.601)."""
+
+
+def _statistics(
+    tones: Float[np.ndarray, "b n n 3"], oval: Float[np.ndarray, "n n 1"]
+) -> tuple[Float[np.ndarray, "b 1 1 3"], Float[np.ndarray, "b 1 1 3"]]:
+    """Mean and standard deviation of each channel, weighted."""
+    mean = (tones * oval).sum((1, 2), keepdims=True) / oval.sum()
+    return mean, np.sqrt((np.square(tones - mean) * oval).sum((1, 2), keepdims=True) / oval.sum())
 
 
 def _mean_tint(luma: np.ndarray, deviations: np.ndarray) -> Tint:

@@ -14,7 +14,7 @@ from smoothswap_jax.faces.video_encoding import CONTAINERS
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import Sources, by_face, check_files, photo_swapper, photos_of
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions
-from smoothswap_jax.inference.swapper import Paste, Swapper, check_strength
+from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
 from smoothswap_jax.inference.video import swap_video
 from smoothswap_jax.runtime.files import check_place
 
@@ -40,7 +40,7 @@ def swap_folder(
     source_face: Which = "largest",
     target_face: Which = "largest",
     paste: Paste = "change",
-    color: bool = False,
+    color: Color = "keep",
     strength: float = 1.0,
     overwrite: bool = False,
     options: VideoOptions | None = None,
@@ -60,7 +60,7 @@ def swap_folder(
     """
     wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
     check_folders(folder, out)
-    check_strength(strength)
+    check_how(paste, color, strength)
     listed = photos_in(folder)
     videos = {path for path in listed.others if is_video(path) and kind_of(path) != ANIMATION}
     targets = sorted([*listed.photos, *videos])

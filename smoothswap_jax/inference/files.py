@@ -14,7 +14,7 @@ from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, Which
 from smoothswap_jax.inference.identities import concatenated, mean_identity
-from smoothswap_jax.inference.swapper import Identity, Paste, Swapper, Task, check_strength
+from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file
 
 Sources = PathLike | Sequence[PathLike] | Mapping[Which, "PathLike | Sequence[PathLike]"]
@@ -30,7 +30,7 @@ def swap_files(
     source_face: Which = "largest",
     target_face: Which = "largest",
     paste: Paste = "change",
-    color: bool = False,
+    color: Color = "keep",
     strength: float = 1.0,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def swap_files(
     wishes = by_face(source, target_face)
     sources = photos_of(wishes)
     check_files(sources, target, output, overwrite)
-    check_strength(strength)
+    check_how(paste, color, strength)
     swap_to = photo_swapper(swapper, wishes, source_face, paste, color, strength)
     return (*swap_to(target, output), *notes_on(wishes))
 
@@ -96,7 +96,7 @@ def photo_swapper(
     wishes: Mapping[Which, Sequence[PathLike]],
     source_face: Which,
     paste: Paste,
-    color: bool,
+    color: Color,
     strength: float,
 ) -> Callable[[PathLike, PathLike], tuple[str, ...]]:
     """(target, output) -> notes: swaps in the sources' faces, which are read now."""
@@ -105,7 +105,7 @@ def photo_swapper(
     def swap_to(target: PathLike, output: PathLike) -> tuple[str, ...]:
         original = read_original(target, max_pixels=swapper.max_pixels)
         check_fits(output, original)
-        photo, found = swapper.locate_each(original, list(wishes), paste)
+        photo, found = swapper.locate_each(original, list(wishes))
         missing = [which for which, quads in zip(wishes, found, strict=True) if not quads]
         notes = [f"found no face like that of {which}; the photo keeps its own" for which in missing]
         z = [tile(one, len(quads)) for one, quads in zip(identities(), found, strict=True) if quads]
@@ -113,9 +113,9 @@ def photo_swapper(
         (swapped,) = swapper.swap_tasks([task], paste, color, strength)
         if swapped.toned:
             notes.append(
-                "the face in the photo is grey or sepia, and the new one keeps to that (--color gives it colours)"
+                "the face in the photo is grey or sepia, and the new one keeps to that (--color=free gives it colours)"
             )
-        return (*save_original(output, with_changes(original, swapped.patches, colour=color)), *notes)
+        return (*save_original(output, with_changes(original, swapped.patches, colour=color == "free")), *notes)
 
     return swap_to
 

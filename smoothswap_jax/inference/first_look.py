@@ -18,7 +18,7 @@ import numpy as np
 
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.detection.following import follow_faces
-from smoothswap_jax.faces.detection.registry import find_faces
+from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
 from smoothswap_jax.faces.photos import PathLike, Photo
 from smoothswap_jax.faces.tracking import CUT, Sightings, difference, thumbnail
 from smoothswap_jax.faces.video_encoding import Facts, facts_of
@@ -220,7 +220,7 @@ def _look_at(
 def faces_in(photo: Photo, swapper: Swapper, last: dict[str, Any] | None) -> tuple[list[Face], int]:
     """The faces of a frame, and how many frames ago one was searched: those of the last frame are followed, if there is
     one and the detector is the one that can."""
-    if last is not None and swapper.detect is find_faces:
+    if last is not None and swapper.detect in (find_faces, find_small_faces):
         followed = follow_faces(photo, last["faces"])
         if followed is not None:
             return followed, last["since"] + 1

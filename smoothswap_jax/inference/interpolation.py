@@ -15,7 +15,7 @@ from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_outp
 from smoothswap_jax.faces.tones import tint_of
 from smoothswap_jax.inference.files import check_no_input
 from smoothswap_jax.inference.identities import check_count
-from smoothswap_jax.inference.swapper import Paste, Swapper
+from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
 MOVING = (".gif", ".webp", ".mp4")
@@ -68,7 +68,7 @@ def interpolate_files(
     source_face: Any = "largest",
     target_face: Any = "largest",
     paste: Paste = "change",
-    color: bool = False,
+    color: Color = "keep",
     overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Writes `count` swaps of a target, from the identity of the first source to that of the second.
@@ -78,15 +78,16 @@ def interpolate_files(
     Returns what the user should know, in words. Raises what `check_strip` and `Swapper.interpolate` raise.
     """
     check_strip(sources, target, output, count, overwrite)
+    check_how(paste, color)
     faces = [swapper.read_face(source, face=source_face) for source in sources]
     first, last = (swapper.embed(face[None]) for face in faces)
-    photo, quads = swapper.locate(target, target_face, paste)
+    photo, quads = swapper.locate(target, target_face)
     suffix = Path(output).suffix.lower()
     if suffix in MOVING:
         _check_animation(photo, count, suffix)
     photos = swapper.interpolate_located(first, last, photo, quads, count, paste, color)
-    toned = not color and any(tint_of(photo, quad) is not None for quad in quads)
-    note = "the face in the photo is grey or sepia, and the new ones keep to that (--color gives them colours)"
+    toned = color != "free" and any(tint_of(photo, quad) is not None for quad in quads)
+    note = "the face in the photo is grey or sepia, and the new ones keep to that (--color=free gives them colours)"
     notes = (note,) * toned
     if suffix in MOVING:
         write_atomically(Path(output), _animation(list(photos), suffix))

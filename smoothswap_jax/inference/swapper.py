@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import Patch, Quad, add_patch, align_face, change_patch, face_patch, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face
-from smoothswap_jax.faces.detection.registry import find_faces
+from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
 from smoothswap_jax.faces.original import Original
 from smoothswap_jax.faces.photos import (
     PathLike,
@@ -34,7 +34,7 @@ from smoothswap_jax.faces.photos import (
     to_float,
     to_uint8,
 )
-from smoothswap_jax.faces.tones import in_tone, tint_of
+from smoothswap_jax.faces.tones import in_tone, matched, tint_of
 from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces, found_faces
 from smoothswap_jax.inference.identities import between, concatenated, mean_identity, towards
@@ -52,6 +52,9 @@ GenerateAligned = Callable[[Float[np.ndarray, "b size size 3"], Identity], Any]
 Mask = Callable[[UInt8[np.ndarray, "b size size 3"], UInt8[np.ndarray, "b size size 3"]], Float[np.ndarray, "b n n"]]
 """(aligned target faces, their swaps) -> how much of each place is swapped, 0 where something covers it, to 1."""
 Paste = Literal["change", "pixels"]
+Color = Literal["keep", "match", "free"]
+"""Of new faces: "keep" has the source's tones, and those of the photo where it is grey or sepia; "match" has those of
+the target's face, so skin and light stay; "free" gives grey and sepia photos a face in colour."""
 MAX_PIXELS = 500_000_000
 """Of a photo to swap. A swap takes about 10 bytes a pixel, and 30 more for each pixel of a face's square."""
 
@@ -102,6 +105,7 @@ class Swapper:
         faces_at_once: int = 1,
         max_pixels: int = MAX_PIXELS,
         min_score: float = 0.0,
+        tiles: bool = False,
         mask: Mask | None = None,
     ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
@@ -114,7 +118,8 @@ class Swapper:
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
-          max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1. mask: see `Mask`.
+          max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1. tiles: find small faces in
+            large photos, too. mask: see `Mask`.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -129,6 +134,7 @@ class Swapper:
             in_steps(found.networks.embed, found.variables["embedder"], mesh, faces_at_once),
             in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
             found.size,
+            find_small_faces if tiles else find_faces,
             identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
             max_pixels=max_pixels,
             min_score=min_score,
@@ -226,7 +232,7 @@ class Swapper:
         source_face: Which = "largest",
         target_face: Which = "largest",
         paste: Paste = "change",
-        color: bool = False,
+        color: Color = "keep",
         strength: float = 1.0,
     ) -> Photo:
         """Puts the identity of the source's face into the target photo.
@@ -239,7 +245,7 @@ class Swapper:
           target_face: which faces are changed: the same, or 'all'.
           paste: "change" adds the network's change to the photo, "pixels" replaces the face (see the module's
             text).
-          color: give grey and sepia targets a face in colour; else only its brightness changes.
+          color: see `Color`.
           strength: how far each face goes from its own identity, 0, to the source's, 1, along the great circle.
 
         Returns the target photo, `uint8 [h, w, 3]`, changed only inside the faces' quads.
@@ -277,14 +283,14 @@ class Swapper:
         *,
         face: Which = "largest",
         paste: Paste = "change",
-        color: bool = False,
+        color: Color = "keep",
         strength: float = 1.0,
     ) -> Photo:
         """`swap` for a source face that is already aligned (see `read_face`), or several of one person."""
         sources = self._checked(source[None] if np.ndim(source) == 3 else source, "aligned source faces")
-        check_strength(strength)
+        check_how(paste, color, strength)
         # Before the embedder compiles, which takes seconds: a bad target should fail at once.
-        photo, quads = self.locate(target, face, paste)
+        photo, quads = self.locate(target, face)
         (swapped,) = self.swap_tasks([Task(photo, quads, mean_identity(self.embed(sources)))], paste, color, strength)
         return swapped.photo
 
@@ -295,14 +301,14 @@ class Swapper:
         *,
         face: Which = "largest",
         paste: Paste = "change",
-        color: bool = False,
+        color: Color = "keep",
         strength: float = 1.0,
     ) -> Photo:
         """`swap` for an identity from `embed`, of batch size 1: embeds a source once for many targets."""
         if (given := batch_size(z)) != 1:
             raise ValueError(f"z: found {given} identities for a photo; wanted one")
-        check_strength(strength)
-        photo, quads = self.locate(target, face, paste)
+        check_how(paste, color, strength)
+        photo, quads = self.locate(target, face)
         (swapped,) = self.swap_tasks([Task(photo, quads, z)], paste, color, strength)
         return swapped.photo
 
@@ -315,34 +321,30 @@ class Swapper:
         *,
         face: Which = "largest",
         paste: Paste = "change",
-        color: bool = False,
+        color: Color = "keep",
     ) -> Iterator[Photo]:
         """The target with `count` identities on the way from one to another, both from `embed`, of batch size 1: the
         first photo is the swap with `first`, the last that with `last` (Smooth-Swap, figure 9). They are made one at a
         time. The other options are those of `swap`, as is what is raised, at once."""
-        return self.interpolate_located(first, last, *self.locate(target, face, paste), count, paste, color)
+        check_how(paste, color)
+        return self.interpolate_located(first, last, *self.locate(target, face), count, paste, color)
 
     def interpolate_located(
-        self, first: Identity, last: Identity, photo: Photo, quads: list[Quad], count: int, paste: Paste, color: bool
+        self, first: Identity, last: Identity, photo: Photo, quads: list[Quad], count: int, paste: Paste, color: Color
     ) -> Iterator[Photo]:
         """`interpolate` for a target of which `locate` has found the faces."""
         way = between(first, last, count)
         rows = (jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count))
         return (self.swap_tasks([Task(photo, quads, z)], paste, color)[0].photo for z in rows)
 
-    def locate(
-        self, target: PhotoLike | Original, face: Which = "largest", paste: str = "change"
-    ) -> tuple[Photo, list[Quad]]:
+    def locate(self, target: PhotoLike | Original, face: Which = "largest") -> tuple[Photo, list[Quad]]:
         """A target's pixels and the squares of its faces that `swap` would change."""
-        photo, (quads,) = self.locate_each(target, [face], paste)
+        photo, (quads,) = self.locate_each(target, [face])
         return photo, quads
 
-    def locate_each(
-        self, target: PhotoLike | Original, faces: Sequence[Which], paste: str = "change"
-    ) -> tuple[Photo, list[list[Quad]]]:
+    def locate_each(self, target: PhotoLike | Original, faces: Sequence[Which]) -> tuple[Photo, list[list[Quad]]]:
         """`locate` for several wishes at once, which may not name one face twice; of several, all but one may find no
         face."""
-        check_paste(paste)
         photo, name = _read(target, "target", self.max_pixels)
         every, missing = found_faces(self.detect, photo), []
         quads: list[list[Quad]] = []
@@ -371,13 +373,13 @@ class Swapper:
         )  # fmt: skip
 
     def swap_tasks(
-        self, tasks: Sequence[Task], paste: Paste = "change", color: bool = False, strength: float = 1.0
+        self, tasks: Sequence[Task], paste: Paste = "change", color: Color = "keep", strength: float = 1.0
     ) -> list[Swapped]:
         """Swaps the faces of several photos, as many at once as do not touch each other; a photo comes out the same
         alone or among others."""
-        check_strength(strength)
+        check_how(paste, color, strength)
         batches = [batches_without_overlap(task.quads) for task in tasks]
-        tints = [[None if color else tint_of(task.photo, quad) for quad in task.quads] for task in tasks]
+        tints = [[None if color == "free" else tint_of(task.photo, quad) for quad in task.quads] for task in tasks]
         toned = [any(tint is not None for tint in own) for own in tints]
         swapped = [Swapped(task.photo.copy(), [], own) for task, own in zip(tasks, toned, strict=True)]
         rows = [tile(task.z, len(task.quads)) if batch_size(task.z) == 1 else task.z for task in tasks]
@@ -386,6 +388,8 @@ class Swapper:
             before = to_float(np.stack([align_face(swapped[k].photo, tasks[k].quads[i], self.size) for k, i in faces]))
             z = concatenated([jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], rows[k]) for k, i in faces])
             after = self._generate(before, z if strength == 1 else self._strengthened(before, z, strength))
+            if color == "match":
+                after = matched(before, after)
             masks = self._masks(before, after)
             for (k, i), old, new, mask in zip(faces, before, after, masks, strict=True):
                 photo, patches, _ = swapped[k]
@@ -399,14 +403,11 @@ class Swapper:
         return swapped
 
 
-def check_paste(paste: str) -> None:
-    """Raises ValueError for a way of pasting that there is not."""
-    if paste not in ("change", "pixels"):
-        raise ValueError(f"paste: found {paste!r}; wanted 'change' or 'pixels'")
-
-
-def check_strength(strength: float) -> None:
-    """Raises ValueError for a strength that `Swapper.swap` does not take."""
+def check_how(paste: str, color: str = "keep", strength: float = 1.0) -> None:
+    """Raises ValueError for a way of pasting, a wish for colours or a strength that `Swapper.swap` does not take."""
+    for name, value, known in (("paste", paste, get_args(Paste)), ("color", color, get_args(Color))):
+        if value not in known:
+            raise ValueError(f"{name}: found {value!r}; wanted one of {', '.join(known)}")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: found {strength:g}; wanted 0, the face's own identity, to 1, the source's")
 

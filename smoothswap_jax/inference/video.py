@@ -53,7 +53,7 @@ from smoothswap_jax.inference.first_look import (
 )
 from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
-from smoothswap_jax.inference.swapper import Identity, Paste, Swapper, Task, check_paste, check_strength
+from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file, held, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def swap_video(
     source_face: Which = "largest",
     target_face: Which = "largest",
     paste: Paste = "change",
-    color: bool = False,
+    color: Color = "keep",
     strength: float = 1.0,
     overwrite: bool = False,
     options: VideoOptions | None = None,
@@ -89,8 +89,7 @@ def swap_video(
     options = options or VideoOptions()
     wishes = by_face(source, target_face)
     check_video(wishes, target, output, overwrite, options)
-    check_paste(paste)
-    check_strength(strength)
+    check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
     report = VideoReport(notes=(*notes_on(wishes), *survey(target).faults))
@@ -134,7 +133,7 @@ def swap_frames(
     *,
     face: Which = "largest",
     paste: Paste = "change",
-    color: bool = False,
+    color: Color = "keep",
     strength: float = 1.0,
 ) -> Iterator[Photo]:
     """The frames of a stream with the identity `z` (from `Swapper.embed`, of batch size 1), one after the other.
@@ -143,8 +142,7 @@ def swap_frames(
     index count the faces of each frame; a file is better swapped by `swap_video`. Frames without such a face come back
     as they are. Raises what `Swapper.swap_identity` raises but NoFaceError.
     """
-    check_paste(paste)
-    check_strength(strength)
+    check_how(paste, color, strength)
     check_which(face, "target")
     last: dict[str, Any] | None = None
     for number, photo in enumerate(frames):

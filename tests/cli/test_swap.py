@@ -18,7 +18,7 @@ from smoothswap_jax.inference import files, swapper
 )
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: f"loaded {path}")
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles: f"loaded {path}")
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: calls.append((given, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
@@ -29,14 +29,24 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
 
 def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     loaded = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: loaded.append(max_pixels))
+    monkeypatch.setattr(
+        swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles: loaded.append((max_pixels, tiles))
+    )
     monkeypatch.setattr(files, "check_files", lambda *_: None)
-    monkeypatch.setattr(files, "swap_files", lambda *given, **how: ("one", "two") if how["color"] else ())
-    options = ["--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg", "--color", "--max-megapixels=1.5"]
+    monkeypatch.setattr(files, "swap_files", lambda *given, **how: ("one", "two") if how["color"] == "free" else ())
+    options = [
+        "--checkpoint=c",
+        "--source=a",
+        "--target=b",
+        "--output=o.jpg",
+        "--color=free",
+        "--tiles",
+        "--max-megapixels=1.5",
+    ]
     assert main(["swap", *options]) == 0
     said = capsys.readouterr()
     assert said.out == "o.jpg\n" and said.err == "smoothswap swap: o.jpg: one\nsmoothswap swap: o.jpg: two\n"
-    assert loaded == [1_500_000]
+    assert loaded == [(1_500_000, True)]
     assert main(["swap", *options, "--strength=1.5"]) == MISTAKE
     assert "strength: found 1.5; wanted 0, the face's own identity, to 1" in capsys.readouterr().err
     assert main(["swap", *options[:-1], "--max-megapixels=0"]) != 0
@@ -62,7 +72,7 @@ def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch
 def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "params.safetensors").touch()
     (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score: None)
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles: None)
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: ())
     output = f"--output={tmp_path}/o.png"

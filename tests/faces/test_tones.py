@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.faces.align import Patch
-from smoothswap_jax.faces.tones import in_tone, tint_of
+from smoothswap_jax.faces.tones import in_tone, matched, tint_of
 from tests.faces.make_photos import grey_of, picture, sepia_of
 
 QUAD = np.array([[30.0, 20.0], [30.0, 80.0], [90.0, 80.0], [90.0, 20.0]])
@@ -74,3 +74,21 @@ def test_a_small_face_in_colour_on_a_grey_wall_is_in_colour():
     photo[20:80, 30:90] = _grey(picture())[20:80, 30:90]
     photo[500:] = (200, 30, 90)
     assert tint_of(photo, QUAD) is not None
+
+
+def test_matched_faces_have_the_tones_of_the_targets_and_the_rest_stays():
+    rng = np.random.default_rng(0)
+    targets = np.clip(rng.normal(0.2, 0.2, (2, 64, 64, 3)), -1, 1).astype(np.float32)
+    swaps = np.clip(rng.normal((-0.4, -0.1, 0.1), 0.15, (2, 64, 64, 3)), -1, 1).astype(np.float32)
+    found = matched(targets, swaps)
+    face = (slice(None), slice(24, 48), slice(24, 40))
+    for of in (np.mean, np.std):
+        np.testing.assert_allclose(of(found[face], (1, 2)), of(targets[face], (1, 2)), atol=0.03)
+        assert np.abs(of(swaps[face], (1, 2)) - of(targets[face], (1, 2))).max() > 0.04
+    swaps[:, :20] = targets[:, :20]
+    np.testing.assert_array_equal(matched(targets, swaps)[:, :5], targets[:, :5])
+    below = matched(targets, swaps)[:, 60:].mean((1, 2))  # the neck goes with the face
+    np.testing.assert_allclose(below, targets[:, 60:].mean((1, 2)), atol=0.15)
+    np.testing.assert_allclose(matched(targets, targets), targets, atol=1e-5)
+    # A flat face is not stretched without end.
+    assert np.abs(matched(targets, swaps * 0.01)).max() <= np.abs(targets).max() + 1

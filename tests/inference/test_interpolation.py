@@ -113,7 +113,7 @@ def test_what_cannot_be_a_strip_is_refused_before_a_swapper_is_loaded(given, sai
 
 def test_two_sources_are_a_way_or_one_person(files, monkeypatch, capsys):
     monkeypatch.setattr(swapper.Swapper, "load", lambda *_, **__: by_vector())
-    assert main(arguments(files, "--color")) == 0
+    assert main(arguments(files, "--color=free")) == 0
     ends = [by_vector().swap_identity(by_vector().embed(files / f"{name}.png"), files / "t.png") for name in "ab"]
     levels = [one[70, 80].mean() for one in (ends[0], load_photo(files / "out.png"), ends[1])]
     assert levels[0] + 20 < levels[1] < levels[2] - 20
@@ -149,4 +149,4 @@ def test_a_grey_target_is_told_of(files):
     save_photo(files / "t.png", grey)
     sources = [files / "a.png", files / "b.png"]
     assert "grey or sepia" in interpolate_files(by_vector(), sources, files / "t.png", files / "o.png", 2)[0]
-    assert not interpolate_files(by_vector(), sources, files / "t.png", files / "p.png", 2, color=True)
+    assert not interpolate_files(by_vector(), sources, files / "t.png", files / "p.png", 2, color="free")

@@ -24,29 +24,31 @@ MAX_TILT = 60.0
 to it; the rest is for faces at the limit. The points of faces tilted further are seldom right, see docs/results.md."""
 
 LARGE = 1600
-"""Photos with a longer side are searched again in tiles, if nothing is found in them as a whole: detectors scale them
-down to this or less."""
+"""Photos with a longer side are searched again in tiles, if nothing is found in them as a whole or that is asked for:
+detectors scale them down to this or less."""
 
 SPAN, OVERLAP = 800, 200
 """Side of the tiles, and how much neighbours share, in pixels. A face belongs to the tile whose middle is nearest, so
 it lies at least half the overlap inside: so does all of its crop, where it is too small to be found without tiles."""
 
 
-def find_faces(photo: Photo, *, detect: Detector, again: Detector) -> list[Face]:
+def find_faces(photo: Photo, *, detect: Detector, again: Detector, tiles: bool = False) -> list[Face]:
     """Finds the faces of a photo `uint8 [h, w, 3]` in whatever turn they are, largest box first.
 
     Of upright photos this is what `detect` gives, less what is not found `again` in its own crop. If something is not,
     or nothing was found, the other quarter turns of the photo are searched too. If there is still nothing in a photo
-    larger than `LARGE`, its tiles are, upright and at full resolution. The points of a turned face come in their usual
-    order: the left eye is on the left for one who turns the photo upright. Raises what `detect` raises.
+    larger than `LARGE`, or with `tiles` in any case, its tiles are, upright and at full resolution. The points of a
+    turned face come in their usual order: the left eye is on the left for one who turns the photo upright. Raises what
+    `detect` raises.
     """
     photo = check_photo(photo)
     found = detect(photo)
     kept = [face for face in found if is_upright(photo, face, again)]
     if not kept or len(kept) < len(found):
         kept = _with_new(kept, _turned_faces(photo, detect, again))
-    if not kept and max(photo.shape[:2]) > LARGE:
-        kept = [face for face in _tiled_faces(photo, detect) if is_upright(photo, face, again)]
+    if (tiles or not kept) and max(photo.shape[:2]) > LARGE:
+        small = [face for face in _tiled_faces(photo, detect) if not any(same_face(face, one) for one in kept)]
+        kept += [face for face in small if is_upright(photo, face, again)]
     return sorted(kept, key=lambda face: -face.area)
 
 
