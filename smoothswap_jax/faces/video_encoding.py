@@ -39,6 +39,9 @@ say what shape pixels have; Matroska's header could for the others, too, but PyA
 _SEGMENT = {"prores_ks": "mov"}
 """Containers of segments: NUT, which keeps times as they are, whatever the codec, but for a few that it lacks."""
 _OPTIONS = {
+    # The fast ways of x264's macroblock tree read what lies in memory beside small pictures, so that the same pictures
+    # come out differently now and then, and a job that was stopped would not go on to the same file.
+    "libx264": {"x264-params": "cpu-independent=1"},
     "libx265": {"x265-params": "log-level=none"},
     "libvpx-vp9": {"row-mt": "1", "b": "0", "deadline": "good", "cpu-used": "3"},
     "libsvtav1": {"preset": "7"},
