@@ -1,27 +1,33 @@
 """What becomes of a video, and how fast: `smoothswap bench --what=video`.
 
-A film of two rendered people is made, whose faces are known to be where they are: one moves, the other leaves and comes
-back, then a cut after which they have changed sides; of a variable rate, turned by its header, with sound and words. It
-is swapped by the default swapper, or another, and compared with what went in.
+A film of two people is made, rendered ones or those of photographs, whose faces are known to be where they are: one
+moves, the other leaves and comes back, then a cut after which they have changed sides; of a variable rate, turned by
+its header, with sound and words. It is swapped by the default swapper, or another, and compared with what went in.
 """
 
+import itertools
+import os
 import resource
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from smoothswap_jax.data.rendered import render_bytes
-from smoothswap_jax.faces.align import Quad, crop_to_photo, ffhq_quad, paste_back, square_quad
+from smoothswap_jax.faces.align import Quad, align_face, crop_to_photo, ffhq_quad, paste_back, square_quad
 from smoothswap_jax.faces.film import Film, packets_beside, write_film
-from smoothswap_jax.faces.photos import Photo, save_photo
+from smoothswap_jax.faces.listing import is_photo
+from smoothswap_jax.faces.photos import Photo, PhotoError, save_photo
 from smoothswap_jax.faces.tracking import Sightings, Track, find_people, find_tracks
+from smoothswap_jax.faces.video_encoding import choose_encoding, facts_of, write_segment
 from smoothswap_jax.faces.videos import decoded_frames
+from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.first_look import look_at
 from smoothswap_jax.inference.likeness import ALIKE
 from smoothswap_jax.inference.swapper import Swapper
@@ -29,7 +35,7 @@ from smoothswap_jax.inference.video import swap_video
 from smoothswap_jax.synthetic import world
 
 SIZE = 112
-"""Of the rendered heads, pixels; on the screen they are nearly three times as large."""
+"""Of the heads, pixels, twice as many of photographed ones; on the screen they are nearly three times as large."""
 WIDTH, HEIGHT = 1280, 720
 STEPS = (40, 33, 42, 50)
 """Milliseconds that frames are shown, in turns, with a pause of 120 now and then."""
@@ -42,20 +48,32 @@ class Cast(NamedTuple):
     scene: int
 
 
-def bench_video(frames: int, checkpoint: str, seed: int = 0) -> dict[str, Any]:
-    """Makes, swaps and compares a film of so many frames. Raises what `Swapper.load` and `swap_video` raise."""
+class Actors(NamedTuple):
+    """source: a photo of whose identity is taken. heads: aligned faces of both people, [2, n, size, size, 3], in frames
+    given by their numbers. squares: where `ffhq_quad` has their squares in these, in their pixels, [2, n, 4, 2]."""
+
+    source: Photo
+    heads: Callable[[list[int]], UInt8[np.ndarray, "2 n size size 3"]]
+    squares: Callable[[list[int]], Float[np.ndarray, "2 n 4 2"]]
+
+
+def bench_video(frames: int, checkpoint: str, photos: str | None = None, seed: int = 0) -> dict[str, Any]:
+    """Makes, swaps and compares a film of so many frames. photos: a folder with photographs of three people or more;
+    None: rendered ones. Raises ValueError for a folder with fewer faces, and what `Swapper.load` and `swap_video`
+    raise."""
     swapper = Swapper.load(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         film, out, source = Path(folder, "film.mp4"), Path(folder, "out.mp4"), Path(folder, "source.png")
-        factors = _people(frames, seed)
-        save_photo(source, render_bytes(_rows(factors[2], [0]), 256)[0])
+        actors = _photographed(Path(photos), swapper) if photos else _rendered(frames, seed)
+        save_photo(source, actors.source)
         cast = [_cast(k, frames) for k in range(frames)]
         times = np.concatenate([[0], np.cumsum([120 if k % 50 == 49 else STEPS[k % 4] for k in range(frames - 1)])])
-        write_film(film, Film(_pictures(factors, cast, seed), times.tolist(), WIDTH, HEIGHT, 90))
+        write_film(film, Film(_pictures(actors, cast, seed), times.tolist(), WIDTH, HEIGHT, 90))
         report = swap_video(swapper, source, film, out, target_face="largest")
         look = look_at(swapper, film, ask=True)
-        truth = [_true_quads(factors, cast, who) for who in range(2)]
+        truth = [_true_quads(actors, cast, who) for who in range(2)]
         same = _compared(film, out)
+        alone = _transcoded(film, Path(folder, "again.mp4"))
     tracks = find_tracks(look.found, look.times, look.changes)
     people = find_people(tracks, look.found, ALIKE)
     shake = [_shake(track, look.found, truth) for person in people for track in person.tracks]
@@ -64,6 +82,7 @@ def bench_video(frames: int, checkpoint: str, seed: int = 0) -> dict[str, Any]:
         "frames": report.frames, "pixels": f"{WIDTH}x{HEIGHT}", "seed": seed, "checkpoint": checkpoint,
         "with new faces": report.swapped, "people": len(people), "tracks": len(tracks),
         "tracks of each": [len(person.tracks) for person in people], **same, **spent,
+        "decode and encode alone, ms a frame": 1000 * alone / frames,
         "frames/s": frames / sum(report.seconds.values()),
         "trembling, px of 256": dict(zip(("found", "smoothed"), np.mean(shake, axis=0)[:2].tolist(), strict=True)),
         "off the truth, px of 256": dict(zip(("found", "smoothed"), np.mean(shake, axis=0)[2:].tolist(), strict=True)),
@@ -74,8 +93,38 @@ def bench_video(frames: int, checkpoint: str, seed: int = 0) -> dict[str, Any]:
 # --- the film -------------------------------------------------------------------------------------------------------
 
 
-def _people(frames: int, seed: int) -> list[world.Factors]:
-    """Of two people who act and of a third, whose identity is taken, factors for each frame."""
+def _rendered(frames: int, seed: int) -> Actors:
+    """Two people who act, and a third whose identity is taken."""
+    factors = _acted(frames, seed)
+
+    def squares(rows: list[int]) -> np.ndarray:
+        points = [np.asarray(world.landmarks(_rows(one, rows), SIZE)) - 0.5 for one in factors[:2]]
+        return np.array([[ffhq_quad(five) for five in of] for of in points])
+
+    heads = lambda rows: np.stack([render_bytes(_rows(one, rows), SIZE) for one in factors[:2]])
+    return Actors(render_bytes(_rows(factors[2], [0]), 256)[0], heads, squares)
+
+
+def _photographed(folder: Path, swapper: Swapper) -> Actors:
+    """Three people of photographs, who keep still in their squares, while these move."""
+    files = sorted(path for path in folder.rglob("*") if is_photo(path))
+    crops: list[Photo] = []
+    for path in files[:: max(1, len(files) // 12)]:
+        try:
+            photo, (quad, *_) = swapper.locate(path)
+        except (NoFaceError, PhotoError):
+            continue
+        crops.append(align_face(photo, quad, 2 * SIZE))
+        if len(crops) == 3:
+            break
+    else:
+        raise ValueError(f"--source: found a face in {len(crops)} of the photos in {folder}; wanted three")
+    heads, square = np.stack(crops[:2])[:, None], square_quad(np.full(2, SIZE - 0.5), np.array([SIZE, 0]))
+    return Actors(photo, lambda rows: heads.repeat(len(rows), 1), lambda rows: np.tile(square, (2, len(rows), 1, 1)))
+
+
+def _acted(frames: int, seed: int) -> list[world.Factors]:
+    """Of three people, factors for each frame."""
     photos = world.sample_factors(jax.random.key(seed), 3)
     made = []
     for who in range(3):
@@ -107,7 +156,7 @@ def _square(x: float, y: float, side: float, degrees: float) -> Quad:
     return square_quad(np.array([x, y]), side / 2 * np.array([np.cos(a), np.sin(a)]))
 
 
-def _pictures(factors: list[world.Factors], cast: list[Cast], seed: int) -> Iterator[Photo]:
+def _pictures(actors: Actors, cast: list[Cast], seed: int) -> Iterator[Photo]:
     rng = np.random.default_rng(seed)
     walls = [
         np.asarray(Image.fromarray(rng.integers(20 + 60 * q, 160 + 60 * q, (9, 16, 3)).astype(np.uint8)).resize(
@@ -116,7 +165,7 @@ def _pictures(factors: list[world.Factors], cast: list[Cast], seed: int) -> Iter
     ]  # fmt: skip
     for start in range(0, len(cast), 50):
         rows = list(range(start, min(start + 50, len(cast))))
-        heads = [render_bytes(_rows(factors[who], rows), SIZE) for who in range(2)]
+        heads = actors.heads(rows)
         for place, k in enumerate(rows):
             picture = walls[cast[k].scene]
             for who, quad in enumerate(cast[k].quads):
@@ -125,15 +174,16 @@ def _pictures(factors: list[world.Factors], cast: list[Cast], seed: int) -> Iter
             yield picture
 
 
-def _true_quads(factors: list[world.Factors], cast: list[Cast], who: int) -> Float[np.ndarray, "frames 4 2"]:
+def _true_quads(actors: Actors, cast: list[Cast], who: int) -> Float[np.ndarray, "frames 4 2"]:
     """Where each face is, NaN where it is away."""
-    points = np.asarray(world.landmarks(factors[who], SIZE)) - 0.5
+    squares = actors.squares(list(range(len(cast))))[who]
+    size = actors.heads([0]).shape[2]
     found = np.full((len(cast), 4, 2), np.nan)
     for k, one in enumerate(cast):
         quad = one.quads[who]
         if quad is not None:
-            matrix = crop_to_photo(quad, SIZE)
-            found[k] = ffhq_quad(points[k] @ matrix[:, :2].T + matrix[:, 2])
+            matrix = crop_to_photo(quad, size)
+            found[k] = squares[k] @ matrix[:, :2].T + matrix[:, 2]
     return found
 
 
@@ -152,6 +202,19 @@ def _compared(film: Path, out: Path) -> dict[str, Any]:
         **{f"packets of {kind}": len(beside[0][kind]) for kind in beside[0]},
         "seconds": float(max(times[1])),
     }
+
+
+def _transcoded(film: Path, out: Path) -> float:
+    """Seconds that decoding and encoding take as for a swap, with nothing between: what FFmpeg alone would."""
+    ticks = [round(one.time / one.told.tick) for one in decoded_frames(str(film))]
+    began = time.perf_counter()
+    frames = decoded_frames(str(film), threads=os.cpu_count() or 1)
+    first = next(frames)
+    facts = facts_of(first.frame, first.told, str(film))
+    encoding, _ = choose_encoding(facts, out)
+    pictures = (one.frame for one in itertools.chain([first], frames))
+    write_segment(out.with_suffix(".nut"), pictures, ticks, facts, encoding)
+    return time.perf_counter() - began
 
 
 def _shake(

@@ -15,8 +15,8 @@ def add_parser(verbs) -> None:
         "images. steps: the swapper's training step, its operations, memory and phases. memory: what the step needs of "
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
         "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
-        "rendered. video: what becomes of a film of such people that is swapped, and how fast. embedding: what "
-        "embedders of stage 1 hold of computer-made people, and where their gradients point. "
+        "rendered. video: what becomes of a film of such people, or of photographed ones, that is swapped, and how "
+        "fast. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. "
         "Prints a table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
@@ -62,7 +62,11 @@ def add_parser(verbs) -> None:
         metavar="NAME",
         help="memory: of devices elsewhere, e.g. v5e:8x8, h200:8x8 (8 hosts)",
     )
-    bench.add_argument("--source", metavar="DIR", help="photos to prepare, as for prepare (default: rendered faces)")
+    bench.add_argument(
+        "--source",
+        metavar="DIR",
+        help="data: photos to prepare, as for prepare; video: photos of three people or more (default: rendered faces)",
+    )
     bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
     bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
     bench.add_argument("--detector-model", metavar="FILE", help="as for prepare")
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"--frames: found {args.frames}; wanted 100 or more, as the film has two scenes")
         from smoothswap_jax.bench.video import bench_video
 
-        result = bench_video(args.frames, args.checkpoint)
+        result = bench_video(args.frames, args.checkpoint, args.source)
     elif args.what == "embedding":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=embedding, which reads the runs' configs")
