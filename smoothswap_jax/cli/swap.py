@@ -76,6 +76,12 @@ def add_parser(verbs) -> None:
         "give grey targets a face in colour",
     )
     swap.add_argument(
+        "--occluders",
+        choices=("swap", "keep"),
+        default="swap",
+        help="swap what covers a face with it (default), or keep what is told from skin by its colour",
+    )
+    swap.add_argument(
         "--max-megapixels",
         type=float,
         default=500,
@@ -119,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     from smoothswap_jax.inference.choice import check_which
     from smoothswap_jax.inference.files import by_face, check_files, photos_of
     from smoothswap_jax.inference.interpolation import check_strip
+    from smoothswap_jax.inference.occlusion import keep_occluders
     from smoothswap_jax.inference.swapper import Swapper, check_how
 
     # Before seconds of loading.
@@ -146,7 +153,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         check_files(photos_of(wishes), args.target, args.output, args.overwrite)
     swapper = Swapper.load(
-        args.checkpoint, max_pixels=int(args.max_megapixels * 1e6), min_score=args.min_score, tiles=args.tiles
+        args.checkpoint,
+        max_pixels=int(args.max_megapixels * 1e6),
+        min_score=args.min_score,
+        tiles=args.tiles,
+        mask=keep_occluders if args.occluders == "keep" else None,
     )
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)

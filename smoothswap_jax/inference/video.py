@@ -53,7 +53,8 @@ from smoothswap_jax.inference.first_look import (
 )
 from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
-from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
+from smoothswap_jax.inference.occlusion import keep_occluders
+from smoothswap_jax.inference.swapper import Color, Identity, Mask, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file, held, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,7 @@ def swap_video(
             "color": color, "strength": strength, "min_score": swapper.min_score, **asdict(options),
             "suffix": output.suffix, "network": _fingerprint(swapper, make_identities()), "chunk": first_look.CHUNK,
             "av": pyav_version(), "jax": jax.__version__,
-            # What another function would cover is not known, so such a job is not gone on with.
-            "mask": secrets.token_hex() if swapper.mask else "",
+            "mask": _mask_told_apart(swapper.mask),
         }  # fmt: skip
         _begin(folder, plan)
         swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
@@ -204,6 +204,13 @@ def encoding_for(
 def _told_apart(which: Which) -> str:
     """A wish in the plan: of a reference photo what it shows, and not where it lies."""
     return str(which) if isinstance(which, int) or which in WORDS else sha256_of(os.fspath(which))
+
+
+def _mask_told_apart(mask: Mask | None) -> str:
+    """What another function than our own would cover is not known, so such a job is not gone on with."""
+    if mask is None:
+        return ""
+    return "keep_occluders" if mask is keep_occluders else secrets.token_hex()
 
 
 def _fingerprint(swapper: Swapper, z: Sequence[Identity]) -> str:

@@ -1,5 +1,6 @@
 """A video through the swapper, with toy networks and painted faces: what comes out is what went in, less the faces."""
 
+import dataclasses
 import itertools
 import os
 import signal
@@ -23,6 +24,7 @@ from smoothswap_jax.faces.videos import decoded_frames, read_frames
 from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.first_look import VideoOptions
+from smoothswap_jax.inference.occlusion import keep_occluders
 from smoothswap_jax.inference.video import swap_frames, swap_video
 from tests.faces.make_videos import cut, turned, write_video
 from tests.inference.test_swapper import POINTS, pixel_swapper
@@ -448,6 +450,24 @@ def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, sourc
         looked = sum(stage == "looking" for stage, _, _ in again)
         assert looked == (0 if moment >= COUNT else COUNT - moment // 7 * 7)
         assert len(again) - looked == (COUNT - max(0, moment - COUNT) // 7 * 7)
+
+
+@pytest.mark.parametrize(
+    "mask, looked", [(keep_occluders, 0), (lambda targets, swaps: np.ones((len(targets), 2, 2)), COUNT)]
+)
+def test_a_job_with_a_mask_goes_on_where_what_it_keeps_is_known(mask, looked, tmp_path, source, monkeypatch):
+    monkeypatch.setattr(first_look, "CHUNK", 7)
+    target, swapper = film(tmp_path / "a.mkv"), dataclasses.replace(SWAPPER, mask=mask)
+
+    def kill(stage, done, total):
+        if stage == "swapping":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(swapper, source, target, tmp_path / "b.mkv", progress=kill)
+    again: list[tuple] = []
+    swap_video(swapper, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
+    assert sum(stage == "looking" for stage, *_ in again) == looked
 
 
 def test_a_chunk_that_is_damaged_is_made_again(tmp_path, source, monkeypatch):
