@@ -19,7 +19,7 @@ from smoothswap_jax.inference.occlusion import keep_occluders
 )
 def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles, mask: f"loaded {path}")
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, **_: f"loaded {path}")
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: calls.append((given, how)) or ())
     assert main(["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.png", *options]) == 0
@@ -30,9 +30,7 @@ def test_options_reach_the_swapper(options, wanted, monkeypatch, capsys):
 
 def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
     loaded = []
-    monkeypatch.setattr(
-        swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles, mask: loaded.append((max_pixels, tiles))
-    )
+    monkeypatch.setattr(swapper.Swapper, "load", lambda _, **how: loaded.append((how["max_pixels"], how["tiles"])))
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: ("one", "two") if how["color"] == "free" else ())
     options = [
@@ -56,7 +54,7 @@ def test_what_the_user_should_know_is_a_line_each(monkeypatch, capsys):
 
 def test_what_covers_faces_is_kept_only_where_that_is_asked_for(monkeypatch):
     masks = []
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score, mask: masks.append(mask))
+    monkeypatch.setattr(swapper.Swapper, "load", lambda _, **how: masks.append(how["mask"]))
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: ())
     for options in ([], ["--occluders=swap"], ["--occluders=keep"]):
@@ -83,7 +81,7 @@ def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch
 def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, tmp_path):
     (tmp_path / "params.safetensors").touch()
     (tmp_path / "config.json").write_text(json.dumps({"training": {"data": {"kind": kind, "size": 32}}}))
-    monkeypatch.setattr(swapper.Swapper, "load", lambda path, max_pixels, min_score, tiles, mask: None)
+    monkeypatch.setattr(swapper.Swapper, "load", lambda path, **_: None)
     monkeypatch.setattr(files, "check_files", lambda *_: None)
     monkeypatch.setattr(files, "swap_files", lambda *given, **how: ())
     output = f"--output={tmp_path}/o.png"
