@@ -67,13 +67,13 @@ def outcomes(
     """
     found: Counter = Counter()
     for mutation in mutations(source, work, files, count, seed, seal):
-        start, memory = time.process_time(), _peak()
+        start, memory = time.process_time(), peak()
         word, text = "loaded", ""
         try:
             load(mutation.folder)
         except (ValueError, OSError) as error:  # what the command line says in one line
             word, text = "refused", " ".join(str(error).split())
-        seconds, more = time.process_time() - start, _peak() - memory
+        seconds, more = time.process_time() - start, peak() - memory
         print(f"{mutation.kind:10} {mutation.about[:90]:90} {word} {seconds:.2f} s, {more:.0f} MiB: {text[:200]}")
         assert seconds < SECONDS and more < MEBIBYTES, (mutation, seconds, more)
         assert word == "loaded" or 10 < len(text) < 8000, (mutation, text)
@@ -81,7 +81,7 @@ def outcomes(
     return found
 
 
-def _peak() -> float:
+def peak() -> float:
     """The most memory that this process had so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

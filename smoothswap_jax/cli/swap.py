@@ -242,7 +242,8 @@ def _frames_progress(target: Any) -> Any:
 
 def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> int:
     """A line for each photo and video, and a summary; 1 where some could not be swapped."""
-    from smoothswap_jax.inference.albums import swap_folder
+    from smoothswap_jax.faces.listing import passed_over
+    from smoothswap_jax.inference.albums import album_in, swap_folder
 
     say = lambda words: print(f"smoothswap swap: {words}", file=sys.stderr)
     counts = dict.fromkeys(("swapped", "there already", "left out"), 0)
@@ -250,13 +251,15 @@ def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[
     for one in swap_folder(swapper, source, args.target, args.output, **how):
         counts["left out" if one.fault else "there already" if one.there else "swapped"] += 1
         if one.fault:
-            say(one.fault if str(one.target) in one.fault else f"{one.target}: {one.fault}")
+            say(one.fault)
         elif one.there:
             say(f"{one.output}: is there already (--overwrite replaces it)")
         else:
             print(one.output, flush=True)
         for note in one.notes:
             say(f"{one.output}: {note}")
+    if words := passed_over(album_in(Path(args.target)).others, Path(args.target), "photos or videos"):
+        say(words)
     say(f"{args.output}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     return 1 if counts["left out"] else 0
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from smoothswap_jax.faces.kinds import PHOTO, kind_of
+from smoothswap_jax.faces.kinds import PHOTO, UNKNOWN, kind_of
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """What files of these names hold is not looked at: they are photos, or damaged, which whoever reads them will say."""
+
+ALSO_READ = (".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".bmp")
+"""Further names of photos. What files of these names hold is looked at, as it may move."""
 
 NAMED = 3
 """So many of the entries that are passed over are named."""
@@ -21,6 +24,12 @@ class Listed(NamedTuple):
 
     photos: list[Path]
     others: list[Path]
+
+
+def is_damaged_photo(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is named like a photo that is read, and its content tells of nothing."""
+    named = _named_like_one(path) or Path(path).suffix.lower() in ALSO_READ
+    return named and os.path.isfile(path) and kind_of(path) == UNKNOWN
 
 
 def is_photo(path: str | os.PathLike[str]) -> bool:
@@ -41,13 +50,14 @@ def photos_in(folder: Path) -> Listed:
     return found
 
 
-def passed_over(others: Sequence[Path], root: Path) -> str:
-    """What is to be said of entries below `root` that are no photos; "" if there are none."""
+def passed_over(others: Sequence[Path], root: Path, wanted: str = "photos") -> str:
+    """What is to be said of entries below `root` that are no photos, or not what else is `wanted`; "" if there are
+    none."""
     if not others:
         return ""
     names = ", ".join(str(path.relative_to(root)) for path in others[:NAMED])
     more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
-    return f"{len(others)} files and folders are passed over, because they are no photos: {names}{more}"
+    return f"{len(others)} files and folders are passed over, because they are no {wanted}: {names}{more}"
 
 
 def _named_like_one(path: str | os.PathLike[str]) -> bool:

@@ -33,6 +33,10 @@ may claim a huge size (a decompression bomb)."""
 MAX_REDUCED = 250_000_000
 """What `load_reduced` takes by default. JPEG is decoded small; other formats take up to 7 bytes a pixel, 1.8 GB."""
 
+_MOST_IN_A_JPEG_BYTE = 8 * 64
+"""Pixels: a square of 8x8 takes a bit at least (Huffman codes). libjpeg paints grey what a file lacks that claims
+more."""
+
 # Near-lossless settings: a swap should not lose quality to its own file. Chroma subsampling would smear the
 # lips.
 _WRITERS: dict[str, tuple[str, dict[str, object]]] = {
@@ -99,18 +103,23 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
     name = os.fspath(path)
     data, width, height = _read_bytes(name), 0, 0
     try:
-        image = open_image(data, name)
-        width, height = image.size
-        if width * height > max_pixels:
-            raise PhotoError(
-                f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
-                "a higher limit (--max-megapixels) or a smaller copy"
-            )
-        found, wanted = tiff.misread(image)
-        if found:
-            raise PhotoError(f"{name}: found {found}; wanted {wanted}")
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Corrupt EXIF")  # which says nothing of the picture
+            warnings.filterwarnings("ignore", module=r"PIL\.")  # of damaged metadata, which say nothing of the picture
+            image = open_image(data, name)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise PhotoError(
+                    f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
+                    "a higher limit (--max-megapixels) or a smaller copy"
+                )
+            if image.format == "JPEG" and width * height > _MOST_IN_A_JPEG_BYTE * len(data):
+                raise PhotoError(
+                    f"{name}: found {width}x{height} pixels in {len(data):,} bytes, fewer than any JPEG takes; wanted "
+                    "a whole one"
+                )
+            found, wanted = tiff.misread(image)
+            if found:
+                raise PhotoError(f"{name}: found {found}; wanted {wanted}")
             yield image, data
     except PhotoError:
         raise
@@ -131,7 +140,8 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
         raise PhotoError(f"{name}: found {found}; wanted {wanted}") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
         # Pillow's decoders raise all of these for damaged files.
-        raise PhotoError(f"{name}: found a damaged or truncated image ({error}); wanted a whole one") from error
+        said = " ".join(str(error).split())  # libheif's have two lines
+        raise PhotoError(f"{name}: found a damaged or truncated image ({said}); wanted a whole one") from error
 
 
 _OPENING = threading.Lock()

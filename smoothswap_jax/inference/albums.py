@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
-from smoothswap_jax.faces.listing import photos_in
+from smoothswap_jax.faces.listing import is_damaged_photo, photos_in
 from smoothswap_jax.faces.photos import PathLike, PhotoError, is_writable
 from smoothswap_jax.faces.video_encoding import CONTAINERS
 from smoothswap_jax.inference.choice import Which
@@ -19,10 +20,27 @@ from smoothswap_jax.inference.video import swap_video
 from smoothswap_jax.runtime.files import check_place
 
 
+class Album(NamedTuple):
+    """What is in a folder, sorted by name: photos, damaged ones among them, videos, and what else is not hidden."""
+
+    photos: list[Path]
+    videos: list[Path]
+    others: list[Path]
+
+
+def album_in(folder: Path) -> Album:
+    """Raises OSError for a folder that cannot be read."""
+    listed = photos_in(folder)
+    videos = [path for path in listed.others if is_video(path) and kind_of(path) != ANIMATION]
+    damaged = [path for path in listed.others if is_damaged_photo(path)]
+    taken = {*videos, *damaged}
+    return Album(sorted([*listed.photos, *damaged]), videos, [path for path in listed.others if path not in taken])
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo of a folder: `output` is written, or was `there` already, or `fault` says why it is not.
-    notes: as `swap_files` returns."""
+    """What became of a photo of a folder: `output` is written, or was `there` already, or `fault` says in one line that
+    names the photo why it is not. notes: as `swap_files` returns."""
 
     target: Path
     output: Path
@@ -61,9 +79,8 @@ def swap_folder(
     wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
     check_folders(folder, out)
     check_how(paste, color, strength)
-    listed = photos_in(folder)
-    videos = {path for path in listed.others if is_video(path) and kind_of(path) != ANIMATION}
-    targets = sorted([*listed.photos, *videos])
+    photos, found_videos, _ = album_in(folder)
+    targets, videos = sorted([*photos, *found_videos]), set(found_videos)
     if not targets:
         raise PhotoError(f"{folder}: found no photo and no video in it; wanted some")
     swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
@@ -90,10 +107,15 @@ def swap_folder(
             try:
                 yield Outcome(target, output, notes=swap_to(target, output))
             except (ValueError, OSError) as error:
-                yield Outcome(target, output, fault=str(error))
+                yield Outcome(target, output, fault=_in_one_line(target, error))
     finally:
         if new and not any(out.iterdir()):
             out.rmdir()
+
+
+def _in_one_line(target: Path, error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return said if str(target) in said else f"{target}: {said}"
 
 
 def check_folders(folder: Path, out: Path) -> None:
