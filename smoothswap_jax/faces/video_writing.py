@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,13 +79,15 @@ def put_together(
             container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
             _set_chapters(source, container, span)
             pictures = _pictures(segments, ticks, last, facts, span, picture)
-            for _, _, packet in heapq.merge(pictures, _copied(source, others, span)):
+            behind: Counter[int] = Counter()
+            for _, _, packet in heapq.merge(pictures, _copied(source, others, span, behind)):
                 with writing(out):
                     container.mux_one(packet)
         finally:
             with writing(out):
                 container.close()
-    return notes
+        late = [f"{count} packets of {_named(source.streams[index])}" for index, count in behind.items()]
+    return (*notes, *(f"left out: {one}, whose times go back" for one in late))
 
 
 _OF_THE_FILE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
@@ -213,11 +216,13 @@ def _delay(path: Path) -> int:
     return int(max(np.arange(len(ranks)) - ranks, default=0))
 
 
-def _copied(source: Any, streams: dict[int, Any], span: Span) -> Iterator[Timed]:
-    """The packets of the other streams, as they are."""
+def _copied(source: Any, streams: dict[int, Any], span: Span, behind: Counter[int]) -> Iterator[Timed]:
+    """The packets of the other streams, as they are. Those of damaged files that go back in time, which no container
+    takes, are counted in `behind`, by stream."""
     wanted = [source.streams[index] for index in streams]
     if not wanted:
         return
+    reached: dict[int, int] = {}
     for packet in source.demux(wanted):
         if not packet.size:
             continue
@@ -238,5 +243,9 @@ def _copied(source: Any, streams: dict[int, Any], span: Span) -> Iterator[Timed]
         moved = round(span.zero / tick)
         packet.pts -= moved
         packet.dts = packet.pts if packet.dts is None else packet.dts - moved
+        if packet.dts < reached.setdefault(stream.index, packet.dts):
+            behind[packet.stream_index] += 1
+            continue
+        reached[stream.index] = packet.dts
         packet.stream = stream
         yield packet.dts * tick, stream.index, packet

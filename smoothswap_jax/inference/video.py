@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 MOST_PIXELS = 16_000_000
 """Of the frames that are swapped together: they are all in memory."""
+LARGEST = 36_000_000
+"""Pixels of a frame, a little more than 8K has. A damaged header may claim more, and encoders hold dozens of frames."""
 PLAN, SEGMENT = "plan.json", "segment-{:06d}.nut"
 
 
@@ -117,6 +119,7 @@ def swap_video(
                 report.notes += put_together(
                     target, segments, look.ticks, look.last, look.facts, encoding, look.span, whole
                 )
+                _check_readable(whole, target, report.frames)
             check_new_file(output, overwrite)
             os.replace(whole, output)
         except (VideoError, PhotoError, NoFaceError):  # the same call would end here again
@@ -195,10 +198,27 @@ def encoding_for(
     target, output, options = os.fspath(target), Path(output), options or VideoOptions()
     for _, one in frames_kept(target, options):
         facts = facts_of(one.frame, one.told, target)
+        if facts.width * facts.height > LARGEST:
+            raise VideoError(
+                f"{target}: found frames of {facts.width}x{facts.height} pixels; wanted at most {LARGEST:,} in all"
+            )
         encoding, notes = choose_encoding(facts, output, options.encoder, options.quality, options.pixels)
         check_beside(target, facts, encoding, output.suffix.lower())
         return encoding, notes
     raise VideoError(f"{target}: found no frame from {options.start:g} s on; wanted a longer video")
+
+
+def _check_readable(whole: Path, target: str, frames: int) -> None:
+    """Raises VideoError where not all frames are found in what was made of a video, as of one with senseless times."""
+    try:
+        found = survey(os.fspath(whole)).frames
+    except VideoError:
+        found = 0
+    if found < frames:
+        raise VideoError(
+            f"{target}: found frames at times that {whole.suffix} cannot hold, of {frames} only {found} can be read "
+            "again; wanted .mkv, or a video that is not damaged"
+        )
 
 
 def _told_apart(which: Which) -> str:
