@@ -223,10 +223,11 @@ def _announced(container: Any, stream: Any, frames: int, read: int, end: Fractio
     if name not in _BY_CLOCK or not container.duration:
         return 0
     announced = Fraction(container.duration, 1_000_000)
-    spent = end - Fraction(max(container.start_time or 0, 0), 1_000_000)
-    if spent <= 0 or spent >= announced - max(3 / _rate(stream), announced / 100):  # headers are not that exact
+    begin = Fraction(max(container.start_time or 0, 0), 1_000_000)
+    missing = announced - end  # from 0 on, as FFmpeg counts them, whenever the first frame is shown
+    if end <= begin or missing <= max(3 / _rate(stream), announced / 100):  # headers are not that exact
         return 0
-    return round(frames * announced / spent)
+    return round(frames * (1 + missing / (end - begin)))
 
 
 def _rate(stream: Any) -> Fraction:

@@ -156,6 +156,12 @@ def test_a_video_cut_to_80_percent_is_sampled_evenly_and_says_where_it_ends(tmp_
     assert re.fullmatch(rf"ended at frame {held} of {length}", fault)
 
 
+def test_a_recording_that_begins_late_is_not_taken_for_one_that_is_cut(tmp_path):
+    late = [100_000_000 + 40 * k for k in range(LENGTH)]
+    write_video(tmp_path / "late.mkv", FRAMES, container="matroska", codec="libx264", times=late)
+    assert survey(str(tmp_path / "late.mkv")).faults == []
+
+
 @pytest.mark.parametrize("container, codec, share", [("mpegts", "mpeg2video", 0.8), ("asf", "wmv2", 0.6)])
 def test_a_stream_has_no_length_to_fall_short_of(tmp_path, container, codec, share):
     write_video(tmp_path / "clip.ts", FRAMES, container=container, codec=codec)

@@ -61,7 +61,7 @@ def odd_files(folder: Path) -> None:
     """Videos that are whole, and yet not what one expects."""
     frames = frames_of(COUNT, *SIZE)
     for name, width, height in (("narrow", 2, 200), ("dot", 1, 1), ("uneven", 127, 95)):
-        flat = [np.full((height, width, 3), 50 * k, np.uint8) for k in range(4)]
+        flat = [np.full((height, width, 3), 15 * k, np.uint8) for k in range(12)]
         write_video(folder / f"odd {name}.mkv", flat, codec="ffv1", pixels="yuv444p")
     for name, times in {
         "far": [40 * k + 10**9 * (k > 8) for k in range(COUNT)],
