@@ -1,8 +1,10 @@
 """How near a JPEG comes to itself when it is written again, and how far photos in colour are from having one tone.
 
     python -m smoothswap_jax.bench.photos --photos=DIR [--count=60]
+    python -m smoothswap_jax.bench.photos --photos=DIR --formats [--checkpoint=default]
 
-Of every k-th photo below DIR, at most 1,024 pixels a side. The second answers what `faces.tones.TONE_SPREAD` has to be.
+Of every k-th photo below DIR, at most 1,024 pixels a side. The second figure answers what `faces.tones.TONE_SPREAD` has
+to be. With --formats instead: the first photo in every format, swapped with the face of the last, and what came out.
 """
 
 import argparse
@@ -13,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from smoothswap_jax.bench.formats import formats_table
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.faces import tones
 from smoothswap_jax.faces.original import read_original
 from smoothswap_jax.faces.photos import Photo, load_reduced
 from smoothswap_jax.faces.writing import save_original
+from smoothswap_jax.inference.swapper import Swapper
 
 SAMPLINGS = {"4:4:4": 0, "4:2:0": 2}
 QUALITIES = (75, 90, 98)
@@ -29,8 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, type=Path, metavar="DIR")
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--formats", action="store_true")
+    parser.add_argument("--checkpoint", default="default", metavar="DIR")
     args = parser.parse_args()
     files = sorted(path for path in args.photos.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
+    if args.formats:
+        print(formats_table(Swapper.load(args.checkpoint), files[-1], _small(load_reduced(files[0]))))
+        return
     photos = [_small(load_reduced(path)) for path in files[:: max(1, len(files) // args.count)][: args.count]]
     print(table({"photos": len(photos), "written again": written_again(photos), "tones": tone_spreads(photos)}))
 

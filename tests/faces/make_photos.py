@@ -7,13 +7,13 @@ writes one of each kind, of a portrait if one is given.
 
 import argparse
 import io
-import struct
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from smoothswap_jax.bench.profiles import grey_profile, inks_profile, p3_profile
 
 Draw = Callable[[np.ndarray], bytes]
 """The bytes of a file that shows a picture, `uint8 [h, w, 3]`."""
@@ -25,78 +25,6 @@ def picture(height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
     smooth = np.stack([60 + 120 * x / width, 60 + 120 * y / height, 180 - 60 * x / width - 60 * y / height], axis=2)
     grain = np.random.default_rng(seed).normal(0, 4, smooth.shape)
     return np.clip(smooth + grain, 40, 200).astype(np.uint8)
-
-
-# --- profiles ---------------------------------------------------------------------------------------------------
-
-
-def p3_profile() -> bytes:
-    """Display P3: sRGB's curve with P3's primaries (adapted to D50)."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    primaries = {
-        b"rXYZ": (0.51512, 0.24120, -0.00105),
-        b"gXYZ": (0.29198, 0.69225, 0.04189),
-        b"bXYZ": (0.15710, 0.06657, 0.78407),
-    }
-    for i in range(struct.unpack_from(">I", profile, 128)[0]):
-        name, start, _ = struct.unpack_from(">4sII", profile, 132 + 12 * i)
-        if name in primaries:
-            struct.pack_into(">3i", profile, start + 8, *(round(value * 65536) for value in primaries[name]))
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "DP3 ".encode("utf-16-be"))
-
-
-def grey_profile(gamma: float = 1.8) -> bytes:
-    """Grey of one gamma."""
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
-    return _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": curve})
-
-
-def inks_profile(back: bool = True) -> bytes:
-    """CMYK inks whose black replaces 60% of the grey; without `back` nothing converts to them."""
-    from skimage.color import lab2rgb, rgb2lab
-
-    axis = np.linspace(0, 1, 9)
-    inks = np.stack(np.meshgrid(axis, axis, axis, axis, indexing="ij"), axis=4).reshape(-1, 4)
-    lab = rgb2lab((1 - inks[:, :3]) * (1 - inks[:, 3:]))
-    tags = {b"A2B0": _lut(4, 9, np.stack([lab[:, 0] * 2.55, lab[:, 1] + 128, lab[:, 2] + 128], axis=1))}
-    if back:
-        axis = np.linspace(0, 255, 17)
-        codes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=3).reshape(-1, 3)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # many of these colours are outside of sRGB
-            ink = 1 - lab2rgb(codes / (2.55, 1, 1) - (0, 128, 128))
-        black = 0.6 * ink.min(1, keepdims=True)
-        tags[b"B2A0"] = _lut(3, 17, np.concatenate([(ink - black) / (1 - black), black], axis=1) * 255)
-    return _profile(b"prtr", b"CMYK", b"Lab ", tags)
-
-
-def _lut(inputs: int, grid: int, table: np.ndarray) -> bytes:
-    """ICC's 8-bit table (mft1)."""
-    outputs, straight = table.shape[1], bytes(range(256))
-    head = (
-        b"mft1"
-        + bytes(4)
-        + bytes([inputs, outputs, grid, 0])
-        + struct.pack(">9i", *np.eye(3).ravel().astype(int) * 65536)
-    )
-    return head + straight * inputs + np.rint(np.clip(table, 0, 255)).astype(np.uint8).tobytes() + straight * outputs
-
-
-def _profile(kind: bytes, space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """An ICC profile, version 2.4."""
-    white = struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
-    name = b"drawn by a test\0"
-    desc = b"desc" + bytes(4) + struct.pack(">I", len(name)) + name + bytes(4 + 4 + 2 + 1 + 67)
-    tags = {b"desc": desc, b"cprt": b"text" + bytes(4) + b"none\0", b"wtpt": b"XYZ " + bytes(4) + white, **tags}
-    tags = {key: body + bytes(-len(body) % 4) for key, body in tags.items()}
-    start = 128 + 4 + 12 * len(tags)
-    starts = np.cumsum([start, *map(len, tags.values())])
-    table = b"".join(
-        struct.pack(">4sII", key, at, len(body)) for (key, body), at in zip(tags.items(), starts, strict=False)
-    )
-    head = struct.pack(">I4sI4s4s4s", starts[-1], bytes(4), 0x02400000, kind, space, pcs)
-    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(4 + 4 + 4 + 4 + 8 + 4) + white
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + b"".join(tags.values())
 
 
 # --- metadata ---------------------------------------------------------------------------------------------------
