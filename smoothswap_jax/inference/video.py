@@ -205,6 +205,8 @@ def encoding_for(
         encoding, notes = choose_encoding(facts, output, options.encoder, options.quality, options.pixels)
         check_beside(target, facts, encoding, output.suffix.lower())
         return encoding, notes
+    if options.start == 0:
+        raise VideoError(f"{target}: found no frame that can be decoded; wanted a whole video")
     raise VideoError(f"{target}: found no frame from {options.start:g} s on; wanted a longer video")
 
 

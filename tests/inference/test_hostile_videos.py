@@ -153,3 +153,13 @@ def test_frames_that_no_camera_has_are_refused_before_they_are_encoded(tmp_path,
     with pytest.raises(VideoError, match=r"a.mp4: found frames of 128x96 pixels; wanted at most 12,287 in all"):
         swap_video(swapper, who, film(tmp_path / "a.mp4"), tmp_path / "c.mp4", target_face="all")
     assert not list(tmp_path.glob("*c.mp4*")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_video_whose_pictures_are_lost_is_not_called_too_short(tmp_path, who):
+    data = film(tmp_path / "a.mp4").read_bytes()
+    begin = data.index(b"mdat") + 4
+    end = data.index(b"moov") - 4
+    (tmp_path / "b.mp4").write_bytes(data[:begin] + bytes(end - begin) + data[end:])
+    swapper = pixel_swapper(brighten, 32, marked((60, 40, 1.0)))
+    with pytest.raises(VideoError, match=r"b.mp4: found no frame that can be decoded; wanted a whole video"):
+        swap_video(swapper, who, tmp_path / "b.mp4", tmp_path / "c.mp4", target_face="all")
