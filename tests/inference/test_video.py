@@ -1,11 +1,5 @@
 """A video through the swapper, with toy networks and painted faces: what comes out is what went in, less the faces."""
 
-import dataclasses
-import itertools
-import os
-import signal
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,105 +9,36 @@ import pytest
 from smoothswap_jax.cli import swap as cli
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces import video_encoding
-from smoothswap_jax.faces.detection.base import Face
-from smoothswap_jax.faces.film import Film, packets_beside, write_film
-from smoothswap_jax.faces.photos import load_photo, save_photo
-from smoothswap_jax.faces.video_changes import lines
+from smoothswap_jax.faces.film import packets_beside
+from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import decoded_frames, read_frames
-from smoothswap_jax.inference import first_look, video
+from smoothswap_jax.faces.videos import read_frames
+from smoothswap_jax.inference import video
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.first_look import VideoOptions
-from smoothswap_jax.inference.occlusion import keep_occluders
 from smoothswap_jax.inference.video import swap_frames, swap_video
 from tests.faces.make_videos import cut, turned, write_video
-from tests.inference.test_swapper import POINTS, pixel_swapper
-from tests.places import ROOT
+from tests.inference.painted_videos import (
+    COUNT,
+    CYAN,
+    HEIGHT,
+    MAGENTA,
+    SWAPPER,
+    TIMES,
+    WIDTH,
+    changed_people,
+    film,
+    frames,
+    lossless,
+    painted,
+    paths,
+    raw,
+    streams,
+)
 
 av = pytest.importorskip("av")
 
-WIDTH, HEIGHT, COUNT = 160, 96, 30
-MAGENTA, CYAN = (230, 20, 230), (20, 230, 230)
-COLOURS = {MAGENTA: 1.0, CYAN: 0.9}
-"""Of the spots that stand for the noses of faces, and how large these are."""
-
-
-def painted(spots: dict[tuple[int, int, int], tuple[float, float]], seed: int = 0, grey: int = 90) -> np.ndarray:
-    picture = grey + np.random.default_rng(seed).integers(0, 40, (HEIGHT // 8, WIDTH // 8, 3)).repeat(8, 0).repeat(8, 1)
-    picture = picture.astype(np.uint8)
-    for colour, (x, y) in spots.items():
-        picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4] = colour
-    return picture
-
-
-def spotted(photo: np.ndarray) -> list[Face]:
-    """A detector of painted faces, whose noses are spots."""
-    found = []
-    for colour, size in COLOURS.items():
-        near = np.abs(photo.astype(int) - colour).max(2) < 60
-        if near.sum() > 20:
-            y, x = (float(np.mean(values)) for values in np.nonzero(near))
-            points = (POINTS - POINTS[2]) * size + (x, y)
-            box = np.array([x - 15 * size, y - 24 * size, x + 15 * size, y + 20 * size])
-            found.append(Face(box, points, 0.9))
-    return found
-
-
-def brighter(source, target):
-    light = source.mean((1, 2, 3), keepdims=True)
-    return np.clip(target + 0.3 * np.sign(light), -1, 1).astype(np.float32)
-
-
-SWAPPER = pixel_swapper(brighter, 32, spotted)
-
-
-def paths(k: int) -> dict[tuple[int, int, int], tuple[float, float]]:
-    """Two faces; the first moves, the second is away in the middle, and in the last third they change places."""
-    if k >= 20:
-        return {MAGENTA: (115, 45), CYAN: (45, 50)}
-    spots = {MAGENTA: (40 + k, 45)}
-    return spots if 8 <= k < 14 else {**spots, CYAN: (120, 50)}
-
-
-TIMES = [0, *itertools.accumulate([40, 33, 50, 40, 120, 40][k % 6] for k in range(COUNT - 1))]
-"""Of a variable rate, in milliseconds."""
-
-
-def frames(count: int = COUNT) -> list[np.ndarray]:
-    return [painted(paths(k), seed=k >= 20) for k in range(count)]
-
-
-@pytest.fixture
-def source(tmp_path) -> Path:
-    save_photo(tmp_path / "bright.png", painted({MAGENTA: (80, 45)}, grey=200))
-    save_photo(tmp_path / "dark.png", painted({MAGENTA: (80, 45)}, grey=10))
-    return tmp_path / "bright.png"
-
-
-@pytest.fixture(autouse=True)
-def known_people(monkeypatch):
-    """Who is who is told by the spot's colour, in the place of SFace."""
-
-    def identify(photo, faces):
-        vectors = np.zeros((len(faces), 128), np.float32)
-        for row, face in zip(vectors, faces, strict=True):
-            x, y = np.rint(face.points[2]).astype(int)
-            row[0 if photo[y, x, 0] > photo[y, x, 1] else 1] = 1
-        return vectors
-
-    monkeypatch.setattr(first_look, "identities", identify)
-
-
-def lossless(path: Path, **how) -> Path:
-    write_video(path, frames(), container="matroska", codec="ffv1", times=TIMES, **how)
-    return path
-
-
-def raw(path) -> list[list[np.ndarray]]:
-    found = []
-    for one in decoded_frames(str(path)):
-        found.append([lines(plane)[:, : plane.width].copy() for plane in one.frame.planes])
-    return found
+pytestmark = pytest.mark.usefixtures("known_people")
 
 
 def test_only_faces_change_and_all_other_pixels_are_the_same_bit_for_bit(tmp_path, source):
@@ -131,20 +56,6 @@ def test_only_faces_change_and_all_other_pixels_are_the_same_bit_for_bit(tmp_pat
             np.testing.assert_array_equal(one[far], other[far])
     assert [frame.time for frame in read_frames(str(tmp_path / "b.mkv"))] == [Fraction(t, 1000) for t in TIMES]
     assert list(tmp_path.glob(".*")) == []  # nothing is left behind
-
-
-def changed_people(before: list[np.ndarray], path: Path) -> list[set]:
-    """The faces of each frame that came out brighter (+) or darker (-)."""
-    found = []
-    for k, (old, new) in enumerate(zip(before, read_frames(str(path)), strict=True)):
-        signs = set()
-        for colour, (x, y) in paths(k).items():
-            rows, columns = slice(round(y) - 12, round(y) - 5), slice(round(x) - 10, round(x) + 10)
-            rise = new.picture[rows, columns].mean() - old[rows, columns].mean()
-            name = "magenta" if colour == MAGENTA else "cyan"
-            signs |= {f"+{name}"} if rise > 12 else {f"-{name}"} if rise < -12 else set()
-        found.append(signs)
-    return found
 
 
 @pytest.mark.parametrize("which, name", [("largest", "magenta"), (1, "cyan"), ("left", "magenta")])
@@ -193,27 +104,6 @@ def test_a_stream_of_frames(source):
 
 
 # --- what goes with the pictures ----------------------------------------------------------------------------------
-
-
-def film(path: Path, codec: str = "libx264", sound: str = "aac", rotation: int = 0, subtitles: bool = True) -> Path:
-    """A video of a variable rate with sound, subtitles and words about it."""
-    made = Film(frames(), TIMES, WIDTH, HEIGHT, rotation)
-    write_film(path, made, codec=codec, sound=sound, subtitles=subtitles)
-    return path
-
-
-def streams(path: Path) -> dict:
-    """What is in a file beside its pictures, and when these are shown."""
-    with av.open(str(path)) as found:
-        picture, tone = found.streams.video[0], found.streams.audio[0]
-        context = picture.codec_context
-        told = {
-            "packets": packets_beside(path), "title": found.metadata.get("title"), "language": tone.language,
-            "codec": context.codec.canonical_name, "seconds": found.duration / 1e6,
-            "colours": (context.colorspace, context.color_range, context.color_trc, context.color_primaries),
-        }  # fmt: skip
-    shown = list(decoded_frames(str(path)))
-    return told | {"times": [one.time for one in shown], "rotation": shown[0].frame.rotation}
 
 
 @pytest.mark.parametrize(
@@ -322,25 +212,6 @@ def test_a_last_frame_that_is_shown_for_long_and_a_silent_video_keep_their_lengt
             assert float(stream.duration * stream.time_base) == pytest.approx(0.36 + 3, abs=0.05)
 
 
-def test_a_full_disk_loses_no_work(tmp_path, source, monkeypatch):
-    target = lossless(tmp_path / "a.mkv")
-    real = video.put_together
-
-    def full(*given):
-        with video_encoding.writing(given[-1]):
-            raise av.error.OSError(28, "No space left on device")
-
-    monkeypatch.setattr(video, "put_together", full)
-    with pytest.raises(OSError, match="No space left on device") as found:
-        swap_video(SWAPPER, source, target, tmp_path / "b.mkv")
-    assert not isinstance(found.value, ValueError) and str(found.value.filename).endswith("whole.mkv")
-    assert list((tmp_path / ".b.mkv.swapping").glob("segment-*"))
-    monkeypatch.setattr(video, "put_together", real)
-    again: list[tuple] = []
-    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
-    assert again == [] and (tmp_path / "b.mkv").is_file()
-
-
 def test_a_part_of_a_video(tmp_path, source):
     target = film(tmp_path / "a.mp4")
     swap_video(SWAPPER, source, target, tmp_path / "b.mp4", options=VideoOptions(start=0.3, end=0.9))
@@ -420,108 +291,7 @@ def test_the_command_names_the_encoders_that_there_are():
     assert set(cli.ENCODERS) == held
 
 
-# --- stopped jobs and bad files ------------------------------------------------------------------------------------
-
-
-def test_a_job_that_is_stopped_anywhere_goes_on_to_the_same_file(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(first_look, "CHUNK", 7)
-    target = film(tmp_path / "a.mkv")
-    swap_video(SWAPPER, source, target, tmp_path / "whole.mkv", target_face="all")
-    wanted = (tmp_path / "whole.mkv").read_bytes()
-
-    class Killed(Exception):
-        pass
-
-    for moment in (5, 16, COUNT + 3, COUNT + 20):
-        output = tmp_path / f"b{moment}.mkv"
-        seen = iter(range(1000))
-
-        def kill(stage, done, total, seen=seen, moment=moment):
-            if next(seen) == moment:
-                raise Killed
-
-        with pytest.raises(Killed):
-            swap_video(SWAPPER, source, target, output, target_face="all", progress=kill)
-        assert not output.exists()
-        again: list[tuple] = []
-        note = lambda *now, again=again: again.append(now)
-        swap_video(SWAPPER, source, target, output, target_face="all", progress=note)
-        assert output.read_bytes() == wanted
-        looked = sum(stage == "looking" for stage, _, _ in again)
-        assert looked == (0 if moment >= COUNT else COUNT - moment // 7 * 7)
-        assert len(again) - looked == (COUNT - max(0, moment - COUNT) // 7 * 7)
-
-
-@pytest.mark.parametrize(
-    "mask, looked", [(keep_occluders, 0), (lambda targets, swaps: np.ones((len(targets), 2, 2)), COUNT)]
-)
-def test_a_job_with_a_mask_goes_on_where_what_it_keeps_is_known(mask, looked, tmp_path, source, monkeypatch):
-    monkeypatch.setattr(first_look, "CHUNK", 7)
-    target, swapper = film(tmp_path / "a.mkv"), dataclasses.replace(SWAPPER, mask=mask)
-
-    def kill(stage, done, total):
-        if stage == "swapping":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        swap_video(swapper, source, target, tmp_path / "b.mkv", progress=kill)
-    again: list[tuple] = []
-    swap_video(swapper, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
-    assert sum(stage == "looking" for stage, *_ in again) == looked
-
-
-def test_a_chunk_that_is_damaged_is_made_again(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(first_look, "CHUNK", 7)
-    target = lossless(tmp_path / "a.mkv")
-
-    def kill(stage, done, total):
-        if stage == "swapping":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=kill)
-    looked = sorted((tmp_path / ".b.mkv.swapping").glob("looked-*"))
-    looked[0].write_bytes(bytes(500))
-    looked[1].write_bytes(looked[1].read_bytes()[:-200])
-    again: list[tuple] = []
-    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
-    assert sum(stage == "looking" for stage, *_ in again) == 14
-    swap_video(SWAPPER, source, target, tmp_path / "c.mkv")
-    assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "c.mkv").read_bytes()
-
-
-def test_another_person_under_the_same_name_is_another_job(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(first_look, "CHUNK", 7)
-    monkeypatch.setattr(
-        video, "person_in", lambda which, *_: np.eye(128)[0 if load_photo(which)[45, 80, 0] > 99 else 1]
-    )
-    target, who = lossless(tmp_path / "a.mkv"), tmp_path / "who.png"
-
-    def kill(stage, done, total):
-        if stage == "swapping" and done == 15:
-            raise KeyboardInterrupt
-
-    save_photo(who, painted({MAGENTA: (80, 45)}))
-    with pytest.raises(KeyboardInterrupt):
-        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face=who, progress=kill)
-    save_photo(who, painted({CYAN: (80, 45)}))
-    swap_video(SWAPPER, source, target, tmp_path / "b.mkv", target_face=who)
-    for k, signs in enumerate(changed_people(frames(), tmp_path / "b.mkv")):
-        assert signs == ({"+cyan"} if CYAN in paths(k) else set()), k
-
-
-def test_what_was_begun_otherwise_is_not_gone_on_with(tmp_path, source, monkeypatch):
-    monkeypatch.setattr(first_look, "CHUNK", 7)
-    target = lossless(tmp_path / "a.mkv")
-
-    def kill(stage, done, total):
-        if stage == "swapping" and done == 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        swap_video(SWAPPER, source, target, tmp_path / "b.mkv", progress=kill)
-    swap_video(SWAPPER, tmp_path / "dark.png", target, tmp_path / "b.mkv")
-    assert all(signs == {"-magenta"} for signs in changed_people(frames(), tmp_path / "b.mkv"))
+# --- bad files, the command, folders --------------------------------------------------------------------------------
 
 
 def test_videos_that_cannot_be_swapped_say_why_and_leave_nothing(tmp_path, source):
@@ -588,36 +358,3 @@ def test_a_folder_of_photos_and_videos(tmp_path, source, monkeypatch, capsys):
     assert len(list(read_frames(f"{tmp_path}/new/a.mp4"))) == sum(time < 500 for time in TIMES)
     assert main(given) == 1
     assert "0 swapped, 3 there already, 2 left out" in capsys.readouterr().err
-
-
-def test_a_killed_process_leaves_no_output_and_the_next_goes_on(tmp_path, source):
-    """SIGKILL, which nothing can catch, in the middle of the second look."""
-    target = lossless(tmp_path / "a.mkv")
-    script = tmp_path / "job.py"
-    script.write_text(
-        "import os, sys, time\n"
-        "from smoothswap_jax.inference import first_look\n"
-        "from tests.inference.test_video import SWAPPER, swap_video\n"
-        "first_look.CHUNK = 7\n"
-        "def slow(stage, done, total):\n"
-        "    if stage == 'swapping' and done == 16 and sys.argv[1] == 'slow':\n"
-        "        print('now', flush=True); time.sleep(60)\n"
-        f"swap_video(SWAPPER, {str(source)!r}, {str(target)!r}, {str(tmp_path / 'b.mkv')!r}, target_face='all', "
-        "progress=slow)\n"
-    )
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    job = subprocess.Popen([sys.executable, script, "slow"], env=surroundings, stdout=subprocess.PIPE)
-    assert job.stdout is not None and job.stdout.readline() == b"now\n"
-    job.send_signal(signal.SIGKILL)
-    job.wait()
-    assert not (tmp_path / "b.mkv").exists()
-    assert sorted(path.name for path in (tmp_path / ".b.mkv.swapping").glob("segment-*.nut")) == [
-        "segment-000000.nut",
-        "segment-000001.nut",
-    ]
-    subprocess.run([sys.executable, script, "on"], env=surroundings, check=True)
-    whole = swap_video(SWAPPER, source, target, tmp_path / "c.mkv", target_face="all")
-    assert whole.frames == COUNT
-    assert [f.picture.tobytes() for f in read_frames(str(tmp_path / "b.mkv"))] == [
-        f.picture.tobytes() for f in read_frames(str(tmp_path / "c.mkv"))
-    ]

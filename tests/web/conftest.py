@@ -16,7 +16,7 @@ import pytest
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.web.limits import Limits
-from tests.inference import test_video as videos
+from tests.inference import painted_videos as videos
 
 uvicorn = pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.inference import first_look
-from tests.inference import test_video as videos
+from tests.inference import painted_videos as videos
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

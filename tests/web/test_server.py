@@ -16,7 +16,7 @@ from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
-from tests.inference import test_video as videos
+from tests.inference import painted_videos as videos
 from tests.web.conftest import Served
 
 
