@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.faces.mastering import STORES, Mastering, mastering_options
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.faces.video_changes import planar_format, unfit_pixels
 from smoothswap_jax.faces.video_frames import Told, VideoError, coding_of
@@ -126,6 +127,7 @@ def choose_encoding(
     check_video_output(output, chosen, quality, pixels)
     if same in LOSSLESS and chosen not in LOSSLESS:
         notes.append(f"the original loses nothing and {chosen} does (.mkv with --encoder=ffv1 does not)")
+    notes += _notes_on_mastering(facts.told.mastering, chosen)
     formats = _formats(chosen)
     fit = pixels or (facts.pixels if facts.pixels in formats else "")
     if chosen in EVEN and not pixels and (facts.width % 2 or facts.height % 2) and "444" not in fit:
@@ -146,6 +148,13 @@ def choose_encoding(
         add_stream(nowhere, facts, encoding)
         nowhere.start_encoding()
     return encoding, tuple(notes)
+
+
+def _notes_on_mastering(told: Mastering, encoder: str) -> list[str]:
+    notes = ["static HDR10 metadata whose numbers mean nothing is left out"] if told.odd else []
+    if (told.display or told.light) and encoder not in STORES:
+        notes.append(f"{encoder} does not store static HDR10 metadata ({', '.join(STORES)} do)")
+    return notes
 
 
 def _formats(encoder: str) -> list[str]:
@@ -206,6 +215,8 @@ def pyav_version() -> str:
 def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     """A stream of PyAV's output container for the pictures."""
     options = dict(_OPTIONS.get(encoding.encoder, {}))
+    for option, value in mastering_options(facts.told.mastering, encoding.encoder).items():
+        options[option] = ":".join(filter(None, (options.get(option), value)))
     if encoding.quality is not None:
         options["crf"] = str(encoding.quality)
     if encoding.encoder == "libsvtav1":

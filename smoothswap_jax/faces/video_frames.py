@@ -11,6 +11,7 @@ from jaxtyping import UInt16
 from PIL import Image
 
 from smoothswap_jax.faces import hdr
+from smoothswap_jax.faces.mastering import Mastering
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
 
 
@@ -81,6 +82,7 @@ class Told(NamedTuple):
     """When the first of all streams begins, in seconds."""
     display: tuple[int, ...] | None
     """The display matrix, by which pictures are turned to be upright; nine numbers, as FFmpeg keeps them."""
+    mastering: Mastering
 
 
 def photo_of_frame(frame: Any, told: Told, name: str) -> Photo:

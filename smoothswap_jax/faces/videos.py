@@ -17,6 +17,7 @@ from typing import Any
 
 from smoothswap_jax.faces.animations import animated_frames, animation_length
 from smoothswap_jax.faces.kinds import ANIMATION, VIDEO, kind_of
+from smoothswap_jax.faces.mastering import Mastering, mastering_of
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
 from smoothswap_jax.faces.video_frames import Told, VideoError, display_matrix, photo_of_frame
@@ -280,20 +281,22 @@ def decoded_frames(path: str, threads: int = 1) -> Iterator[Decoded]:
         context.thread_type = "AUTO" if threads > 1 else "NONE"
         damaged: set[Fraction] = set()
         turn: tuple[int, ...] | None = None
+        mastering = Mastering()
         for number, frame in enumerate(_whole_pictures(_raw_frames(container, stream, damaged))):
             # Of the first frame alone: one that was asked for its side data is part of a cycle, and stays in memory
             # until Python looks for these.
-            turn = display_matrix(frame) if number == 0 else turn
+            if number == 0:
+                turn, mastering = display_matrix(frame), mastering_of(frame)
             time = number / _rate(stream) if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
-            yield Decoded(frame, _told(container, stream, turn), time, time in damaged)
+            yield Decoded(frame, _told(container, stream, turn, mastering), time, time in damaged)
 
 
-def _told(container: Any, stream: Any, turn: tuple[int, ...] | None) -> Told:
+def _told(container: Any, stream: Any, turn: tuple[int, ...] | None, mastering: Mastering) -> Told:
     context, start = stream.codec_context, container.start_time
     return Told(
         context.codec.canonical_name, _rate(stream), Fraction(stream.time_base), stream.sample_aspect_ratio,
         int(context.color_trc), int(context.color_primaries), int(context.colorspace),
-        None if start is None else Fraction(start, 1_000_000), turn,
+        None if start is None else Fraction(start, 1_000_000), turn, mastering,
     )  # fmt: skip
 
 
