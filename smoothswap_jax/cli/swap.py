@@ -34,7 +34,8 @@ def add_parser(verbs) -> None:
         "--output",
         required=True,
         metavar="PHOTO",
-        help="where to write: .png, .jpg, .webp or .tif; of a video .mp4, .mov, .mkv or .webm; of a folder another one",
+        help="where to write: .png, .jpg, .webp or .tif; of a video .mp4, .mov, .mkv or .webm; of a GIF or "
+        "another picture that moves also .gif, .webp or .apng; of a folder another one",
     )
     swap.add_argument(
         "--interpolate",
@@ -121,7 +122,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.max_megapixels <= 10_000:
         raise ValueError(f"--max-megapixels: found {args.max_megapixels:g}; wanted more than 0, at most 10,000")
     from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
+    from smoothswap_jax.faces.video_encoding import CONTAINERS
     from smoothswap_jax.inference.albums import check_folders
+    from smoothswap_jax.inference.animations import check_animation, wants_animation
     from smoothswap_jax.inference.choice import check_which
     from smoothswap_jax.inference.files import by_face, check_files, photos_of
     from smoothswap_jax.inference.interpolation import check_strip
@@ -131,7 +134,9 @@ def run(args: argparse.Namespace) -> int:
     # Before seconds of loading.
     source = _sources(args)
     faces = {"source_face": _which(args.source_face), "target_face": _which(args.target_face)}
-    video = args.interpolate is None and is_video(args.target) and kind_of(args.target) != ANIMATION
+    moving = args.interpolate is None and wants_animation(args.target, args.output)
+    video = args.interpolate is None and is_video(args.target) and not moving
+    video &= kind_of(args.target) != ANIMATION or Path(args.output).suffix.lower() in CONTAINERS
     folder = Path(args.target).is_dir() and args.interpolate is None
     check_min_score(args.min_score)
     check_how(args.paste, args.color, args.strength)
@@ -150,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
         from smoothswap_jax.inference.video import check_video
 
         check_video(wishes, args.target, args.output, args.overwrite, _span(args))
+    elif moving:
+        check_animation(wishes, args.target, args.output, args.overwrite)
     else:
         check_files(photos_of(wishes), args.target, args.output, args.overwrite)
     swapper = Swapper.load(
@@ -164,8 +171,8 @@ def run(args: argparse.Namespace) -> int:
     how: dict[str, Any] = {"paste": args.paste, "color": args.color, "overwrite": args.overwrite, **faces}
     if folder:
         return _swap_folder(swapper, source, args, {**how, "strength": args.strength})
-    if video:
-        notes = _swap_video(swapper, source, args, {**how, "strength": args.strength})
+    if video or moving:
+        notes = _swap_video(swapper, source, args, {**how, "strength": args.strength}, moving)
     elif args.interpolate is None:
         from smoothswap_jax.inference.files import swap_files
 
@@ -218,11 +225,18 @@ def _span(args: argparse.Namespace) -> Any:
     return VideoOptions(args.start, end, args.encoder, args.quality, args.pixel_format)
 
 
-def _swap_video(swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any]) -> tuple[str, ...]:
+def _swap_video(
+    swapper: Any, source: Any, args: argparse.Namespace, how: dict[str, Any], moving: bool
+) -> tuple[str, ...]:
+    """moving: into a picture that moves."""
+    from smoothswap_jax.inference.animations import swap_animation
     from smoothswap_jax.inference.video import swap_video
 
-    progress = _frames_progress(args.target)
-    report = swap_video(swapper, source, args.target, args.output, options=_span(args), progress=progress, **how)
+    how |= {"progress": _frames_progress(args.target)}
+    if moving:
+        report = swap_animation(swapper, source, args.target, args.output, **how)
+    else:
+        report = swap_video(swapper, source, args.target, args.output, options=_span(args), **how)
     times = ", ".join(f"{stage} {spent:.1f} s" for stage, spent in report.seconds.items())
     print(
         f"smoothswap swap: {report.frames} frames, {report.swapped} with new faces ({times})",

@@ -6,42 +6,135 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from typing import NamedTuple
 
-from PIL import Image
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps
 
-from smoothswap_jax.faces.kinds import PILLOW_FAULTS
+from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, PILLOW_FAULTS, kind_of
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo, PhotoError, photo_from_pil
 from smoothswap_jax.faces.video_frames import VideoError
 
+_SHORTEST, _INSTEAD = 10, 100
+"""Milliseconds: frames of so many and fewer are shown for a tenth of a second, by all browsers."""
 
-def animation_length(path: str) -> int:
-    """The number of its frames. Raises VideoError if it is damaged, too large, or Pillow cannot read the format."""
+
+class AnimationFacts(NamedTuple):
+    """What a file tells of all its frames, which are not decoded for it."""
+
+    form: str
+    """In Pillow's words: GIF, WEBP, PNG or AVIF."""
+    width: int
+    height: int
+    frames: int
+    plays: int
+    """How often it is shown; 0 is for ever."""
+    lossless: bool
+    profile: bool
+    """Whether its colours have an ICC profile."""
+
+
+class AnimationFrame(NamedTuple):
+    """A frame as it is shown: upright, in sRGB, with all that earlier ones left of it."""
+
+    values: UInt8[np.ndarray, "h w 4"]
+    """Red, green, blue and alpha; the colours under it are those of the file."""
+    milliseconds: Fraction
+    """As the file has it, which may be 0."""
+
+
+def is_animation(path: str) -> bool:
+    """Whether it holds pictures in time: a GIF does, if only one."""
+    kind = kind_of(path)
+    if kind != PHOTO:
+        return kind == ANIMATION
+    with open(path, "rb") as file:
+        return file.read(3) == b"GIF"
+
+
+def animation_facts(path: str) -> AnimationFacts:
+    """Raises VideoError if it is damaged, too large, or Pillow cannot read the format."""
     with _opened(path) as image:
-        return _count(image, path)
+        width, height = image.size
+        if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+            width, height = height, width
+        frames, profile = _count(image) - _still(image), bool(image.info.get("icc_profile"))
+        plays = int(image.info.get("loop", 1 if image.format == "GIF" else 0))
+        if image.format == "GIF" and "loop" in image.info and plays:
+            plays += 1  # it counts repetitions
+        lossless = image.format in ("GIF", "PNG") or (image.format == "WEBP" and _webp_is_lossless(path))
+        return AnimationFacts(str(image.format), width, height, frames, plays, lossless, profile)
 
 
-def animated_frames(path: str) -> Iterator[tuple[Fraction, bool, Callable[[], Photo]]]:
-    """For each frame the seconds from the first, False, and a function that gives the photo as `load_photo` would.
+def animation_times(path: str) -> list[Fraction]:
+    """For how many seconds each of the frames that are whole is shown. Raises as `animation_facts` does, and for a file
+    without a whole frame."""
+    with _opened(path) as image:
+        found = [_seconds_shown(milliseconds) for milliseconds in _decoded(image)]
+    if not found:
+        raise VideoError(f"{path}: found no whole picture in the animation; wanted a whole file")
+    return found
 
-    A frame that is damaged, and all after it, do not come. Raises as `animation_length` does.
+
+def animated_frames(path: str) -> Iterator[tuple[Fraction, Fraction, Callable[[], Photo]]]:
+    """For each frame the seconds from the first, those that it is shown, and a function that gives the photo as
+    `load_photo` would.
+
+    A frame that is damaged, and all after it, do not come. Raises as `animation_facts` does.
     """
     with _opened(path) as image:
         time = Fraction(0)
-        for number in range(_count(image, path)):
-            try:
-                image.seek(number)
-                image.load()
-            except PILLOW_FAULTS:
-                return
-            yield time, False, lambda: _photo(image, path)
-            time += Fraction(image.info.get("duration", 0) or 0).limit_denominator(1000) / 1000
+        for milliseconds in _decoded(image):
+            yield time, _seconds_shown(milliseconds), lambda: _photo(image, path)
+            time += _seconds_shown(milliseconds)
 
 
-def _count(image: Image.Image, path: str) -> int:
+def animation_values(path: str) -> Iterator[AnimationFrame]:
+    """The frames with their alpha. A frame that is damaged, and all after it, do not come. Raises as `animation_facts`
+    does."""
+    with _opened(path) as image:
+        for milliseconds in _decoded(image):
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            alpha = np.asarray(upright)[:, :, 3:]
+            colours = upright.convert("RGB") if alpha.min() < 255 else image
+            yield AnimationFrame(np.concatenate([_photo(colours, path), alpha], axis=2), milliseconds)
+
+
+def _seconds_shown(milliseconds: Fraction) -> Fraction:
+    """For how long browsers show a frame."""
+    return (milliseconds if milliseconds > _SHORTEST else Fraction(_INSTEAD)) / 1000
+
+
+def _decoded(image: Image.Image) -> Iterator[Fraction]:
+    """The milliseconds of each frame, which is the image's own while its turn lasts."""
+    for number in range(_still(image), _count(image)):
+        try:
+            image.seek(number)
+            image.load()
+        except PILLOW_FAULTS:
+            return
+        yield Fraction(image.info.get("duration", 0) or 0).limit_denominator(1000)
+
+
+def _still(image: Image.Image) -> int:
+    """1 of a PNG whose first picture is no frame, but for viewers that show only one."""
+    return int(getattr(image, "default_image", False))
+
+
+def _count(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
-    except PILLOW_FAULTS as error:
-        raise VideoError(f"{path}: found a damaged animation ({error}); wanted a whole one") from error
+    except PILLOW_FAULTS:  # a GIF that is cut off in the head of a frame, which counts, too
+        return image.tell() + 2
+
+
+def _webp_is_lossless(path: str) -> bool:
+    """By the first frame, whose chunks come after a head of 16 bytes (RFC 9649, 2.7.1.2)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at = data.find(b"ANMF")
+    return data[at + 24 : at + 28] == b"VP8L"
 
 
 def _photo(image: Image.Image, path: str) -> Photo:

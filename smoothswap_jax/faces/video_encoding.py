@@ -30,6 +30,9 @@ _SAME = {
     **dict.fromkeys(("prores", "dnxhd", "cfhd"), "prores_ks"),
 }
 """The codec of the original -> the encoder of its kind; of those that lose nothing ffv1, which loses nothing either."""
+_MOVING = ("gif", "webp", "apng", "avif")
+"""Pictures that move. Their colours are red, green and blue; videos get them as all players know them, of limited range
+and at half the size."""
 QUALITY = {"libx264": 16, "libx265": 18, "libvpx-vp9": 18, "libsvtav1": 18}
 """Constant rate factors at which no difference is seen; the other encoders have none."""
 MOST_QUALITY = {"libx264": 51, "libx265": 51, "libvpx-vp9": 63, "libsvtav1": 63}
@@ -129,12 +132,16 @@ def choose_encoding(
         notes.append(f"the original loses nothing and {chosen} does (.mkv with --encoder=ffv1 does not)")
     notes += _notes_on_mastering(facts.told.mastering, chosen)
     formats = _formats(chosen)
-    fit = pixels or (facts.pixels if facts.pixels in formats else "")
+    moves = facts.told.codec in _MOVING and chosen in QUALITY
+    fit = pixels or (facts.pixels if facts.pixels in formats and not moves else "")
     if chosen in EVEN and not pixels and (facts.width % 2 or facts.height % 2) and "444" not in fit:
         fit = "yuv444p10le" if "10" in facts.pixels else "yuv444p"
         notes.append(
             f"{chosen} has no colours at half the size for {facts.width}x{facts.height} pixels: they become {fit}"
         )
+    if not fit and moves:
+        fit = "yuv420p"
+        notes.append("colours are stored at half the size, which all players know (--pixel-format=yuv444p keeps them)")
     if not fit:
         best, lost = find_best_pix_fmt_of_list(formats, facts.pixels, facts.alpha)
         if best is None:
@@ -177,7 +184,7 @@ def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts
     try:
         stream = add_stream(container, facts, encoding)
         for frame, tick in zip(frames, ticks, strict=True):
-            shown = _encodable(frame, encoding, facts.full)
+            shown = _encodable(frame, encoding, _range(facts, encoding))
             shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
             with writing(temporary):
                 container.mux(stream.encode(shown))
@@ -228,21 +235,28 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     context.thread_count = os.cpu_count() or 1
     if facts.told.aspect:
         context.sample_aspect_ratio = facts.told.aspect
-    rgb = not encoding.pixels.startswith(("yuv", "gray", "nv"))
+    rgb = _is_rgb(encoding.pixels)
     context.colorspace = facts.told.matrix if rgb == facts.rgb else 0 if rgb else _BT709
     context.color_primaries, context.color_trc = facts.told.primaries, facts.told.transfer
-    context.color_range = 2 if facts.full or rgb else 1
+    context.color_range = _range(facts, encoding)
     if encoding.encoder == "libx265" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # which Apple's players want
     return stream
 
 
-def _encodable(frame: Any, encoding: Encoding, full: bool) -> Any:
-    """The frame in the encoder's pixel format."""
+def _is_rgb(pixels: str) -> bool:
+    return not pixels.startswith(("yuv", "gray", "nv"))
+
+
+def _range(facts: Facts, encoding: Encoding) -> int:
+    """Of the encoded numbers, as FFmpeg counts: 1 is limited, 2 full."""
+    return 2 if _is_rgb(encoding.pixels) or (facts.full and facts.told.codec not in _MOVING) else 1
+
+
+def _encodable(frame: Any, encoding: Encoding, numbers: int) -> Any:
+    """The frame in the encoder's pixel format. numbers: their range."""
     if frame.format.name == encoding.pixels:
         return frame
     return frame.reformat(
-        format=encoding.pixels,
-        dst_colorspace=_BT709 if frame.format.is_rgb else None,
-        dst_color_range=2 if full else 1,
+        format=encoding.pixels, dst_colorspace=_BT709 if frame.format.is_rgb else None, dst_color_range=numbers
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from smoothswap_jax.faces.animations import is_animation
 from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_stream, writing
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import is_cover, opened
@@ -22,8 +23,9 @@ from smoothswap_jax.faces.videos import is_cover, opened
 
 def check_beside(original: str, facts: Facts, encoding: Encoding, suffix: str) -> None:
     """Raises VideoError for sound that a container cannot hold: a video must not lose its sound unnoticed."""
-    with opened(original) as (source, shown):
-        _fitting(source, shown.index, facts, encoding, original, suffix)
+    if not is_animation(original):
+        with opened(original) as (source, shown):
+            _fitting(source, shown.index, facts, encoding, original, suffix)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,13 @@ def put_together(
     options = {"fflags": "+bitexact"}  # no random numbers in it: the same is the same, bit for bit
     if name in ("mp4", "mov"):
         options |= {"movflags": "faststart", "video_track_timescale": str(facts.told.tick.denominator)}
-    with opened(original) as (source, shown):
-        fitting, notes = _fitting(source, shown.index, facts, encoding, original, suffix)
+    with contextlib.ExitStack() as stack:
+        source: Any = None
+        fitting: list[int] = []
+        notes: tuple[str, ...] = ()
+        if not is_animation(original):
+            source, shown = stack.enter_context(opened(original))
+            fitting, notes = _fitting(source, shown.index, facts, encoding, original, suffix)
         with writing(out):
             container = av.open(str(out), "w", format=name, options=options)
         try:
@@ -76,11 +83,12 @@ def put_together(
             if facts.told.display is not None:
                 picture.set_display_matrix(facts.told.display)
             others = {index: _added(container, source.streams[index]) for index in fitting}
-            container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
-            _set_chapters(source, container, span)
+            if source:
+                container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
+                _set_chapters(source, container, span)
             pictures = _pictures(segments, ticks, last, facts, span, picture)
             behind: Counter[int] = Counter()
-            for _, _, packet in heapq.merge(pictures, _copied(source, others, span, behind)):
+            for _, _, packet in heapq.merge(pictures, _copied(source, others, span, behind) if source else ()):
                 with writing(out):
                     container.mux_one(packet)
         finally:

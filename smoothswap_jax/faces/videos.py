@@ -6,7 +6,6 @@ that move (GIF, WebP, PNG, AVIF) with Pillow.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from smoothswap_jax.faces.animations import animated_frames, animation_length
-from smoothswap_jax.faces.kinds import ANIMATION, VIDEO, kind_of
+from smoothswap_jax.faces.animations import (
+    animated_frames,
+    animation_facts,
+    animation_times,
+    is_animation,
+)
+from smoothswap_jax.faces.kinds import VIDEO, kind_of
 from smoothswap_jax.faces.mastering import Mastering, mastering_of
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import MAX_PIXELS, Photo
@@ -35,6 +39,12 @@ _FORMATS = (
 _BY_CLOCK = ("matroska,webm", "flv")
 """Containers whose header says how long they take, and not how many frames they have. MPEG's streams say neither, and
 of a WMV that is cut FFmpeg does not believe the header."""
+_CODECS = {"GIF": "gif", "WEBP": "webp", "PNG": "apng", "AVIF": "avif"}
+"""What `Told` has of pictures that move."""
+_TICK = Fraction(1, 1000)
+"""Seconds in which times of pictures that move are counted."""
+_RGB, _BT709, _SRGB = 0, 1, 13
+"""How their colours are coded: matrix, primaries and transfer (ITU-T H.273)."""
 _TRIES = 8
 """After so many errors in a row, without a packet in between, the rest of a file is given up."""
 
@@ -59,7 +69,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a video holds, found by reading it to its end without decoding."""
+    """What a video holds, found by reading it to its end."""
 
     frames: int
     announced: int
@@ -69,7 +79,7 @@ class Survey:
     damaged: int
     """Packets that are known to be damaged, besides one that is cut at the end."""
     seconds: float
-    """From the first thing in it to the end of the last; NaN of pictures that move, which tell it when decoded."""
+    """From the first thing in it to the end of the last."""
 
     @property
     def faults(self) -> list[str]:
@@ -79,10 +89,13 @@ class Survey:
 
 
 def survey(path: str) -> Survey:
-    """Counts the frames of a video, whatever its header says. Raises as `read_frames` does."""
-    if kind_of(path) == ANIMATION:
-        length = animation_length(path)
-        return Survey(length, length, False, 0, math.nan)
+    """Counts the frames of a video, whatever its header says. Raises as `read_frames` does.
+
+    Pictures that move are decoded for it.
+    """
+    if is_animation(path):
+        times = animation_times(path)
+        return Survey(len(times), animation_facts(path).frames, False, 0, float(sum(times)))
     with opened(path) as (container, stream):
         return _survey(container, stream, path)
 
@@ -161,7 +174,7 @@ def _frames_and_end(
     wanted = None if numbers is None else set(numbers)
     last = max(wanted, default=-1) if wanted is not None else None
     found = count = owed = 0
-    frames = animated_frames(path) if kind_of(path) == ANIMATION else _decoded(path, threads)
+    frames = _animated(path) if is_animation(path) else _decoded(path, threads)
     for number, (time, damaged, photo) in enumerate(frames):
         count = number + 1
         due = wanted is None or number in wanted
@@ -274,7 +287,13 @@ class Decoded:
 
 
 def decoded_frames(path: str, threads: int = 1) -> Iterator[Decoded]:
-    """All frames of a video as they are stored, in the order in which they are shown. Raises as `read_frames` does."""
+    """All frames of a video as they are stored, in the order in which they are shown. Raises as `read_frames` does.
+
+    Those of pictures that move are as `load_photo` would give them: in sRGB, on white where they are transparent.
+    """
+    if is_animation(path):
+        yield from _decoded_animation(path)
+        return
     with opened(path) as (container, stream):
         context = stream.codec_context
         context.thread_count = threads
@@ -289,6 +308,16 @@ def decoded_frames(path: str, threads: int = 1) -> Iterator[Decoded]:
                 turn, mastering = display_matrix(frame), mastering_of(frame)
             time = number / _rate(stream) if frame.pts is None else frame.pts * (frame.time_base or stream.time_base)
             yield Decoded(frame, _told(container, stream, turn, mastering), time, time in damaged)
+
+
+def _decoded_animation(path: str) -> Iterator[Decoded]:
+    av, form = _av(), animation_facts(path).form
+    for time, seconds, photo in animated_frames(path):
+        if not time:
+            told = Told(_CODECS[form], 1 / seconds, _TICK, None, _SRGB, _BT709, _RGB, Fraction(0), None, Mastering())
+        frame = av.VideoFrame.from_ndarray(photo(), format="rgb24")
+        frame.pts, frame.duration, frame.time_base = round(time / _TICK), round(seconds / _TICK), _TICK
+        yield Decoded(frame, told, time, False)
 
 
 def _told(container: Any, stream: Any, turn: tuple[int, ...] | None, mastering: Mastering) -> Told:
@@ -306,6 +335,11 @@ def _decoded(path: str, threads: int) -> Iterator[tuple[Fraction, bool, Any]]:
     for one in decoded_frames(path, threads):
         start = one.time if start is None else start
         yield one.time - start, one.damaged, partial(photo_of_frame, one.frame, one.told, path)
+
+
+def _animated(path: str) -> Iterator[tuple[Fraction, bool, Any]]:
+    """As `_decoded`."""
+    return ((time, False, photo) for time, _, photo in animated_frames(path))
 
 
 def _raw_frames(container: Any, stream: Any, damaged: set[Fraction]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Swaps all photos and videos of a folder."""
+"""Swaps all photos, videos and pictures that move of a folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from smoothswap_jax.faces.animation_writing import FORMS
 from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
 from smoothswap_jax.faces.listing import is_damaged_photo, photos_in
 from smoothswap_jax.faces.photos import PathLike, PhotoError, is_writable
 from smoothswap_jax.faces.video_encoding import CONTAINERS
+from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import Sources, by_face, check_files, photo_swapper, photos_of
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions
@@ -21,9 +23,11 @@ from smoothswap_jax.runtime.files import check_place
 
 
 class Album(NamedTuple):
-    """What is in a folder, sorted by name: photos, damaged ones among them, videos, and what else is not hidden."""
+    """What is in a folder, sorted by name: photos, damaged ones among them, pictures that move, videos, and what else
+    is not hidden."""
 
     photos: list[Path]
+    moving: list[Path]
     videos: list[Path]
     others: list[Path]
 
@@ -31,10 +35,10 @@ class Album(NamedTuple):
 def album_in(folder: Path) -> Album:
     """Raises OSError for a folder that cannot be read."""
     listed = photos_in(folder)
-    videos = [path for path in listed.others if is_video(path) and kind_of(path) != ANIMATION]
-    damaged = [path for path in listed.others if is_damaged_photo(path)]
-    taken = {*videos, *damaged}
-    return Album(sorted([*listed.photos, *damaged]), videos, [path for path in listed.others if path not in taken])
+    moving = {path for path in (*listed.photos, *listed.others) if kind_of(path) == ANIMATION}
+    videos = {path for path in listed.others if is_video(path)} - moving
+    photos = {*listed.photos, *(path for path in listed.others if is_damaged_photo(path))} - moving
+    return Album(*map(sorted, (photos, moving, videos, {*listed.others} - photos - moving - videos)))
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ def swap_folder(
     options: VideoOptions | None = None,
     progress: Callable[[Path], OnProgress] | None = None,
 ) -> Iterator[Outcome]:
-    """`swap_files` and `swap_video` for the photos and videos of a folder, one after the other, into a folder: what
+    """`swap_files`, `swap_animation` and `swap_video` for what is in a folder, one after the other, into a folder: what
     cannot be read or has no such face does not end it, and what is there already is left as it is, unless it may be
     overwritten, so that the same call goes on with what was stopped.
 
     Args:
       out: is made if it is not there. Files keep their names; photos in formats that are only read get .png behind
-        them, and videos .mkv.
+        them, pictures that move .webp, and videos .mkv.
       options: of the videos. progress: shows that of a video.
 
     Raises, at the first outcome, PhotoError for a folder without photos and videos, and what `Swapper.read_faces`
@@ -79,28 +83,39 @@ def swap_folder(
     wishes, folder, out = by_face(source, target_face), Path(folder), Path(out)
     check_folders(folder, out)
     check_how(paste, color, strength)
-    photos, found_videos, _ = album_in(folder)
-    targets, videos = sorted([*photos, *found_videos]), set(found_videos)
+    album = album_in(folder)
+    targets = sorted([*album.photos, *album.moving, *album.videos])
     if not targets:
         raise PhotoError(f"{folder}: found no photo and no video in it; wanted some")
     swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
 
     def swap_to(target: Path, output: Path) -> tuple[str, ...]:
-        if target not in videos:
+        if target in album.photos:
             check_files(photos_of(wishes), target, output, overwrite)
             return swap_photo(target, output)
-        return swap_video(
-            swapper, source, target, output, source_face=source_face, target_face=target_face, paste=paste,
-            color=color, strength=strength, overwrite=overwrite, options=options,
-            progress=progress(target) if progress else None,
-        ).notes  # fmt: skip
+        how: dict[str, Any] = {
+            "source_face": source_face, "target_face": target_face, "paste": paste, "color": color,
+            "strength": strength, "overwrite": overwrite, "progress": progress(target) if progress else None,
+        }  # fmt: skip
+        if target in album.moving:
+            return swap_animation(swapper, source, target, output, **how).notes
+        return swap_video(swapper, source, target, output, options=options, **how).notes
+
+    def named(target: Path) -> str:
+        suffix = target.suffix.lower()
+        if target in album.photos:
+            suits, other = is_writable(target), ".png"
+        elif target in album.moving:
+            suits, other = suffix in FORMS, ".webp"
+        else:
+            suits, other = suffix in CONTAINERS, ".mkv"
+        return target.name if suits else f"{target.name}{other}"
 
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         for target in targets:
-            kept = target.suffix.lower() in CONTAINERS if target in videos else is_writable(target)
-            output = out / (target.name if kept else f"{target.name}{'.mkv' if target in videos else '.png'}")
+            output = out / named(target)
             if output.exists() and not overwrite:
                 yield Outcome(target, output, there=True)
                 continue

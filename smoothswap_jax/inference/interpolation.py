@@ -1,13 +1,12 @@
 """`smoothswap swap --interpolate`: one target with identities on the way from one source to another."""
 
-import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from smoothswap_jax.faces.align import align_face
+from smoothswap_jax.faces.animation_writing import FORMS, MOST_PIXELS, WIDEST_FRAME, Shown, animation_bytes
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.movie import mp4_bytes
 from smoothswap_jax.faces.packages import is_installed, missing_package
@@ -24,13 +23,11 @@ TILE, GAP = 256, 4
 """Least width of a face in a strip, and what lies between two, pixels."""
 WIDEST = {".jpg": 65_500, ".jpeg": 65_500}
 """What a format can hold, pixels; a strip in others may be as wide as memory allows."""
-WIDEST_WEBP = 16_383
+WIDEST_WEBP = WIDEST_FRAME["WEBP"]
 MOST_BLOCKS = 139_264
 """Of 16 x 16 pixels, in a frame of H.264 (level 6.2, table A-1)."""
 SECONDS, SHORTEST = 2.0, 0.02
 """Of an animation one way, and of a frame: viewers show shorter ones for a tenth of a second."""
-MOST_PIXELS = 500_000_000
-"""Of all frames of an animation, which are held in memory."""
 
 
 def check_strip(
@@ -122,9 +119,5 @@ def _animation(photos: Sequence[Photo], suffix: str) -> bytes:
     there_and_back, seconds = (*photos, *photos[-2:0:-1]), max(SHORTEST, SECONDS / len(photos))
     if suffix == ".mp4":
         return mp4_bytes(there_and_back, seconds)
-    frames, duration = [Image.fromarray(photo) for photo in there_and_back], round(1000 * seconds)
-    options: dict[str, Any] = {"lossless": True} if suffix == ".webp" else {}
-    options |= {"save_all": True, "append_images": frames[1:], "duration": duration, "loop": 0}
-    data = io.BytesIO()
-    frames[0].save(data, suffix[1:].upper(), **options)
-    return data.getvalue()
+    duration = Fraction(round(1000 * seconds))
+    return animation_bytes([Shown(photo, duration) for photo in there_and_back], 0, FORMS[suffix])

@@ -22,7 +22,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from smoothswap_jax.faces.align import Quad, ffhq_quad
+from smoothswap_jax.faces.align import Patch, Quad, ffhq_quad
+from smoothswap_jax.faces.animations import animation_values, is_animation
 from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError
 from smoothswap_jax.faces.tracking import Person, find_people, find_tracks
 from smoothswap_jax.faces.video_changes import add_changes
@@ -112,7 +113,7 @@ def swap_video(
             encoding, notes = encoding_for(target, output, options)
             report.notes += notes
             look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
-            wanted = _wanted(swapper, look, list(wishes), target, report)
+            wanted = wanted_faces(swapper, look, list(wishes), target, report)
             segments = _swap(target, folder, look, wanted, make_identities(), encoding, swap, report, progress)
             with report.timed("put together"):
                 whole = folder / f"whole{output.suffix.lower()}"
@@ -175,6 +176,18 @@ def check_video(
     whose folder cannot be written to."""
     options = options or VideoOptions()
     check_video_output(output, options.encoder, options.quality, options.pixels)
+    check_places(wishes, target, output, overwrite)
+    if options.start < 0 or (options.end is not None and options.end <= options.start):
+        end = "its end" if options.end is None else f"{options.end:g}"
+        raise VideoError(
+            f"{os.fspath(target)}: found a span from {options.start:g} to {end} s; wanted 0 <= start < end"
+        )
+
+
+def check_places(
+    wishes: Mapping[Which, Sequence[PathLike]], target: PathLike, output: PathLike, overwrite: bool
+) -> None:
+    """Raises as `check_video` does, but for the kind of output and options."""
     if not Path(target).is_file():
         raise VideoError(f"{os.fspath(target)}: found no such file; wanted a video")
     check_no_input((*photos_of(wishes), target), output)
@@ -183,11 +196,6 @@ def check_video(
         raise VideoError(f"{os.fspath(output)}: found no folder {Path(output).parent}; wanted an existing one")
     for which in wishes:
         check_which(which, "target")
-    if options.start < 0 or (options.end is not None and options.end <= options.start):
-        end = "its end" if options.end is None else f"{options.end:g}"
-        raise VideoError(
-            f"{os.fspath(target)}: found a span from {options.start:g} to {end} s; wanted 0 <= start < end"
-        )
 
 
 def encoding_for(
@@ -204,6 +212,8 @@ def encoding_for(
             )
         encoding, notes = choose_encoding(facts, output, options.encoder, options.quality, options.pixels)
         check_beside(target, facts, encoding, output.suffix.lower())
+        if is_animation(target) and any(frame.values[:, :, 3].min() < 255 for frame in animation_values(target)):
+            notes += ("transparent parts become white (.gif and .webp keep them)",)
         return encoding, notes
     if options.start == 0:
         raise VideoError(f"{target}: found no frame that can be decoded; wanted a whole video")
@@ -275,7 +285,9 @@ class Wanted:
         return quad if quad is not None and np.isfinite(quad).all() else None
 
 
-def _wanted(swapper: Swapper, look: Look, wishes: Sequence[Which], target: str, report: VideoReport) -> list[Wanted]:
+def wanted_faces(
+    swapper: Swapper, look: Look, wishes: Sequence[Which], target: str, report: VideoReport
+) -> list[Wanted]:
     """The tracks of the people that are meant; raises NoFaceError where none of them is in the video."""
     tracks = find_tracks(look.found, look.times, look.changes)
     people = find_people(tracks, look.found, ALIKE)
@@ -345,17 +357,26 @@ def _swap(
             for _ in frames:
                 pass
             continue
-        shown = _swapped_frames(frames, target, look, wanted, z, swap, report, progress)
+        swapped = changes_of(frames, target, look, wanted, z, swap, report, progress)
+        shown = (
+            add_changes(one.frame, photo, patches, one.told, target) if photo is not None else one.frame
+            for one, photo, patches in swapped
+        )
         with report.timed("swap and encode"):
             write_segment(segments[chunk], shown, ticks.tolist(), look.facts, encoding)
-    changed = np.zeros(count, bool)
-    for one in wanted:
-        changed[one.first : one.first + len(one.quads)] |= np.isfinite(one.quads).all((1, 2))
-    report.swapped = int((changed & ~look.damaged).sum())  # damaged frames stay as they are
+    report.swapped = frames_changed(look, wanted)
     return segments
 
 
-def _swapped_frames(
+def frames_changed(look: Look, wanted: Sequence[Wanted]) -> int:
+    """How many frames have a face that is changed."""
+    changed = np.zeros(len(look.ticks), bool)
+    for one in wanted:
+        changed[one.first : one.first + len(one.quads)] |= np.isfinite(one.quads).all((1, 2))
+    return int((changed & ~look.damaged).sum())  # damaged frames stay as they are
+
+
+def changes_of(
     frames: Iterator[tuple[int, Decoded]],
     target: str,
     look: Look,
@@ -364,8 +385,8 @@ def _swapped_frames(
     swap: Callable[[list[Task]], list[Any]],
     report: VideoReport,
     progress: OnProgress | None,
-) -> Iterator[Any]:
-    """The frames with their faces swapped, as many at once as memory should hold."""
+) -> Iterator[tuple[Decoded, Photo | None, Sequence[Patch]]]:
+    """Frames, and for those with faces to swap the photo and its changes; as many at once as memory should hold."""
     begin = np.array([one.first for one in wanted])
     end = begin + [len(one.quads) for one in wanted]
     many = max(1, min(16, MOST_PIXELS // (look.facts.width * look.facts.height)))
@@ -382,9 +403,6 @@ def _swapped_frames(
         with report.timed("swap"):
             swapped = dict(zip(tasks, swap(list(tasks.values())), strict=True))
         for place, (number, one) in enumerate(batch):
-            shown = one.frame
-            if place in swapped:
-                shown = add_changes(shown, tasks[place].photo, swapped[place].patches, one.told, target)
-            yield shown
+            yield (one, tasks[place].photo, swapped[place].patches) if place in swapped else (one, None, ())
             if progress:
                 progress("swapping", number + 1 - look.first, len(look.ticks))

@@ -1,0 +1,163 @@
+"""Pictures that move, written: GIF, WebP and PNG."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import GifImagePlugin, Image
+from scipy.spatial import KDTree
+
+FORMS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
+"""By the suffix: Pillow's name."""
+WIDEST_FRAME = {"GIF": 65_535, "WEBP": 16_383}
+"""Pixels of a side."""
+MOST_PIXELS = 500_000_000
+"""Of all frames of an animation, which are held in memory."""
+
+NEW_COLOURS = 96
+"""So many of the 256 colours of a GIF's frame are for what was changed, where all would be wanted for the rest."""
+_MOST_HUNDREDTHS = 65_535
+
+
+class Shown(NamedTuple):
+    """A frame to be written."""
+
+    values: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 4"]
+    """sRGB, with or without alpha."""
+    milliseconds: Fraction
+    changed: Bool[np.ndarray, "h w"] | None = None
+    """Where it is not what it was in the GIF that it comes from; None: it comes from none."""
+
+
+def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bool = True) -> bytes:
+    """A file of frames of one size.
+
+    Every frame of a GIF has a palette of its own. Colours that its original had stay exactly, as far as 256 suffice:
+    the rarest become the nearest others, so that `NEW_COLOURS` are left for what was changed. Places where a frame is
+    the same as the one before are not written again. Alpha becomes wholly transparent or not at all. In WebP and PNG
+    a frame that is the same as the one before makes that one longer.
+
+    Args:
+      plays: how often it is shown; 0 is for ever.
+      form: GIF, WEBP or PNG.
+      lossless: of WebP; the others are.
+    """
+    if form == "GIF":
+        return b"".join(_gif(frames, plays))
+    pictures, durations = [], []
+    for frame in frames:
+        pictures.append(Image.fromarray(np.ascontiguousarray(frame.values)))
+        durations.append(float(frame.milliseconds))
+    options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "loop": plays}
+    options["duration"] = durations if form == "PNG" else _rounded(durations)
+    if form == "WEBP":
+        options |= {"lossless": True, "quality": 80} if lossless else {"quality": 95, "method": 4}
+    data = io.BytesIO()
+    pictures[0].save(data, form, **options)
+    return data.getvalue()
+
+
+def _rounded(durations: Sequence[Fraction] | Sequence[float]) -> list[int]:
+    """Whole numbers whose sums are never further than a half from those of the durations."""
+    return np.diff(np.rint(np.cumsum([0.0, *map(float, durations)]))).astype(int).tolist()
+
+
+# --- GIF ------------------------------------------------------------------------------------------------------------
+
+_KEEP, _CLEAR = 1, 2
+"""What becomes of a frame's place before the next is shown."""
+
+
+def _gif(frames: Iterable[Shown], plays: int) -> Iterator[bytes]:
+    """The parts of a file (GIF89a specification)."""
+    frames = list(frames)
+    height, width = frames[0].values.shape[:2]
+    yield b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0)
+    if plays != 1:
+        yield b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", max(plays - 1, 0), 0)
+    hundredths = _rounded([frame.milliseconds / 10 for frame in frames])
+    clear = any(_opaque(frame).min() < 1 for frame in frames)
+    before: np.ndarray | None = None
+    for frame, duration in zip(frames, hundredths, strict=True):
+        colours, written = frame.values[:, :, :3], _opaque(frame)
+        if before is not None and not clear:
+            written = (colours != before).any(2)
+        before = colours
+        rows, columns = (slice(0, height), slice(0, width)) if clear else _around(written)
+        changed = None if frame.changed is None else frame.changed[rows, columns]
+        image, see_through = _in_palette(colours[rows, columns], written[rows, columns], changed)
+        how: dict[str, Any] = {} if see_through is None else {"transparency": see_through}
+        how |= {"duration": 10 * min(duration, _MOST_HUNDREDTHS), "disposal": _CLEAR if clear else _KEEP}
+        place = (columns.start, rows.start)
+        yield from GifImagePlugin.getdata(image, place, include_color_table=True, **how)
+    yield b";"
+
+
+def _opaque(frame: Shown) -> Bool[np.ndarray, "h w"]:
+    if frame.values.shape[2] == 3:
+        return np.ones(frame.values.shape[:2], bool)
+    return frame.values[:, :, 3] >= 128
+
+
+def _around(mask: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
+    """The rectangle of what is set; one pixel of nothing where nothing is."""
+    if not mask.any():
+        return slice(0, 1), slice(0, 1)
+    found = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(places[0]), int(places[-1]) + 1) for places in found)
+    return rows, columns
+
+
+def _in_palette(
+    colours: UInt8[np.ndarray, "h w 3"], written: Bool[np.ndarray, "h w"], changed: Bool[np.ndarray, "h w"] | None
+) -> tuple[Image.Image, int | None]:
+    """The picture with a palette for what is written of it, and the number by which the rest is seen through."""
+    whole = bool(written.all())
+    room = 256 if whole else 255
+    if changed is None:
+        image = Image.fromarray(np.ascontiguousarray(colours)).quantize(room)
+        numbers, palette = np.array(image), np.array(image.getpalette(), np.uint8).reshape(-1, 3)[:room]
+    else:
+        pixels = colours[written]
+        palette = _palette(pixels, ~changed[written], room)
+        unique, places = np.unique(_packed(pixels), return_inverse=True)
+        numbers = np.zeros(written.shape, np.uint8)
+        numbers[written] = KDTree(palette).query(_unpacked(unique))[1][places]
+    see_through = len(palette)
+    numbers[~written] = see_through % 256
+    image = Image.fromarray(numbers)
+    image.putpalette(palette.tobytes() + bytes(0 if whole else 3))
+    return image, None if whole else see_through
+
+
+def _palette(
+    pixels: UInt8[np.ndarray, "n 3"], kept: Bool[np.ndarray, " n"], room: int
+) -> UInt8[np.ndarray, "colours 3"]:
+    """The colours for pixels, of which some should be kept as they are."""
+    every = np.unique(_packed(pixels))
+    if not len(every):
+        return np.zeros((1, 3), np.uint8)
+    if len(every) <= room:
+        return _unpacked(every)
+    old, counts = np.unique(_packed(pixels[kept]), return_counts=True)
+    new = np.setdiff1d(every, old)
+    most = old[np.argsort(-counts, kind="stable")][: room - min(len(new), NEW_COLOURS)]
+    others = pixels[~np.isin(_packed(pixels), most)]
+    cut = Image.fromarray(others[None]).quantize(room - len(most), Image.Quantize.MEDIANCUT)
+    found = np.array(cut.getpalette(), np.uint8).reshape(-1, 3)[: room - len(most)]
+    return np.concatenate([_unpacked(most), found])
+
+
+def _packed(colours: UInt8[np.ndarray, "n 3"]) -> np.ndarray:
+    """A number for each colour."""
+    return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
+def _unpacked(numbers: np.ndarray) -> UInt8[np.ndarray, "n 3"]:
+    return np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=1).astype(np.uint8)

@@ -1,0 +1,124 @@
+"""Swaps faces in pictures that move (GIF, WebP, PNG, AVIF) into ones that move: looked at as a video is, as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from smoothswap_jax.faces.align import Patch
+from smoothswap_jax.faces.animation_writing import FORMS, MOST_PIXELS, WIDEST_FRAME, Shown, animation_bytes
+from smoothswap_jax.faces.animations import AnimationFrame, animation_facts, animation_values, is_animation
+from smoothswap_jax.faces.photos import PathLike
+from smoothswap_jax.faces.video_frames import VideoError
+from smoothswap_jax.faces.videos import survey
+from smoothswap_jax.inference.choice import Which
+from smoothswap_jax.inference.files import Sources, by_face, identities_of, notes_on
+from smoothswap_jax.inference.first_look import OnProgress, VideoOptions, VideoReport, frames_kept, look_at
+from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
+from smoothswap_jax.inference.video import changes_of, check_places, frames_changed, wanted_faces
+from smoothswap_jax.runtime.files import check_new_file, write_atomically
+
+MOVING = (".gif", ".webp", ".apng")
+"""Suffixes by which a picture that moves is wished; .png is a still one."""
+
+
+def swap_animation(
+    swapper: Swapper,
+    source: Sources,
+    target: PathLike,
+    output: PathLike,
+    *,
+    source_face: Which = "largest",
+    target_face: Which = "largest",
+    paste: Paste = "change",
+    color: Color = "keep",
+    strength: float = 1.0,
+    overwrite: bool = False,
+    progress: OnProgress | None = None,
+) -> VideoReport:
+    """Swaps faces of all frames of a picture that moves, which keep their times, and how often they are shown.
+
+    The options are those of `swap_video`. All frames are in memory at once, and a call that is stopped begins anew. See
+    `animation_bytes` for what becomes of colours.
+
+    output: .gif, .webp, .apng or .png. Raises what `check_animation` and `Swapper.read_faces` raise, VideoError for
+    frames that cannot be decoded, and NoFaceError where there is no such person in it.
+    """
+    wishes = by_face(source, target_face)
+    check_animation(wishes, target, output, overwrite)
+    check_how(paste, color, strength)
+    target, output = os.fspath(target), Path(output)
+    make_identities = identities_of(swapper, wishes, source_face)
+    form = FORMS[output.suffix.lower()]
+    report = VideoReport(notes=(*notes_on(wishes), *survey(target).faults))
+    look = look_at(swapper, target, ask=bool(set(wishes) - {"all"}), report=report, progress=progress)
+    wanted = wanted_faces(swapper, look, list(wishes), target, report)
+    swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
+    frames = frames_kept(target, VideoOptions())
+    changes = changes_of(frames, target, look, wanted, make_identities(), swap, report, progress)
+    facts = animation_facts(target)
+    with report.timed("swap and write"):
+        patches = (one for _, _, one in changes)
+        shown = [_shown(frame, made, facts.form) for frame, made in zip(animation_values(target), patches, strict=True)]
+        report.swapped = frames_changed(look, wanted)
+        report.notes += tuple(_lost(shown, facts.profile, form))
+        data = animation_bytes(shown, facts.plays, form, facts.lossless)
+    check_new_file(output, overwrite)
+    write_atomically(output, data)
+    return report
+
+
+def check_animation(
+    wishes: Mapping[Which, Sequence[PathLike]], target: PathLike, output: PathLike, overwrite: bool = False
+) -> None:
+    """Raises VideoError for a target that does not move, an output that there is not, and frames that the output or
+    memory cannot hold; else what `check_video` raises."""
+    suffix = Path(output).suffix.lower()
+    if suffix not in FORMS:
+        raise VideoError(f"{output}: found the suffix {suffix!r} for a picture that moves; wanted {', '.join(FORMS)}")
+    check_places(wishes, target, output, overwrite)
+    if not is_animation(os.fspath(target)):
+        raise VideoError(f"{os.fspath(target)}: found no picture that moves; wanted GIF, WebP, PNG or AVIF")
+    facts = animation_facts(os.fspath(target))
+    size = f"{facts.width} x {facts.height} pixels"
+    if max(facts.width, facts.height) > (most := WIDEST_FRAME.get(FORMS[suffix], 1 << 31)):
+        raise VideoError(f"{os.fspath(target)}: found {size}; wanted at most {most} a side in {suffix}")
+    if facts.frames * facts.width * facts.height > MOST_PIXELS:
+        most = MOST_PIXELS // (facts.width * facts.height)
+        raise VideoError(
+            f"{os.fspath(target)}: found {facts.frames} frames of {size}; wanted at most {most} of this size in "
+            f"{suffix}, or .mp4, which has no limit"
+        )
+
+
+def wants_animation(target: PathLike, output: PathLike) -> bool:
+    """Whether a picture that moves is to become one that moves."""
+    return Path(output).suffix.lower() in MOVING and is_animation(os.fspath(target))
+
+
+def _shown(frame: AnimationFrame, patches: Sequence[Patch], form: str) -> Shown:
+    """A frame with its changes, which are not seen where it is wholly transparent."""
+    before, values = frame.values, frame.values.copy()
+    for patch in patches:
+        there = values[patch.rows, patch.columns]
+        changed = np.rint(np.clip(there[:, :, :3] + patch.change, 0, 255)).astype(np.uint8)
+        there[:, :, :3] = np.where(there[:, :, 3:] == 0, there[:, :, :3], changed)
+    # A palette of its own has only what was a GIF.
+    return Shown(values, frame.milliseconds, (values != before).any(2) if form == "GIF" else None)
+
+
+def _lost(shown: Sequence[Shown], profile: bool, form: str) -> Iterator[str]:
+    """What the output's format cannot keep, in words."""
+    if profile:
+        yield "its colour profile is left out: colours become sRGB"
+    if form != "GIF":
+        return
+    if any(np.isin(frame.values[:, :, 3], (0, 255), invert=True).any() for frame in shown):
+        yield "parts that are seen through by half become wholly so or not at all: GIF has no more (.webp keeps them)"
+    if any(frame.milliseconds % 10 or frame.milliseconds > 655_350 for frame in shown):
+        yield "times become hundredths of a second, at most 655.35 s: GIF has no others (.webp keeps them)"
+    if any(frame.changed is None for frame in shown):
+        yield "256 colours a frame remain: GIF has no more (.webp keeps all)"

@@ -1,0 +1,155 @@
+"""Pictures that move, read and written."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.faces.animation_writing import NEW_COLOURS, Shown, animation_bytes
+from smoothswap_jax.faces.animations import animated_frames, animation_facts, animation_values, is_animation
+from smoothswap_jax.faces.video_frames import VideoError
+from tests.faces.make_videos import frames_of, write_animation
+
+RNG = np.random.default_rng(0)
+CLOCK = [100, 30, 500, 0, 70]
+
+
+def coloured(count: int, height: int = 40, width: int = 60) -> np.ndarray:
+    """A picture of so many colours, each of them somewhere."""
+    colours = np.stack(np.unravel_index(RNG.permutation(8000)[:count], (20, 20, 20)), 1) * 12 + 7
+    places = np.concatenate([np.arange(count), RNG.integers(0, count // 4, height * width - count)])
+    return colours[RNG.permutation(places)].reshape(height, width, 3).astype(np.uint8)
+
+
+def written(path, frames, plays: int = 0, form: str = "GIF", **how):
+    path.write_bytes(animation_bytes(frames, plays, form, **how))
+    return path
+
+
+def read(path) -> tuple[list[np.ndarray], list[int]]:
+    found = list(animation_values(str(path)))
+    return [one.values for one in found], [int(one.milliseconds) for one in found]
+
+
+def shown(pictures, clock=CLOCK, changed=None) -> list[Shown]:
+    changed = changed or [np.zeros(picture.shape[:2], bool) for picture in pictures]
+    return [Shown(one, Fraction(t), mask) for one, t, mask in zip(pictures, clock, changed, strict=True)]
+
+
+@pytest.mark.parametrize("form, suffix", [("GIF", "gif"), ("WEBP", "webp"), ("PNG", "png")])
+@pytest.mark.parametrize("plays", [0, 1, 4])
+def test_frames_times_and_how_often_they_are_shown_come_back(tmp_path, form, suffix, plays):
+    pictures = [coloured(250) for _ in CLOCK]
+    path = written(tmp_path / f"a.{suffix}", shown(pictures), plays, form)
+    found, clock = read(path)
+    assert clock == CLOCK
+    for one, picture in zip(found, pictures, strict=True):
+        np.testing.assert_array_equal(one[:, :, :3], picture)
+        assert (one[:, :, 3] == 255).all()
+    facts = animation_facts(str(path))
+    assert facts == (form, 60, 40, 5, plays, True, False) and is_animation(str(path))
+
+
+def test_frames_that_are_the_same_stay_apart_in_a_gif(tmp_path):
+    picture = coloured(256)
+    found, clock = read(written(tmp_path / "a.gif", shown([picture] * 5)))
+    assert clock == CLOCK and all((one[:, :, :3] == picture).all() for one in found)
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 5
+    assert len((tmp_path / "a.gif").read_bytes()) < 8000  # what is the same is not written again
+
+
+def test_a_part_of_a_gif_that_changes_has_the_palette_for_itself(tmp_path):
+    first = coloured(256)
+    second = first.copy()
+    second[5:25, 5:25] = coloured(200, 20, 20)
+    found, _ = read(written(tmp_path / "a.gif", shown([first, second], [50, 50])))
+    np.testing.assert_array_equal(found[0][:, :, :3], first)
+    np.testing.assert_array_equal(found[1][:, :, :3], second)
+
+
+def test_new_colours_take_the_places_of_the_rarest(tmp_path):
+    old = coloured(256)
+    new, changed = old.copy(), np.zeros(old.shape[:2], bool)
+    changed[:20, :20] = True
+    new[changed] = coloured(300, 20, 20)[changed[:20, :20]]
+    (found,), _ = read(written(tmp_path / "a.gif", shown([new], [50], [changed])))
+    found = found[:, :, :3].astype(int)
+    outside = np.unique(new[~changed], axis=0)
+    same = (found == new).all(2)
+    lost = outside[[(found[(new == one).all(2)] != one).any() for one in outside]]
+    assert len(outside) - len(lost) == 256 - NEW_COLOURS
+    assert same[~changed].mean() > 0.9  # the rarest are where the fewest pixels are
+    assert np.abs(found - new)[changed].mean() < 16 and len(np.unique(found.reshape(-1, 3), axis=0)) <= 256
+
+
+def test_a_gif_is_seen_through_wholly_or_not_at_all(tmp_path):
+    pictures = []
+    for k in range(3):
+        alpha = np.full((40, 60, 1), 255, np.uint8)
+        alpha[10 * k : 10 * k + 10] = (0, 100, 128)[k]
+        pictures.append(np.concatenate([coloured(255), alpha], axis=2))
+    found, _ = read(written(tmp_path / "a.gif", shown(pictures, [40] * 3)))
+    for one, picture in zip(found, pictures, strict=True):
+        seen = picture[:, :, 3] >= 128
+        np.testing.assert_array_equal(one[:, :, 3], 255 * seen)
+        np.testing.assert_array_equal(one[seen][:, :3], picture[seen][:, :3])
+
+
+@pytest.mark.parametrize("form, suffix", [("WEBP", "webp"), ("PNG", "png")])
+def test_alpha_is_kept_in_webp_and_png(tmp_path, form, suffix):
+    pictures = [np.concatenate([coloured(900), RNG.integers(1, 256, (40, 60, 1), np.uint8)], axis=2) for _ in range(3)]
+    found, _ = read(written(tmp_path / f"a.{suffix}", shown(pictures, [40] * 3), 0, form))
+    for one, picture in zip(found, pictures, strict=True):
+        np.testing.assert_array_equal(one, picture)
+
+
+def test_a_photo_in_a_gif_has_the_256_colours_that_suit_it(tmp_path):
+    y, x = np.mgrid[:60, :80]
+    photo = np.stack([3 * x, 4 * y, x + y], 2).astype(np.uint8)
+    (found,), _ = read(written(tmp_path / "a.gif", [Shown(photo, Fraction(40))]))
+    assert np.abs(found[:, :, :3].astype(int) - photo).mean() < 4
+
+
+def test_times_of_a_gif_are_rounded_to_hundredths_without_drifting(tmp_path):
+    clock = [Fraction(1000, 30)] * 30
+    _, found = read(written(tmp_path / "a.gif", shown([coloured(16) for _ in clock], clock)))
+    assert sum(found) == 1000 and set(found) == {30, 40}
+    _, found = read(written(tmp_path / "b.gif", shown([coloured(16)], [10**7])))
+    assert found == [655_350]
+
+
+def test_what_browsers_do_not_show_for_that_short_a_time_lasts_a_tenth_of_a_second(tmp_path):
+    path = written(tmp_path / "a.gif", shown([coloured(16) for _ in CLOCK]))
+    assert [float(time) for time, *_ in animated_frames(str(path))] == [0, 0.1, 0.13, 0.63, 0.73]
+
+
+def test_the_picture_of_a_png_for_viewers_that_know_no_animation_is_no_frame(tmp_path):
+    frames = [Image.fromarray(picture) for picture in frames_of(4)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], default_image=True, duration=50)
+    found, _ = read(tmp_path / "a.png")
+    assert animation_facts(str(tmp_path / "a.png")).frames == len(found) == 3
+    assert [one[0, 0, 0] for one in found] == [6, 12, 18]
+
+
+def test_a_gif_is_an_animation_if_of_one_picture_and_a_photo_is_none(tmp_path):
+    for suffix in ("gif", "png", "webp"):
+        write_animation(tmp_path / f"a.{suffix}", frames_of(1))
+        assert is_animation(str(tmp_path / f"a.{suffix}")) == (suffix == "gif")
+    assert not is_animation(str(tmp_path / "none.gif"))
+
+
+def test_lossy_webp_is_told_from_lossless(tmp_path):
+    picture = shown([coloured(900), coloured(900)], [40, 40])
+    for lossless in (True, False):
+        path = written(tmp_path / "a.webp", picture, 0, "WEBP", lossless=lossless)
+        assert animation_facts(str(path)).lossless == lossless
+
+
+def test_damaged_files_are_told(tmp_path):
+    for suffix in ("gif", "webp"):
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(b"GIF89a" if suffix == "gif" else b"RIFF\x30\0\0\0WEBPVP8X")
+        with pytest.raises(VideoError, match=rf"a\.{suffix}: found an animation that cannot be read"):
+            animation_facts(str(path))
