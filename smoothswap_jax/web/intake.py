@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from smoothswap_jax.faces.animation_writing import MOST_PIXELS
+from smoothswap_jax.faces.animations import animation_facts
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, VIDEO, kind_of
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, scaled_down
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import read_frames, survey
+from smoothswap_jax.faces.videos import Survey, read_frames, survey
 from smoothswap_jax.inference.choice import found_faces
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.web.limits import Refused
@@ -21,8 +23,10 @@ SHOWN, FACE = 1200, 112
 """Longest sides of previews and of crops of faces, pixels."""
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 """Of the formats that a result is written in; others become PNG."""
+MOVING = {"GIF": ".gif", "PNG": ".png"}
+"""Of formats of pictures that move; others become WebP."""
 MEDIA = {
-    **{".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff"},
+    **{".gif": "image/gif", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff"},
     **{".mp4": "video/mp4", ".mkv": "video/x-matroska"},
 }
 
@@ -30,8 +34,10 @@ MEDIA = {
 def take_in(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     """Makes an item of a file that was sent. Raises Refused for what is neither a photo nor a video, or too large."""
     kind = kind_of(path)
-    if kind in (PHOTO, ANIMATION):
+    if kind == PHOTO:
         return _photo(store, name, path, swapper)
+    if kind == ANIMATION:
+        return _animation(store, name, path, swapper)
     if kind == VIDEO:
         return _video(store, name, path, swapper)
     raise Refused(415, "found neither a photo nor a video; wanted JPEG, PNG, WebP, TIFF, AVIF, HEIC, or a video")
@@ -49,11 +55,29 @@ def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     return _known(store, name, path, swapper, photo, {"kind": "photo", "suffix": suffix})
 
 
+def _animation(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
+    try:
+        told = animation_facts(str(path))
+        pixels = told.width * told.height
+        if pixels > store.limits.megapixels * 1e6 or told.frames * pixels > MOST_PIXELS:
+            raise Refused(
+                413,
+                f"found {told.frames} frames of {told.width}x{told.height} pixels; wanted at most "
+                f"{MOST_PIXELS // 10**6} million pixels in all, and {store.limits.megapixels:g} million in one",
+            )
+        held = survey(str(path))
+        _check_seconds(store, held)
+        first = next(iter(read_frames(str(path), [0])))
+    except VideoError as error:
+        raise Refused(415, in_words(error, {path: "the animation"})) from error
+    facts = {"kind": "animation", "frames": held.frames, "seconds": round(held.seconds, 2)}
+    return _known(store, name, path, swapper, first.picture, facts | {"suffix": MOVING.get(told.form, ".webp")})
+
+
 def _video(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     try:
         held = survey(str(path))
-        if held.seconds > store.limits.seconds:
-            raise Refused(413, f"found a video of {held.seconds:.0f} s; wanted at most {store.limits.seconds:g}")
+        _check_seconds(store, held)
         first = next(iter(read_frames(str(path), [0])))
     except VideoError as error:
         raise Refused(415, in_words(error, {path: "the video"})) from error
@@ -63,8 +87,13 @@ def _video(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     return _known(store, name, path, swapper, first.picture, facts)
 
 
+def _check_seconds(store: Store, held: Survey) -> None:
+    if held.seconds > store.limits.seconds:
+        raise Refused(413, f"found a video of {held.seconds:.0f} s; wanted at most {store.limits.seconds:g}")
+
+
 def _known(store: Store, name: str, path: Path, swapper: Swapper, photo: Photo, facts: dict[str, Any]) -> Item:
-    """The item of a photo or of the first frame of a video, with a preview and its faces."""
+    """The item of a photo or of the first frame of what moves, with a preview and its faces."""
     faces = found_faces(swapper.detect, photo)
     preview = add_picture(store, photo, SHOWN)
     crops = [add_picture(store, _crop(photo, face), FACE) for face in faces]

@@ -15,6 +15,7 @@ from typing import Any
 from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import read_frames
+from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.swapper import Swapper
@@ -151,6 +152,10 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
     if target.facts["kind"] == "photo":
         name, output = store.new_path(target.facts["suffix"])
         notes = swap_files(swapper, sources, target.path, output, **how)
+        shown = load_photo(output)
+    elif target.facts["kind"] == "animation":
+        name, output = store.new_path(target.facts["suffix"])
+        notes = swap_animation(swapper, sources, target.path, output, progress=progress, **how).notes
         shown = load_photo(output)
     else:
         name, output = store.new_path(_container(target.path))

@@ -68,7 +68,7 @@ function listen(kind, use) {
 }
 
 function addSource(item) {
-  if (item.kind !== "photo") throw new Error("found a video; wanted photos of the person");
+  if (item.kind === "video") throw new Error("found a video; wanted photos of the person");
   if (!item.faces.length) throw new Error("found no face in it; wanted a photo with one");
   state.sources.push(item);
   showSources();
@@ -98,12 +98,13 @@ function setTarget(item) {
   state.face = "largest";
   $("target").hidden = false;
   $("target-preview").src = file(item.preview);
-  const what = item.kind === "video" ? `video, ${item.seconds} s, ${item.frames} frames` : "photo";
+  const moves = item.kind !== "photo";
+  const what = moves ? `${item.kind}, ${item.seconds} s, ${item.frames} frames` : "photo";
   const faces = item.faces.length === 1 ? "1 face" : `${item.faces.length} faces`;
-  const where = item.kind === "video" ? " in the first frame" : "";
+  const where = moves ? " in the first frame" : "";
   $("target-words").textContent = `${item.width} × ${item.height}, ${what}; ${faces}${where}.`;
-  if (!item.faces.length && item.kind === "video") item.faces = [null]; // later frames may have some
-  const words = item.kind === "video" ? "Who is seen most" : "Largest";
+  if (!item.faces.length && moves) item.faces = [null]; // later frames may have some
+  const words = moves ? "Who is seen most" : "Largest";
   const choices = [["largest", words], ["all", "All"]];
   const tiles = choices.map(([face, name]) => element("button", { textContent: name, value: face }));
   for (const face of item.faces) {
@@ -177,7 +178,7 @@ function showResult(job) {
   if (video) $("video").src = link;
   else {
     $("before").src = file(state.target.preview);
-    $("after").src = file(job.preview);
+    $("after").src = state.target.kind === "animation" ? link : file(job.preview);
     divide();
   }
   $("notes").textContent = job.text;

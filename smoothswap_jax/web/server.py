@@ -214,14 +214,14 @@ def _wished(wish: dict[str, Any], store: Store) -> Job:
         raise Refused(400, f"strength: found {_short(strength)}; wanted 0 to 1")
     sources, target = [store.get(name) for name in names], store.get(wish["target"])
     known = all("faces" in item.facts for item in (target, *sources))
-    if not known or any(item.facts["kind"] != "photo" for item in sources):
+    if not known or any(item.facts["kind"] == "video" for item in sources):
         raise Refused(400, "sources and target: found another file; wanted photos as sources, and a photo or a video")
     return Job(sources, target, _face(face, target, store), float(strength))
 
 
 def _face(face: Any, target: Any, store: Store) -> Any:
-    """Which face: a word, or the number of one that was found. In a video that is its first frame's, and the person is
-    meant."""
+    """Which face: a word, or the number of one that was found. In what moves that is its first frame's, and the
+    person is meant."""
     faces = target.facts["faces"]
     if face in ("largest", "all", "left"):
         return face

@@ -121,7 +121,7 @@ def test_each_person_gets_the_source_that_is_mapped_to_it(tmp_path, source, monk
         assert signs == {"-magenta"} | ({"+cyan"} if CYAN in paths(k) else set()), k
 
 
-@pytest.mark.parametrize("output", ["b.gif", "b.webp"])
+@pytest.mark.parametrize("output", ["b.gif", "b.webp", "b.png"])
 def test_what_is_transparent_stays_so(tmp_path, source, output):
     target = tmp_path / "a.gif"
     pictures = []
@@ -134,6 +134,8 @@ def test_what_is_transparent_stays_so(tmp_path, source, output):
     for old, new, given in zip(values(target), values(tmp_path / output), pictures, strict=True):
         np.testing.assert_array_equal(new[:, :, 3], given[:, :, 3])
         assert ((old != new).any(2) & (given[:, :, 3] > 0)).any()
+        if output == "b.png":  # which keeps the colours under it
+            np.testing.assert_array_equal(new[given[:, :, 3] == 0], old[given[:, :, 3] == 0])
 
 
 def test_what_a_gif_cannot_hold_is_said(tmp_path, source):

@@ -16,6 +16,7 @@ from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
+from smoothswap_jax.web import intake
 from tests.inference import painted_videos as videos
 from tests.web.conftest import Served
 
@@ -62,6 +63,30 @@ def test_a_video_is_swapped_with_progress_and_can_be_played_in_parts(serve, face
     assert part.status == 206 and part.body == whole.body[100:200]
     assert served.ask("GET", f"/files/{told['result']}", Range="bytes=" + ",".join(["0-9"] * 5000)).status == 416
     assert [path for path in served.folder.iterdir() if path.is_dir()] == []
+
+
+def test_of_a_picture_that_moves_all_is_swapped_and_the_first_is_a_source(serve, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    served = serve()
+    pictures = [Image.fromarray(one) for one in videos.frames(6)]
+    pictures[0].save(tmp_path / "moves.gif", save_all=True, append_images=pictures[1:], duration=200, loop=0)
+    told = served.send(tmp_path / "moves.gif")
+    assert (told["kind"], told["frames"], told["seconds"], len(told["faces"])) == ("animation", 6, 1.2, 2)
+    told = served.swap(faces["source"], tmp_path / "moves.gif", face="all")
+    assert told["state"] == "done" and told["total"] == 6
+    answer = served.ask("GET", f"/files/{told['result']}?download")
+    assert answer.headers["content-type"] == "image/gif"
+    assert answer.headers["content-disposition"] == 'attachment; filename="swapped.gif"'
+    (tmp_path / "got.gif").write_bytes(answer.body)
+    found = list(read_frames(str(tmp_path / "got.gif")))
+    assert [round(1000 * float(one.time)) for one in found] == [200 * k for k in range(6)]
+    assert served.swap(tmp_path / "moves.gif", faces["both"])["state"] == "done"
+    monkeypatch.setattr(intake, "MOST_PIXELS", 160 * 96 * 5)
+    answer = served.ask("POST", "/files", (tmp_path / "moves.gif").read_bytes())
+    assert answer.status == 413 and "found 6 frames of 160x96 pixels; wanted at most" in answer.told["error"]
+    monkeypatch.undo()
+    answer = serve(seconds=0.9).ask("POST", "/files", (tmp_path / "moves.gif").read_bytes())
+    assert answer.status == 413 and "found a video of 1 s; wanted at most 0.9" in answer.told["error"]
 
 
 def test_mistakes_are_told_in_words_without_paths(serve, faces, tmp_path):
