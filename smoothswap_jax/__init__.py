@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from smoothswap_jax.faces.align import align_face, ffhq_quad
     from smoothswap_jax.faces.photos import PhotoError, load_photo, save_photo
     from smoothswap_jax.faces.video_frames import VideoError
+    from smoothswap_jax.inference.animations import swap_animation
     from smoothswap_jax.inference.choice import NoFaceError
     from smoothswap_jax.inference.export.export_folder import export_swapper
     from smoothswap_jax.inference.first_look import VideoOptions
@@ -54,6 +55,7 @@ __all__ = [
     "prepare_faces",
     "preprocess",
     "save_photo",
+    "swap_animation",
     "swap_frames",
     "swap_video",
     "train",
@@ -73,6 +75,7 @@ _WHERE = {
     "Swapper": ("inference.swapper", "Swapper"),
     "VideoError": ("faces.video_frames", "VideoError"),
     "VideoOptions": ("inference.first_look", "VideoOptions"),
+    "swap_animation": ("inference.animations", "swap_animation"),
     "swap_frames": ("inference.video", "swap_frames"),
     "swap_video": ("inference.video", "swap_video"),
     "align_face": ("faces.align", "align_face"),
