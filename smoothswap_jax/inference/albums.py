@@ -23,13 +23,13 @@ from smoothswap_jax.runtime.files import check_place
 
 
 class Album(NamedTuple):
-    """What is in a folder, sorted by name: photos, damaged ones among them, pictures that move, videos, and what else
-    is not hidden."""
+    """What is in a folder: photos, damaged ones among them, videos, pictures that move, and what else is not hidden."""
 
-    photos: list[Path]
-    moving: list[Path]
-    videos: list[Path]
+    photos: set[Path]
+    videos: set[Path]
+    moving: set[Path]
     others: list[Path]
+    """Sorted by name."""
 
 
 def album_in(folder: Path) -> Album:
@@ -37,8 +37,9 @@ def album_in(folder: Path) -> Album:
     listed = photos_in(folder)
     moving = {path for path in (*listed.photos, *listed.others) if kind_of(path) == ANIMATION}
     videos = {path for path in listed.others if is_video(path)} - moving
-    photos = {*listed.photos, *(path for path in listed.others if is_damaged_photo(path))} - moving
-    return Album(*map(sorted, (photos, moving, videos, {*listed.others} - photos - moving - videos)))
+    photos = {*listed.photos, *filter(is_damaged_photo, listed.others)} - moving
+    taken = photos | videos | moving
+    return Album(photos, videos, moving, [path for path in listed.others if path not in taken])
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def swap_folder(
     check_folders(folder, out)
     check_how(paste, color, strength)
     album = album_in(folder)
-    targets = sorted([*album.photos, *album.moving, *album.videos])
+    targets = sorted(album.photos | album.moving | album.videos)
     if not targets:
         raise PhotoError(f"{folder}: found no photo and no video in it; wanted some")
     swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
