@@ -13,7 +13,8 @@ from smoothswap_jax.evaluation.report.document import Block, Report, Table, Text
 from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.reproduce.claims import RULE, Outcome, decide, decide_prediction
-from smoothswap_jax.reproduce.experiments import EXPERIMENTS, JUDGES, SCALES, Experiment
+from smoothswap_jax.reproduce.common import SCALES, Experiment
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS
 from smoothswap_jax.reproduce.plan import (
     FILE,
     Plan,
@@ -24,6 +25,7 @@ from smoothswap_jax.reproduce.plan import (
     described,
     keep,
 )
+from smoothswap_jax.reproduce.swappers import JUDGES
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import find_intact
 from smoothswap_jax.runtime.files import InUse, check_place, held

@@ -11,9 +11,10 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.cli.reproduce import EXPERIMENTS as LISTED
 from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.evaluation.methods import BASELINES
-from smoothswap_jax.reproduce import experiments, plan, run
+from smoothswap_jax.reproduce import mechanism, plan, run, swappers
 from smoothswap_jax.reproduce.claims import RULE, Rests
-from smoothswap_jax.reproduce.experiments import EXPERIMENTS, SCALES, Measured, Scale
+from smoothswap_jax.reproduce.common import SCALES, Experiment, Measured, Scale
+from smoothswap_jax.reproduce.experiments import EXPERIMENTS
 from smoothswap_jax.reproduce.run import reproduce
 from smoothswap_jax.reproduce.zoo import EMBEDDERS, RATES
 from smoothswap_jax.runtime.checkpoint import Found
@@ -84,7 +85,7 @@ def stand_ins(monkeypatch):
         run, "find_intact", lambda folder: Found(2 if (folder / "checkpoints" / "2").is_dir() else None, {})
     )
     made = EXPERIMENTS["smoothness"]
-    monkeypatch.setitem(EXPERIMENTS, "smoothness", experiments.Experiment(made.about, made.plan, measure))
+    monkeypatch.setitem(EXPERIMENTS, "smoothness", Experiment(made.about, made.plan, measure))
     return trained
 
 
@@ -152,7 +153,7 @@ def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(st
     monkeypatch.setattr(run, "_check_judges", lambda plan: None)
     measure = EXPERIMENTS["smoothness"].measure
     scores = lambda made, *where: dataclasses.replace(
-        measure(made, *where), scores=dict.fromkeys(experiments.MEASURES, some(made))
+        measure(made, *where), scores=dict.fromkeys(swappers.MEASURES, some(made))
     )
     some = lambda made: {one.arm: np.random.default_rng(0).normal(size=(2, 30)) for one in made.of("swapper")}
     monkeypatch.setitem(EXPERIMENTS, "ablation", dataclasses.replace(EXPERIMENTS["ablation"], measure=scores))
@@ -212,7 +213,7 @@ def test_an_experiment_runs_for_real(name, tmp_path, monkeypatch):
         "data.held_out_people": 20,
         "data.rendered_cache": str(tmp_path / "kept"),
     }
-    monkeypatch.setattr(experiments, "BENCH_PEOPLE", 80)
+    monkeypatch.setattr(mechanism, "BENCH_PEOPLE", 80)
     usual = plan.Run.config
     monkeypatch.setattr(
         plan.Run, "config", lambda self, runs: usual(dataclasses.replace(self, fields={**self.fields, **few}), runs)
