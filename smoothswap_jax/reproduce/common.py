@@ -38,7 +38,7 @@ class Scale:
 _LAPTOP = Scale("tiny32", 500, 2000, 1000, (3, 2), 200)
 SCALES = {
     "laptop": _LAPTOP,
-    # The trainings of a laptop, whose runs it shares, at the paper's weight of the identity loss alone, and a seed more.
+    # The trainings of a laptop, whose runs it shares, at the paper's weight of the identity loss alone; a seed more.
     "short": dataclasses.replace(_LAPTOP, weights=(4.0,), seeds=(3, 3)),
     "gpu": Scale("small64", 5000, 20_000, 30_000, (3, 3), 500),
 }
