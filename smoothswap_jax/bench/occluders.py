@@ -26,6 +26,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from smoothswap_jax.bench.folder import photos_below
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.data.rendered import swaps_with_truth, world_fields
 from smoothswap_jax.evaluation.protocols.base import drawn_pairs
@@ -71,6 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of people and of what covers them")
     parser.add_argument("--photos", type=Path, metavar="DIR")
     args = parser.parse_args(argv)
+    files = photos_below(args.photos) if args.photos else []
     world = {**world_fields(load_swapper(args.checkpoint).config["data"]), "seed": args.seed}
     swapper = Swapper.load(args.checkpoint)
     swaps = swaps_with_truth(world, swapper.size, lambda labels: drawn_pairs(labels, args.pairs))
@@ -78,8 +80,8 @@ def main(argv: list[str] | None = None) -> None:
     z = swapper.embed(sources)
     print(f"{'':<28} {COLUMNS}")
     print(table(on_rendered_people(swapper, z, targets, truths, swaps.people[:, 1], args.seed)))
-    if args.photos is not None:
-        print(table({"photographs": on_photographs(args.photos, swapper.size, args.seed)}))
+    if files:
+        print(table({"photographs": on_photographs(files, swapper.size, args.seed)}))
 
 
 def on_rendered_people(
@@ -152,12 +154,9 @@ def resized(weights: Float[np.ndarray, "b n n"], size: int) -> Cover:
     )
 
 
-def on_photographs(folder: Path, size: int, seed: int) -> dict[str, float | int | dict[str, float]]:
+def on_photographs(files: list[Path], size: int, seed: int) -> dict[str, float | int | dict[str, float]]:
     """How often and how much `keep_occluders` keeps of photographs that nothing covers, and how well it finds what is
     pasted on them."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
-    if not files:
-        raise SystemExit(f"--photos={folder}: found no photos; wanted aligned faces")
     faces = np.stack([np.asarray(Image.fromarray(load_photo(file)).resize((size, size))) for file in files])
     pasted = all_pasted(faces, faces, seed)
     kept = {kind: 1 - resized(keep_occluders(one.faces, one.faces), size) for kind, (one, _) in pasted.items()}

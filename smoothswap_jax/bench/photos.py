@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from smoothswap_jax.bench.folder import photos_below
 from smoothswap_jax.bench.formats import formats_table
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.faces import tones
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--formats", action="store_true")
     parser.add_argument("--checkpoint", default="default", metavar="DIR")
     args = parser.parse_args()
-    files = sorted(path for path in args.photos.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
+    files = photos_below(args.photos)
     if args.formats:
         print(formats_table(Swapper.load(args.checkpoint), files[-1], _small(load_reduced(files[0]))))
         return

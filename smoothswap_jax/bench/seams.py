@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from smoothswap_jax.bench.folder import photos_below
 from smoothswap_jax.bench.table import table
 from smoothswap_jax.faces.align import Quad, paste_mask, photo_to_crop
 from smoothswap_jax.faces.photos import Photo, load_photo
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--checkpoint", default="default", metavar="DIR")
     args = parser.parse_args()
-    files = sorted(path for path in args.photos.rglob("*") if path.suffix.lower() in (".jpg", ".png", ".webp"))
+    files = photos_below(args.photos)
     chosen = files[:: max(1, len(files) // args.count)][: args.count]
     swapper = Swapper.load(args.checkpoint)
     print(table({f"{size} px": seams(swapper, chosen, size) for size in args.sizes}))

@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> None:
 
     shown = None
     people = PEOPLE.get(args.what, 0) if args.people is None else args.people
+    if args.source and args.what not in ("data", "video"):
+        raise ValueError(f"--source is not for --what={args.what}, which reads no photos")
     if args.what == "data":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=data, which reads no config")

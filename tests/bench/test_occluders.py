@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.bench import occluders
+from smoothswap_jax.bench.folder import photos_below
 from smoothswap_jax.inference.swapper import Swapper
 
 SIZE, PAIRS = 32, 6
@@ -62,12 +63,12 @@ def test_the_table_has_each_cover_and_each_mask(monkeypatch):
 
 
 def test_photographs_are_looked_at_and_wanted(tmp_path):
-    with pytest.raises(SystemExit, match=r"--photos=.*: found no photos; wanted aligned faces"):
-        occluders.on_photographs(tmp_path, SIZE, 0)
+    with pytest.raises(SystemExit, match=r"--photos=.*: found no photos; wanted a folder with some"):
+        occluders.main([f"--photos={tmp_path}"])
     from PIL import Image
 
     for row, face in enumerate(plain(180)):
         Image.fromarray(face).resize((64, 64)).save(tmp_path / f"{row}.png")
-    found = occluders.on_photographs(tmp_path, SIZE, 0)
+    found = occluders.on_photographs(photos_below(tmp_path), SIZE, 0)
     assert found["faces"] == PAIRS and found["nothing before them, share"] == 0
     assert set(found["overlap"]) == set(occluders.DRAW) and found["overlap"]["bar"] > 0.3
