@@ -4,8 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from smoothswap_jax.web.limits import Limits
+
 
 def add_parser(verbs) -> None:
+    limits = Limits()
     serve = verbs.add_parser("serve", help="a page on this machine that swaps faces", allow_abbrev=False)
     serve.add_argument(
         "--checkpoint",
@@ -33,9 +36,8 @@ def add_parser(verbs) -> None:
         ("minutes", "after which files that nobody uses are deleted"),
         ("gigabytes", "of all files together"),
     ):
-        serve.add_argument(
-            f"--{option}", type=float, metavar="N", help=f"the most {about}" if option != "minutes" else about
-        )
+        most = about if option == "minutes" else f"the most {about}"
+        serve.add_argument(f"--{option}", type=float, metavar="N", help=f"{most} (default {getattr(limits, option):g})")
     serve.set_defaults(run=run)
 
 
@@ -50,7 +52,6 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"--{name}: found {value:g}; wanted more than 0")
     from smoothswap_jax.inference.swapper import Swapper
     from smoothswap_jax.runtime.files import check_new_folder
-    from smoothswap_jax.web.limits import Limits
     from smoothswap_jax.web.listening import serve
 
     limits = Limits(**{name: value for name, value in given.items() if value is not None})

@@ -148,6 +148,7 @@ def make_pairs(
         settings.options,
         started(progress, "aligning files"),
     )
+    print(f"evaluate: making the pairs of {settings.protocol}", file=sys.stderr, flush=True)
     pairs = methods.in_all_videos(protocol.pairs(request), settings.data, settings.swaps)
     write_atomically(settings.out / PAIRS, manifest(pairs))
     return pairs

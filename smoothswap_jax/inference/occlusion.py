@@ -15,9 +15,9 @@ SIDE = 64
 UNIT = np.array([64, 10, 10], np.float32)
 """Differences of luma and of both chromas, in levels, that count alike. `bench/occluders.py` is where this and the
 numbers below were tried."""
-DARKER, LIGHTER, SHINE = 0.2, 0.6, 0.25
-"""What light makes of skin: so many of its own brightness less or more, and so much of the way to white. Without it a
-third of the faces in photographs, three in five of the darkest, are covered by their own shine and shade."""
+DARKER, LIGHTER = 0.2, 0.6
+"""By which share of its brightness light makes skin darker or lighter. Without it a quarter of the faces in photographs
+are covered by their own shade, three in five of the darkest."""
 ODD = 1.5
 """From this distance on a colour is not the skin's."""
 SHADE = 1.0
@@ -30,7 +30,7 @@ REACH = 20
 """How far from an odd piece its rest is looked for; beyond are hair and backdrop, which may look alike."""
 SOFTNESS = 1.0
 
-_BLACK, _WHITE = np.array([[0, 128, 128], [255, 128, 128]], np.float32)
+_BLACK = np.array([0, 128, 128], np.float32)
 
 Colours = Float[np.ndarray, "side side 3"]
 Places = Bool[np.ndarray, "side side"]
@@ -67,12 +67,9 @@ SKIN_ALONE = _ellipse(0.5, 0.58, 0.17, 0.30) & ~EYES & ~MOUTH
 def distance_from_skin(colours: Colours) -> Float[np.ndarray, "side side"]:
     """How far each place's colour is from what light makes of the skin's, in `UNIT`."""
     skin = _skin(colours[FACE])
-    away, brighter, whiter = (colours - skin) / UNIT, (skin - _BLACK) / UNIT, (_WHITE - skin) / UNIT
-    shade = shine = np.zeros(away.shape[:-1])
-    for _ in range(4):
-        shade = np.clip((away - shine[..., None] * whiter) @ brighter / (brighter @ brighter), -DARKER, LIGHTER)
-        shine = np.clip((away - shade[..., None] * brighter) @ whiter / (whiter @ whiter), 0, SHINE)
-    return np.linalg.norm(away - shade[..., None] * brighter - shine[..., None] * whiter, axis=-1)
+    away, lighter = (colours - skin) / UNIT, (skin - _BLACK) / UNIT
+    light = np.clip(away @ lighter / (lighter @ lighter), -DARKER, LIGHTER)
+    return np.linalg.norm(away - light[..., None] * lighter, axis=-1)
 
 
 def _covered(colours: Colours) -> Places:

@@ -360,7 +360,7 @@ class Swapper:
                     raise ValueError(f"{name}: found one face for {twice} and {which}; wanted different people")
             quads.append([ffhq_quad(one.points) for one in found])
         if len(missing) == len(faces):
-            raise missing[0]
+            raise NoFaceError("; ".join(dict.fromkeys(map(str, missing))))
         return photo, quads
 
     def choose(
