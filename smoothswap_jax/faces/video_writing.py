@@ -188,17 +188,24 @@ def _pictures(
     delays = [_delay(path) for path in segments]
     behind = max(delays, default=0)
     lengths = np.append(np.diff(ticks), last)
+    pace = int(lengths.min())
     first = number = 0
     for path in segments:
         packets = list(_packets_of(path))
         for rank, packet in zip(_ranks(packets), packets, strict=True):
             shown = first + int(rank)
-            # A packet is decoded when the picture that many places before it is shown; those of before the first at its
-            # pace.
+            # A packet is decoded when the picture that many places before it is shown; those of before the first at
+            # the pace of the shortest.
             early = number - behind
-            dts = int(ticks[early]) if early >= 0 else int(ticks[0]) + early * int(lengths[0])
+            dts = int(ticks[early]) if early >= 0 else int(ticks[0]) + early * pace
+            length = int(lengths[shown])
+            if number == len(ticks) - 1:
+                # MP4 ends with the packet that is decoded last, whichever picture it has, and is as long as it takes
+                # to decode all.
+                dts = max(dts, int(ticks[shown]) - behind * pace)
+                length = int(ticks[-1]) + last - behind * pace - dts
             packet.pts, packet.dts = int(ticks[shown]) - zero, dts - zero
-            packet.duration, packet.time_base, packet.stream = int(lengths[shown]), facts.told.tick, stream
+            packet.duration, packet.time_base, packet.stream = length, facts.told.tick, stream
             yield packet.dts * facts.told.tick, stream.index, packet
             number += 1
         first += len(packets)

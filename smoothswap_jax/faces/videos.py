@@ -80,6 +80,8 @@ class Survey:
     """Packets that are known to be damaged, besides one that is cut at the end."""
     seconds: float
     """From the first thing in it to the end of the last."""
+    end: Fraction
+    """Until when the last frame is shown, in seconds on the container's clock, if the header says so; else 0."""
 
     @property
     def faults(self) -> list[str]:
@@ -95,7 +97,7 @@ def survey(path: str) -> Survey:
     """
     if is_animation(path):
         times = animation_times(path)
-        return Survey(len(times), animation_facts(path).frames, False, 0, float(sum(times)))
+        return Survey(len(times), animation_facts(path).frames, False, 0, float(sum(times)), Fraction(0))
     with opened(path) as (container, stream):
         return _survey(container, stream, path)
 
@@ -203,12 +205,13 @@ def _evenly(length: int, count: int) -> list[int]:
 
 def _survey(container: Any, stream: Any, path: str) -> Survey:
     frames = read = damaged = 0
-    cut, end, step = False, Fraction(0), 1 / _rate(stream)
+    cut, step = False, 1 / _rate(stream)
+    ends = {True: Fraction(0), False: Fraction(0)}  # of the frames, and of all else
     for packet in _packets(container):
         if packet.pts is not None and packet.time_base:
             own = stream.index == packet.stream_index
             length = packet.duration * packet.time_base if packet.duration else step if own else 0
-            end = max(end, packet.pts * packet.time_base + length)
+            ends[own] = max(ends[own], packet.pts * packet.time_base + length)
         if packet.stream_index != stream.index:
             continue
         read += not packet.is_corrupt
@@ -222,10 +225,19 @@ def _survey(container: Any, stream: Any, path: str) -> Survey:
         frames, damaged = frames - 1, damaged - 1
     if not frames:
         raise VideoError(f"{path}: found no whole frame; wanted a whole video")
-    announced = max(frames, _announced(container, stream, frames, read, end))
+    announced = max(frames, _announced(container, stream, frames, read, max(ends.values())))
     fragments = container.format.name.startswith("mov,") and not stream.frames
     begin = Fraction(max(container.start_time or 0, 0), 1_000_000)
-    return Survey(frames, announced, fragments, damaged, float(end - begin))
+    last = _end_of(stream) if announced == frames and container.format.name.startswith("mov,") else Fraction(0)
+    end = max(last or ends[True], ends[False])
+    return Survey(frames, announced, fragments, damaged, float(end - begin), last)
+
+
+def _end_of(stream: Any) -> Fraction:
+    """When the last frame of a whole MP4 or MOV ends: its packets say that only of the last that is decoded."""
+    if stream.start_time is None or not stream.duration:
+        return Fraction(0)
+    return (stream.start_time + stream.duration) * Fraction(stream.time_base)
 
 
 def _announced(container: Any, stream: Any, frames: int, read: int, end: Fraction) -> int:

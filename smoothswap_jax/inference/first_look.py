@@ -138,7 +138,7 @@ def look_at(
     Raises as `swap_video` does.
     """
     target, options, report = os.fspath(target), options or VideoOptions(), report or VideoReport()
-    length = survey(target).frames
+    held = survey(target)
     facts: Facts | None = None
     first, zero, length_of_last = 0, Fraction(0), Fraction(0)
     parts: list[dict[str, np.ndarray]] = []
@@ -157,11 +157,13 @@ def look_at(
                     f"{facts.width}x{facts.height}, as the first: cut it there"
                 )
             length_of_last = (one.frame.duration or 0) * (one.frame.time_base or facts.told.tick)
+            if number == held.frames - 1:
+                length_of_last = max(length_of_last, held.end - one.time)
             if part is None:
                 rows.append(_look_at(one, swapper, target, before, rows[-1] if rows else None, ask, report))
                 before = rows[-1].pop("thumbnail")
                 if progress:
-                    progress("looking", number + 1 - first, length - first)
+                    progress("looking", number + 1 - first, held.frames - first)
         assert facts is not None
         if part is None:
             part = _packed(rows, before, facts)
@@ -175,7 +177,7 @@ def look_at(
     frame = np.repeat(np.arange(len(joined["count"])), joined["count"])
     report.frames = len(joined["ticks"])
     trimmed = options.start > 0 or options.end is not None
-    last = round((length_of_last or 1 / facts.told.rate) / facts.told.tick)
+    last = max(round((length_of_last or 1 / facts.told.rate) / facts.told.tick), 1)
     ticks = np.maximum.accumulate(joined["ticks"] - np.arange(report.frames)) + np.arange(report.frames)
     end = None if options.end is None else (int(ticks[-1]) + last) * facts.told.tick
     span = Span(zero, end, trimmed)

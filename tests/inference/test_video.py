@@ -192,9 +192,11 @@ def test_the_shape_of_pixels_is_kept_or_refused(tmp_path, source):
 
 
 @pytest.mark.parametrize("output", ["b.mp4", "b.mkv"])
-def test_a_last_frame_that_is_shown_for_long_and_a_silent_video_keep_their_length(tmp_path, source, output):
+@pytest.mark.parametrize("between", ["0", "2"])
+def test_a_last_frame_that_is_shown_for_long_and_a_silent_video_keep_their_length(tmp_path, source, output, between):
     with av.open(str(tmp_path / "a.mp4"), "w") as out:
-        stream = out.add_stream("libx264", rate=25, options={"bf": "0"})
+        options = {"bf": between, "b-pyramid": "none", "x264-params": "b-adapt=0"}
+        stream = out.add_stream("libx264", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         packets = []
         for k, shown in enumerate(frames(10)):
@@ -202,7 +204,7 @@ def test_a_last_frame_that_is_shown_for_long_and_a_silent_video_keep_their_lengt
             frame.pts, frame.time_base = k, Fraction(1, 25)
             packets += stream.encode(frame)
         packets += stream.encode(None)
-        packets[-1].duration = 75  # three seconds
+        packets[-1].duration = 9 + 75 + packets[0].dts - packets[-1].dts  # three seconds after the last begins
         out.mux(packets)
     swap_video(SWAPPER, source, tmp_path / "a.mp4", tmp_path / output)
     with av.open(str(tmp_path / output)) as made:
