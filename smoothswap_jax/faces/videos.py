@@ -250,10 +250,14 @@ def _announced(container: Any, stream: Any, frames: int, read: int, end: Fractio
         return 0
     announced = Fraction(container.duration, 1_000_000)
     begin = Fraction(max(container.start_time or 0, 0), 1_000_000)
-    missing = announced - end  # from 0 on, as FFmpeg counts them, whenever the first frame is shown
-    if end <= begin or missing <= max(3 / _rate(stream), announced / 100):  # headers are not that exact
+    # FFmpeg counts from 0 in Matroska's header and from the first frame in FLV's; other programs do it otherwise.
+    length = announced if name == "flv" or announced <= begin else announced - begin
+    missing = length - (end - begin)
+    exact = max(3 / _rate(stream), length / 100)  # headers are not more so
+    since = max(begin, (stream.start_time or 0) * Fraction(stream.time_base))  # sound may begin before
+    if end <= since or missing <= exact or abs(announced - end) <= exact:
         return 0
-    return round(frames * (1 + missing / (end - begin)))
+    return round(frames * (1 + missing / (end - since)))
 
 
 def _rate(stream: Any) -> Fraction:

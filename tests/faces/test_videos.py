@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import shutil
+import struct
 import sys
 from pathlib import Path
 
@@ -156,10 +157,32 @@ def test_a_video_cut_to_80_percent_is_sampled_evenly_and_says_where_it_ends(tmp_
     assert re.fullmatch(rf"ended at frame {held} of {length}", fault)
 
 
-def test_a_recording_that_begins_late_is_not_taken_for_one_that_is_cut(tmp_path):
-    late = [100_000_000 + 40 * k for k in range(LENGTH)]
-    write_video(tmp_path / "late.mkv", FRAMES, container="matroska", codec="libx264", times=late)
-    assert survey(str(tmp_path / "late.mkv")).faults == []
+@pytest.mark.parametrize("late", [0, 500, 5_000, 3_600_000, 100_000_000])
+@pytest.mark.parametrize(
+    "name, codec", [("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.flv", "flv"), ("b.flv", "libx264")]
+)
+def test_a_recording_that_begins_late_is_taken_for_one_that_is_cut_only_if_it_is(tmp_path, name, codec, late):
+    container = "matroska" if name.endswith("mkv") else None
+    times = [late + 40 * k for k in range(LENGTH)]
+    write_video(tmp_path / name, FRAMES, container=container, codec=codec, times=times)
+    assert survey(str(tmp_path / name)).faults == []
+    (fault,) = survey(str(cut(tmp_path / name, tmp_path / f"cut {name}", 0.5))).faults
+    assert re.fullmatch(r"ended at frame [12]\d of (3[5-9]|4[0-5])", fault)
+
+
+def test_a_late_recording_whose_header_counts_as_ffmpeg_does_not_is_whole(tmp_path):
+    times = [5_000 + 40 * k for k in range(LENGTH)]
+    for name, codec, told, other in (("a.mkv", "libx264", 6.6, 1.6), ("a.flv", "flv", 1.6, 6.6)):
+        container = "matroska" if name.endswith("mkv") else None
+        write_video(tmp_path / name, FRAMES, container=container, codec=codec, times=times)
+        scale = 1000 if name.endswith("mkv") else 1  # Matroska counts milliseconds
+        data = (tmp_path / name).read_bytes()
+        header = struct.pack(">d", told * scale)
+        assert data.count(header) == 1
+        (tmp_path / name).write_bytes(data.replace(header, struct.pack(">d", other * scale)))
+        with av.open(str(tmp_path / name)) as found:
+            assert found.duration == other * 1e6
+        assert survey(str(tmp_path / name)).faults == []
 
 
 @pytest.mark.parametrize("container, codec, share", [("mpegts", "mpeg2video", 0.8), ("asf", "wmv2", 0.6)])
