@@ -24,6 +24,7 @@ import numpy as np
 
 from smoothswap_jax.faces.align import Patch, Quad, ffhq_quad
 from smoothswap_jax.faces.animations import animation_values, is_animation
+from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
 from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError
 from smoothswap_jax.faces.tracking import Person, find_people, find_tracks
 from smoothswap_jax.faces.video_changes import add_changes
@@ -55,7 +56,7 @@ from smoothswap_jax.inference.first_look import (
 from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
 from smoothswap_jax.inference.occlusion import keep_occluders
-from smoothswap_jax.inference.swapper import Color, Identity, Mask, Paste, Swapper, Task, check_how
+from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file, held, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,8 @@ def swap_video(
             "color": color, "strength": strength, "min_score": swapper.min_score, **asdict(options),
             "suffix": output.suffix, "network": _fingerprint(swapper, make_identities()), "chunk": first_look.CHUNK,
             "av": pyav_version(), "jax": jax.__version__,
-            "mask": _mask_told_apart(swapper.mask),
+            "mask": _function_told_apart(swapper.mask, keep_occluders),
+            "detect": _function_told_apart(swapper.detect, find_faces, find_small_faces),
         }  # fmt: skip
         _begin(folder, plan)
         swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
@@ -238,11 +240,11 @@ def _told_apart(which: Which) -> str:
     return str(which) if isinstance(which, int) or which in WORDS else sha256_of(os.fspath(which))
 
 
-def _mask_told_apart(mask: Mask | None) -> str:
-    """What another function than our own would cover is not known, so such a job is not gone on with."""
-    if mask is None:
+def _function_told_apart(one: Callable[..., Any] | None, *known: Callable[..., Any]) -> str:
+    """What another function than our own would do is not known, so a job with it is not gone on with."""
+    if one is None:
         return ""
-    return "keep_occluders" if mask is keep_occluders else secrets.token_hex()
+    return one.__name__ if one in known else secrets.token_hex()
 
 
 def _fingerprint(swapper: Swapper, z: Sequence[Identity]) -> str:

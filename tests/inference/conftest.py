@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.faces.photos import save_photo
-from smoothswap_jax.inference import first_look
-from tests.inference.painted_videos import MAGENTA, painted
+from smoothswap_jax.inference import first_look, video
+from tests.inference.painted_videos import MAGENTA, painted, spotted
 
 
 @pytest.fixture
@@ -29,3 +29,4 @@ def known_people(monkeypatch):
         return vectors
 
     monkeypatch.setattr(first_look, "identities", identify)
+    monkeypatch.setattr(video, "find_faces", spotted)  # so that a job knows its detector again

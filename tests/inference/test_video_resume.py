@@ -26,6 +26,7 @@ from tests.inference.painted_videos import (
     lossless,
     painted,
     paths,
+    spotted,
 )
 from tests.places import ROOT
 
@@ -77,6 +78,41 @@ def test_a_job_with_a_mask_goes_on_where_what_it_keeps_is_known(mask, looked, tm
         swap_video(swapper, source, target, tmp_path / "b.mkv", progress=kill)
     again: list[tuple] = []
     swap_video(swapper, source, target, tmp_path / "b.mkv", progress=lambda *now: again.append(now))
+    assert sum(stage == "looking" for stage, *_ in again) == looked
+
+
+def spotted_in_tiles(photo):
+    return spotted(photo)
+
+
+def of_ones_own(photo):
+    return spotted(photo)
+
+
+@pytest.mark.parametrize(
+    "before, after, looked",
+    [
+        (spotted, spotted, 0),
+        (spotted_in_tiles, spotted_in_tiles, 0),
+        (spotted, spotted_in_tiles, COUNT),
+        (spotted_in_tiles, spotted, COUNT),
+        (of_ones_own, of_ones_own, COUNT),
+    ],
+)
+def test_a_job_goes_on_only_with_the_detector_that_it_began_with(before, after, looked, tmp_path, source, monkeypatch):
+    monkeypatch.setattr(first_look, "CHUNK", 7)
+    monkeypatch.setattr(video, "find_small_faces", spotted_in_tiles)
+    target = film(tmp_path / "a.mkv")
+
+    def kill(stage, done, total):
+        if stage == "swapping":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(dataclasses.replace(SWAPPER, detect=before), source, target, tmp_path / "b.mkv", progress=kill)
+    again: list[tuple] = []
+    note = lambda *now: again.append(now)
+    swap_video(dataclasses.replace(SWAPPER, detect=after), source, target, tmp_path / "b.mkv", progress=note)
     assert sum(stage == "looking" for stage, *_ in again) == looked
 
 
@@ -159,10 +195,11 @@ def test_a_killed_process_leaves_no_output_and_the_next_goes_on(tmp_path, source
     script = tmp_path / "job.py"
     script.write_text(
         "import os, sys, time\n"
-        "from smoothswap_jax.inference import first_look\n"
+        "from smoothswap_jax.inference import first_look, video\n"
         "from smoothswap_jax.inference.video import swap_video\n"
         "from tests.inference.painted_videos import SWAPPER\n"
         "first_look.CHUNK = 7\n"
+        "video.find_faces = SWAPPER.detect\n"
         "def slow(stage, done, total):\n"
         "    if stage == 'swapping' and done == 16 and sys.argv[1] == 'slow':\n"
         "        print('now', flush=True); time.sleep(60)\n"
