@@ -23,8 +23,11 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What a file of an unknown kind is taken for is told by its name."""
 
-PILLOW_FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error)
-"""What Pillow's decoders raise for damaged files."""
+PILLOW_FAULTS = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, RuntimeError),
+    *(ArithmeticError, MemoryError, struct.error, Image.DecompressionBombError),
+)
+"""What Pillow raises for damaged files."""
 
 _STILLS = (
     *(b"\xff\xd8\xff", b"\xff\x0a", b"\0\0\0\x0cjP  ", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"8BPS"),
@@ -120,7 +123,7 @@ def _gif_moves(path: str | os.PathLike[str]) -> bool:
             image = Image.open(path)
         with image:
             return bool(getattr(image, "is_animated", False))
-    except (*PILLOW_FAULTS, Image.DecompressionBombError):
+    except PILLOW_FAULTS:
         return False
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from PIL import ExifTags, Image, ImageOps, JpegImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin
 
 from smoothswap_jax.faces.align import Patch
 from smoothswap_jax.faces.colours import Space, own_change, plain, readable, to_srgb, writable
@@ -24,6 +24,7 @@ from smoothswap_jax.faces.photos import (
     PathLike,
     Photo,
     opened,
+    orientation_of,
     photo_from_pil,
     pixels_of,
 )
@@ -58,7 +59,7 @@ def read_original(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Original:
     with opened(path, max_pixels) as (image, data):
         coding, notes = _coding(image, data), _frames_note(image)
         image.load()
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+        turn = orientation_of(image)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*unusable colour profile")  # it becomes a note
             photo = photo_from_pil(image, name)

@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 
 from smoothswap_jax.faces import tiff
-from smoothswap_jax.faces.kinds import VIDEO, iso_format, kind_of
+from smoothswap_jax.faces.kinds import PILLOW_FAULTS, VIDEO, iso_format, kind_of
 from smoothswap_jax.faces.packages import missing_package
 
 Photo = UInt8[np.ndarray, "h w 3"]
@@ -138,8 +138,7 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
             found = "a video" if kind_of(name) == VIDEO else found
             wanted = "a photo such as JPEG, PNG or WebP"
         raise PhotoError(f"{name}: found {found}; wanted {wanted}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, RuntimeError, struct.error) as error:
-        # Pillow's decoders raise all of these for damaged files.
+    except PILLOW_FAULTS as error:
         said = " ".join(str(error).split())  # libheif's have two lines
         raise PhotoError(f"{name}: found a damaged or truncated image ({said}); wanted a whole one") from error
 
@@ -182,7 +181,7 @@ def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
 
     `name` stands for the image in errors. Raises `PhotoError` for float pixels, whose range is unknown.
     """
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # it would copy an upright photo, too
+    if orientation_of(image) != 1:  # it would copy an upright photo, too
         image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise PhotoError(f"{name}: found float pixels (mode F); wanted 8 or 16 bits a channel")
@@ -198,6 +197,17 @@ def photo_from_pil(image: Image.Image, name: str = "image") -> Photo:
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
         image.info["icc_profile"] = icc
     return pixels_of(_to_srgb(image, name))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where the EXIF data are damaged, which says nothing of the picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except PILLOW_FAULTS:
+        return 1
+    return int(found) if found in range(1, 9) else 1
 
 
 def pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w *c"]:

@@ -337,3 +337,21 @@ def test_programs_are_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", None)
     with pytest.raises(PhotoError, match=r"photo.eps: found .* bytes in no known image format"):
         load_photo(tmp_path / "photo.eps")
+
+
+def test_damaged_exif_says_nothing_of_the_picture(tmp_path):
+    rgb = np.full((30, 40, 3), 90, np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.webp", lossless=True, exif=b"XM\0*\0\0\0\x08" + bytes(30))
+    np.testing.assert_array_equal(load_photo(tmp_path / "a.webp"), rgb)
+
+
+def test_an_avif_without_a_clock_is_damaged(tmp_path):
+    pictures = [Image.fromarray(np.full((16, 24, 3), 60 * k, np.uint8)) for k in range(3)]
+    pictures[0].save(tmp_path / "a.avif", save_all=True, append_images=pictures[1:])
+    data = bytearray((tmp_path / "a.avif").read_bytes())
+    at = data.index(b"mdhd") + 4
+    at += 4 + (16 if data[at] else 8)
+    data[at : at + 4] = bytes(4)  # ticks in a second
+    (tmp_path / "a.avif").write_bytes(data)
+    with pytest.raises(PhotoError, match=r"a.avif: found a damaged or truncated image \(division by zero\)"):
+        load_photo(tmp_path / "a.avif")
