@@ -6,14 +6,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
+from smoothswap_jax.faces.gif_reading import gif_pictures
 from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, PILLOW_FAULTS, kind_of
-from smoothswap_jax.faces.photos import MAX_PIXELS, Photo, PhotoError, photo_from_pil
+from smoothswap_jax.faces.photos import MAX_PIXELS, Photo, PhotoError, orientation_of, photo_from_pil
 from smoothswap_jax.faces.video_frames import VideoError
 
 _SHORTEST, _INSTEAD = 10, 100
@@ -39,7 +42,7 @@ class AnimationFrame(NamedTuple):
     """A frame as it is shown: upright, in sRGB, with all that earlier ones left of it."""
 
     values: UInt8[np.ndarray, "h w 4"]
-    """Red, green, blue and alpha; the colours under it are those of the file."""
+    """Red, green, blue and alpha; the colours under it are those of the file, in a GIF black."""
     milliseconds: Fraction
     """As the file has it, which may be 0."""
 
@@ -57,7 +60,7 @@ def animation_facts(path: str) -> AnimationFacts:
     """Raises VideoError if it is damaged, too large, or Pillow cannot read the format."""
     with _opened(path) as image:
         width, height = image.size
-        if image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+        if orientation_of(image) > 4:
             width, height = height, width
         frames, profile = _count(image) - _still(image), bool(image.info.get("icc_profile"))
         plays = int(image.info.get("loop", 1 if image.format == "GIF" else 0))
@@ -71,7 +74,7 @@ def animation_times(path: str) -> list[Fraction]:
     """For how many seconds each of the frames that are whole is shown. Raises as `animation_facts` does, and for a file
     without a whole frame."""
     with _opened(path) as image:
-        found = [_seconds_shown(milliseconds) for milliseconds in _decoded(image)]
+        found = [_seconds_shown(milliseconds) for _, milliseconds in _decoded(image, path)]
     if not found:
         raise VideoError(f"{path}: found no whole picture in the animation; wanted a whole file")
     return found
@@ -85,8 +88,8 @@ def animated_frames(path: str) -> Iterator[tuple[Fraction, Fraction, Callable[[]
     """
     with _opened(path) as image:
         time = Fraction(0)
-        for milliseconds in _decoded(image):
-            yield time, _seconds_shown(milliseconds), lambda: _photo(image, path)
+        for picture, milliseconds in _decoded(image, path):
+            yield time, _seconds_shown(milliseconds), partial(_photo, picture, path)
             time += _seconds_shown(milliseconds)
 
 
@@ -94,10 +97,11 @@ def animation_values(path: str) -> Iterator[AnimationFrame]:
     """The frames with their alpha. A frame that is damaged, and all after it, do not come. Raises as `animation_facts`
     does."""
     with _opened(path) as image:
-        for milliseconds in _decoded(image):
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+        for picture, milliseconds in _decoded(image, path):
+            turned = picture if orientation_of(picture) == 1 else ImageOps.exif_transpose(picture)
+            upright = turned.convert("RGBA")
             alpha = np.asarray(upright)[:, :, 3:]
-            colours = upright.convert("RGB") if alpha.min() < 255 else image
+            colours = upright.convert("RGB") if alpha.min() < 255 else picture
             yield AnimationFrame(np.concatenate([_photo(colours, path), alpha], axis=2), milliseconds)
 
 
@@ -106,15 +110,18 @@ def _seconds_shown(milliseconds: Fraction) -> Fraction:
     return (milliseconds if milliseconds > _SHORTEST else Fraction(_INSTEAD)) / 1000
 
 
-def _decoded(image: Image.Image) -> Iterator[Fraction]:
-    """The milliseconds of each frame, which is the image's own while its turn lasts."""
+def _decoded(image: Image.Image, path: str) -> Iterator[tuple[Image.Image, Fraction]]:
+    """Each frame that is whole, which holds until the next one comes, and its milliseconds."""
+    if image.format == "GIF":
+        yield from gif_pictures(Path(path).read_bytes(), image.size)
+        return
     for number in range(_still(image), _count(image)):
         try:
             image.seek(number)
             image.load()
         except PILLOW_FAULTS:
             return
-        yield Fraction(image.info.get("duration", 0) or 0).limit_denominator(1000)
+        yield image, Fraction(image.info.get("duration", 0) or 0).limit_denominator(1000)
 
 
 def _still(image: Image.Image) -> int:
@@ -142,17 +149,29 @@ def _photo(image: Image.Image, path: str) -> Photo:
         return photo_from_pil(image, path)
     except PhotoError as error:
         raise VideoError(str(error)) from error
+    except PILLOW_FAULTS as error:
+        raise VideoError(_unreadable(path, error)) from error
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Image.Image]:
+    """Whatever goes wrong here and in the `with` block becomes a VideoError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked just below
             image = Image.open(path)
-    except (*PILLOW_FAULTS, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path}: found an animation that cannot be read ({error}); wanted a whole one") from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise VideoError(f"{path}: found {image.width}x{image.height} pixels; wanted at most {MAX_PIXELS:,} in all")
-        yield image
+        with image:
+            if image.width * image.height > MAX_PIXELS:
+                raise VideoError(
+                    f"{path}: found {image.width}x{image.height} pixels; wanted at most {MAX_PIXELS:,} in all"
+                )
+            yield image
+    except VideoError:
+        raise
+    except PILLOW_FAULTS as error:
+        raise VideoError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: str, error: BaseException) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{path}: found an animation that cannot be read ({said}); wanted a whole one"

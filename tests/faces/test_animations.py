@@ -1,5 +1,7 @@
 """Pictures that move, read and written."""
 
+import io
+import struct
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +9,13 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.faces.animation_writing import NEW_COLOURS, Shown, animation_bytes
-from smoothswap_jax.faces.animations import animated_frames, animation_facts, animation_values, is_animation
+from smoothswap_jax.faces.animations import (
+    animated_frames,
+    animation_facts,
+    animation_times,
+    animation_values,
+    is_animation,
+)
 from smoothswap_jax.faces.video_frames import VideoError
 from tests.faces.make_videos import frames_of, write_animation
 
@@ -153,3 +161,104 @@ def test_damaged_files_are_told(tmp_path):
         path.write_bytes(b"GIF89a" if suffix == "gif" else b"RIFF\x30\0\0\0WEBPVP8X")
         with pytest.raises(VideoError, match=rf"a\.{suffix}: found an animation that cannot be read"):
             animation_facts(str(path))
+
+
+def small(form: str, **how) -> bytes:
+    """A file of four little frames."""
+    pictures, data = [Image.fromarray(one) for one in frames_of(4, 24, 16)], io.BytesIO()
+    pictures[0].save(data, form, save_all=True, append_images=pictures[1:], duration=80, **how)
+    return data.getvalue()
+
+
+def gif(*frames, size=(12, 10), transparent: int | None = None) -> bytes:
+    """A GIF of (left, top, width, height, colour's number, disposal), each of one colour of four greys."""
+    palette = np.repeat(np.array([10, 80, 160, 240], np.uint8), 3).tobytes()
+    data = b"GIF89a" + struct.pack("<HHBBB", *size, 0x81, 0, 0) + palette
+    for left, top, width, height, colour, disposal in frames:
+        image = Image.new("P", (min(width, 99), min(height, 99)), colour)
+        image.putpalette(palette)
+        one = io.BytesIO()
+        image.save(one, "GIF", optimize=False, interlace=0)
+        pixels = one.getvalue()
+        flags = pixels[10]
+        pixels = pixels[13 + (3 << (flags & 7) + 1) :]
+        pixels = pixels[pixels.index(b",") + 10 : -1]
+        seen_through = (0, 0) if transparent is None else (1, transparent)
+        data += b"!\xf9\x04" + struct.pack("<BHBB", disposal << 2 | seen_through[0], 10, seen_through[1], 0)
+        data += struct.pack("<BHHHHB", 0x2C, left, top, width, height, 0) + pixels
+    return data + b";"
+
+
+def everything(path) -> None:
+    """All that is asked of an animation."""
+    animation_facts(str(path)), animation_times(str(path)), list(animation_values(str(path)))
+    for *_, photo in animated_frames(str(path)):
+        photo()
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_whatever_is_damaged_the_file_is_named(tmp_path, form):
+    upright = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x01" + bytes(6)
+    whole = small(form, **({} if form == "GIF" else {"exif": upright}))
+    path, rng, refused = tmp_path / "a.bin", np.random.default_rng(1), 0
+    for k in range(150):
+        data = bytearray(whole)
+        for at in rng.integers(0, min(len(data), 700), 1 + k % 3):
+            data[at] = rng.choice([0, 1, 255, data[at] ^ 1 << rng.integers(8)])
+        path.write_bytes(data[: None if k % 5 else rng.integers(len(data))])
+        try:
+            everything(path)
+        except VideoError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 5
+
+
+def test_what_pillow_raises_for_damaged_files_of_each_kind(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(small("WEBP", exif=b"XM\0*\0\0\0\x08" + bytes(30)))  # no EXIF that can be read: upright
+    assert animation_facts(str(path))[1:4] == (24, 16, 4) and len(list(animation_values(str(path)))) == 4
+    everything(path)
+    data = bytearray(small("AVIF"))
+    at = data.index(b"mdhd") + 4
+    at += 4 + (16 if data[at] else 8)
+    data[at : at + 4] = bytes(4)  # no ticks in a second
+    path.write_bytes(data)
+    with pytest.raises(VideoError, match=r"a.bin: found no whole picture"):
+        everything(path)
+    data = small("PNG")
+    path.write_bytes(data[: data.index(b"IDAT") + 20])
+    with pytest.raises(VideoError, match=r"a.bin: found no whole picture"):
+        everything(path)
+    path.write_bytes(gif((0, 0, 12, 10, 1, 1), (0, 0, 60_000, 60_000, 2, 1)))
+    assert animation_facts(str(path)).frames == 2 and len(list(animation_values(str(path)))) == 1
+
+
+def test_a_frame_of_a_gif_that_reaches_beyond_it_is_cut_there(tmp_path):
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif((0, 0, 12, 10, 1, 1), (8, 7, 30, 30, 3, 1)))
+    first, second = read(path)[0]
+    assert first.shape == second.shape == (10, 12, 4) and (first[:, :, :3] == 80).all()
+    assert (second[7:, 8:, :3] == 240).all() and (second[:7, :, :3] == 80).all()
+    everything(path)
+
+
+@pytest.mark.parametrize("transparent", [None, 2])
+def test_places_of_a_gif_without_a_frame_are_transparent_as_in_browsers(tmp_path, transparent):
+    path = tmp_path / "a.gif"
+    path.write_bytes(
+        gif((2, 2, 6, 6, 1, 1), (4, 4, 4, 4, 3, 2), (0, 0, 3, 3, 3, 3), (0, 0, 1, 1, 3, 1), transparent=transparent)
+    )
+    wanted = np.zeros((10, 12), int)  # the grey of what is seen
+    wanted[2:8, 2:8] = 80
+    steps = [wanted.copy()]
+    wanted[4:8, 4:8] = 240
+    steps.append(wanted.copy())
+    wanted[4:8, 4:8] = 0  # was cleared
+    steps.append(wanted.copy())
+    steps[-1][:3, :3] = 240
+    wanted[0, 0] = 240  # after what was there has come back
+    steps.append(wanted)
+    for values, greys in zip(read(path)[0], steps, strict=True):
+        np.testing.assert_array_equal(values[:, :, 3], 255 * (greys > 0))
+        np.testing.assert_array_equal(values[:, :, 0], greys)
