@@ -13,16 +13,23 @@ from jaxtyping import Bool, UInt8
 from PIL import GifImagePlugin, Image
 from scipy.spatial import KDTree
 
+from smoothswap_jax.faces.kinds import PILLOW_FAULTS
+from smoothswap_jax.faces.video_frames import VideoError
+
 FORMS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
 """By the suffix: Pillow's name."""
+SUFFIXES = {"GIF": ".gif", "WEBP": ".webp", "PNG": ".png", "AVIF": ".webp"}
+"""By Pillow's name for a picture that moves: what it is written as to stay what it is, as far as it can."""
 WIDEST_FRAME = {"GIF": 65_535, "WEBP": 16_383}
 """Pixels of a side."""
-MOST_PIXELS = 500_000_000
-"""Of all frames of an animation, which are held in memory."""
+MOST_IN_MEMORY = 500_000_000
+"""Pixels of all frames of an animation, which are held in memory."""
+MOST_PLAYS = {"GIF": 65_536, "WEBP": 65_535, "PNG": (1 << 31) - 1}
+LONGEST_FRAME = {"GIF": 655_350, "WEBP": (1 << 24) - 1, "PNG": 65_535_000}
+"""Milliseconds."""
 
 NEW_COLOURS = 96
 """So many of the 256 colours of a GIF's frame are for what was changed, where all would be wanted for the rest."""
-_MOST_HUNDREDTHS = 65_535
 
 
 class Shown(NamedTuple):
@@ -35,6 +42,19 @@ class Shown(NamedTuple):
     """Where it is not what it was in the GIF that it comes from; None: it comes from none."""
 
 
+def check_room(name: str, frames: int, width: int, height: int, suffix: str, instead: str = "") -> None:
+    """Raises VideoError, which begins with `name`, for frames that the format of `suffix` (any, if it is none of
+    `FORMS`) or the memory cannot hold. instead: what else could be done about the latter, in words."""
+    size = f"{width} x {height} pixels"
+    if max(width, height) > (most := WIDEST_FRAME.get(FORMS.get(suffix, ""), 1 << 31)):
+        raise VideoError(f"{name}: found {size}; wanted at most {most} a side in {suffix}")
+    if frames * width * height > MOST_IN_MEMORY:
+        most = MOST_IN_MEMORY // (width * height)
+        raise VideoError(
+            f"{name}: found {frames} frames of {size}; wanted at most {most} of this size in {suffix}{instead}"
+        )
+
+
 def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bool = True) -> bytes:
     """A file of frames of one size.
 
@@ -44,23 +64,39 @@ def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bo
     a frame that is the same as the one before makes that one longer.
 
     Args:
-      plays: how often it is shown; 0 is for ever.
-      form: GIF, WEBP or PNG.
-      lossless: of WebP; the others are.
+      plays: how often it is shown; 0 is for ever. More than `MOST_PLAYS` become these.
+      form: GIF, WEBP or PNG. Frames last for `LONGEST_FRAME` at most.
+      lossless: of WebP; the others are. Colours under what is wholly transparent are lost in WebP that moves.
+
+    Raises VideoError, without a name, for what the encoder refuses.
     """
-    if form == "GIF":
-        return b"".join(_gif(frames, plays))
+    longest, plays = LONGEST_FRAME[form], min(plays, MOST_PLAYS[form])
+    frames = [frame._replace(milliseconds=min(frame.milliseconds, Fraction(longest))) for frame in frames]
+    try:
+        return b"".join(_gif(frames, plays)) if form == "GIF" else _by_pillow(frames, plays, form, lossless)
+    except PILLOW_FAULTS as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise VideoError(f"found {len(frames)} frames that cannot be written as {form} ({said})") from error
+
+
+def _by_pillow(frames: Sequence[Shown], plays: int, form: str, lossless: bool) -> bytes:
     pictures, durations = [], []
     for frame in frames:
         pictures.append(Image.fromarray(np.ascontiguousarray(frame.values)))
-        durations.append(float(frame.milliseconds))
+        durations.append(frame.milliseconds)
     options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "loop": plays}
-    options["duration"] = durations if form == "PNG" else _rounded(durations)
+    options["duration"] = [_as_png(one) for one in durations] if form == "PNG" else _rounded(durations)
     if form == "WEBP":
-        options |= {"lossless": True, "quality": 80} if lossless else {"quality": 95, "method": 4}
+        options |= {"lossless": True, "exact": True, "quality": 80} if lossless else {"quality": 95, "method": 4}
     data = io.BytesIO()
     pictures[0].save(data, form, **options)
     return data.getvalue()
+
+
+def _as_png(milliseconds: Fraction) -> float:
+    """The nearest that a PNG can hold: fractions of a second, of two numbers of 16 bits."""
+    seconds = milliseconds / 1000
+    return float(1000 * seconds.limit_denominator(65_535 if seconds <= 1 else int(65_535 / seconds)))
 
 
 def _rounded(durations: Sequence[Fraction] | Sequence[float]) -> list[int]:
@@ -74,9 +110,8 @@ _KEEP, _CLEAR = 1, 2
 """What becomes of a frame's place before the next is shown."""
 
 
-def _gif(frames: Iterable[Shown], plays: int) -> Iterator[bytes]:
+def _gif(frames: Sequence[Shown], plays: int) -> Iterator[bytes]:
     """The parts of a file (GIF89a specification)."""
-    frames = list(frames)
     height, width = frames[0].values.shape[:2]
     yield b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0)
     if plays != 1:
@@ -93,7 +128,7 @@ def _gif(frames: Iterable[Shown], plays: int) -> Iterator[bytes]:
         changed = None if frame.changed is None else frame.changed[rows, columns]
         image, see_through = _in_palette(colours[rows, columns], written[rows, columns], changed)
         how: dict[str, Any] = {} if see_through is None else {"transparency": see_through}
-        how |= {"duration": 10 * min(duration, _MOST_HUNDREDTHS), "disposal": _CLEAR if clear else _KEEP}
+        how |= {"duration": 10 * min(duration, LONGEST_FRAME["GIF"] // 10), "disposal": _CLEAR if clear else _KEEP}
         place = (columns.start, rows.start)
         yield from GifImagePlugin.getdata(image, place, include_color_table=True, **how)
     yield b";"

@@ -36,6 +36,8 @@ class AnimationFacts(NamedTuple):
     lossless: bool
     profile: bool
     """Whether its colours have an ICC profile."""
+    deep: bool
+    """Whether it has more than 8 bits a channel, of which 8 are read."""
 
 
 class AnimationFrame(NamedTuple):
@@ -56,6 +58,13 @@ def is_animation(path: str) -> bool:
         return file.read(3) == b"GIF"
 
 
+def animation_form(path: str) -> str:
+    """The form that `animation_facts` tells, by the first bytes alone."""
+    with open(path, "rb") as file:
+        head = file.read(4)
+    return {b"GIF8": "GIF", b"RIFF": "WEBP", b"\x89PNG": "PNG"}.get(head, "AVIF")
+
+
 def animation_facts(path: str) -> AnimationFacts:
     """Raises VideoError if it is damaged, too large, or Pillow cannot read the format."""
     with _opened(path) as image:
@@ -67,7 +76,8 @@ def animation_facts(path: str) -> AnimationFacts:
         if image.format == "GIF" and "loop" in image.info and plays:
             plays += 1  # it counts repetitions
         lossless = image.format in ("GIF", "PNG") or (image.format == "WEBP" and _webp_is_lossless(path))
-        return AnimationFacts(str(image.format), width, height, frames, plays, lossless, profile)
+        deep = _is_deep(str(image.format), path)
+        return AnimationFacts(str(image.format), width, height, frames, plays, lossless, profile, deep)
 
 
 def animation_times(path: str) -> list[Fraction]:
@@ -142,6 +152,18 @@ def _webp_is_lossless(path: str) -> bool:
         data = file.read()
     at = data.find(b"ANMF")
     return data[at + 24 : at + 28] == b"VP8L"
+
+
+def _is_deep(form: str, path: str) -> bool:
+    """By the header of PNG, and AVIF's box av1C (AV1 Codec ISO Media File Format Binding, 2.3.3)."""
+    if form not in ("PNG", "AVIF"):
+        return False
+    with open(path, "rb") as file:
+        data = file.read(1 << 16)
+    if form == "PNG":
+        return data[24] == 16
+    at = data.find(b"av1C")
+    return at >= 0 and bool(data[at + 6 : at + 7] and data[at + 6] & 0x40)
 
 
 def _photo(image: Image.Image, path: str) -> Photo:

@@ -9,9 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from smoothswap_jax.faces.align import Patch
-from smoothswap_jax.faces.animation_writing import FORMS, MOST_PIXELS, WIDEST_FRAME, Shown, animation_bytes
-from smoothswap_jax.faces.animations import AnimationFrame, animation_facts, animation_values, is_animation
-from smoothswap_jax.faces.photos import PathLike
+from smoothswap_jax.faces.animation_writing import (
+    FORMS,
+    LONGEST_FRAME,
+    MOST_PLAYS,
+    Shown,
+    animation_bytes,
+    check_room,
+)
+from smoothswap_jax.faces.animations import (
+    AnimationFacts,
+    AnimationFrame,
+    animation_facts,
+    animation_values,
+    is_animation,
+)
+from smoothswap_jax.faces.photos import MAX_PIXELS, PathLike
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import survey
 from smoothswap_jax.inference.choice import Which
@@ -21,8 +34,10 @@ from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
 from smoothswap_jax.inference.video import changes_of, check_places, frames_changed, wanted_faces
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
-MOVING = (".gif", ".webp", ".apng")
+_MOVING = (".gif", ".webp", ".apng")
 """Suffixes by which a picture that moves is wished; .png is a still one."""
+_ONLY_MOVING = (".gif", ".apng")
+"""Of these no photo is written."""
 
 
 def swap_animation(
@@ -48,7 +63,7 @@ def swap_animation(
     frames that cannot be decoded, and NoFaceError where there is no such person in it.
     """
     wishes = by_face(source, target_face)
-    check_animation(wishes, target, output, overwrite)
+    check_animation(wishes, target, output, overwrite, swapper.max_pixels)
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
@@ -64,39 +79,49 @@ def swap_animation(
         patches = (one for _, _, one in changes)
         shown = [_shown(frame, made, facts.form) for frame, made in zip(animation_values(target), patches, strict=True)]
         report.swapped = frames_changed(look, wanted)
-        report.notes += tuple(_lost(shown, facts.profile, form))
-        data = animation_bytes(shown, facts.plays, form, facts.lossless)
+        report.notes += tuple(_lost(shown, facts, form))
+        try:
+            data = animation_bytes(shown, facts.plays, form, facts.lossless)
+        except VideoError as error:
+            raise VideoError(f"{output}: {error}; wanted another format") from error
     check_new_file(output, overwrite)
     write_atomically(output, data)
     return report
 
 
 def check_animation(
-    wishes: Mapping[Which, Sequence[PathLike]], target: PathLike, output: PathLike, overwrite: bool = False
+    wishes: Mapping[Which, Sequence[PathLike]],
+    target: PathLike,
+    output: PathLike,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
-    """Raises VideoError for a target that does not move, an output that there is not, and frames that the output or
-    memory cannot hold; else what `check_video` raises."""
+    """Raises VideoError for a target that does not move, an output that there is not, and frames of more than
+    `max_pixels` or that the output or memory cannot hold; else what `check_video` raises."""
     suffix = Path(output).suffix.lower()
     if suffix not in FORMS:
         raise VideoError(f"{output}: found the suffix {suffix!r} for a picture that moves; wanted {', '.join(FORMS)}")
+    target = os.fspath(target)
+    if not os.path.exists(target):
+        raise VideoError(f"{target}: found no such file; wanted a picture that moves")
     check_places(wishes, target, output, overwrite)
-    if not is_animation(os.fspath(target)):
-        raise VideoError(f"{os.fspath(target)}: found no picture that moves; wanted GIF, WebP, PNG or AVIF")
-    facts = animation_facts(os.fspath(target))
-    size = f"{facts.width} x {facts.height} pixels"
-    if max(facts.width, facts.height) > (most := WIDEST_FRAME.get(FORMS[suffix], 1 << 31)):
-        raise VideoError(f"{os.fspath(target)}: found {size}; wanted at most {most} a side in {suffix}")
-    if facts.frames * facts.width * facts.height > MOST_PIXELS:
-        most = MOST_PIXELS // (facts.width * facts.height)
+    if not is_animation(target):
+        raise VideoError(f"{target}: found no picture that moves; wanted GIF, WebP, PNG or AVIF")
+    facts = animation_facts(target)
+    if facts.width * facts.height > max_pixels:
         raise VideoError(
-            f"{os.fspath(target)}: found {facts.frames} frames of {size}; wanted at most {most} of this size in "
-            f"{suffix}, or .mp4, which has no limit"
+            f"{target}: found {facts.width}x{facts.height} pixels; wanted at most {max_pixels:,} in all, "
+            "a higher limit (--max-megapixels) or a smaller copy"
         )
+    instead = ", or .mp4, which has no limit"
+    check_room(target, facts.frames, facts.width, facts.height, suffix, instead)
 
 
 def wants_animation(target: PathLike, output: PathLike) -> bool:
-    """Whether a picture that moves is to become one that moves."""
-    return Path(output).suffix.lower() in MOVING and is_animation(os.fspath(target))
+    """Whether a picture that moves is to become one that moves, or one that is missing would."""
+    suffix = Path(output).suffix.lower()
+    missing = suffix in _ONLY_MOVING and not os.path.exists(target)
+    return missing or (suffix in _MOVING and is_animation(os.fspath(target)))
 
 
 def _shown(frame: AnimationFrame, patches: Sequence[Patch], form: str) -> Shown:
@@ -110,15 +135,21 @@ def _shown(frame: AnimationFrame, patches: Sequence[Patch], form: str) -> Shown:
     return Shown(values, frame.milliseconds, (values != before).any(2) if form == "GIF" else None)
 
 
-def _lost(shown: Sequence[Shown], profile: bool, form: str) -> Iterator[str]:
+def _lost(shown: Sequence[Shown], facts: AnimationFacts, form: str) -> Iterator[str]:
     """What the output's format cannot keep, in words."""
-    if profile:
+    if facts.plays > (most := MOST_PLAYS[form]):
+        yield f"it is shown {most:,} times and not {facts.plays:,}: {form} counts no further"
+    if facts.deep:
+        yield "more than 8 bits a channel become 8"
+    if form != "GIF" and any(frame.milliseconds > LONGEST_FRAME[form] for frame in shown):
+        yield f"no picture is shown for more than {LONGEST_FRAME[form] // 1000:,} s: {form} has no more"
+    if facts.profile:
         yield "its colour profile is left out: colours become sRGB"
     if form != "GIF":
         return
     if any(np.isin(frame.values[:, :, 3], (0, 255), invert=True).any() for frame in shown):
         yield "parts that are seen through by half become wholly so or not at all: GIF has no more (.webp keeps them)"
-    if any(frame.milliseconds % 10 or frame.milliseconds > 655_350 for frame in shown):
+    if any(frame.milliseconds % 10 or frame.milliseconds > LONGEST_FRAME["GIF"] for frame in shown):
         yield "times become hundredths of a second, at most 655.35 s: GIF has no others (.webp keeps them)"
     if any(frame.changed is None for frame in shown):
         yield "256 colours a frame remain: GIF has no more (.webp keeps all)"

@@ -51,14 +51,19 @@ def swap_files(
 
 def notes_on(wishes: Mapping[Which, Sequence[PathLike]]) -> tuple[str, ...]:
     """What the user should know of the sources, in words."""
-    moving = [os.fspath(one) for one in photos_of(wishes) if kind_of(one) == ANIMATION]
-    notes = [f"{name} has several pictures; the first was taken" for name in moving]
+    notes = notes_on_moving(photos_of(wishes))
     notes += [
         f"the mean of {len(sources)} sources was taken, as photos of one person (--interpolate goes between two)"
         for sources in wishes.values()
         if len(sources) > 1
     ]
     return tuple(notes)
+
+
+def notes_on_moving(photos: Sequence[PathLike]) -> list[str]:
+    """Which of the files have several pictures, in words."""
+    moving = [os.fspath(one) for one in photos if kind_of(one) == ANIMATION]
+    return [f"{name} has several pictures; the first was taken" for name in moving]
 
 
 def by_face(source: Sources, target_face: Which = "largest") -> dict[Which, list[PathLike]]:

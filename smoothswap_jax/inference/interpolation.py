@@ -6,24 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from smoothswap_jax.faces.align import align_face
-from smoothswap_jax.faces.animation_writing import FORMS, MOST_PIXELS, WIDEST_FRAME, Shown, animation_bytes
+from smoothswap_jax.faces.animation_writing import FORMS, Shown, animation_bytes, check_room
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.movie import mp4_bytes
 from smoothswap_jax.faces.packages import is_installed, missing_package
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
 from smoothswap_jax.faces.tones import tint_of
-from smoothswap_jax.inference.files import check_no_input
+from smoothswap_jax.inference.files import check_no_input, notes_on_moving
 from smoothswap_jax.inference.identities import check_count
 from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
-MOVING = (".gif", ".webp", ".mp4")
-"""Suffixes of animations."""
+ANIMATIONS = (".gif", ".webp", ".mp4")
+"""Suffixes that are no strips."""
 TILE, GAP = 256, 4
 """Least width of a face in a strip, and what lies between two, pixels."""
 WIDEST = {".jpg": 65_500, ".jpeg": 65_500}
 """What a format can hold, pixels; a strip in others may be as wide as memory allows."""
-WIDEST_WEBP = WIDEST_FRAME["WEBP"]
 MOST_BLOCKS = 139_264
 """Of 16 x 16 pixels, in a frame of H.264 (level 6.2, table A-1)."""
 SECONDS, SHORTEST = 2.0, 0.02
@@ -41,10 +40,10 @@ def check_strip(
     if Path(target).is_dir():
         raise ValueError(f"--interpolate: found the folder {target} as --target; wanted one photo")
     suffix = Path(output).suffix.lower()
-    check_output(output, also=MOVING)
+    check_output(output, also=ANIMATIONS)
     if suffix == ".mp4" and not is_installed("av"):
         raise missing_package("writing videos", "av", "faces")
-    if suffix not in MOVING:
+    if suffix not in ANIMATIONS:
         width = (count + 2) * (TILE + GAP)
         if width > WIDEST.get(suffix, width):
             most = WIDEST[suffix] // (TILE + GAP) - 2
@@ -80,13 +79,13 @@ def interpolate_files(
     first, last = (swapper.embed(face[None]) for face in faces)
     photo, quads = swapper.locate(target, target_face)
     suffix = Path(output).suffix.lower()
-    if suffix in MOVING:
+    if suffix in ANIMATIONS:
         _check_animation(photo, count, suffix)
     photos = swapper.interpolate_located(first, last, photo, quads, count, paste, color)
     toned = color != "free" and any(tint_of(photo, quad) is not None for quad in quads)
     note = "the face in the photo is grey or sepia, and the new ones keep to that (--color=free gives them colours)"
-    notes = (note,) * toned
-    if suffix in MOVING:
+    notes = (*notes_on_moving([*sources, target]), *[note] * toned)
+    if suffix in ANIMATIONS:
         write_atomically(Path(output), _animation(list(photos), suffix))
         return notes
     size = max(TILE, swapper.size)
@@ -102,17 +101,10 @@ def interpolate_files(
 def _check_animation(photo: Photo, count: int, suffix: str) -> None:
     """Raises ValueError for an animation that its format or the memory cannot hold."""
     height, width = photo.shape[:2]
-    if suffix == ".webp" and max(height, width) > WIDEST_WEBP:
-        raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {WIDEST_WEBP} a side in .webp")
     if suffix == ".mp4" and -(-height // 16) * -(-width // 16) > MOST_BLOCKS:
         most = MOST_BLOCKS * 256 / 1e6
         raise ValueError(f"--target: found {width} x {height} pixels; wanted at most {most:.1f} million in .mp4")
-    if count * height * width > MOST_PIXELS:
-        most = MOST_PIXELS // (height * width)
-        raise ValueError(
-            f"--interpolate: found {count} for a photo of {width} x {height} pixels; wanted at most {most} in an "
-            "animation, or a smaller photo, or a strip"
-        )
+    check_room("--interpolate", count, width, height, suffix, ", or a smaller photo, or a strip")
 
 
 def _animation(photos: Sequence[Photo], suffix: str) -> bytes:

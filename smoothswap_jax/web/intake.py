@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from smoothswap_jax.faces.animation_writing import MOST_PIXELS
-from smoothswap_jax.faces.animations import animation_facts
+from smoothswap_jax.faces.animation_writing import MOST_IN_MEMORY, SUFFIXES
+from smoothswap_jax.faces.animations import animation_facts, is_animation
 from smoothswap_jax.faces.detection.base import Face
-from smoothswap_jax.faces.kinds import ANIMATION, PHOTO, VIDEO, kind_of
+from smoothswap_jax.faces.kinds import PHOTO, VIDEO, kind_of
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, scaled_down
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import Survey, read_frames, survey
@@ -21,10 +21,8 @@ from smoothswap_jax.web.store import Item, Store
 
 SHOWN, FACE = 1200, 112
 """Longest sides of previews and of crops of faces, pixels."""
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
+_OF_PHOTOS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 """Of the formats that a result is written in; others become PNG."""
-MOVING = {"GIF": ".gif", "PNG": ".png"}
-"""Of formats of pictures that move; others become WebP."""
 MEDIA = {
     **{".gif": "image/gif", ".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".tif": "image/tiff"},
     **{".mp4": "video/mp4", ".mkv": "video/x-matroska"},
@@ -34,20 +32,20 @@ MEDIA = {
 def take_in(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     """Makes an item of a file that was sent. Raises Refused for what is neither a photo nor a video, or too large."""
     kind = kind_of(path)
+    if is_animation(str(path)):
+        return _animation(store, name, path, swapper)
     if kind == PHOTO:
         return _photo(store, name, path, swapper)
-    if kind == ANIMATION:
-        return _animation(store, name, path, swapper)
     if kind == VIDEO:
         return _video(store, name, path, swapper)
-    raise Refused(415, "found neither a photo nor a video; wanted JPEG, PNG, WebP, TIFF, AVIF, HEIC, or a video")
+    raise Refused(415, "found neither a photo nor a video; wanted JPEG, PNG, WebP, GIF, TIFF, AVIF, HEIC, or a video")
 
 
 def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     try:
         photo = load_photo(path, max_pixels=round(store.limits.megapixels * 1e6))
         with Image.open(path) as image:
-            suffix = SUFFIXES.get(image.format or "", ".png")
+            suffix = _OF_PHOTOS.get(image.format or "", ".png")
     except PhotoError as error:
         raise Refused(415, in_words(error, {path: "the photo"})) from error
     except OSError:  # a format that Pillow reads only through a plug-in
@@ -59,19 +57,19 @@ def _animation(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     try:
         told = animation_facts(str(path))
         pixels = told.width * told.height
-        if pixels > store.limits.megapixels * 1e6 or told.frames * pixels > MOST_PIXELS:
+        if pixels > store.limits.megapixels * 1e6 or told.frames * pixels > MOST_IN_MEMORY:
             raise Refused(
                 413,
                 f"found {told.frames} frames of {told.width}x{told.height} pixels; wanted at most "
-                f"{MOST_PIXELS // 10**6} million pixels in all, and {store.limits.megapixels:g} million in one",
+                f"{MOST_IN_MEMORY // 10**6} million pixels in all, and {store.limits.megapixels:g} million in one",
             )
         held = survey(str(path))
         _check_seconds(store, held)
         first = next(iter(read_frames(str(path), [0])))
     except VideoError as error:
-        raise Refused(415, in_words(error, {path: "the animation"})) from error
+        raise Refused(415, in_words(error, {path: "the picture"})) from error
     facts = {"kind": "animation", "frames": held.frames, "seconds": round(held.seconds, 2)}
-    return _known(store, name, path, swapper, first.picture, facts | {"suffix": MOVING.get(told.form, ".webp")})
+    return _known(store, name, path, swapper, first.picture, facts | {"suffix": SUFFIXES[told.form]})
 
 
 def _video(store: Store, name: str, path: Path, swapper: Swapper) -> Item:

@@ -56,7 +56,7 @@ def test_frames_times_and_how_often_they_are_shown_come_back(tmp_path, form, suf
         np.testing.assert_array_equal(one[:, :, :3], picture)
         assert (one[:, :, 3] == 255).all()
     facts = animation_facts(str(path))
-    assert facts == (form, 60, 40, 5, plays, True, False) and is_animation(str(path))
+    assert facts == (form, 60, 40, 5, plays, True, False, False) and is_animation(str(path))
 
 
 def test_frames_that_are_the_same_stay_apart_in_a_gif(tmp_path):
@@ -113,6 +113,12 @@ def test_alpha_is_kept_in_webp_and_png(tmp_path, form, suffix):
         np.testing.assert_array_equal(one, picture)
 
 
+def test_colours_under_what_is_transparent_stay_in_a_webp_of_one_picture(tmp_path):
+    picture = np.concatenate([coloured(900), np.zeros((40, 60, 1), np.uint8)], axis=2)
+    (found,), _ = read(written(tmp_path / "a.webp", [Shown(picture, Fraction(40))], 0, "WEBP"))
+    np.testing.assert_array_equal(found, picture)
+
+
 def test_a_photo_in_a_gif_has_the_256_colours_that_suit_it(tmp_path):
     y, x = np.mgrid[:60, :80]
     photo = np.stack([3 * x, 4 * y, x + y], 2).astype(np.uint8)
@@ -126,6 +132,34 @@ def test_times_of_a_gif_are_rounded_to_hundredths_without_drifting(tmp_path):
     assert sum(found) == 1000 and set(found) == {30, 40}
     _, found = read(written(tmp_path / "b.gif", shown([coloured(16)], [10**7])))
     assert found == [655_350]
+
+
+@pytest.mark.parametrize(
+    "form, longest, most", [("GIF", 655_350, 65_536), ("WEBP", 2**24 - 1, 65_535), ("PNG", 65_535_000, 2**31 - 1)]
+)
+def test_a_format_is_given_no_more_than_it_holds(tmp_path, form, longest, most):
+    for plays in (65_535, 65_536, 65_537, 70_000, 2**32 - 1):
+        path = written(tmp_path / "a.bin", shown([coloured(16), coloured(16)], [10**9, 50]), plays, form)
+        assert animation_facts(str(path)).plays == min(plays, most)
+    clock = [10**12, 70_123, 50]
+    _, found = read(written(tmp_path / "b.bin", shown([coloured(16) for _ in clock], clock), 0, form))
+    assert found[0] == longest and found[2] == 50 and abs(found[1] - clock[1]) <= (5 if form == "GIF" else 1)
+
+
+def test_what_an_encoder_refuses_is_said(monkeypatch):
+    def fails(*_, **__):
+        raise struct.error("no room")
+
+    monkeypatch.setattr(Image.Image, "save", fails)
+    with pytest.raises(VideoError, match=r"found 2 frames that cannot be written as WEBP \(no room\)"):
+        animation_bytes(shown([coloured(16)] * 2, [50, 50]), 0, "WEBP")
+
+
+def test_more_than_eight_bits_are_told(tmp_path):
+    assert not animation_facts(str(written(tmp_path / "a.png", shown([coloured(16)] * 2, [50, 60]), 0, "PNG"))).deep
+    grey = [Image.fromarray(np.full((8, 8), 9000 * k, np.uint16)) for k in range(3)]
+    grey[0].save(tmp_path / "b.png", save_all=True, append_images=grey[1:])
+    assert animation_facts(str(tmp_path / "b.png")).deep
 
 
 def test_what_browsers_do_not_show_for_that_short_a_time_lasts_a_tenth_of_a_second(tmp_path):

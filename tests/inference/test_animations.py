@@ -1,5 +1,6 @@
 """Pictures that move, through the swapper: every frame, with toy networks and painted faces."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces import animation_writing
 from smoothswap_jax.faces.animation_writing import Shown, animation_bytes
 from smoothswap_jax.faces.animations import animation_facts, animation_values
 from smoothswap_jax.faces.photos import load_photo, save_photo
@@ -200,7 +202,7 @@ def test_what_is_refused_is_refused_before_anything_is_looked_at(tmp_path, sourc
     monkeypatch.setattr(animations, "look_at", lambda *_, **__: pytest.fail("was looked at"))
     target = moving(tmp_path / "a.gif")
     (tmp_path / "there.gif").write_bytes(b"")
-    monkeypatch.setattr(animations, "MOST_PIXELS", WIDTH * HEIGHT * 20)
+    monkeypatch.setattr(animation_writing, "MOST_IN_MEMORY", WIDTH * HEIGHT * 20)
     for given, output, error, said in (
         (
             target,
@@ -211,13 +213,42 @@ def test_what_is_refused_is_refused_before_anything_is_looked_at(tmp_path, sourc
         (target, "b.tif", VideoError, r"b.tif: found the suffix '.tif' for a picture that moves; wanted .gif, .webp"),
         (source, "b.gif", VideoError, r"bright.png: found no picture that moves"),
         (target, "there.gif", FileExistsError, r"there.gif: exists already"),
-        (tmp_path / "no.gif", "b.gif", VideoError, r"no.gif: found no such file"),
+        (tmp_path / "no.gif", "b.gif", VideoError, r"no.gif: found no such file; wanted a picture that moves"),
     ):
         with pytest.raises(error, match=said):
             swap_animation(SWAPPER, source, given, tmp_path / output)
-    monkeypatch.setattr(animations, "WIDEST_FRAME", {"WEBP": 100})
+    monkeypatch.setattr(animation_writing, "WIDEST_FRAME", {"WEBP": 100})
     with pytest.raises(VideoError, match=r"found 160 x 96 pixels; wanted at most 100 a side in .webp"):
         swap_animation(SWAPPER, source, target, tmp_path / "b.webp")
+
+
+def test_frames_larger_than_photos_may_be_are_refused(tmp_path, source):
+    target = moving(tmp_path / "a.gif")
+    few = replace(SWAPPER, max_pixels=WIDTH * HEIGHT - 1)
+    with pytest.raises(VideoError, match=r"a.gif: found 160x96 pixels; wanted at most 15,359 in all.*--max-megapixels"):
+        swap_animation(few, source, target, tmp_path / "b.gif")
+
+
+def test_what_a_format_cannot_count_is_said(tmp_path, source):
+    target = moving(tmp_path / "a.png", drawn(3), [50, 2 * 10**7, 50], 70_000)
+    for output, most in (("b.gif", "65,536"), ("b.webp", "65,535"), ("b.apng", None)):
+        notes = swap_animation(SWAPPER, source, target, tmp_path / output).notes
+        said = [f"it is shown {most} times and not 70,000: {'GIF' if output == 'b.gif' else 'WEBP'} counts no further"]
+        assert [note for note in notes if "it is shown" in note] == (said if most else [])
+        assert any("no picture is shown for more than 16,777 s" in note for note in notes) == (output == "b.webp")
+
+
+def test_an_encoder_that_fails_is_told_with_the_output(tmp_path, source, monkeypatch):
+    target = moving(tmp_path / "a.gif", drawn(3), CLOCK[:3])
+    monkeypatch.setattr(animation_writing, "_gif", lambda *_: 1 / 0)
+    with pytest.raises(VideoError, match=r"b.gif: found 3 frames that cannot be written as GIF \(division by zero\)"):
+        swap_animation(SWAPPER, source, target, tmp_path / "b.gif")
+
+
+def test_sixteen_bits_that_become_eight_are_said(tmp_path, source, monkeypatch):
+    target = moving(tmp_path / "a.png", drawn(3), CLOCK[:3])
+    monkeypatch.setattr(animations, "animation_facts", lambda path: animation_facts(path)._replace(deep=True))
+    assert swap_animation(SWAPPER, source, target, tmp_path / "b.png").notes == ("more than 8 bits a channel become 8",)
 
 
 def test_the_command_tells_by_the_output_what_is_wished(tmp_path, source, monkeypatch, capsys):
@@ -255,3 +286,8 @@ def test_a_folder_with_pictures_that_move(tmp_path, source, monkeypatch, capsys)
     assert "e.gif: found no face in 3 frames" in said.err
     for name in names[:4]:
         assert len(values(tmp_path / "new" / name)) == 6
+
+
+def test_a_missing_gif_is_missing(tmp_path, source, capsys):
+    assert main(["swap", f"--source={source}", f"--target={tmp_path}/no.gif", f"--output={tmp_path}/b.gif"]) == MISTAKE
+    assert "no.gif: found no such file; wanted a picture that moves" in capsys.readouterr().err

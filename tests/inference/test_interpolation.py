@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces import animation_writing
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import interpolation, swapper
@@ -125,12 +126,15 @@ def test_two_sources_are_a_way_or_one_person(files, monkeypatch, capsys):
 
 def test_what_an_animation_cannot_hold_is_refused_before_it_is_made(files, monkeypatch):
     sources, target = [files / "a.png", files / "b.png"], files / "t.png"
-    monkeypatch.setattr(interpolation, "MOST_PIXELS", 160 * 260 * 5)
-    with pytest.raises(ValueError, match=r"found 6 for a photo of 260 x 160 pixels; wanted at most 5 in an animation"):
+    monkeypatch.setattr(animation_writing, "MOST_IN_MEMORY", 160 * 260 * 5)
+    with pytest.raises(
+        ValueError, match=r"found 6 frames of 260 x 160 pixels; wanted at most 5 of this size in .gif, or a"
+    ):
         interpolate_files(by_vector(), sources, target, files / "out.gif", 6)
-    monkeypatch.setattr(interpolation, "WIDEST_WEBP", 200)
-    with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 200 a side in .webp"):
-        interpolate_files(by_vector(), sources, target, files / "out.webp", 3)
+    monkeypatch.setattr(animation_writing, "WIDEST_FRAME", {"WEBP": 200, "GIF": 250})
+    for suffix, most in ((".webp", 200), (".gif", 250)):
+        with pytest.raises(ValueError, match=rf"found 260 x 160 pixels; wanted at most {most} a side in {suffix}"):
+            interpolate_files(by_vector(), sources, target, files / f"out{suffix}", 3)
     monkeypatch.setattr(interpolation, "MOST_BLOCKS", 169)  # it is 10 x 17
     with pytest.raises(ValueError, match=r"found 260 x 160 pixels; wanted at most 0.0 million in .mp4"):
         interpolate_files(by_vector(), sources, target, files / "out.mp4", 3)
@@ -150,3 +154,17 @@ def test_a_grey_target_is_told_of(files):
     sources = [files / "a.png", files / "b.png"]
     assert "grey or sepia" in interpolate_files(by_vector(), sources, files / "t.png", files / "o.png", 2)[0]
     assert not interpolate_files(by_vector(), sources, files / "t.png", files / "p.png", 2, color="free")
+
+
+def test_of_pictures_that_move_the_first_is_taken_and_that_is_said(files):
+    for name in ("a", "t"):
+        with Image.open(files / f"{name}.png") as image:
+            image.save(
+                files / f"{name}.webp",
+                save_all=True,
+                append_images=[image.point(lambda level: 255 - level)],
+                lossless=True,
+            )
+    sources = [files / "a.webp", files / "b.png"]
+    notes = interpolate_files(by_vector(), sources, files / "t.webp", files / "out.png", 2)
+    assert notes == tuple(f"{files}/{name}.webp has several pictures; the first was taken" for name in "at")

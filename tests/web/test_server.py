@@ -81,12 +81,35 @@ def test_of_a_picture_that_moves_all_is_swapped_and_the_first_is_a_source(serve,
     found = list(read_frames(str(tmp_path / "got.gif")))
     assert [round(1000 * float(one.time)) for one in found] == [200 * k for k in range(6)]
     assert served.swap(tmp_path / "moves.gif", faces["both"])["state"] == "done"
-    monkeypatch.setattr(intake, "MOST_PIXELS", 160 * 96 * 5)
+    monkeypatch.setattr(intake, "MOST_IN_MEMORY", 160 * 96 * 5)
     answer = served.ask("POST", "/files", (tmp_path / "moves.gif").read_bytes())
     assert answer.status == 413 and "found 6 frames of 160x96 pixels; wanted at most" in answer.told["error"]
     monkeypatch.undo()
     answer = serve(seconds=0.9).ask("POST", "/files", (tmp_path / "moves.gif").read_bytes())
     assert answer.status == 413 and "found a video of 1 s; wanted at most 0.9" in answer.told["error"]
+
+
+def test_a_gif_of_one_picture_stays_a_gif(serve, faces, tmp_path):
+    served = serve()
+    Image.fromarray(videos.frames(1)[0]).save(tmp_path / "still.gif")
+    told = served.swap(faces["source"], tmp_path / "still.gif", face="all")
+    assert told["state"] == "done"
+    assert served.ask("GET", f"/files/{told['result']}").headers["content-type"] == "image/gif"
+
+
+def test_damaged_pictures_that_move_are_refused_in_words(serve):
+    served = serve()
+    pictures, data = [Image.fromarray(one) for one in videos.frames(3)], io.BytesIO()
+    pictures[0].save(data, "PNG", save_all=True, append_images=pictures[1:])
+    cut = data.getvalue()[: data.getvalue().index(b"IDAT") + 100]
+    data = io.BytesIO()
+    pictures[0].save(data, "AVIF", save_all=True, append_images=pictures[1:])
+    ticks = data.getvalue().index(b"mdhd") + 4
+    ticks += 4 + (16 if data.getvalue()[ticks] else 8)
+    without_ticks = data.getvalue()[:ticks] + bytes(4) + data.getvalue()[ticks + 4 :]
+    for body in (cut, without_ticks):
+        answer = served.ask("POST", "/files", body)
+        assert answer.status == 415 and answer.told["error"].startswith("the picture: found")
 
 
 def test_mistakes_are_told_in_words_without_paths(serve, faces, tmp_path):
