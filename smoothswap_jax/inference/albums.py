@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from smoothswap_jax.faces.animation_writing import FORMS
-from smoothswap_jax.faces.kinds import ANIMATION, is_video, kind_of
+from smoothswap_jax.faces.animation_writing import FORMS, SUFFIXES
+from smoothswap_jax.faces.animations import animation_form, is_animation
+from smoothswap_jax.faces.kinds import is_video
 from smoothswap_jax.faces.listing import is_damaged_photo, photos_in
 from smoothswap_jax.faces.photos import PathLike, PhotoError, is_writable
 from smoothswap_jax.faces.video_encoding import CONTAINERS
 from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import Which
-from smoothswap_jax.inference.files import Sources, by_face, check_files, photo_swapper, photos_of
+from smoothswap_jax.inference.files import Sources, by_face, check_files, notes_on, photo_swapper, photos_of
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions
 from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
 from smoothswap_jax.inference.video import swap_video
@@ -35,7 +36,7 @@ class Album(NamedTuple):
 def album_in(folder: Path) -> Album:
     """Raises OSError for a folder that cannot be read."""
     listed = photos_in(folder)
-    moving = {path for path in (*listed.photos, *listed.others) if kind_of(path) == ANIMATION}
+    moving = {path for path in (*listed.photos, *listed.others) if is_animation(os.fspath(path))}
     videos = {path for path in listed.others if is_video(path)} - moving
     photos = {*listed.photos, *filter(is_damaged_photo, listed.others)} - moving
     taken = photos | videos | moving
@@ -45,7 +46,8 @@ def album_in(folder: Path) -> Album:
 @dataclass(frozen=True)
 class Outcome:
     """What became of a photo of a folder: `output` is written, or was `there` already, or `fault` says in one line that
-    names the photo why it is not. notes: as `swap_files` returns."""
+    names the photo why it is not. notes: as `swap_files` returns; those on the sources come with the first that is
+    written."""
 
     target: Path
     output: Path
@@ -75,7 +77,8 @@ def swap_folder(
 
     Args:
       out: is made if it is not there. Files keep their names; photos in formats that are only read get .png behind
-        them, pictures that move .webp, and videos .mkv.
+        them, videos .mkv, and pictures that move, which stay what they are whatever their names say, the suffix of
+        that, AVIF .webp.
       options: of the videos. progress: shows that of a video.
 
     Raises, at the first outcome, PhotoError for a folder without photos and videos, and what `Swapper.read_faces`
@@ -107,23 +110,29 @@ def swap_folder(
         if target in album.photos:
             suits, other = is_writable(target), ".png"
         elif target in album.moving:
-            suits, other = suffix in FORMS, ".webp"
+            form = animation_form(os.fspath(target))
+            suits, other = FORMS.get(suffix) == form, SUFFIXES[form]
         else:
             suits, other = suffix in CONTAINERS, ".mkv"
         return target.name if suits else f"{target.name}{other}"
 
+    outputs = {target: out / named(target) for target in targets}
+    unsaid = about = notes_on(wishes)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         for target in targets:
-            output = out / named(target)
+            output = outputs[target]
             if output.exists() and not overwrite:
                 yield Outcome(target, output, there=True)
                 continue
             try:
-                yield Outcome(target, output, notes=swap_to(target, output))
+                notes = [note for note in swap_to(target, output) if note not in about]
             except (ValueError, OSError) as error:
                 yield Outcome(target, output, fault=_in_one_line(target, error))
+            else:
+                yield Outcome(target, output, notes=(*unsaid, *notes))
+                unsaid = ()
     finally:
         if new and not any(out.iterdir()):
             out.rmdir()

@@ -15,6 +15,7 @@ from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import decoded_frames, read_frames
 from smoothswap_jax.inference import animations, video
+from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.video import swap_video
@@ -286,6 +287,38 @@ def test_a_folder_with_pictures_that_move(tmp_path, source, monkeypatch, capsys)
     assert "e.gif: found no face in 3 frames" in said.err
     for name in names[:4]:
         assert len(values(tmp_path / "new" / name)) == 6
+
+
+def test_in_a_folder_each_stays_what_its_content_is(tmp_path, source):
+    album = tmp_path / "album"
+    album.mkdir()
+    moving(tmp_path / "a.gif", drawn(3), CLOCK[:3]).rename(album / "a.jpg")
+    moving(tmp_path / "b.webp", drawn(3), CLOCK[:3]).rename(album / "b.gif")
+    moving(tmp_path / "c.png", drawn(3), CLOCK[:3]).rename(album / "c.APNG")
+    moving(tmp_path / "d.png", drawn(3), CLOCK[:3]).rename(album / "d.webp")
+    moving(album / "still.gif", frames(1), [100], 1)
+    (album / "x.gif").write_bytes(moving(tmp_path / "x.gif").read_bytes()[:900])
+    (album / "y.webp").write_bytes(moving(tmp_path / "y.webp").read_bytes()[:900])
+    (album / "z.png").write_bytes(moving(tmp_path / "z.png").read_bytes()[:900])
+    found = list(swap_folder(SWAPPER, [source, source], album, tmp_path / "new"))
+    made = {one.output.name: animation_facts(str(one.output)) for one in found if not one.fault}
+    assert {name: (facts.form, facts.frames) for name, facts in made.items()} == {
+        "a.jpg.gif": ("GIF", 3), "b.gif.webp": ("WEBP", 3), "c.APNG": ("PNG", 3), "d.webp.png": ("PNG", 3),
+        "still.gif": ("GIF", 1),
+    }  # fmt: skip
+    for one in found[-3:]:
+        assert one.target.name in one.fault and "wanted a whole" in one.fault
+
+
+def test_what_is_to_be_said_of_the_sources_of_a_folder_is_said_once(tmp_path, source):
+    album = tmp_path / "album"
+    album.mkdir()
+    moving(album / "b.gif", drawn(3), CLOCK[:3])
+    moving(album / "c.gif", drawn(3), CLOCK[:3])
+    (album / "a.png").write_bytes(b"none")
+    save_photo(album / "d.png", painted({MAGENTA: (80, 45)}))
+    found = list(swap_folder(SWAPPER, [source, source], album, tmp_path / "new"))
+    assert [[note for note in one.notes if "the mean of 2 sources" in note] != [] for one in found] == [0, 1, 0, 0]
 
 
 def test_a_missing_gif_is_missing(tmp_path, source, capsys):
