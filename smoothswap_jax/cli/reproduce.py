@@ -4,7 +4,7 @@ import argparse
 
 from smoothswap_jax.cli.evaluate import named
 
-EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies", "mechanism", "comparison")
+EXPERIMENTS = ("tuning", "smoothness", "ablation", "tradeoff", "remedies", "matching", "mechanism", "comparison")
 """Of `reproduce.experiments`, whose import takes seconds."""
 
 

@@ -3,7 +3,7 @@
 from smoothswap_jax.reproduce.comparison import COMPARISON
 from smoothswap_jax.reproduce.mechanism import MECHANISM
 from smoothswap_jax.reproduce.smoothness import SMOOTHNESS
-from smoothswap_jax.reproduce.swappers import ABLATION, REMEDIES, TRADEOFF
+from smoothswap_jax.reproduce.swappers import ABLATION, MATCHING, REMEDIES, TRADEOFF
 from smoothswap_jax.reproduce.tuning import TUNING
 
 EXPERIMENTS = {
@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "ablation": ABLATION,
     "tradeoff": TRADEOFF,
     "remedies": REMEDIES,
+    "matching": MATCHING,
     "mechanism": MECHANISM,
     "comparison": COMPARISON,
 }

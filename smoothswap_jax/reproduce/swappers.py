@@ -1,5 +1,6 @@
 """Swappers that are judged against the true swap: by embedder, by weight of the identity loss, and by remedy."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,8 @@ MEASURES: dict[str, Literal["lower", "higher"]] = {
 }
 
 ABLATED = ("contrastive", "arcface")
+ADD = "add"
+"""The paper's injection."""
 PAPER = {
     **PLAIN,
     "discriminator.projection": False,
@@ -77,23 +80,36 @@ def _tradeoff_plan(name: str, scale: Scale, methods: Methods) -> Plan:
 
 
 def _remedies_plan(name: str, scale: Scale, methods: Methods) -> Plan:
+    arms = {injection: {"generator.injection": injection} for injection in INJECTIONS}
+    return _beside_add(Plan("remedies", name, REMEDIES.about, [], [], scale.pairs), scale, arms)
+
+
+def _matching_plan(name: str, scale: Scale, methods: Methods) -> Plan:
+    arms: dict[str, dict[str, Any]] = {
+        ADD: {"generator.injection": ADD},
+        "feature matching": {"objective.feature_matching": 10.0},
+    }
+    return _beside_add(Plan("matching", name, MATCHING.about, [], [], scale.pairs), scale, arms)
+
+
+def _beside_add(plan: Plan, scale: Scale, arms: Mapping[str, Mapping[str, Any]]) -> Plan:
+    """The plan with swappers in the form of our presets but for the fields of their arms, and claims that each is
+    better than `ADD`."""
     robust = [
         Run(f"robust-{seed}", "robust", "embedder", scale.variant, seed, {"steps": scale.embedder_steps})
         for seed in range(scale.seeds[1])
     ]
-    arms: dict[str, dict[str, Any]] = {injection: {"generator.injection": injection} for injection in INJECTIONS}
-    arms["feature matching"] = {"objective.feature_matching": 10.0}
     swappers = [
         Run(f"{arm.replace(' ', '-')}-{seed}", arm, "swapper", scale.variant, seed,
             {"steps": scale.swapper_steps, **fields}, against=f"robust-{seed}")
         for (arm, fields), seed in itertools.product(arms.items(), range(scale.seeds[1]))
     ]  # fmt: skip
     claims = [
-        Claim(f"{arm} is better than add by {measure}.", measure, arm, "add", MEASURES[measure])
+        Claim(f"{arm} is better than {ADD} by {measure}.", measure, arm, ADD, MEASURES[measure])
         for arm, measure in itertools.product(arms, MEASURES)
-        if arm != "add"
+        if arm != ADD
     ]
-    return Plan("remedies", name, REMEDIES.about, [*robust, *swappers], claims, scale.pairs)
+    return dataclasses.replace(plan, runs=[*robust, *swappers], claims=claims)
 
 
 def judged(checkpoints: Mapping[str, Path], pairs: int, out: Path, progress: StartProgress | None) -> Result:
@@ -173,8 +189,13 @@ TRADEOFF = Experiment(
     measure_swappers,
 )
 REMEDIES = Experiment(
-    "Ways for the identity to enter the generator, of one budget, and a loss, that were proposed for expression and "
-    "pose; everything else as in our presets, all against the same embedders.",
+    "Ways for the identity to enter the generator, of one budget, that were proposed for expression and pose; "
+    "everything else as in our presets, all against the same embedders.",
     _remedies_plan,
+    measure_swappers,
+)
+MATCHING = Experiment(
+    "A loss that was proposed for expression and pose, SimSwap's weak feature matching, beside our presets without it.",
+    _matching_plan,
     measure_swappers,
 )
