@@ -36,8 +36,8 @@ TAKE_OVERRIDES = ("train", "bench")
 MISTAKE, CRASH = 1, 70
 """Exit codes. After 1, as after argparse's 2, the user has to fix something; after 70 a launcher may try again. A verb
 that a signal stops ends with 128 and its number, as in a shell: 130 after Ctrl-C, 143 after SIGTERM."""
-GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce", "swap")
-"""Verbs that go on where they were stopped."""
+GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce")
+"""Verbs that go on where they were stopped; others say by `goes_on` of their arguments whether they do."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -71,7 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         code = 128 + stop.signal
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
-        how = "; the same command goes on where it was" if args.verb in GO_ON else ""
+        goes_on = args.verb in GO_ON or getattr(args, "goes_on", False)
+        how = "; the same command goes on where it was" if goes_on else ""
         print(f"\nsmoothswap {args.verb}: stopped by {'SIGTERM' if terminated else 'Ctrl-C'}{how}", file=sys.stderr)
         code = 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:

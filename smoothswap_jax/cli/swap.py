@@ -1,4 +1,4 @@
-"""`smoothswap swap`: swap faces in a photo, a folder of photos, or a video."""
+"""`smoothswap swap`: swap faces in a photo, a video, a picture that moves, or a folder of them."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ MIN_SCORE = "pass over faces that the detector is less sure of, 0 to 1 (default 
 
 
 def add_parser(verbs) -> None:
-    swap = verbs.add_parser("swap", help="swap faces in photos and videos", allow_abbrev=False)
+    swap = verbs.add_parser("swap", help="swap faces in photos, videos and pictures that move", allow_abbrev=False)
     swap.add_argument(
         "--checkpoint",
         default="default",
@@ -28,12 +28,15 @@ def add_parser(verbs) -> None:
         "with --interpolate two",
     )
     swap.add_argument(
-        "--target", required=True, metavar="FILE", help="the photo or video to change, or a folder of photos"
+        "--target",
+        required=True,
+        metavar="FILE",
+        help="the photo, video or picture that moves to change, or a folder of them",
     )
     swap.add_argument(
         "--output",
         required=True,
-        metavar="PHOTO",
+        metavar="FILE",
         help="where to write: .png, .jpg, .webp or .tif; of a video .mp4, .mov, .mkv or .webm; of a GIF or "
         "another picture that moves also .gif, .webp or .apng; of a folder another one",
     )
@@ -90,18 +93,16 @@ def add_parser(verbs) -> None:
         help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
     )
     video = swap.add_argument_group("videos")
-    video.add_argument("--start", type=_seconds, default=0.0, metavar="S", help="cut off what is before, in seconds")
+    video.add_argument("--start", type=_seconds, metavar="S", help="cut off what is before, in seconds")
     video.add_argument("--end", type=_seconds, metavar="S", help="cut off what is after")
     video.add_argument("--preview", type=_seconds, metavar="S", help="only so many seconds from --start on: 10 or 10s")
-    video.add_argument("--encoder", default="", metavar="NAME", help=f"{', '.join(ENCODERS)} (default: as the target)")
+    video.add_argument("--encoder", metavar="NAME", help=f"{', '.join(ENCODERS)} (default: as the target)")
     video.add_argument(
         "--quality", type=int, metavar="N", help="constant rate factor, lower is better (default 16 or 18)"
     )
-    video.add_argument(
-        "--pixel-format", default="", metavar="NAME", help="as FFmpeg names them (default: the target's)"
-    )
+    video.add_argument("--pixel-format", metavar="NAME", help="as FFmpeg names them (default: the target's)")
     swap.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
-    swap.set_defaults(run=run)
+    swap.set_defaults(run=run, goes_on=False)
 
 
 def check_min_score(score: float) -> None:
@@ -138,6 +139,8 @@ def run(args: argparse.Namespace) -> int:
     video = args.interpolate is None and is_video(args.target) and not moving
     video &= kind_of(args.target) != ANIMATION or Path(args.output).suffix.lower() in CONTAINERS
     folder = Path(args.target).is_dir() and args.interpolate is None
+    args.goes_on = video or folder
+    _check_suffix(args, folder)
     check_min_score(args.min_score)
     check_how(args.paste, args.color, args.strength)
     for role in ("source", "target"):
@@ -206,23 +209,47 @@ def _sources(args: argparse.Namespace) -> Any:
     return wishes
 
 
+def _check_suffix(args: argparse.Namespace, folder: bool) -> None:
+    """Raises ValueError for an output with a suffix that does not suit any target, or not the one that is there."""
+    from smoothswap_jax.faces.animation_writing import FORMS
+    from smoothswap_jax.faces.animations import is_animation
+    from smoothswap_jax.faces.photos import is_writable
+    from smoothswap_jax.faces.video_encoding import CONTAINERS
+
+    output = Path(args.output)
+    if is_writable(output):
+        return
+    if not Path(args.target).exists():
+        raise ValueError(f"{args.target}: found no such file; wanted a photo, a video or a folder of them")
+    suffix = output.suffix.lower()
+    if folder and not output.is_dir() and suffix in (*FORMS, *CONTAINERS):
+        raise ValueError(f"{output}: found suffix {suffix!r}; wanted a folder, as {args.target} is one")
+    if args.interpolate is None and is_animation(args.target) and suffix not in (*FORMS, *CONTAINERS):
+        wanted = ", ".join(dict.fromkeys((*FORMS, *CONTAINERS)))
+        raise ValueError(f"{output}: found suffix {suffix!r} for a picture that moves; wanted one of {wanted}")
+
+
+def _video_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Those that are given and only videos have."""
+    names = ("start", "end", "preview", "encoder", "quality", "pixel_format")
+    return {f"--{name.replace('_', '-')}": value for name in names if (value := getattr(args, name)) is not None}
+
+
 def _check_no_video_options(args: argparse.Namespace) -> None:
-    for name in ("start", "end", "preview", "encoder", "quality", "pixel_format"):
-        if value := getattr(args, name):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option}: found {value} and {args.target}, which is no video; wanted one")
+    for option, value in _video_options(args).items():
+        raise ValueError(f"{option}: found {value} and {args.target}, which is no video; wanted one")
 
 
 def _span(args: argparse.Namespace) -> Any:
     """The options of a video."""
     from smoothswap_jax.inference.first_look import VideoOptions
 
-    end = args.end
+    start, end = args.start or 0.0, args.end
     if args.preview is not None:
         if end is not None:
             raise ValueError(f"--preview: found {args.preview:g} s with --end={end:g}; wanted one of them")
-        end = args.start + args.preview
-    return VideoOptions(args.start, end, args.encoder, args.quality, args.pixel_format)
+        end = start + args.preview
+    return VideoOptions(start, end, args.encoder or "", args.quality, args.pixel_format or "")
 
 
 def _swap_video(
@@ -262,6 +289,9 @@ def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[
     say = lambda words: print(f"smoothswap swap: {words}", file=sys.stderr)
     counts = dict.fromkeys(("swapped", "there already", "left out"), 0)
     how |= {"options": _span(args), "progress": _frames_progress}
+    album = album_in(Path(args.target))
+    if (options := _video_options(args)) and (album.photos or album.moving):
+        say(f"{', '.join(options)}: for videos; photos and pictures that move are swapped without")
     for one in swap_folder(swapper, source, args.target, args.output, **how):
         counts["left out" if one.fault else "there already" if one.there else "swapped"] += 1
         if one.fault:
@@ -272,7 +302,7 @@ def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[
             print(one.output, flush=True)
         for note in one.notes:
             say(f"{one.output}: {note}")
-    if words := passed_over(album_in(Path(args.target)).others, Path(args.target), "photos or videos"):
+    if words := passed_over(album.others, Path(args.target), "photos or videos"):
         say(words)
     say(f"{args.output}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     return 1 if counts["left out"] else 0

@@ -357,6 +357,7 @@ def test_a_folder_of_photos_and_videos(tmp_path, source, monkeypatch, capsys):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
     assert "d.mkv: found no face in 4 frames" in said.err and "e.mp4: found no video" in said.err
     assert "3 swapped, 0 there already, 2 left out" in said.err
+    assert said.err.count("--end: for videos; photos and pictures that move are swapped without") == 1
     assert len(list(read_frames(f"{tmp_path}/new/a.mp4"))) == sum(time < 500 for time in TIMES)
     assert main(given) == 1
     assert "0 swapped, 3 there already, 2 left out" in capsys.readouterr().err
