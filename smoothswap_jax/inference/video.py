@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from smoothswap_jax.faces.align import Patch, Quad, ffhq_quad
-from smoothswap_jax.faces.animations import animation_values, is_animation
+from smoothswap_jax.faces.animations import animation_facts, animation_values, is_animation
 from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
 from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError
 from smoothswap_jax.faces.tracking import Person, find_people, find_tracks
@@ -65,7 +65,9 @@ MOST_PIXELS = 16_000_000
 """Of the frames that are swapped together: they are all in memory."""
 LARGEST = 36_000_000
 """Pixels of a frame, a little more than 8K has. A damaged header may claim more, and encoders hold dozens of frames."""
-PLAN, SEGMENT = "plan.json", "segment-{:06d}.nut"
+TONED = "faces in it are grey or sepia, and the new ones keep to that (--color=free gives them colours)"
+PLAN, SEGMENT, GREY = "plan.json", "segment-{:06d}.nut", "grey"
+"""Files of a job; the last, which is empty, is there if what `TONED` says holds for a segment."""
 
 
 def swap_video(
@@ -214,6 +216,8 @@ def encoding_for(
             )
         encoding, notes = choose_encoding(facts, output, options.encoder, options.quality, options.pixels)
         check_beside(target, facts, encoding, output.suffix.lower())
+        if is_animation(target) and animation_facts(target).profile:
+            notes += ("its colour profile is left out: colours become sRGB",)
         if is_animation(target) and any(frame.values[:, :, 3].min() < 255 for frame in animation_values(target)):
             notes += ("transparent parts become white (.gif and .webp keep them)",)
         return encoding, notes
@@ -265,7 +269,7 @@ def _begin(folder: Path, plan: dict[str, Any]) -> None:
     if file.is_file() and file.read_text() == text:
         log.info("%s: goes on with what was stopped", folder)
         return
-    for old in (*folder.glob("looked-*"), *folder.glob("segment-*"), *folder.glob("whole.*")):
+    for old in (*folder.glob("looked-*"), *folder.glob("segment-*"), *folder.glob("whole.*"), *folder.glob(GREY)):
         old.unlink()
     write_atomically(file, text.encode())
 
@@ -352,6 +356,8 @@ def _swap(
     """Writes the segments that are not there yet; returns all of them."""
     count = len(look.ticks)
     segments = [folder / SEGMENT.format(chunk) for chunk in range(-(-count // first_look.CHUNK))]
+    if (folder / GREY).exists():
+        report.notes += (TONED,)
     kept = itertools.islice(enumerate(decoded_frames(target, threads=os.cpu_count() or 1)), look.first, None)
     for chunk, frames in chunks(itertools.islice(kept, count)):
         ticks = look.ticks[chunk * first_look.CHUNK :][: first_look.CHUNK]
@@ -366,6 +372,8 @@ def _swap(
         )
         with report.timed("swap and encode"):
             write_segment(segments[chunk], shown, ticks.tolist(), look.facts, encoding)
+        if TONED in report.notes:
+            (folder / GREY).touch()
     report.swapped = frames_changed(look, wanted)
     return segments
 
@@ -404,6 +412,8 @@ def changes_of(
                 tasks[place] = Task(photo, [quad for _, quad in here], rows)
         with report.timed("swap"):
             swapped = dict(zip(tasks, swap(list(tasks.values())), strict=True))
+        if TONED not in report.notes and any(one.toned for one in swapped.values()):
+            report.notes += (TONED,)
         for place, (number, one) in enumerate(batch):
             yield (one, tasks[place].photo, swapped[place].patches) if place in swapped else (one, None, ())
             if progress:

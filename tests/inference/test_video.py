@@ -1,23 +1,27 @@
 """A video through the swapper, with toy networks and painted faces: what comes out is what went in, less the faces."""
 
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 from smoothswap_jax.cli import swap as cli
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces import video_encoding
+from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.film import packets_beside
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import read_frames
-from smoothswap_jax.inference import video
+from smoothswap_jax.inference import first_look, video
+from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.first_look import VideoOptions
 from smoothswap_jax.inference.video import swap_frames, swap_video
-from tests.faces.make_videos import cut, turned, write_video
+from tests.faces.make_videos import cut, turned, write_animation, write_video
 from tests.inference.painted_videos import (
     COUNT,
     CYAN,
@@ -35,6 +39,7 @@ from tests.inference.painted_videos import (
     raw,
     streams,
 )
+from tests.inference.test_swapper import POINTS
 
 av = pytest.importorskip("av")
 
@@ -286,6 +291,51 @@ def test_encoders_can_be_chosen_and_what_they_lose_is_said(tmp_path, source):
         with pytest.raises(VideoError, match=said):
             swap(output, **how)
     assert not list(tmp_path.glob("*e.*")) and not list(tmp_path.glob(".e*"))
+
+
+@pytest.mark.parametrize("color, said", [("keep", 1), ("free", 0)])
+@pytest.mark.parametrize("name", ["a.mkv", "a.gif"])
+def test_faces_that_stay_grey_are_named_once(tmp_path, source, monkeypatch, name, color, said):
+    grey = lambda k: np.repeat(painted({}, seed=k)[:, :, :1], 3, axis=2)
+    monkeypatch.setattr(first_look, "CHUNK", 7)
+    face = Face(np.array([65.0, 21.0, 95.0, 65.0]), np.array([80.0, 45.0]) + POINTS - POINTS[2], 0.9)
+    swapper = dataclasses.replace(SWAPPER, detect=lambda photo: [face])
+    pictures = [grey(k) for k in range(20)]
+    if name.endswith("gif"):
+        write_animation(tmp_path / name, pictures)
+        report = swap_animation(swapper, source, tmp_path / name, tmp_path / "b.gif", target_face="all", color=color)
+    else:
+        write_video(tmp_path / name, pictures, container="matroska", codec="ffv1", pixels="yuv444p")
+        report = swap_video(swapper, source, tmp_path / name, tmp_path / "b.mkv", target_face="all", color=color)
+    assert report.swapped == 20 and sum("grey or sepia" in note for note in report.notes) == said
+
+
+def test_a_job_that_goes_on_names_faces_that_stayed_grey_before(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(first_look, "CHUNK", 4)
+    colours = frames(8)
+    pictures = [np.repeat(one[:, :, :1], 3, axis=2) if k < 4 else one for k, one in enumerate(colours)]
+    write_video(tmp_path / "a.mkv", pictures, container="matroska", codec="ffv1", pixels="yuv444p")
+    face = Face(np.array([65.0, 21.0, 95.0, 65.0]), np.array([80.0, 45.0]) + POINTS - POINTS[2], 0.9)
+    always = lambda photo: [face]
+    monkeypatch.setattr(video, "find_faces", always)
+    swapper = dataclasses.replace(SWAPPER, detect=always)
+
+    def kill(stage, done, total):
+        if stage == "swapping" and done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap_video(swapper, source, tmp_path / "a.mkv", tmp_path / "b.mkv", target_face="all", progress=kill)
+    report = swap_video(swapper, source, tmp_path / "a.mkv", tmp_path / "b.mkv", target_face="all")
+    assert sum("grey or sepia" in note for note in report.notes) == 1
+
+
+@pytest.mark.parametrize("profile", [ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(), b""])
+def test_a_picture_that_moves_does_not_lose_its_colour_profile_without_a_word(tmp_path, source, profile):
+    first, *rest = [Image.fromarray(one) for one in frames(4)]
+    first.save(tmp_path / "a.png", save_all=True, append_images=rest, duration=50, icc_profile=profile)
+    report = swap_video(SWAPPER, source, tmp_path / "a.png", tmp_path / "b.mp4")
+    assert sum("colour profile is left out" in note for note in report.notes) == bool(profile)
 
 
 def test_the_command_names_the_encoders_that_there_are():
