@@ -75,7 +75,7 @@ def swap_animation(
     frames = frames_kept(target, VideoOptions())
     changes = changes_of(frames, target, look, wanted, make_identities(), swap, report, progress)
     facts = animation_facts(target)
-    with report.timed("swap and write"):
+    with report.timed("write"):
         patches = (one for _, _, one in changes)
         shown = [_shown(frame, made, facts.form) for frame, made in zip(animation_values(target), patches, strict=True)]
         report.swapped = frames_changed(look, wanted)

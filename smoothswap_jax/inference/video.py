@@ -370,7 +370,7 @@ def _swap(
             add_changes(one.frame, photo, patches, one.told, target) if photo is not None else one.frame
             for one, photo, patches in swapped
         )
-        with report.timed("swap and encode"):
+        with report.timed("encode"):
             write_segment(segments[chunk], shown, ticks.tolist(), look.facts, encoding)
         if TONED in report.notes:
             (folder / GREY).touch()

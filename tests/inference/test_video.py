@@ -19,7 +19,7 @@ from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import NoFaceError
-from smoothswap_jax.inference.first_look import VideoOptions
+from smoothswap_jax.inference.first_look import VideoOptions, VideoReport
 from smoothswap_jax.inference.video import swap_frames, swap_video
 from tests.faces.make_videos import cut, turned, write_animation, write_video
 from tests.inference.painted_videos import (
@@ -411,3 +411,12 @@ def test_a_folder_of_photos_and_videos(tmp_path, source, monkeypatch, capsys):
     assert len(list(read_frames(f"{tmp_path}/new/a.mp4"))) == sum(time < 500 for time in TIMES)
     assert main(given) == 1
     assert "0 swapped, 3 there already, 2 left out" in capsys.readouterr().err
+
+
+def test_stages_within_others_are_not_counted_twice(monkeypatch):
+    clock = iter([0.0, 1.0, 4.0, 9.0])
+    monkeypatch.setattr(first_look.time, "perf_counter", lambda: next(clock))
+    report = VideoReport()
+    with report.timed("encode"), report.timed("swap"):
+        pass
+    assert report.seconds == {"swap": 3.0, "encode": 6.0}
