@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     video &= kind_of(args.target) != ANIMATION or Path(args.output).suffix.lower() in CONTAINERS
     folder = Path(args.target).is_dir() and args.interpolate is None
     args.goes_on = video or folder
-    _check_suffix(args, folder)
+    _check_suffix(args)
     check_min_score(args.min_score)
     check_how(args.paste, args.color, args.strength)
     for role in ("source", "target"):
@@ -209,7 +209,7 @@ def _sources(args: argparse.Namespace) -> Any:
     return wishes
 
 
-def _check_suffix(args: argparse.Namespace, folder: bool) -> None:
+def _check_suffix(args: argparse.Namespace) -> None:
     """Raises ValueError for an output with a suffix that does not suit any target, or not the one that is there."""
     from smoothswap_jax.faces.animation_writing import FORMS
     from smoothswap_jax.faces.animations import is_animation
@@ -222,8 +222,6 @@ def _check_suffix(args: argparse.Namespace, folder: bool) -> None:
     if not Path(args.target).exists():
         raise ValueError(f"{args.target}: found no such file; wanted a photo, a video or a folder of them")
     suffix = output.suffix.lower()
-    if folder and not output.is_dir() and suffix in (*FORMS, *CONTAINERS):
-        raise ValueError(f"{output}: found suffix {suffix!r}; wanted a folder, as {args.target} is one")
     if args.interpolate is None and is_animation(args.target) and suffix not in (*FORMS, *CONTAINERS):
         wanted = ", ".join(dict.fromkeys((*FORMS, *CONTAINERS)))
         raise ValueError(f"{output}: found suffix {suffix!r} for a picture that moves; wanted one of {wanted}")

@@ -145,7 +145,8 @@ def _in_one_line(target: Path, error: Exception) -> str:
 
 def check_folders(folder: Path, out: Path) -> None:
     """Raises PhotoError where `out` is the folder of the photos, or a file; OSError where it cannot be written to."""
-    if not out.is_dir() and (out.exists() or is_writable(out)):
+    named_like_a_file = is_writable(out) or out.suffix.lower() in (*FORMS, *CONTAINERS)
+    if not out.is_dir() and (out.exists() or named_like_a_file):
         found = "a file" if out.exists() else f"suffix {out.suffix!r}"
         raise PhotoError(f"{out}: found {found}; wanted a folder, as {folder} is one")
     if out.exists() and os.path.samefile(folder, out):
