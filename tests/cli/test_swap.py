@@ -87,7 +87,7 @@ def test_the_output_is_looked_at_before_anything_is_loaded(tmp_path, monkeypatch
     [
         ("photos", "o.gif", "o.gif: found suffix '.gif'; wanted a folder, as photos is one"),
         ("photos", "o.mp4", "o.mp4: found suffix '.mp4'; wanted a folder, as photos is one"),
-        ("photos", "o.MKV", "o.MKV: found suffix '.mkv'; wanted a folder, as photos is one"),
+        ("photos", "o.MKV", "o.MKV: found suffix '.MKV'; wanted a folder, as photos is one"),
         ("none.gif", "o.gif", "none.gif: found no such file; wanted a photo, a video or a folder"),
         ("none.gif", "o.mp4", "none.gif: found no such file; wanted a photo, a video or a folder"),
         ("none.mp4", "o.gif", "none.mp4: found no such file; wanted a photo, a video or a folder"),
