@@ -85,8 +85,11 @@ def _beside_baselines(name: str, methods: Mapping[str, Scores], measures: Sequen
     other = next((m for m in measures if m.kind == "attributes" and m.name != NO_FACE.name), None)
     worst = mean(source[other.name]) if other else 0.0
     if other and worst > 0 and np.isfinite(lost := mean(own[other.name]) / worst):
-        words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'"
-        bought = ": its identity is bought with the target's expression and pose." if lost > 0.8 else "."
+        least = mean(truth[other.name]) / worst if truth else 0.0  # what the judge itself is off by
+        beside = f" (the true swap {_percent(least)})" if truth else ""
+        words = f"{name} has {_percent(lost)} of the error that copying the source has in '{other.name}'{beside}"
+        dear = lost > least + 0.8 * (1 - least)
+        bought = ": its identity is bought with the target's expression and pose." if dear else "."
         sentences.append(words + bought)
     if ERROR.name in own and (most := mean(target[ERROR.name])) > 0:
         ratio = mean(own[ERROR.name]) / most
