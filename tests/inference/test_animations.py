@@ -319,8 +319,3 @@ def test_what_is_to_be_said_of_the_sources_of_a_folder_is_said_once(tmp_path, so
     save_photo(album / "d.png", painted({MAGENTA: (80, 45)}))
     found = list(swap_folder(SWAPPER, [source, source], album, tmp_path / "new"))
     assert [[note for note in one.notes if "the mean of 2 sources" in note] != [] for one in found] == [0, 1, 0, 0]
-
-
-def test_a_missing_gif_is_missing(tmp_path, source, capsys):
-    assert main(["swap", f"--source={source}", f"--target={tmp_path}/no.gif", f"--output={tmp_path}/b.gif"]) == MISTAKE
-    assert "no.gif: found no such file; wanted a picture that moves" in capsys.readouterr().err
