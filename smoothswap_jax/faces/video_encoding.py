@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -178,18 +179,28 @@ def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts
     """Encodes frames, of which `ticks` are the times, into a file under a temporary name that becomes `path`."""
     import av
 
-    temporary = path.with_suffix(".part")
+    temporary, form = path.with_suffix(".part"), _SEGMENT.get(encoding.encoder, "nut")
     with writing(temporary):
-        container = av.open(str(temporary), "w", format=_SEGMENT.get(encoding.encoder, "nut"))
+        container = av.open(str(temporary), "w", format=form)
+    # Rising, and before all that is shown, as muxers want them: x265 now and then gives others. They are made anew when
+    # segments are put together.
+    decoded = itertools.count(ticks[0] - len(ticks))
+
+    def write(packets: Iterable[Any]) -> None:
+        for packet in packets:
+            if form == "nut":
+                packet.dts = next(decoded)
+            container.mux_one(packet)
+
     try:
         stream = add_stream(container, facts, encoding)
         for frame, tick in zip(frames, ticks, strict=True):
             shown = _encodable(frame, encoding, _range(facts, encoding))
             shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
             with writing(temporary):
-                container.mux(stream.encode(shown))
+                write(stream.encode(shown))
         with writing(temporary):
-            container.mux(stream.encode(None))
+            write(stream.encode(None))
     finally:
         with writing(temporary):
             container.close()

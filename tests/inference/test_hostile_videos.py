@@ -19,7 +19,7 @@ from smoothswap_jax.faces.film import Film, write_film
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import survey
-from smoothswap_jax.inference import video
+from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.video import swap_video
 from tests import damage
 from tests.faces.make_photos import picture
@@ -136,14 +136,23 @@ def test_sound_that_goes_back_in_time_is_left_out_and_the_rest_is_kept(tmp_path,
     assert survey(str(tmp_path / "b.mkv")).frames == report.frames >= COUNT
 
 
-def test_frames_at_senseless_times_are_refused_and_not_written_where_nobody_reads_them(tmp_path, who):
+def test_frames_at_senseless_times_all_come_out(tmp_path, who):
     data = bytearray(film(tmp_path / "a.mp4").read_bytes())
     for box, value in ((b"mdhd", 2**31 - 1), (b"stts", 90_000)):  # of the pictures: all within a millisecond
         struct.pack_into(">I", data, data.index(box) + 16, value)
     (tmp_path / "b.mp4").write_bytes(data)
     swapper = pixel_swapper(brighten, 32, marked((60, 40, 1.0)))
-    with pytest.raises(VideoError, match=r"b.mp4: found frames at times that .mp4 cannot hold, of 16 only 0 can be"):
-        swap_video(swapper, who, tmp_path / "b.mp4", tmp_path / "c.mp4", target_face="all")
+    swap_video(swapper, who, tmp_path / "b.mp4", tmp_path / "c.mp4", target_face="all")
+    assert survey(str(tmp_path / "c.mp4")).frames == COUNT
+
+
+def test_a_video_that_cannot_be_read_again_as_a_whole_is_not_written(tmp_path, who, monkeypatch):
+    monkeypatch.setattr(first_look, "CHUNK", 7)
+    together = video.put_together
+    monkeypatch.setattr(video, "put_together", lambda of, segments, *how: together(of, segments[:-1], *how))
+    swapper = pixel_swapper(brighten, 32, marked((60, 40, 1.0)))
+    with pytest.raises(VideoError, match=r"a.mp4: found frames at times that .mp4 cannot hold, of 16 only 14 can be"):
+        swap_video(swapper, who, film(tmp_path / "a.mp4"), tmp_path / "c.mp4", target_face="all")
     assert not (tmp_path / "c.mp4").exists() and not list(tmp_path.glob(".*"))
 
 
