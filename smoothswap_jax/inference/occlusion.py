@@ -17,7 +17,7 @@ UNIT = np.array([64, 10, 10], np.float32)
 numbers below were tried."""
 DARKER, LIGHTER = 0.2, 0.6
 """By which share of its brightness light makes skin darker or lighter. Without it a quarter of the faces in photographs
-are covered by their own shade, three in five of the darkest."""
+are covered by their own shade (docs/results.md)."""
 ODD = 1.5
 """From this distance on a colour is not the skin's."""
 SHADE = 1.0
