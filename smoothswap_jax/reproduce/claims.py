@@ -86,7 +86,7 @@ def decide(claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], rests
     """
     known = [rests[arm] for arm in (claim.arm, claim.than) if arm in rests]
     two = {one.embedder: float(np.mean(one.auc)) for one in known}
-    low = {embedder: auc for embedder, auc in two.items() if len(two) == 2 and auc < FLOOR}
+    low = {embedder: auc for embedder, auc in two.items() if len(two) == 2 and not auc >= FLOOR}  # NaN is low
     if low:
         found = " and ".join(f"{embedder} has ROC AUC {auc:.3f}" for embedder, auc in low.items())
         return Outcome(claim.text, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")

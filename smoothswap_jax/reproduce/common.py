@@ -91,11 +91,11 @@ def means_table(
     title: str, scores: Scores, people: np.ndarray, rests: Mapping[str, Rests], better: Mapping[str, str]
 ) -> Table:
     """An arm a row: the mean over its seeds of each measure, with intervals over people."""
-    arms = list(next(iter(scores.values())))
+    first = next(iter(scores.values()))
     mean = lambda rows: bootstrap_interval(np.mean(rows, axis=0), groups=people)
     rows: list[list[Cell]] = [
-        [arm, *(mean(of[arm]) for of in scores.values()), f"{np.mean(rests[arm].auc):.4f}", len(rests[arm].auc)]
-        for arm in arms
+        [arm, *(mean(of[arm]) for of in scores.values()), f"{np.mean(rests[arm].auc):.4f}", len(first[arm])]
+        for arm in first
     ]
     caption = "Brackets are 95% intervals over people of the mean over seeds; claims take seeds into account, too."
     return Table(title, ["arm", *scores, "embedder: ROC AUC", "seeds"], rows, caption, better)

@@ -67,7 +67,7 @@ def _measure_mechanism(plan: Plan, runs: Path, out: Path, progress: StartProgres
         measure: np.array([get(found[str(runs / run.name)]) for run in embedders])
         for measure, (_, get) in MEASURED_OF_EMBEDDERS.items()
     }
-    of["d_smooth"] = np.array([d_smooth[run.name] for run in embedders])
+    of["d_smooth"] = np.array([d_smooth.get(run.name, np.nan) for run in embedders])  # NaN: it has collapsed
     trained = {run.against: float(np.mean(judged.scores[ERROR][run.arm][run.seed])) for run in swappers}
     errors = np.array([trained[run.name] for run in embedders])
     table = Table(

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.cli.reproduce import EXPERIMENTS as LISTED
 from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.evaluation.methods import BASELINES
-from smoothswap_jax.reproduce import mechanism, plan, run, swappers
-from smoothswap_jax.reproduce.claims import RULE, Rests
+from smoothswap_jax.reproduce import mechanism, plan, run, smoothness, swappers
+from smoothswap_jax.reproduce.claims import RULE, Rests, decide
 from smoothswap_jax.reproduce.common import SCALES, Experiment, Measured, Scale
 from smoothswap_jax.reproduce.experiments import EXPERIMENTS
 from smoothswap_jax.reproduce.run import reproduce
@@ -159,6 +160,36 @@ def test_experiments_of_one_folder_share_their_embedders_if_they_are_the_same(st
     monkeypatch.setitem(EXPERIMENTS, "ablation", dataclasses.replace(EXPERIMENTS["ablation"], measure=scores))
     page = reproduce("ablation", "laptop", out)
     assert plan.begun_before(out / "ablation")["contrastive-0"] == 2 and "begun before" in page.read_text()
+
+
+def test_an_embedder_that_has_collapsed_decides_nothing_and_stops_nothing(tmp_path, monkeypatch):
+    """softmax has lost one seed of two, triplet both."""
+    made, rng = EXPERIMENTS["smoothness"].plan("laptop", SMALL, {}), np.random.default_rng(0)
+    collapsed = {"softmax-1": "there is nothing", "triplet-0": "there is nothing", "triplet-1": "not finite"}
+    embedder = lambda name: SimpleNamespace(
+        judge=SimpleNamespace(name=name),
+        found=SimpleNamespace(d_smooth=rng.random(30), novelty=rng.integers(1, 9, 30)),
+        verification={"ROC AUC": 0.995},
+    )
+    whole = [embedder(one.name) for one in made.runs if one.name not in collapsed]
+    found = SimpleNamespace(embedders=whole, collapsed=collapsed, people=np.arange(30))
+    monkeypatch.setattr(smoothness, "measure_smoothness", lambda settings, progress: found)
+    monkeypatch.setattr(smoothness, "smoothness_blocks", lambda found: [])
+    monkeypatch.setattr(smoothness, "newest_auc", lambda run: float("nan") if run.name == "triplet-1" else 0.5)
+    measured = EXPERIMENTS["smoothness"].measure(made, tmp_path, tmp_path, None)
+    table, left_out = measured.blocks
+    assert {row[0]: row[-1] for row in table.rows} == {
+        "contrastive": 2, "khosla": 2, "arcface": 2, "cosface": 2, "softmax": 1
+    }  # fmt: skip
+    assert left_out.paragraphs == [f"{name}: {why}." for name, why in collapsed.items()]
+    outcomes = {
+        claim.than: decide(claim, measured.scores, measured.people, measured.rests)
+        for claim in made.claims
+        if claim.measure == "d_smooth"
+    }
+    assert outcomes["arcface"].difference is not None
+    for other in ("softmax", "triplet"):
+        assert outcomes[other].word == "cannot tell" and outcomes[other].difference is None
 
 
 def test_a_changed_plan_and_a_folder_of_others_are_refused(stand_ins, tmp_path, monkeypatch, capsys):

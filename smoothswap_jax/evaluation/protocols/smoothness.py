@@ -64,9 +64,13 @@ class Embedder:
 
 @dataclass(frozen=True)
 class Smoothness:
-    """What the protocol found: of each embedder, on pairs (a, b) of rows of the held-out faces `test`."""
+    """What the protocol found: of each embedder, on pairs (a, b) of rows of the held-out faces `test`.
+
+    collapsed: embedders that give two people one embedding, which has no smoothness, by name; and why in words.
+    """
 
     embedders: Sequence[Embedder]
+    collapsed: Mapping[str, str]
     train: Gallery
     test: Gallery
     a: np.ndarray
@@ -96,7 +100,8 @@ def evaluate_smoothness(settings: EvaluationSettings, progress: StartProgress | 
         "judges": [{"name": e.judge.name, "role": e.judge.role, "facts": dict(e.judge.facts)} for e in outcome],
     }
     intro = [f"Protocol {NAME}@{VERSION}. {ABOUT}"]
-    verdicts = _verdicts(outcome, found.people)
+    verdicts = [f"{name} has collapsed and is left out: {why}." for name, why in found.collapsed.items()]
+    verdicts += _verdicts(outcome, found.people)
     report = Report("Smoothness of embedders", intro, facts, blocks=smoothness_blocks(found), verdicts=verdicts)
     return write_report(settings.out, report, extra)
 
@@ -104,7 +109,8 @@ def evaluate_smoothness(settings: EvaluationSettings, progress: StartProgress | 
 def measure_smoothness(settings: EvaluationSettings, progress: StartProgress | None = None) -> Smoothness:
     """Embeds the faces by the embedders named by `checkpoints` and `judges`; writes pairs.csv and scores.csv.
 
-    Raises JudgeError for a judge that is not an embedder, ProtocolError and DataError for data without two splits.
+    Raises JudgeError for a judge that is not an embedder and if all have collapsed, ProtocolError and DataError for
+    data without two splits.
     """
     judges = _embedders(_specs(settings), settings)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -113,16 +119,21 @@ def measure_smoothness(settings: EvaluationSettings, progress: StartProgress | N
     a, b = drawn_pairs(labels, COUNT)
     write_atomically(settings.out / PAIRS, _manifest(test, a, b))
     cache = open_cache(settings.out / CACHE)
-    outcome, recordings = [], recordings_of(test, np.arange(len(test)))
+    recordings = recordings_of(test, np.arange(len(test)))
+    outcome, collapsed = list[Embedder](), dict[str, str]()
     for judge in judges:
         z_train, z_test = (_embed(judge, faces, cache, progress) for faces in (train, test))
         try:
             found = interpolation(z_test[a], z_test[b], z_train)
         except ValueError as error:
-            raise JudgeError(f"{judge.name}: {error}; an embedder that has collapsed has no smoothness") from error
+            collapsed[judge.name] = str(error)
+            continue
         outcome.append(Embedder(judge, found, people_verification(z_test, list(test.people), recordings)))
+    if not outcome:
+        found_of = "; ".join(f"{name}: {why}" for name, why in collapsed.items())
+        raise JudgeError(f"{found_of}; an embedder that has collapsed has no smoothness")
     write_atomically(settings.out / SCORES, _scores(outcome, test, a, b))
-    return Smoothness(outcome, train, test, a, b)
+    return Smoothness(outcome, collapsed, train, test, a, b)
 
 
 def _specs(settings: EvaluationSettings) -> list[str]:

@@ -82,6 +82,16 @@ def test_a_collapsed_embedder_is_named(runs, tmp_path, monkeypatch):
         evaluate(EvaluationSettings("smoothness", tmp_path, checkpoints={"a": runs / "one"}))
 
 
+def test_one_that_has_collapsed_does_not_stop_the_others(runs, tmp_path, monkeypatch):
+    embed = smoothness._embed
+    collapse = lambda judge, faces, *rest: np.ones((len(faces), 4)) if judge.name == "b" else embed(judge, faces, *rest)
+    monkeypatch.setattr(smoothness, "_embed", collapse)
+    evaluate(EvaluationSettings("smoothness", tmp_path, checkpoints={"a": runs / "one", "b": runs / "two"}))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [row["embedder"] for row in report["tables"][0]["rows"]] == ["a"]
+    assert report["verdicts"][0].startswith("b has collapsed and is left out: there is nothing between equal")
+
+
 def test_another_version_is_refused(runs, tmp_path):
     with pytest.raises(ProtocolError, match="smoothness@2"):
         evaluate(EvaluationSettings("smoothness@2", tmp_path, checkpoints={"a": runs / "one"}))
