@@ -103,6 +103,7 @@ def render_kept(factors: world.Factors, size: int, cache: str | Path) -> UInt8[n
         pass
     except (OSError, ValueError) as error:
         log.warning("%s: is not used: %s", path, error)
+    log.info("rendering %s faces of %d px, which %s keeps for the next time", f"{len(factors[0]):,}", size, path.parent)
     images = render_bytes(factors, size)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

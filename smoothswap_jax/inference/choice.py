@@ -66,7 +66,7 @@ def choose_faces(
         )
     if not faces:
         raise NoFaceError(
-            f"{name}: found no face in any of its four turns; wanted one with a face seen from the front or the side"
+            f"{name}: found no face, upright or turned; wanted one with a face seen from the front or the side"
         )
     if which == "largest":
         return faces[:1]

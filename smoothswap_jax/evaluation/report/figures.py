@@ -58,7 +58,7 @@ def best_and_worst(method: Method, pairs: Pairs, scores: Scores, by: Measure) ->
     rows, labels = [], []
     for word, chosen in parts:
         block = {"source": read(pairs.source[chosen]), "target": read(pairs.target[chosen])}
-        block["swap"] = method.read(chosen)
+        block[method.name] = method.read(chosen)
         if pairs.truth is not None:
             block["truth"] = read(pairs.truth[chosen])
         rows += [list(images) for images in block.values()]
