@@ -94,6 +94,7 @@ def swap_folder(
     swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
 
     def swap_to(target: Path, output: Path) -> tuple[str, ...]:
+        """Returns the notes on the target."""
         if target in album.photos:
             check_files(photos_of(wishes), target, output, overwrite)
             return swap_photo(target, output)
@@ -102,8 +103,8 @@ def swap_folder(
             "strength": strength, "overwrite": overwrite, "progress": progress(target) if progress else None,
         }  # fmt: skip
         if target in album.moving:
-            return swap_animation(swapper, source, target, output, **how).notes
-        return swap_video(swapper, source, target, output, options=options, **how).notes
+            return swap_animation(swapper, source, target, output, **how).on_target
+        return swap_video(swapper, source, target, output, options=options, **how).on_target
 
     def named(target: Path) -> str:
         suffix = target.suffix.lower()
@@ -117,7 +118,7 @@ def swap_folder(
         return target.name if suits else f"{target.name}{other}"
 
     outputs = {target: out / named(target) for target in targets}
-    unsaid = about = notes_on(wishes)
+    unsaid = notes_on(wishes)
     new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -127,7 +128,7 @@ def swap_folder(
                 yield Outcome(target, output, there=True)
                 continue
             try:
-                notes = [note for note in swap_to(target, output) if note not in about]
+                notes = swap_to(target, output)
             except (ValueError, OSError) as error:
                 yield Outcome(target, output, fault=_in_one_line(target, error))
             else:

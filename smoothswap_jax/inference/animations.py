@@ -68,7 +68,7 @@ def swap_animation(
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
     form = FORMS[output.suffix.lower()]
-    report = VideoReport(notes=(*notes_on(wishes), *survey(target).faults))
+    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(survey(target).faults))
     look = look_at(swapper, target, ask=bool(set(wishes) - {"all"}), report=report, progress=progress)
     wanted = wanted_faces(swapper, look, list(wishes), target, report)
     swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
@@ -79,7 +79,7 @@ def swap_animation(
         patches = (one for _, _, one in changes)
         shown = [_shown(frame, made, facts.form) for frame, made in zip(animation_values(target), patches, strict=True)]
         report.swapped = frames_changed(look, wanted)
-        report.notes += tuple(_lost(shown, facts, form))
+        report.on_target += tuple(_lost(shown, facts, form))
         try:
             data = animation_bytes(shown, facts.plays, form, facts.lossless)
         except VideoError as error:

@@ -64,10 +64,17 @@ class VideoReport:
     """Frames in which a face changed."""
     people: int | None = None
     """How many are seen; None where all faces are changed, and who they are does not matter."""
-    notes: tuple[str, ...] = ()
-    """What the user should know, in words."""
+    on_sources: tuple[str, ...] = ()
+    """What the user should know of the sources, in words."""
+    on_target: tuple[str, ...] = ()
+    """The same of the target, and of what became of it."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage; what an earlier call had done is not in it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that the user should know, in words."""
+        return (*self.on_sources, *self.on_target)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

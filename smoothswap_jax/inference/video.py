@@ -99,7 +99,7 @@ def swap_video(
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
-    report = VideoReport(notes=(*notes_on(wishes), *survey(target).faults))
+    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(survey(target).faults))
     folder = output.with_name(f".{output.name}.swapping")
     folder.mkdir(exist_ok=True)
     with held(folder):
@@ -115,13 +115,13 @@ def swap_video(
         swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
         try:
             encoding, notes = encoding_for(target, output, options)
-            report.notes += notes
+            report.on_target += notes
             look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
             wanted = wanted_faces(swapper, look, list(wishes), target, report)
             segments = _swap(target, folder, look, wanted, make_identities(), encoding, swap, report, progress)
             with report.timed("put together"):
                 whole = folder / f"whole{output.suffix.lower()}"
-                report.notes += put_together(
+                report.on_target += put_together(
                     target, segments, look.ticks, look.last, look.facts, encoding, look.span, whole
                 )
                 _check_readable(whole, target, report.frames)
@@ -316,7 +316,7 @@ def wanted_faces(
             chosen[person] = wish
     if not chosen:
         raise missing[0]
-    report.notes += tuple(f"{error}: nobody is changed for it" for error in missing)
+    report.on_target += tuple(f"{error}: nobody is changed for it" for error in missing)
     found = [Wanted(t.first, t.quads, wish) for person, wish in chosen.items() for t in people[person].tracks]
     return sorted(found, key=lambda one: (one.first, one.wish))
 
@@ -357,7 +357,7 @@ def _swap(
     count = len(look.ticks)
     segments = [folder / SEGMENT.format(chunk) for chunk in range(-(-count // first_look.CHUNK))]
     if (folder / GREY).exists():
-        report.notes += (TONED,)
+        report.on_target += (TONED,)
     kept = itertools.islice(enumerate(decoded_frames(target, threads=os.cpu_count() or 1)), look.first, None)
     for chunk, frames in chunks(itertools.islice(kept, count)):
         ticks = look.ticks[chunk * first_look.CHUNK :][: first_look.CHUNK]
@@ -372,7 +372,7 @@ def _swap(
         )
         with report.timed("encode"):
             write_segment(segments[chunk], shown, ticks.tolist(), look.facts, encoding)
-        if TONED in report.notes:
+        if TONED in report.on_target:
             (folder / GREY).touch()
     report.swapped = frames_changed(look, wanted)
     return segments
@@ -412,8 +412,8 @@ def changes_of(
                 tasks[place] = Task(photo, [quad for _, quad in here], rows)
         with report.timed("swap"):
             swapped = dict(zip(tasks, swap(list(tasks.values())), strict=True))
-        if TONED not in report.notes and any(one.toned for one in swapped.values()):
-            report.notes += (TONED,)
+        if TONED not in report.on_target and any(one.toned for one in swapped.values()):
+            report.on_target += (TONED,)
         for place, (number, one) in enumerate(batch):
             yield (one, tasks[place].photo, swapped[place].patches) if place in swapped else (one, None, ())
             if progress:

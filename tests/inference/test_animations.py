@@ -13,12 +13,13 @@ from smoothswap_jax.faces.animation_writing import Shown, animation_bytes
 from smoothswap_jax.faces.animations import animation_facts, animation_values
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import decoded_frames, read_frames
-from smoothswap_jax.inference import animations, video
+from smoothswap_jax.faces.videos import decoded_frames, read_frames, survey
+from smoothswap_jax.inference import albums, animations, video
 from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.video import swap_video
+from tests.faces.make_videos import cut
 from tests.inference.painted_videos import (
     COUNT,
     CYAN,
@@ -27,6 +28,7 @@ from tests.inference.painted_videos import (
     SWAPPER,
     WIDTH,
     changed_people,
+    film,
     frames,
     painted,
     paths,
@@ -319,3 +321,19 @@ def test_what_is_to_be_said_of_the_sources_of_a_folder_is_said_once(tmp_path, so
     save_photo(album / "d.png", painted({MAGENTA: (80, 45)}))
     found = list(swap_folder(SWAPPER, [source, source], album, tmp_path / "new"))
     assert [[note for note in one.notes if "the mean of 2 sources" in note] != [] for one in found] == [0, 1, 0, 0]
+
+
+def test_a_note_on_a_target_is_said_also_where_one_on_the_sources_has_the_same_words(tmp_path, source, monkeypatch):
+    album = tmp_path / "album"
+    album.mkdir()
+    whole = moving(tmp_path / "a.gif").read_bytes()
+    (album / "a.gif").write_bytes(whole[: round(0.6 * len(whole))])
+    cut(film(tmp_path / "b.mkv"), album / "b.mkv", 0.7)
+    pages = [Image.fromarray(one) for one in frames(2)]
+    pages[0].save(album / "c.tif", save_all=True, append_images=pages[1:])
+    words = [survey(str(album / name)).faults[0] for name in ("a.gif", "b.mkv")]
+    words.append("it has 2 pictures; the first was taken")
+    for module in (albums, animations, video):
+        monkeypatch.setattr(module, "notes_on", lambda _: tuple(words))
+    found = list(swap_folder(SWAPPER, source, album, tmp_path / "new"))
+    assert [[one.notes.count(word) for word in words] for one in found] == [[2, 1, 1], [0, 1, 0], [0, 0, 1]]
