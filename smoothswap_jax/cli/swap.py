@@ -90,7 +90,7 @@ def add_parser(verbs) -> None:
         type=float,
         default=500,
         metavar="N",
-        help="refuse larger photos (default 500; a swap takes some 10 MB a megapixel)",
+        help="refuse larger photos and pictures that move (default 500; a swap takes some 10 MB a megapixel)",
     )
     video = swap.add_argument_group("videos")
     video.add_argument("--start", type=_seconds, metavar="S", help="cut off what is before, in seconds")
@@ -145,11 +145,11 @@ def run(args: argparse.Namespace) -> int:
     check_how(args.paste, args.color, args.strength)
     for role in ("source", "target"):
         check_which(faces[f"{role}_face"], role)
-    wishes = by_face(source, faces["target_face"])
+    wishes, max_pixels = by_face(source, faces["target_face"]), int(args.max_megapixels * 1e6)
     if not video and not folder:
         _check_no_video_options(args)
     if args.interpolate is not None:
-        check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite)
+        check_strip(args.source, args.target, args.output, args.interpolate, args.overwrite, max_pixels)
         if args.strength != 1:
             raise ValueError(f"--strength: found {args.strength:g} with --interpolate; wanted one of them")
     elif folder:
@@ -157,14 +157,14 @@ def run(args: argparse.Namespace) -> int:
     elif video:
         from smoothswap_jax.inference.video import check_video
 
-        check_video(wishes, args.target, args.output, args.overwrite, _span(args))
+        check_video(wishes, args.target, args.output, args.overwrite, _span(args), max_pixels)
     elif moving:
-        check_animation(wishes, args.target, args.output, args.overwrite)
+        check_animation(wishes, args.target, args.output, args.overwrite, max_pixels)
     else:
-        check_files(photos_of(wishes), args.target, args.output, args.overwrite)
+        check_files(photos_of(wishes), args.target, args.output, args.overwrite, max_pixels)
     swapper = Swapper.load(
         args.checkpoint,
-        max_pixels=int(args.max_megapixels * 1e6),
+        max_pixels=max_pixels,
         min_score=args.min_score,
         tiles=args.tiles,
         mask=keep_occluders if args.occluders == "keep" else None,

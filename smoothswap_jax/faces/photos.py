@@ -53,6 +53,10 @@ class PhotoError(ValueError):
     """A photo could not be read or written; the text names the file, what was found and what is wanted."""
 
 
+class TooLarge(PhotoError):
+    """A photo, or a picture that moves, has more pixels than may be."""
+
+
 def load_photo(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Reads an image file as an upright sRGB photo, `uint8 [h, w, 3]`, values 0-255.
 
@@ -67,6 +71,13 @@ def load_photo(path: PathLike, *, max_pixels: int = MAX_PIXELS) -> Photo:
     with opened(path, max_pixels) as (image, _):
         image.load()
         return photo_from_pil(image, os.fspath(path))
+
+
+def check_size(path: PathLike, max_pixels: int) -> None:
+    """Raises `TooLarge` for a photo, or a picture that moves, of more than `max_pixels`, and for what cannot be opened
+    as `load_photo` does. Nothing is decoded."""
+    with opened(path, max_pixels):
+        pass
 
 
 def load_reduced(path: PathLike, *, max_pixels: int = MAX_REDUCED) -> Photo:
@@ -108,7 +119,7 @@ def opened(path: PathLike, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image
             image = open_image(data, name)
             width, height = image.size
             if width * height > max_pixels:
-                raise PhotoError(
+                raise TooLarge(
                     f"{name}: found {width}x{height} pixels; wanted at most {max_pixels:,} in all, "
                     "a higher limit (--max-megapixels) or a smaller copy"
                 )

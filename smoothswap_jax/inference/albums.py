@@ -96,7 +96,7 @@ def swap_folder(
     def swap_to(target: Path, output: Path) -> tuple[str, ...]:
         """Returns the notes on the target."""
         if target in album.photos:
-            check_files(photos_of(wishes), target, output, overwrite)
+            check_files(photos_of(wishes), target, output, overwrite, swapper.max_pixels)
             return swap_photo(target, output)
         how: dict[str, Any] = {
             "source_face": source_face, "target_face": target_face, "paste": paste, "color": color,

@@ -24,13 +24,13 @@ from smoothswap_jax.faces.animations import (
     animation_values,
     is_animation,
 )
-from smoothswap_jax.faces.photos import MAX_PIXELS, PathLike
+from smoothswap_jax.faces.photos import PathLike, check_size
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import survey
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import Sources, by_face, identities_of, notes_on
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions, VideoReport, frames_kept, look_at
-from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
+from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Paste, Swapper, check_how
 from smoothswap_jax.inference.video import changes_of, check_places, frames_changed, wanted_faces
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
@@ -96,8 +96,8 @@ def check_animation(
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> None:
-    """Raises VideoError for a target that does not move, an output that there is not, and frames of more than
-    `max_pixels` or that the output or memory cannot hold; else what `check_video` raises."""
+    """Raises VideoError for a target that does not move, an output that there is not, and frames that the output or
+    memory cannot hold; else what `check_video` raises."""
     suffix = Path(output).suffix.lower()
     if suffix not in FORMS:
         raise VideoError(f"{output}: found the suffix {suffix!r} for a picture that moves; wanted {', '.join(FORMS)}")
@@ -107,12 +107,8 @@ def check_animation(
     check_places(wishes, target, output, overwrite)
     if not is_animation(target):
         raise VideoError(f"{target}: found no picture that moves; wanted GIF, WebP, PNG or AVIF")
+    check_size(target, max_pixels)
     facts = animation_facts(target)
-    if facts.width * facts.height > max_pixels:
-        raise VideoError(
-            f"{target}: found {facts.width}x{facts.height} pixels; wanted at most {max_pixels:,} in all, "
-            "a higher limit (--max-megapixels) or a smaller copy"
-        )
     instead = ", or .mp4, which has no limit"
     check_room(target, facts.frames, facts.width, facts.height, suffix, instead)
 

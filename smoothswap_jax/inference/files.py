@@ -9,12 +9,12 @@ from pathlib import Path
 
 from smoothswap_jax.faces.kinds import ANIMATION, kind_of
 from smoothswap_jax.faces.original import read_original, with_changes
-from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output
+from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output, check_size
 from smoothswap_jax.faces.writing import check_fits, save_original
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, Which
 from smoothswap_jax.inference.identities import concatenated, mean_identity
-from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
+from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Identity, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file
 
 Sources = PathLike | Sequence[PathLike] | Mapping[Which, "PathLike | Sequence[PathLike]"]
@@ -43,7 +43,7 @@ def swap_files(
     """
     wishes = by_face(source, target_face)
     sources = photos_of(wishes)
-    check_files(sources, target, output, overwrite)
+    check_files(sources, target, output, overwrite, swapper.max_pixels)
     check_how(paste, color, strength)
     swap_to = photo_swapper(swapper, wishes, source_face, paste, color, strength)
     return (*swap_to(target, output), *notes_on(wishes))
@@ -125,14 +125,22 @@ def photo_swapper(
     return swap_to
 
 
-def check_files(sources: Sequence[PathLike], target: PathLike, output: PathLike, overwrite: bool = False) -> None:
-    """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and OSError for
-    one that exists, unless it may be overwritten, or whose folder cannot be written to."""
+def check_files(
+    sources: Sequence[PathLike],
+    target: PathLike,
+    output: PathLike,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> None:
+    """Raises `PhotoError` for an output that no photo can be written to or that is one of the inputs, and for a target
+    that cannot be opened or has more than `max_pixels`; OSError for an output that exists, unless it may be
+    overwritten, or whose folder cannot be written to."""
     check_output(output)
     check_no_input((*sources, target), output)
     check_new_file(output, overwrite)
-    for given in (*sources, target):
+    for given in sources:
         check_input(given)
+    check_size(target, max_pixels)
 
 
 def check_no_input(inputs: Sequence[PathLike], output: PathLike) -> None:

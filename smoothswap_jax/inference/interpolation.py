@@ -10,11 +10,11 @@ from smoothswap_jax.faces.animation_writing import FORMS, Shown, animation_bytes
 from smoothswap_jax.faces.grid import image_grid
 from smoothswap_jax.faces.movie import mp4_bytes
 from smoothswap_jax.faces.packages import is_installed, missing_package
-from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, save_photo
+from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, check_size, save_photo
 from smoothswap_jax.faces.tones import tint_of
 from smoothswap_jax.inference.files import check_no_input, notes_on_moving
 from smoothswap_jax.inference.identities import check_count
-from smoothswap_jax.inference.swapper import Color, Paste, Swapper, check_how
+from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Paste, Swapper, check_how
 from smoothswap_jax.runtime.files import check_new_file, write_atomically
 
 ANIMATIONS = (".gif", ".webp", ".mp4")
@@ -30,7 +30,12 @@ SECONDS, SHORTEST = 2.0, 0.02
 
 
 def check_strip(
-    sources: Sequence[PathLike], target: PathLike, output: PathLike, count: int, overwrite: bool = False
+    sources: Sequence[PathLike],
+    target: PathLike,
+    output: PathLike,
+    count: int,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Raises ValueError unless there are two sources and as many identities as the output can show, and what
     `check_files` raises."""
@@ -50,8 +55,9 @@ def check_strip(
             raise ValueError(f"--interpolate: found {count}; wanted at most {most} in {suffix}, or a strip in .png")
     check_no_input((*sources, target), output)
     check_new_file(output, overwrite)
-    for given in (*sources, target):
+    for given in sources:
         check_input(given)
+    check_size(target, max_pixels)
 
 
 def interpolate_files(
@@ -73,7 +79,7 @@ def interpolate_files(
     with the two sources at its ends, of the first face that is changed. The other options are those of `Swapper.swap`.
     Returns what the user should know, in words. Raises what `check_strip` and `Swapper.interpolate` raise.
     """
-    check_strip(sources, target, output, count, overwrite)
+    check_strip(sources, target, output, count, overwrite, swapper.max_pixels)
     check_how(paste, color)
     faces = [swapper.read_face(source, face=source_face) for source in sources]
     first, last = (swapper.embed(face[None]) for face in faces)

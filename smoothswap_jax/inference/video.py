@@ -25,7 +25,7 @@ import numpy as np
 from smoothswap_jax.faces.align import Patch, Quad, ffhq_quad
 from smoothswap_jax.faces.animations import animation_facts, animation_values, is_animation
 from smoothswap_jax.faces.detection.registry import find_faces, find_small_faces
-from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError
+from smoothswap_jax.faces.photos import PathLike, Photo, PhotoError, check_size
 from smoothswap_jax.faces.tracking import Person, find_people, find_tracks
 from smoothswap_jax.faces.video_changes import add_changes
 from smoothswap_jax.faces.video_encoding import (
@@ -56,7 +56,7 @@ from smoothswap_jax.inference.first_look import (
 from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
 from smoothswap_jax.inference.occlusion import keep_occluders
-from smoothswap_jax.inference.swapper import Color, Identity, Paste, Swapper, Task, check_how
+from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Identity, Paste, Swapper, Task, check_how
 from smoothswap_jax.runtime.files import check_new_file, held, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def swap_video(
     """
     options = options or VideoOptions()
     wishes = by_face(source, target_face)
-    check_video(wishes, target, output, overwrite, options)
+    check_video(wishes, target, output, overwrite, options, swapper.max_pixels)
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
@@ -174,10 +174,11 @@ def check_video(
     output: PathLike,
     overwrite: bool = False,
     options: VideoOptions | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Raises VideoError for an output or options that there are not, PhotoError for an output that is one of the
-    inputs, ValueError for what names no face, and OSError for an output that exists, unless it may be overwritten, or
-    whose folder cannot be written to."""
+    inputs, `TooLarge` for a picture that moves with frames of more than `max_pixels`, ValueError for what names no
+    face, and OSError for an output that exists, unless it may be overwritten, or whose folder cannot be written to."""
     options = options or VideoOptions()
     check_video_output(output, options.encoder, options.quality, options.pixels)
     check_places(wishes, target, output, overwrite)
@@ -186,6 +187,8 @@ def check_video(
         raise VideoError(
             f"{os.fspath(target)}: found a span from {options.start:g} to {end} s; wanted 0 <= start < end"
         )
+    if is_animation(os.fspath(target)):
+        check_size(target, max_pixels)
 
 
 def check_places(

@@ -1,6 +1,7 @@
 """What is sent to the page: told by its content, checked against the limits, and its faces found."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ from smoothswap_jax.faces.animation_writing import MOST_IN_MEMORY, SUFFIXES
 from smoothswap_jax.faces.animations import animation_facts, is_animation
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.kinds import PHOTO, VIDEO, kind_of
-from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, scaled_down
+from smoothswap_jax.faces.photos import (
+    MAX_PIXELS,
+    Photo,
+    PhotoError,
+    TooLarge,
+    check_size,
+    load_photo,
+    scaled_down,
+)
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import Survey, read_frames, survey
 from smoothswap_jax.inference.choice import found_faces
@@ -43,11 +52,11 @@ def take_in(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
 
 def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     try:
-        photo = load_photo(path, max_pixels=round(store.limits.megapixels * 1e6))
+        photo = load_photo(path, max_pixels=_most_pixels(store))
         with Image.open(path) as image:
             suffix = _OF_PHOTOS.get(image.format or "", ".png")
     except PhotoError as error:
-        raise Refused(415, in_words(error, {path: "the photo"})) from error
+        raise _refused(error, path, "the photo") from error
     except OSError:  # a format that Pillow reads only through a plug-in
         suffix = ".png"
     return _known(store, name, path, swapper, photo, {"kind": "photo", "suffix": suffix})
@@ -55,19 +64,19 @@ def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
 
 def _animation(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
     try:
+        check_size(path, min(_most_pixels(store), MAX_PIXELS))
         told = animation_facts(str(path))
-        pixels = told.width * told.height
-        if pixels > store.limits.megapixels * 1e6 or told.frames * pixels > MOST_IN_MEMORY:
+        if told.frames * told.width * told.height > MOST_IN_MEMORY:
             raise Refused(
                 413,
                 f"found {told.frames} frames of {told.width}x{told.height} pixels; wanted at most "
-                f"{MOST_IN_MEMORY // 10**6} million pixels in all, and {store.limits.megapixels:g} million in one",
+                f"{MOST_IN_MEMORY // 10**6} million pixels in all",
             )
         held = survey(str(path))
         _check_seconds(store, held)
         first = next(iter(read_frames(str(path), [0])))
-    except VideoError as error:
-        raise Refused(415, in_words(error, {path: "the picture"})) from error
+    except (PhotoError, VideoError) as error:
+        raise _refused(error, path, "the picture") from error
     facts = {"kind": "animation", "frames": held.frames, "seconds": round(held.seconds, 2)}
     return _known(store, name, path, swapper, first.picture, facts | {"suffix": SUFFIXES[told.form]})
 
@@ -78,11 +87,19 @@ def _video(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
         _check_seconds(store, held)
         first = next(iter(read_frames(str(path), [0])))
     except VideoError as error:
-        raise Refused(415, in_words(error, {path: "the video"})) from error
+        raise _refused(error, path, "the video") from error
     except StopIteration as error:
         raise Refused(415, "found no whole first frame in the video; wanted a whole one") from error
     facts = {"kind": "video", "frames": held.frames, "seconds": round(held.seconds, 2)}
     return _known(store, name, path, swapper, first.picture, facts)
+
+
+def _refused(error: Exception, path: Path, what: str) -> Refused:
+    return Refused(413 if isinstance(error, TooLarge) else 415, in_words(error, {path: what}))
+
+
+def _most_pixels(store: Store) -> int:
+    return round(store.limits.megapixels * 1e6)
 
 
 def _check_seconds(store: Store, held: Survey) -> None:
@@ -129,8 +146,8 @@ def _crop(photo: Photo, face: Face) -> Photo:
 
 
 def in_words(error: Exception, names: dict[Path, str]) -> str:
-    """The text of an error without the paths of this machine."""
+    """The text of an error without the paths of this machine and the command's options."""
     text = str(error)
     for path, name in names.items():
         text = text.replace(str(path), name).replace(path.name, name)
-    return text
+    return re.sub(r" \(--[^)]*\)", "", text)

@@ -2,7 +2,6 @@
 
 import logging
 import queue
-import re
 import secrets
 import shutil
 import threading
@@ -190,4 +189,4 @@ def _clean(text: str, job: Job) -> str:
         item.path: "the source" if len(job.sources) == 1 else f"source {k + 1}" for k, item in enumerate(job.sources)
     }
     names |= {job.target.path.parent: "the folder"}
-    return re.sub(r" \(--[^)]*\)", "", in_words(ValueError(text), names))  # options are the command's
+    return in_words(ValueError(text), names)

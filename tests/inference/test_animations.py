@@ -1,5 +1,6 @@
 """Pictures that move, through the swapper: every frame, with toy networks and painted faces."""
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,13 +12,14 @@ from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces import animation_writing
 from smoothswap_jax.faces.animation_writing import Shown, animation_bytes
 from smoothswap_jax.faces.animations import animation_facts, animation_values
-from smoothswap_jax.faces.photos import load_photo, save_photo
+from smoothswap_jax.faces.photos import TooLarge, load_photo, save_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import decoded_frames, read_frames, survey
 from smoothswap_jax.inference import albums, animations, video
 from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.animations import swap_animation
 from smoothswap_jax.inference.choice import NoFaceError
+from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.video import swap_video
 from tests.faces.make_videos import cut
 from tests.inference.painted_videos import (
@@ -225,11 +227,32 @@ def test_what_is_refused_is_refused_before_anything_is_looked_at(tmp_path, sourc
         swap_animation(SWAPPER, source, target, tmp_path / "b.webp")
 
 
-def test_frames_larger_than_photos_may_be_are_refused(tmp_path, source):
-    target = moving(tmp_path / "a.gif")
-    few = replace(SWAPPER, max_pixels=WIDTH * HEIGHT - 1)
-    with pytest.raises(VideoError, match=r"a.gif: found 160x96 pixels; wanted at most 15,359 in all.*--max-megapixels"):
-        swap_animation(few, source, target, tmp_path / "b.gif")
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+@pytest.mark.parametrize("output", ["b.gif", "b.webp", "b.apng", "b.png", "b.mp4", "strip", "folder"])
+def test_frames_larger_than_photos_may_be_are_refused_before_any_is_decoded(
+    tmp_path, source, monkeypatch, capsys, name, output
+):
+    monkeypatch.setattr("smoothswap_jax.faces.animations._decoded", lambda *_: pytest.fail("was decoded"))
+    (tmp_path / "in").mkdir()
+    target = moving(tmp_path / "in" / name, [np.tile(one, (1, 2, 1)) for one in drawn(3)], CLOCK[:3])
+    words = f"{name}: found 320x96 pixels; wanted at most 30,719 in all, a higher limit (--max-megapixels)"
+    few = replace(SWAPPER, max_pixels=2 * WIDTH * HEIGHT - 1)
+    monkeypatch.setattr("smoothswap_jax.inference.swapper.Swapper.load", None)
+    given = ["swap", f"--source={source}", "--max-megapixels=0.030719"]
+    if output == "folder":
+        monkeypatch.setattr("smoothswap_jax.inference.swapper.Swapper.load", lambda *_, **__: few)
+        assert main([*given, f"--target={tmp_path}/in", f"--output={tmp_path}/out"]) == 1
+        assert words in capsys.readouterr().err
+        return
+    if output == "strip":
+        given += [f"--source={source}", "--interpolate=3"]
+    assert main([*given, f"--target={target}", f"--output={tmp_path}/{output.replace('strip', 'b.tif')}"]) == MISTAKE
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    swap = {"b.mp4": swap_video, "b.png": swap_files}.get(output, swap_animation)
+    if output != "strip":
+        with pytest.raises(TooLarge, match=re.escape(words)):
+            swap(few, source, target, tmp_path / output)
 
 
 def test_what_a_format_cannot_count_is_said(tmp_path, source):

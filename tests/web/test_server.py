@@ -158,8 +158,14 @@ def test_files_that_are_not_taken(serve, content, status, said):
     assert list(served.folder.iterdir()) == []
 
 
-def test_limits_of_pixels_seconds_and_the_folder(serve, faces):
-    assert "wanted at most" in serve(megapixels=0.01).ask("POST", "/files", faces["both"].read_bytes()).told["error"]
+def test_limits_of_pixels_seconds_and_the_folder(serve, faces, tmp_path):
+    small = serve(megapixels=0.01)
+    for suffix in ("png", "gif", "webp", "apng"):
+        pictures = [Image.fromarray(one) for one in videos.frames(2 if suffix != "png" else 1)]
+        pictures[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=pictures[1:])
+        answer = small.ask("POST", "/files", (tmp_path / f"a.{suffix}").read_bytes())
+        said = "found 160x96 pixels; wanted at most 10,000 in all, a higher limit or a smaller copy"
+        assert answer.status == 413 and answer.told["error"].endswith(said)
     short = serve(seconds=1).ask("POST", "/files", faces["film"].read_bytes())
     assert short.status == 413 and re.search(r"found a video of [12] s; wanted at most 1", short.told["error"])
     full = serve(gigabytes=1e-7)
