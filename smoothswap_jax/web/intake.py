@@ -63,6 +63,7 @@ def _photo(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
 
 
 def _animation(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
+    """Of a file of a format that moves; one that holds a single picture is a photo to its user."""
     try:
         check_size(path, min(_most_pixels(store), MAX_PIXELS))
         told = animation_facts(str(path))
@@ -73,11 +74,13 @@ def _animation(store: Store, name: str, path: Path, swapper: Swapper) -> Item:
                 f"{MOST_IN_MEMORY // 10**6} million pixels in all",
             )
         held = survey(str(path))
-        _check_seconds(store, held)
+        if held.frames > 1:
+            _check_seconds(store, held)
         first = next(iter(read_frames(str(path), [0])))
     except (PhotoError, VideoError) as error:
         raise _refused(error, path, "the picture") from error
-    facts = {"kind": "animation", "frames": held.frames, "seconds": round(held.seconds, 2)}
+    moves = {"kind": "animation", "frames": held.frames, "seconds": round(held.seconds, 2)}
+    facts = moves if held.frames > 1 else {"kind": "photo"}
     return _known(store, name, path, swapper, first.picture, facts | {"suffix": SUFFIXES[told.form]})
 
 

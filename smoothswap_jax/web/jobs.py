@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.faces.animations import is_animation
 from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import read_frames
@@ -148,13 +149,12 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
     progress("beginning", 0, 1)
     target, sources = job.target, [item.path for item in job.sources]
     how: dict[str, Any] = {"target_face": job.face, "strength": job.strength}
-    if target.facts["kind"] == "photo":
+    if target.facts["kind"] != "video":
         name, output = store.new_path(target.facts["suffix"])
-        notes = swap_files(swapper, sources, target.path, output, **how)
-        shown = load_photo(output)
-    elif target.facts["kind"] == "animation":
-        name, output = store.new_path(target.facts["suffix"])
-        notes = swap_animation(swapper, sources, target.path, output, progress=progress, **how).notes
+        if is_animation(str(target.path)):
+            notes = swap_animation(swapper, sources, target.path, output, progress=progress, **how).notes
+        else:
+            notes = swap_files(swapper, sources, target.path, output, **how)
         shown = load_photo(output)
     else:
         name, output = store.new_path(_container(target.path))

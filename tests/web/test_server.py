@@ -4,6 +4,7 @@ import io
 import os
 import re
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
+from smoothswap_jax.faces.animations import is_animation
 from smoothswap_jax.faces.photos import load_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
@@ -89,12 +91,33 @@ def test_of_a_picture_that_moves_all_is_swapped_and_the_first_is_a_source(serve,
     assert answer.status == 413 and "found a video of 1 s; wanted at most 0.9" in answer.told["error"]
 
 
-def test_a_gif_of_one_picture_stays_a_gif(serve, faces, tmp_path):
-    served = serve()
-    Image.fromarray(videos.frames(1)[0]).save(tmp_path / "still.gif")
-    told = served.swap(faces["source"], tmp_path / "still.gif", face="all")
-    assert told["state"] == "done"
-    assert served.ask("GET", f"/files/{told['result']}").headers["content-type"] == "image/gif"
+@pytest.mark.parametrize("suffix", ["gif", "webp"])
+def test_a_file_that_could_move_and_holds_one_picture_is_a_photo_and_stays_what_it_was(
+    serve, faces, tmp_path, monkeypatch, suffix
+):
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    served = serve(seconds=0.05)
+    still = tmp_path / f"still.{suffix}"
+    Image.fromarray(videos.frames(1)[0]).save(still, lossless=True)
+    if suffix == "webp":
+        still.write_bytes(as_only_frame(still.read_bytes(), videos.WIDTH, videos.HEIGHT))
+    assert is_animation(str(still))
+    sent = served.send(still)
+    assert sent["kind"] == "photo" and not {"frames", "seconds"} & set(sent)
+    magenta, cyan = (served.swap(faces["source"], still, face=face) for face in (0, 1))
+    assert magenta["state"] == cyan["state"] == "done"
+    answers = [served.ask("GET", f"/files/{told['result']}") for told in (magenta, cyan)]
+    assert {answer.headers["content-type"] for answer in answers} == {f"image/{suffix}"}
+    assert answers[0].body != answers[1].body
+
+
+def as_only_frame(webp: bytes, width: int, height: int) -> bytes:
+    """A still WebP as the one frame, of 100 ms, of a WebP that moves (RFC 9649)."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunk = lambda name, data: name + struct.pack("<I", len(data)) + data
+    frame = bytes(6) + size + (100).to_bytes(3, "little") + b"\0" + webp[12:]
+    body = b"WEBP" + chunk(b"VP8X", b"\2\0\0\0" + size) + chunk(b"ANIM", bytes(6)) + chunk(b"ANMF", frame)
+    return chunk(b"RIFF", body)
 
 
 def test_damaged_pictures_that_move_are_refused_in_words(serve):
