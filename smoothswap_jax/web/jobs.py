@@ -27,6 +27,8 @@ from smoothswap_jax.web.store import Item, Store
 
 log = logging.getLogger(__name__)
 
+WENT_WRONG = "something went wrong here; the server's log says what"
+
 
 class Cancelled(Exception):
     """The user no longer wants it."""
@@ -119,7 +121,7 @@ class Workshop:
                 job.state, job.text = "failed", _told(error, job)
             except Exception:
                 log.exception("a job of the page")
-                job.state, job.text = "failed", "something went wrong here; the server's log says what"
+                job.state, job.text = "failed", WENT_WRONG
 
     def _sweep(self) -> None:
         while not self.closed.wait(min(30.0, 15 * self.store.limits.minutes)):

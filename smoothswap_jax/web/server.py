@@ -14,13 +14,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.web.intake import take_in
-from smoothswap_jax.web.jobs import Job, Workshop
+from smoothswap_jax.web.jobs import WENT_WRONG, Job, Workshop
 from smoothswap_jax.web.limits import Limits, Refused
 from smoothswap_jax.web.store import Store
 
@@ -106,7 +107,11 @@ def make_app(swapper: Swapper, folder: Path, hosts: Sequence[str], limits: Limit
         Route("/jobs/{name}", job, methods=["GET"]),
         Route("/jobs/{name}", cancel, methods=["DELETE"]),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={Refused: _refusal})
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={Refused: _refusal, HTTPException: _no_route, Exception: _fault},
+    )
     app.router.redirect_slashes = False
     return OwnPageOnly(app, hosts, workshop)
 
@@ -164,6 +169,20 @@ def _text(status: int, text: str) -> Response:
 async def _refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return _text(error.status, str(error))
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        wanted = " or ".join(sorted(error.headers["Allow"].split(", "))) if error.headers else "another method"
+        text = f"found {request.method} {request.url.path}; wanted {wanted}"
+    else:
+        text = f"found no {request.url.path} here; wanted one of the page's own addresses"
+    return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
+
+
+async def _fault(_: Request, error: Exception) -> Response:
+    return _text(500, WENT_WRONG)
 
 
 async def _saved(request: Request, path: Path, most: int) -> None:

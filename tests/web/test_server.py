@@ -14,12 +14,14 @@ from PIL import Image
 
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.faces.animations import is_animation
-from smoothswap_jax.faces.photos import load_photo
+from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.web import intake
+from smoothswap_jax.web.server import make_app
 from tests.inference import painted_videos as videos
+from tests.places import ROOT
 from tests.web.conftest import Served
 
 
@@ -323,6 +325,64 @@ def test_a_queue_is_limited_and_a_job_cancelled_wherever_it_is(serve, faces):
     assert served.until_over(running)["state"] == "cancelled"
     assert served.until_over(begin(both).told["id"])["state"] == "done"
     assert not any(path.is_dir() for path in served.folder.iterdir())
+
+
+def blocks_of_the_documents() -> tuple[list[list[str]], str]:
+    """The cells of the table of routes, and the Python of the example, of docs/swapping.md, "A page"."""
+    text = (ROOT / "docs" / "swapping.md").read_text("utf-8")
+    section = re.search(r"^## A page\n(.*?)^## ", text, re.M | re.S)[1]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    (example,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    return rows[2:], example
+
+
+def test_every_route_is_in_the_documents_and_the_other_way_round(tmp_path):
+    rows, _ = blocks_of_the_documents()
+    told = [(method.strip("`"), path) for method, paths, *_ in rows for path in re.findall(r"`(.*?)`", paths)]
+    app = make_app(videos.SWAPPER, tmp_path, []).app
+    assert sorted(told) == sorted((method, one.path) for one in app.routes for method in one.methods - {"HEAD"})
+
+
+def test_what_the_documents_say_is_told_is_told(serve, faces):
+    served, (rows, _) = serve(), blocks_of_the_documents()
+    cells = {(method.strip("`"), paths.strip("`")): (takes, returns) for method, paths, takes, returns, _ in rows}
+    words = lambda cell: set(re.findall(r"`(\w+)`", cell))
+    photo, film = served.send(faces["both"]), served.send(faces["film"])
+    kinds = {"photo", "video", "animation"}
+    assert words(cells["POST", "/files"][1]) - kinds == {*photo, *film, *photo["faces"][0]}
+    job = served.swap(faces["source"], faces["both"], face="left", strength=0.5)
+    states = {"waiting", "running", "failed", "cancelled"}
+    assert words(cells["POST", "/jobs"][1]) - states == set(job)
+    assert words(cells["POST", "/jobs"][0]) >= {"sources", "target", "face", "strength", "largest", "left", "all"}
+
+
+def test_the_example_of_the_documents_works(serve, faces, tmp_path, monkeypatch):
+    served = serve()
+    monkeypatch.chdir(tmp_path)
+    for name, path in (("a.jpg", faces["source"]), ("b.jpg", faces["both"])):
+        save_photo(name, load_photo(path))
+    _, example = blocks_of_the_documents()
+    assert "127.0.0.1:7860" in example
+    exec(example.replace("7860", str(served.port)), {"__name__": "example"})
+    swap_files(videos.SWAPPER, "a.jpg", "b.jpg", "wanted.jpg", target_face="all")
+    np.testing.assert_array_equal(load_photo("c.jpg"), load_photo("wanted.jpg"))
+
+
+def test_all_errors_are_told_in_words_as_json(serve, monkeypatch):
+    served = serve()
+    for method, path, status, said in (
+        ("GET", "/nothing", 404, "found no /nothing here; wanted one of the page's own addresses"),
+        ("PUT", "/files", 405, "found PUT /files; wanted POST"),
+        ("POST", "/jobs/x", 405, "found POST /jobs/x; wanted"),
+        ("GET", "/jobs/x", 404, "found no such job"),
+    ):
+        answer = served.ask(method, path)
+        assert answer.status == status and answer.told["error"].startswith(said), answer.body
+    assert served.ask("PUT", "/files").headers["allow"] == "POST"
+    monkeypatch.setattr("smoothswap_jax.web.server.take_in", lambda *_: 1 / 0)
+    answer = served.ask("POST", "/files", b"x")
+    assert answer.status == 500 and answer.told["error"] == "something went wrong here; the server's log says what"
+    assert list(served.folder.iterdir()) == []
 
 
 def test_two_users_have_their_own_results(serve, faces):
