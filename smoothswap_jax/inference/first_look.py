@@ -232,7 +232,7 @@ def faces_in(photo: Photo, swapper: Swapper, last: dict[str, Any] | None) -> tup
     """The faces of a frame, and how many frames ago one was searched: those of the last frame are followed, if there is
     one and the detector is the one that can."""
     if last is not None and swapper.detect in (find_faces, find_small_faces):
-        followed = follow_faces(photo, last["faces"])
+        followed = follow_faces(photo, last["faces"], 1 + last["since"] % 3)
         if followed is not None:
             return followed, last["since"] + 1
     return found_faces(swapper.detect, photo), 0

@@ -68,6 +68,15 @@ def test_what_is_not_found_again_is_no_face():
         assert upright.find_faces(np.zeros_like(photo), detect=lambda _, false=false: [false], again=toy_detect) == []
 
 
+def test_what_is_no_face_does_not_become_another_one_by_its_points():
+    """Points are refined in views around them, in which another face may be found."""
+    photo = head((200, 300), 90, 120)
+    (face,) = toy_detect(photo)
+    beside = face._replace(box=face.box + np.array([40, 0, 40, 0]), score=0.99)
+    (found,) = upright.find_faces(photo, detect=lambda view: [beside, *toy_detect(view)], again=toy_detect)
+    np.testing.assert_array_equal(found.box, face.box)
+
+
 @pytest.mark.parametrize("x, y", [(30, 40), (1495, 280)])
 def test_a_large_photo_without_a_face_is_searched_in_tiles(x, y):
     photo = head((310, 1700), x, y, 8)

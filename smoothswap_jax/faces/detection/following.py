@@ -1,11 +1,12 @@
 """Faces followed from one frame of a video to the next, which costs a tenth of searching each frame as a photo."""
 
 import numpy as np
+from jaxtyping import Float
 
 from smoothswap_jax.faces.align import Points, ffhq_quad, photo_to_crop
-from smoothswap_jax.faces.detection import yunet
+from smoothswap_jax.faces.detection import upright, yunet
 from smoothswap_jax.faces.detection.base import Face, same_face
-from smoothswap_jax.faces.photos import Photo
+from smoothswap_jax.faces.photos import Photo, scaled_down
 
 QUICK_SIDE = 320
 """The frame is searched for new faces with its long side scaled down to this."""
@@ -17,12 +18,15 @@ STILL = 0.04
 """How far corners of a face's square may move, in its sides, without being looked at once more."""
 
 
-def follow_faces(photo: Photo, last: list[Face]) -> list[Face] | None:
-    """The faces of a frame, given those of the frame before; None where one is lost or a new one is seen, so that the
-    frame has to be searched.
+def follow_faces(photo: Photo, last: list[Face], turn: int) -> list[Face] | None:
+    """The faces of a frame, given those of the frame before; None where one is lost or a new upright one is seen, so
+    that the frame has to be searched.
 
-    New faces that are turned by 90 degrees, or smaller than about a thirtieth of the frame, are not seen. Raises
-    what `yunet.detect_faces` does.
+    New faces smaller than about a thirtieth of the frame are not seen. Raises what `yunet.detect_faces` does.
+
+    Args:
+      turn: in which other quarter turn of the frame new faces are looked for, too, 1 to 3. The caller changes it from
+        frame to frame, as all three in each would take three times as long.
     """
     found = []
     for face in last:
@@ -30,10 +34,26 @@ def follow_faces(photo: Photo, last: list[Face]) -> list[Face] | None:
         if moved is None:
             return None
         found.append(moved)
-    quick = yunet.detect_faces(photo, sides=(QUICK_SIDE,), refine=False)
-    if any(not any(same_face(new, face) for face in found) for new in quick):
+    small, scale = scaled_down(photo, QUICK_SIDE)
+    if _new(_quick(small, scale, 0), found):
         return None
+    if _new(_quick(small, scale, turn), found):  # searching the frame would not find it beside an upright one
+        found += _new(
+            upright.turned_faces(photo, detect=yunet.detect_faces, again=yunet.look_again, turns=(turn,)), found
+        )
     return sorted(found, key=lambda face: -face.area)
+
+
+def _quick(small: Photo, scale: Float[np.ndarray, "xy=2"], turn: int) -> list[Face]:
+    """The faces in a quarter turn of a frame that is scaled down; of their places only the boxes are those in the
+    frame."""
+    found = yunet.detect_faces(np.rot90(small, turn).copy(), sides=(QUICK_SIDE,), refine=False)
+    back = (upright.turned_back(face, turn, small.shape) for face in found)
+    return [face._replace(box=(face.box + 0.5) / np.tile(scale, 2) - 0.5) for face in back]
+
+
+def _new(faces: list[Face], known: list[Face]) -> list[Face]:
+    return [one for one in faces if not any(same_face(one, face) for face in known)]
 
 
 def _seen_again(photo: Photo, face: Face) -> Face | None:

@@ -9,6 +9,8 @@ crop of a turned face stands upright.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -45,7 +47,7 @@ def find_faces(photo: Photo, *, detect: Detector, again: Detector, tiles: bool =
     found = detect(photo)
     kept = [face for face in found if is_upright(photo, face, again)]
     if not kept or len(kept) < len(found):
-        kept = _with_new(kept, _turned_faces(photo, detect, again))
+        kept = _with_new(kept, turned_faces(photo, detect=detect, again=again))
     if (tiles or not kept) and max(photo.shape[:2]) > LARGE:
         small = [face for face in _tiled_faces(photo, detect) if not any(same_face(face, one) for one in kept)]
         kept += [face for face in small if is_upright(photo, face, again)]
@@ -55,8 +57,12 @@ def find_faces(photo: Photo, *, detect: Detector, again: Detector, tiles: bool =
 def is_upright(photo: Photo, face: Face, again: Detector) -> bool:
     """Whether a face is found again in its aligned crop, and surer than in the crop's three other quarter turns.
 
-    Only what covers the crop's middle counts. False for points that give no crop, and for more than `MAX_TILT`.
+    Only what covers the crop's middle counts. False for points that give no crop or have left the face's box for
+    another face, and for more than `MAX_TILT`.
     """
+    middle = face.points.mean(0)
+    if (middle < face.box[:2]).any() or (middle > face.box[2:]).any():
+        return False
     try:
         quad = ffhq_quad(face.points)
     except ValueError:
@@ -88,16 +94,17 @@ def _with_new(kept: list[Face], others: list[Face]) -> list[Face]:
 # --- The other turns ----------------------------------------------------------------------------------------
 
 
-def _turned_faces(photo: Photo, detect: Detector, again: Detector) -> list[Face]:
-    """The faces that stand upright in a quarter turn of the photo other than its own, in pixels of the photo."""
+def turned_faces(photo: Photo, *, detect: Detector, again: Detector, turns: Sequence[int] = (1, 2, 3)) -> list[Face]:
+    """The faces that stand upright in quarter turns of the photo to the left, by default all but its own, in pixels of
+    the photo."""
     faces = []
-    for turn in (1, 2, 3):
+    for turn in turns:
         view = np.rot90(photo, turn).copy()
-        faces += [_turned_back(face, turn, photo.shape) for face in detect(view) if is_upright(view, face, again)]
+        faces += [turned_back(face, turn, photo.shape) for face in detect(view) if is_upright(view, face, again)]
     return faces
 
 
-def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
+def turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
     """A face found in `np.rot90(photo, turn)`, in pixels of the photo of that shape."""
     corners = _unturned(face.box.reshape(2, 2), turn, shape)
     return face._replace(
