@@ -1,10 +1,12 @@
 """Static metadata of HDR10: the display that a film was mastered on, and how light its pictures are.
 
-FFmpeg gives it with the frames (SMPTE ST 2086, CTA-861.3). Through PyAV an encoder takes it by its own options alone.
+FFmpeg gives it with the frames (SMPTE ST 2086, CTA-861.3). Through PyAV an encoder takes it by its own options alone,
+and a container from a stream of another file whose header has it.
 """
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -16,6 +18,8 @@ STORES = {
     "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
 }
 """The encoders that store it: FFmpeg's option for the encoder's own, and the names of the two in it."""
+_WAY = (*((name, 8) for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl")), (b"stsd", 16), (b"", 86))
+"""The boxes of an MP4 within each other down to that of the stream's codec, and how long their own heads are."""
 _MOST_LIGHT = ((1 << 32) - 1) // 10_000
 """cd/m2 that HEVC has numbers for; more than PQ's 10,000."""
 
@@ -62,6 +66,31 @@ def mastering_options(told: Mastering, encoder: str) -> dict[str, str]:
     parts = [f"{display}={_in_words(told.display, encoder)}"] if told.display else []
     parts += [f"{light}={told.light[0]},{told.light[1]}"] if told.light else []
     return {option: ":".join(parts)} if parts else {}
+
+
+def with_boxes(header: bytes, told: Mastering) -> bytes:
+    """An MP4 or MOV of a single stream and without packets, as FFmpeg writes it, whose header has the metadata, too
+    (boxes mdcv and clli, ISO/IEC 14496-12, 12.1.6 and 12.1.7)."""
+    boxes = b""
+    if told.display:
+        red, green, blue, white = ([round(one * 50_000) for one in told.display[at : at + 2]] for at in range(0, 8, 2))
+        least, most = (round(one * 10_000) for one in told.display[8:])
+        boxes += _box(b"mdcv", struct.pack(">8H2I", *green, *blue, *red, *white, most, least))
+    if told.light:
+        boxes += _box(b"clli", struct.pack(">2H", *told.light))
+    data, begin, end = bytearray(header), 0, len(header)
+    for name, head in _WAY:
+        size, found = struct.unpack_from(">I4s", data, begin)
+        while name and found != name:
+            begin += size
+            size, found = struct.unpack_from(">I4s", data, begin)
+        struct.pack_into(">I", data, begin, size + len(boxes))
+        begin, end = begin + head, begin + size
+    return bytes(data[:end] + boxes + data[end:])
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), name) + content
 
 
 def _in_words(told: tuple[Fraction, ...], encoder: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smoothswap_jax.faces.mastering import STORES, Mastering, mastering_options
+from smoothswap_jax.faces.mastering import Mastering, mastering_options, with_boxes
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.faces.video_changes import planar_format, unfit_pixels
 from smoothswap_jax.faces.video_frames import Told, VideoError, coding_of
@@ -43,6 +43,8 @@ EVEN = ("libx264", "libx265")
 say what shape pixels have; Matroska's header could for the others, too, but PyAV cannot write it there."""
 _SEGMENT = {"prores_ks": "mov"}
 """Containers of segments: NUT, which keeps times as they are, whatever the codec, but for a few that it lacks."""
+_HEADERS = {**dict.fromkeys(("libx264", "libx265", "libsvtav1", "libvpx-vp9"), "mp4"), "prores_ks": "mov"}
+"""Containers of the ISO family that hold an encoder's streams."""
 _OPTIONS = {
     # The fast ways of x264's macroblock tree read what lies in memory beside small pictures, so that the same pictures
     # come out differently now and then, and a job that was stopped would not go on to the same file.
@@ -160,8 +162,8 @@ def choose_encoding(
 
 def _notes_on_mastering(told: Mastering, encoder: str) -> list[str]:
     notes = ["static HDR10 metadata whose numbers mean nothing is left out"] if told.odd else []
-    if (told.display or told.light) and encoder not in STORES:
-        notes.append(f"{encoder} does not store static HDR10 metadata ({', '.join(STORES)} do)")
+    if (told.display or told.light) and encoder not in _HEADERS:
+        notes.append(f"static HDR10 metadata is not stored with {encoder} (with {', '.join(_HEADERS)} it is)")
     return notes
 
 
@@ -231,7 +233,7 @@ def pyav_version() -> str:
 
 
 def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
-    """A stream of PyAV's output container for the pictures."""
+    """A stream of PyAV's output container for the pictures, which it encodes."""
     options = dict(_OPTIONS.get(encoding.encoder, {}))
     for option, value in mastering_options(facts.told.mastering, encoding.encoder).items():
         options[option] = ":".join(filter(None, (options.get(option), value)))
@@ -239,11 +241,38 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
         options["crf"] = str(encoding.quality)
     if encoding.encoder == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # it would tell its settings on stderr
-    stream = container.add_stream(encoding.encoder, rate=facts.told.rate.limit_denominator(100_000), options=options)
+    stream = container.add_stream(encoding.encoder, options=options)
+    stream.codec_context.time_base, stream.codec_context.thread_count = facts.told.tick, os.cpu_count() or 1
+    _describe(container, stream, facts, encoding)
+    return stream
+
+
+def add_encoded_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
+    """The same for packets that `add_stream` of another container has made."""
+    import av
+
+    told, form = facts.told.mastering, _HEADERS.get(encoding.encoder)
+    if form is None or not (told.display or told.light):
+        return add_stream(container, facts, encoding)
+    file = io.BytesIO()
+    with av.open(file, "w", format=form, options={"movflags": "empty_moov"}) as header:
+        encoder = add_stream(header, facts, encoding).codec_context
+        header.start_encoding()
+        head, tag = encoder.extradata, encoder.codec_tag
+    with av.open(io.BytesIO(with_boxes(file.getvalue(), told))) as header:
+        stream = container.add_stream_from_template(header.streams.video[0], opaque=True)
+    stream.codec_context.extradata = head  # the packets are the encoder's, and not as MP4 has them
+    if encoding.encoder == "prores_ks":
+        stream.codec_context.codec_tag = tag  # Matroska says by it which ProRes it is
+    _describe(container, stream, facts, encoding)
+    return stream
+
+
+def _describe(container: Any, stream: Any, facts: Facts, encoding: Encoding) -> None:
+    """What a stream tells of its pictures."""
     stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, encoding.pixels
     context = stream.codec_context
-    context.time_base = facts.told.tick
-    context.thread_count = os.cpu_count() or 1
+    context.framerate = facts.told.rate.limit_denominator(100_000)
     if facts.told.aspect:
         context.sample_aspect_ratio = facts.told.aspect
     rgb = _is_rgb(encoding.pixels)
@@ -252,7 +281,6 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     context.color_range = _range(facts, encoding)
     if encoding.encoder == "libx265" and container.format.name in ("mp4", "mov"):
         context.codec_tag = "hvc1"  # which Apple's players want
-    return stream
 
 
 def _is_rgb(pixels: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.faces.animations import is_animation
-from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_stream, writing
+from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_encoded_stream, add_stream, writing
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import is_cover, opened
 
@@ -79,7 +79,7 @@ def put_together(
         with writing(out):
             container = av.open(str(out), "w", format=name, options=options)
         try:
-            picture = add_stream(container, facts, encoding)
+            picture = add_encoded_stream(container, facts, encoding)
             if facts.told.display is not None:
                 picture.set_display_matrix(facts.told.display)
             others = {index: _added(container, source.streams[index]) for index in fitting}

@@ -1,14 +1,16 @@
 """What HDR10 tells of a whole video: the display it was mastered on, and how light it is."""
 
+import io
 import struct
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from smoothswap_jax.faces import video_encoding, video_writing
 from smoothswap_jax.faces.mastering import Mastering, mastering_of, mastering_options
 from smoothswap_jax.faces.videos import decoded_frames
-from smoothswap_jax.inference import first_look
+from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.first_look import VideoOptions
 from smoothswap_jax.inference.video import swap_video
 from tests.faces.make_videos import write_video
@@ -63,11 +65,70 @@ def test_av1_has_them_in_its_own_units(tmp_path, source):
 
 def test_an_encoder_that_does_not_store_them_is_named(tmp_path, source):
     target = hdr(tmp_path / "a.mkv", "max-cll=1000,400", 6)
-    report = swap_video(SWAPPER, source, target, tmp_path / "b.webm")
-    note = "libvpx-vp9 does not store static HDR10 metadata (libx264, libx265, libsvtav1 do)"
-    assert note in report.notes
+    report = swap_video(SWAPPER, source, target, tmp_path / "b.mkv", options=VideoOptions(encoder="ffv1"))
+    held = "libx264, libx265, libsvtav1, libvpx-vp9, prores_ks"
+    note = f"static HDR10 metadata is not stored with ffv1 (with {held} it is)"
+    assert note in report.notes and told(tmp_path / "b.mkv") == {Mastering()}
     report = swap_video(SWAPPER, source, target, tmp_path / "b.mp4")
     assert told(tmp_path / "b.mp4") == {Mastering((), (1000, 400))} and note not in report.notes
+
+
+def header(path) -> tuple[list, dict[str, bytes]]:
+    """What a container says of its pictures and how it holds them; and its boxes of HDR10, or what FFmpeg makes of
+    Matroska's elements."""
+    made, how = io.BytesIO(), {"movflags": "empty_moov"}
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        form = "mov" if stream.codec_context.name == "prores" else "mp4"
+        other = av.open(made, "w", format=form, options=how)
+        other.add_stream_from_template(stream, opaque=True)
+        other.start_encoding()
+        other.close()
+        context = stream.codec_context
+        said = [context.extradata, context.codec_tag, context.width, context.height, context.pix_fmt, context.color_trc,
+                context.colorspace, context.color_primaries, context.color_range, context.profile, stream.time_base,
+                stream.sample_aspect_ratio, stream.average_rate, stream.base_rate]  # fmt: skip
+        packets = [(one.pts, one.dts, one.duration, one.is_keyframe, bytes(one)) for one in file.demux(stream)]
+    data = made.getvalue()
+    found = {name: data.find(name.encode()) for name in ("mdcv", "clli")}
+    boxes = {name: data[at + 4 : at - 4 + int.from_bytes(data[at - 4 : at])] for name, at in found.items() if at > 0}
+    return [*said, packets, next(decoded_frames(str(path))).frame.rotation], boxes
+
+
+@pytest.mark.parametrize(
+    "output, encoder",
+    [("b.mp4", "libx265"), ("b.mov", "libx265"), ("b.mkv", "libx265"), ("b.mp4", "libx264"), ("b.mkv", "libx264"),
+     ("b.mp4", "libsvtav1"), ("b.mkv", "libsvtav1"), ("b.webm", "libsvtav1"), ("b.mp4", "libvpx-vp9"),
+     ("b.mkv", "libvpx-vp9"), ("b.webm", "libvpx-vp9"), ("b.mov", "prores_ks"), ("b.mkv", "prores_ks")],
+)  # fmt: skip
+def test_the_containers_header_has_them_and_is_else_the_same(tmp_path, source, monkeypatch, output, encoder):
+    shape = ":sar=4" if output in ("b.mp4", "b.mov") else ""
+    first = hdr(tmp_path / "a.mkv", f"master-display={P3}L(10000000,50):max-cll=1000,400{shape}")
+    with av.open(str(first)) as file, av.open(str(tmp_path / "a.mp4"), "w") as turned:
+        stream = turned.add_stream_from_template(file.streams.video[0])
+        stream.set_display_rotation(90)
+        for packet in file.demux(file.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                turned.mux(packet)
+
+    def twice(*given):
+        with monkeypatch.context() as patched:
+            patched.setattr(video_writing, "add_encoded_stream", video_encoding.add_stream)
+            video_writing.put_together(*given[:-1], tmp_path / f"without{given[-1].suffix}")
+        return video_writing.put_together(*given)
+
+    monkeypatch.setattr(video, "put_together", twice)
+    swap_video(SWAPPER, source, tmp_path / "a.mp4", tmp_path / output, options=VideoOptions(encoder=encoder))
+    said, boxes = header(tmp_path / output)
+    plain, none = header(tmp_path / f"without{tmp_path.joinpath(output).suffix}")
+    assert said == plain and not none
+    if encoder != "libsvtav1":  # whose own numbers are other fractions
+        assert told(tmp_path / output) == {Mastering((*DISPLAY, *LIGHT), (1000, 400))}
+    red, green, blue, white = ((34000, 16000), (13250, 34500), (7500, 3000), (15635, 16450))
+    assert boxes == {
+        "mdcv": struct.pack(">8H2I", *green, *blue, *red, *white, 10_000_000, 50), "clli": struct.pack(">2H", 1000, 400)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
