@@ -82,7 +82,7 @@ def defaults() -> ConfigDict:
     c.discriminator.remat = "off"  # as generator.remat
     c.discriminator.dtype = "float32"
 
-    c.objective = ConfigDict()  # fields of training.steps.SwapperObjective
+    c.objective = ConfigDict()  # fields of training.swapper_step.SwapperObjective
     c.objective.identity = 4.0  # lambda_id
     c.objective.change = 1.0  # lambda_chg
     c.objective.adversarial = 1.0  # lambda_adv

@@ -11,9 +11,9 @@ from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.setting import Setting
 from smoothswap_jax.bench.timing import timed
 from smoothswap_jax.runtime import compilation
-from smoothswap_jax.training import steps
+from smoothswap_jax.training import swapper_step
 from smoothswap_jax.training.swapper_program import SwapperProgram
-from smoothswap_jax.training.train_state import SwapperState
+from smoothswap_jax.training.train_state import Batch, SwapperState
 from smoothswap_jax.training.transforms import transform_keys
 
 PyTree = Any
@@ -22,7 +22,7 @@ Part = tuple[Callable[..., Any], tuple]
 
 
 def phases(
-    setting: Setting, frozen: PyTree, images: steps.Batch, z: PyTree, peaks: dict[str, float], seconds: float
+    setting: Setting, frozen: PyTree, images: Batch, z: PyTree, peaks: dict[str, float], seconds: float
 ) -> dict[str, dict[str, float]]:
     """Seconds and operations of each part of the step, and the fractions of the measured peaks that it reaches.
 
@@ -55,14 +55,12 @@ def phases(
     }
 
 
-def _parts(
-    program: SwapperProgram, state: SwapperState, frozen: PyTree, images: steps.Batch, z: PyTree
-) -> dict[str, Part]:
+def _parts(program: SwapperProgram, state: SwapperState, frozen: PyTree, images: Batch, z: PyTree) -> dict[str, Part]:
     networks, objective, target = program.networks, program.objective, images["target"]
 
     def discriminator(with_r1: bool) -> Callable[..., Any]:
         return functools.partial(
-            steps.discriminator_update,
+            swapper_step.discriminator_update,
             discriminate=networks.discriminate,
             objective=objective,
             optimizer=program.optimizers[1],
@@ -70,7 +68,7 @@ def _parts(
         )
 
     def generator_loss(params, frozen, discriminator_params, target, z):
-        loss, _ = steps.generator_loss(
+        loss, _ = swapper_step.generator_loss(
             networks.generate(params, target, z),
             target,
             z,
@@ -84,7 +82,7 @@ def _parts(
         return loss
 
     def back(params, swap, z):
-        return steps.back_loss(params, swap, swap, z, generate=networks.generate)
+        return swapper_step.back_loss(params, swap, swap, z, generate=networks.generate)
 
     def optimizer_and_average(params, average, moments):  # parameters stand in for their gradient
         updates, moments = program.optimizers[0].update(params, moments, params)

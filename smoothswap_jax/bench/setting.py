@@ -12,10 +12,9 @@ from smoothswap_jax.config.errors import ConfigError, Fields
 from smoothswap_jax.config.parse import parse
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.networks import image_shape, make_embedder
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
-from smoothswap_jax.training.train_state import SwapperState
+from smoothswap_jax.training.train_state import Batch, SwapperState
 
 PyTree = Any
 
@@ -49,7 +48,7 @@ class Setting:
     def init_state(self) -> SwapperState:
         return sharding.jit_init(self.program.init, self.program.places)()
 
-    def random_inputs(self) -> tuple[PyTree, steps.Batch, PyTree]:
+    def random_inputs(self) -> tuple[PyTree, Batch, PyTree]:
         """Random weights of the embedder, images and identities: their values do not change the time."""
         rng = np.random.default_rng(0)
         values = jax.tree.map(lambda x: 0.05 * rng.standard_normal(x.shape, np.float32), self.frozen)

@@ -245,7 +245,7 @@ class TorchStep:
         self.source, self.target = (torch.rand(batch, 3, size, size) * 2 - 1 for _ in range(2))
 
     def __call__(self) -> None:
-        """As `training.steps.swapper_step` with R1: one forward pass of the generator serves both updates."""
+        """As `training.swapper_step` with R1: one forward pass of the generator serves both updates."""
         o, (optimizer, d_optimizer) = self.objective, self.optimizers
         with torch.no_grad():
             z = self.embedder(self.source)

@@ -196,7 +196,7 @@ class EmbedderObjectiveConfig:
 
 @dataclass(frozen=True)
 class SwapperObjectiveConfig:
-    """Fields of training.steps.SwapperObjective."""
+    """Fields of training.swapper_step.SwapperObjective."""
 
     identity: Weight
     change: Weight

@@ -11,7 +11,6 @@ from smoothswap_jax.config.errors import ConfigError, raise_mistakes, shown
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, KINDS, aliases_of, load_embedder
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import (
@@ -22,6 +21,7 @@ from smoothswap_jax.training.networks import (
     swapper_networks,
     z_shape,
 )
+from smoothswap_jax.training.swapper_step import SwapperNetworks
 from smoothswap_jax.weights.variables import params_digest
 
 
@@ -34,7 +34,7 @@ class RestoredSwapper(NamedTuple):
     embedder_aliases: of embedders that the first one is but for rounding.
     """
 
-    networks: steps.SwapperNetworks
+    networks: SwapperNetworks
     variables: dict[str, Any]
     config: dict
     embedder: dict

@@ -17,8 +17,8 @@ from smoothswap_jax.data.sources import load_faces
 from smoothswap_jax.metrics import verification
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_embedder_data
+from smoothswap_jax.training.embedder_step import embedder_step
 from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables, make_embedder, shapes_of
 from smoothswap_jax.training.objectives import EmbedderObjective
 from smoothswap_jax.training.optimizers import make_optimizer
@@ -55,7 +55,7 @@ def embedder_stage(config: EmbedderConfig, mesh, before: Mapping[str, Any] | Non
     places = sharding.placement(shapes, mesh, config.mesh.rules)
     sharding.log_placement(shapes, places)
     step = functools.partial(
-        steps.embedder_step,
+        embedder_step,
         apply=functools.partial(_apply, network),
         objective=objective,
         optimizer=optimizer,

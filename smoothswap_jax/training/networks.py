@@ -27,7 +27,7 @@ from smoothswap_jax.training.imported_embedder import (
     is_imported,
     variable_shapes,
 )
-from smoothswap_jax.training.steps import SwapperNetworks
+from smoothswap_jax.training.swapper_step import SwapperNetworks
 from smoothswap_jax.weights.exported import load_part
 from smoothswap_jax.weights.network_folder import load_network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch

@@ -13,8 +13,8 @@ from smoothswap_jax.config.schema import RunConfig, SwapperConfig
 from smoothswap_jax.data import pipeline
 from smoothswap_jax.data.augment import Augmentation
 from smoothswap_jax.data.dataset import Faces
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.frozen_embedder import FrozenEmbedder
+from smoothswap_jax.training.train_state import Metrics
 
 Batches = Generator[pipeline.Batch, None, None]
 TRUTH_METRICS = ("eval/mse_to_truth", "eval/mse_over_copy_target")
@@ -37,7 +37,7 @@ class Stage(NamedTuple):
     init: Callable[[], Any]
     abstract: Any
     batches: Callable[[int], Batches]
-    step: Callable[[int, Any, pipeline.Batch], tuple[Any, steps.Metrics]]
+    step: Callable[[int, Any, pipeline.Batch], tuple[Any, Metrics]]
     evaluate: Callable[[Any], dict[str, float]]
     picture: Callable[[Any], np.ndarray | None]
     parameters: dict[str, Any]

@@ -16,7 +16,6 @@ from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
 from smoothswap_jax.runtime import sharding
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.networks import (
     UNFIT,
     image_shape,
@@ -27,7 +26,8 @@ from smoothswap_jax.training.networks import (
 )
 from smoothswap_jax.training.optimizers import make_optimizer
 from smoothswap_jax.training.stage import checked_grad_accum_steps
-from smoothswap_jax.training.train_state import SwapperState, init_swapper_state
+from smoothswap_jax.training.swapper_step import SwapperNetworks, SwapperObjective, reads_own, swapper_step
+from smoothswap_jax.training.train_state import Metrics, SwapperState, init_swapper_state
 from smoothswap_jax.training.transforms import Transform
 
 PyTree = Any
@@ -39,24 +39,24 @@ class SwapperProgram:
 
     modules, optimizers: of generator and discriminator. z: shapes of one identity, [1 ...]. init: makes the state, not
     compiled yet. shapes, places: of the state. step: with_r1 -> the pure step, which takes (state, frozen embedder,
-    batch, seed, second frozen embedder) to (state, metrics); the last two may be left out as in `steps.swapper_step`.
+    batch, seed, second frozen embedder) to (state, metrics); the last two may be left out as in `swapper_step`.
     """
 
-    networks: steps.SwapperNetworks
+    networks: SwapperNetworks
     modules: tuple[NCSNpp, Discriminator]
     optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation]
-    objective: steps.SwapperObjective
+    objective: SwapperObjective
     z: PyTree
     init: Callable[[], SwapperState]
     shapes: PyTree
     places: PyTree
-    step: Callable[[bool], Callable[..., tuple[SwapperState, steps.Metrics]]]
+    step: Callable[[bool], Callable[..., tuple[SwapperState, Metrics]]]
     mesh: Any
 
     @property
     def reads_own(self) -> bool:
         """Whether batches need another photo of each target's person."""
-        return steps.reads_own(self.networks, self.objective)
+        return reads_own(self.networks, self.objective)
 
     def jitted(self, with_r1: bool) -> Any:
         """The step as `jax.jit` makes it: the state is donated, and its placement is kept."""
@@ -88,7 +88,7 @@ def make_swapper_program(
         make_optimizer(config.discriminator_optimizer, config.steps),
     )
     transform = Transform(**asdict(config.objective.transform))
-    objective = steps.SwapperObjective(**{**asdict(config.objective), "transform": transform})
+    objective = SwapperObjective(**{**asdict(config.objective), "transform": transform})
     z = z_shape(networks, frozen, 1, size)
     key = jax.random.key(config.seed)
     init = functools.partial(init_swapper_state, key, *modules, *optimizers, size, z)
@@ -102,7 +102,7 @@ def make_swapper_program(
 
     def step(with_r1: bool):
         return functools.partial(
-            steps.swapper_step,
+            swapper_step,
             networks=networks,
             objective=objective,
             generator_optimizer=optimizers[0],

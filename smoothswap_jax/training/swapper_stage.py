@@ -25,13 +25,13 @@ from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.models.injection import READS_IDENTITY, identity_vector
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.compilation import ahead_of_time
-from smoothswap_jax.training import steps
 from smoothswap_jax.training.data_checks import check_swapper_data, in_words
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, FIELDS, FrozenEmbedder, frozen_embedders
 from smoothswap_jax.training.imported_embedder import is_imported
 from smoothswap_jax.training.networks import image_shape, init_mistakes, initial_variables
 from smoothswap_jax.training.stage import Stage, data_counts, make_batches, self_pairs
 from smoothswap_jax.training.swapper_program import SwapperProgram, make_swapper_program
+from smoothswap_jax.training.swapper_step import SwapperNetworks
 from smoothswap_jax.training.train_state import SwapperState
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ def synthetic_pairs(data: DataConfig, count: int) -> EvalPairs:
 
 
 def _evaluation(
-    networks: steps.SwapperNetworks, frozen, pairs: EvalPairs, mesh
+    networks: SwapperNetworks, frozen, pairs: EvalPairs, mesh
 ) -> tuple[Callable[[Any], dict[str, float]], Callable[[Any], np.ndarray]]:
     """generator params -> metrics, and generator params -> grid of swaps, both on fixed held-out pairs."""
     embed = sharding.in_chunks(functools.partial(jax.jit(networks.embed), frozen), mesh)

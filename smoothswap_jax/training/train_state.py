@@ -1,5 +1,7 @@
-"""What a run has to remember: one pytree a stage. Random streams and the data position follow from `step`."""
+"""What a run has to remember: one pytree a stage. Random streams and the data position follow from `step`. Beside it,
+what else a step takes and gives."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -7,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 PyTree = Any
+Batch = Mapping[str, Array]
+Metrics = dict[str, Float[Array, ""]]
 
 
 @struct.dataclass

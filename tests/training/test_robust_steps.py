@@ -12,11 +12,13 @@ import pytest
 from smoothswap_jax.models.embedder import IdentityEmbedder
 from smoothswap_jax.models.injection import identity_vector
 from smoothswap_jax.models.layers import l2_normalize
-from smoothswap_jax.training import losses, steps, train_state
+from smoothswap_jax.training import losses, train_state
+from smoothswap_jax.training.embedder_step import embedder_step
 from smoothswap_jax.training.objectives import EmbedderObjective
+from smoothswap_jax.training.swapper_step import SwapperNetworks, SwapperObjective, generator_loss, swapper_step
 from smoothswap_jax.training.transforms import OFF, Transform, transform, transform_keys
 from tests.golden_files import Golden
-from tests.training.test_steps import start, trajectory_networks
+from tests.training.test_swapper_step import start, trajectory_networks
 
 MILD = Transform(shift=1 / 8, blur=0.5, noise=0.08, hole=1 / 4)
 OPTIMIZER = optax.sgd(0.1)
@@ -41,10 +43,10 @@ def test_all_off_is_the_papers_loss_bit_for_bit_on_the_reference_networks():
     how = {
         "discriminate": lambda x: networks.discriminate(d, x, None),
         "embed": lambda x: networks.embed(embedder, x),
-        "objective": steps.SwapperObjective(),
+        "objective": SwapperObjective(),
         "identity_weight": 4.0,
     }
-    ours = lambda swap: steps.generator_loss(swap, target, z, **how)[0]
+    ours = lambda swap: generator_loss(swap, target, z, **how)[0]
     papers = lambda swap: paper_loss(swap, target, z, **how)
     found, wanted = (jax.jit(jax.value_and_grad(loss))(swap) for loss in (ours, papers))
     jax.tree.map(np.testing.assert_array_equal, found, wanted)
@@ -57,7 +59,7 @@ def test_only_what_is_on_draws_random_numbers(stage, grad_accum_steps):
         if stage == "embedder":
             step, given = embedder_stepper(EmbedderObjective(transform=how), grad_accum_steps)
         else:
-            step, given = swapper_stepper(steps.SwapperObjective(transform=how), grad_accum_steps)
+            step, given = swapper_stepper(SwapperObjective(transform=how), grad_accum_steps)
         program = str(jax.make_jaxpr(step)(*given, jnp.int32(0)))
         assert ("random_" in program) == random
 
@@ -67,7 +69,7 @@ def test_only_what_is_on_draws_random_numbers(stage, grad_accum_steps):
 
 def toy(rows=4, size=8):
     """Networks of one number each."""
-    networks = steps.SwapperNetworks(
+    networks = SwapperNetworks(
         generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
         discriminate=lambda p, x, z: p["w"] * x.mean((1, 2, 3))[:, None],
         embed=lambda v, x: l2_normalize((x * v["pattern"]).mean((1, 2)) + v["shift"]),
@@ -86,7 +88,7 @@ def swapper_stepper(objective, grad_accum_steps=1, second=False):
         networks = dataclasses.replace(networks, embed_also=networks.embed)
     before = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, OPTIMIZER)
     step = functools.partial(
-        steps.swapper_step, networks=networks, objective=objective, generator_optimizer=OPTIMIZER,
+        swapper_step, networks=networks, objective=objective, generator_optimizer=OPTIMIZER,
         discriminator_optimizer=OPTIMIZER, with_r1=False, grad_accum_steps=grad_accum_steps,
     )  # fmt: skip
     with_second = lambda state, embedder, batch, seed: step(state, embedder, batch, seed, also if second else None)
@@ -96,7 +98,7 @@ def swapper_stepper(objective, grad_accum_steps=1, second=False):
 @pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("samples", [1, 3])
 def test_the_identity_loss_is_a_mean_over_transformed_swaps_and_embedders_against_clean_sources(samples, second):
-    objective = steps.SwapperObjective(transform=MILD, transform_samples=samples)
+    objective = SwapperObjective(transform=MILD, transform_samples=samples)
     step, (before, embedder, batch) = swapper_stepper(objective, second=second)
     before = dataclasses.replace(before, step=jnp.int32(7))
     networks, _, _, also = toy()
@@ -126,7 +128,7 @@ def test_the_identity_loss_is_a_mean_over_transformed_swaps_and_embedders_agains
 
 @pytest.mark.parametrize("grad_accum_steps", [2, 4])
 def test_a_batch_of_pairs_in_parts_gives_the_same_update(grad_accum_steps):
-    objective = steps.SwapperObjective(transform=MILD, transform_samples=2)
+    objective = SwapperObjective(transform=MILD, transform_samples=2)
     (whole, wanted), (parts, found) = (
         step(*given, 3)
         for step, given in (swapper_stepper(objective, count, second=True) for count in (1, grad_accum_steps))
@@ -139,10 +141,10 @@ def test_a_batch_of_pairs_in_parts_gives_the_same_update(grad_accum_steps):
 def test_the_loss_asks_for_keys():
     networks, batch, embedder, _ = toy()
     with pytest.raises(ValueError, match=r"keys is None, wanted some, as objective.transform is on"):
-        steps.generator_loss(
+        generator_loss(
             batch["target"], batch["target"], networks.embed(embedder, batch["source"]), identity_weight=1.0,
             discriminate=lambda x: x[:, 0, 0, :1], embed=functools.partial(networks.embed, embedder),
-            objective=steps.SwapperObjective(transform=MILD),
+            objective=SwapperObjective(transform=MILD),
         )  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def embedder_stepper(objective, grad_accum_steps=1):
     params = {"embedder": {"w": jnp.asarray(rng.standard_normal((192, 3)), jnp.float32)}}
     before = train_state.EmbedderState(jnp.int32(0), params, {}, OPTIMIZER.init(params))
     step = functools.partial(
-        steps.embedder_step, apply=linear, objective=objective, optimizer=OPTIMIZER, grad_accum_steps=grad_accum_steps
+        embedder_step, apply=linear, objective=objective, optimizer=OPTIMIZER, grad_accum_steps=grad_accum_steps
     )
     return step, (before, batch)
 
@@ -219,7 +221,7 @@ def test_a_network_in_bfloat16_is_trained_on_the_same_images():
         _, (_, batch) = embedder_stepper(objective)
         before = train_state.init_embedder_state(jax.random.key(0), network, OPTIMIZER, 8)
         apply = lambda variables, images, network=network: (network.apply(variables, images, train=False), {})
-        _, metrics = steps.embedder_step(before, batch, 5, apply=apply, objective=objective, optimizer=OPTIMIZER)
+        _, metrics = embedder_step(before, batch, 5, apply=apply, objective=objective, optimizer=OPTIMIZER)
         assert metrics["train/loss"].dtype == jnp.float32 and metrics["train/loss"] > metrics["train/clean_loss"]
         found[dtype] = metrics
     for name, value in found[jnp.float32].items():

@@ -1,8 +1,7 @@
-"""Training steps against the reference's six-step trajectory, and what each step must and must not change."""
+"""The swapper's step against the reference's six-step trajectory, and what it must and must not change."""
 
 import dataclasses
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,15 @@ from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.models.layers import l2_normalize
 from smoothswap_jax.models.ncsnpp import NCSNpp
 from smoothswap_jax.models.stylegan2 import Discriminator
-from smoothswap_jax.runtime import sharding
-from smoothswap_jax.training import losses, steps, train_state
+from smoothswap_jax.training import losses, train_state
 from smoothswap_jax.training.networks import swapper_networks
-from smoothswap_jax.training.objectives import OBJECTIVES, EmbedderObjective, ObjectiveSpec
+from smoothswap_jax.training.swapper_step import (
+    SwapperNetworks,
+    SwapperObjective,
+    generator_loss,
+    identity_weight,
+    swapper_step,
+)
 from smoothswap_jax.weights.variables import to_variables
 from tests.golden_files import Golden
 
@@ -50,7 +54,7 @@ def trajectory_networks(golden):
     g = to_variables("score_sde_ncsnpp", golden.group("sd/G/net."), generator, image, jnp.zeros((4, 32)))
     d = to_variables("rosinality_discriminator", golden.group("sd/D/"), discriminator, image)
     e = to_variables("torchvision_resnet", golden.group("sd/E/"), embedder, image)
-    networks = steps.SwapperNetworks(
+    networks = SwapperNetworks(
         generate=lambda p, target, z: generator.apply({"params": p}, target, z),
         discriminate=lambda p, x, z: discriminator.apply({"params": p}, x),
         embed=lambda v, x: l2_normalize(embedder.apply(v, x)),
@@ -75,7 +79,7 @@ def test_six_steps_follow_the_reference_trajectory(name):
     golden = Golden("train_traj32")
     networks, g, d, embedder = trajectory_networks(golden)
     optimizer = optax.adam(1e-3, b1=0.0, b2=0.99) if name == "adam" else optax.sgd(1e-3)
-    objective = steps.SwapperObjective(identity=4.0, change=1.0, adversarial=1.0, r1_gamma=10.0, r1_interval=1)
+    objective = SwapperObjective(identity=4.0, change=1.0, adversarial=1.0, r1_gamma=10.0, r1_interval=1)
     batch = {key: jnp.asarray(golden.image(f"in/{file}")) for key, file in
              (("source", "src"), ("target", "tgt"), ("real", "real"))}  # fmt: skip
 
@@ -85,7 +89,7 @@ def test_six_steps_follow_the_reference_trajectory(name):
 
     @functools.partial(jax.jit, compiler_options=options)
     def step(current, embedder, batch):
-        return steps.swapper_step(
+        return swapper_step(
             current, embedder, batch, networks=networks, objective=objective,
             generator_optimizer=optimizer, discriminator_optimizer=optimizer, with_r1=True,
         )  # fmt: skip
@@ -112,7 +116,7 @@ def test_six_steps_follow_the_reference_trajectory(name):
 
 def toy():
     """Networks of one number each, whose gradients are known by hand."""
-    networks = steps.SwapperNetworks(
+    networks = SwapperNetworks(
         generate=lambda p, target, z: target + p["w"] * z[:, None, None, :1],
         discriminate=lambda p, x, z: p["w"] * x.mean((1, 2, 3))[:, None],
         embed=lambda v, x: l2_normalize(x.mean((1, 2)) + v["shift"]),
@@ -137,8 +141,8 @@ def run_toy(with_r1=False, optimizer=None, grad_accum_steps=1, networks_as=lambd
     networks = networks_as(networks)
     optimizer = optimizer or optax.sgd(0.1)
     before = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, optimizer)
-    after, metrics = steps.swapper_step(
-        before, embedder, batch, networks=networks, objective=steps.SwapperObjective(**objective),
+    after, metrics = swapper_step(
+        before, embedder, batch, networks=networks, objective=SwapperObjective(**objective),
         generator_optimizer=optimizer, discriminator_optimizer=optimizer, with_r1=with_r1,
         grad_accum_steps=grad_accum_steps,
     )  # fmt: skip
@@ -159,8 +163,8 @@ def test_an_identity_in_several_leaves_trains_as_the_same_numbers_in_one(grad_ac
     ended = []
     for given in (networks, apart):
         current = start({"w": jnp.float32(0.3)}, {"w": jnp.float32(0.5)}, optax.sgd(0.1))
-        ended.append(steps.swapper_step(
-            current, embedder, batch, networks=given, objective=steps.SwapperObjective(), with_r1=True,
+        ended.append(swapper_step(
+            current, embedder, batch, networks=given, objective=SwapperObjective(), with_r1=True,
             generator_optimizer=optax.sgd(0.1), discriminator_optimizer=optax.sgd(0.1),
             grad_accum_steps=grad_accum_steps,
         ))  # fmt: skip
@@ -181,13 +185,6 @@ def test_a_batch_in_parts_gives_the_same_update(grad_accum_steps, with_r1, chang
     assert found.keys() == wanted.keys()
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
-
-
-def test_parts_have_rows_of_each_device_and_come_together_again():
-    rows = jnp.arange(12).reshape(12, 1)
-    parts = steps.split_microbatches(rows, 3)
-    assert parts[:, :, 0].tolist() == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
-    np.testing.assert_array_equal(steps.merge_microbatches(parts), rows)
 
 
 def test_generator_gradient_is_that_of_the_weighted_sum_against_the_new_discriminator():
@@ -284,8 +281,8 @@ def test_feature_matching_adds_the_distance_of_deep_features():
         discriminate=lambda x: discriminator.apply({"params": params}, x, jnp.ones((2, 8))),
         embed=lambda x: x.mean((1, 2)), identity_weight=1.0,
     )  # fmt: skip
-    loss = lambda weight, swap, **more: steps.generator_loss(
-        swap, target, jnp.ones((2, 3)), objective=steps.SwapperObjective(feature_matching=weight), **given, **more
+    loss = lambda weight, swap, **more: generator_loss(
+        swap, target, jnp.ones((2, 3)), objective=SwapperObjective(feature_matching=weight), **given, **more
     )
     plain, with_it = loss(0.0, swap)[0], loss(10.0, swap, features=features)[0]
     wanted = sum(np.abs(a - b).mean() for a, b in zip(features(swap), features(target), strict=True))
@@ -298,108 +295,6 @@ def test_feature_matching_adds_the_distance_of_deep_features():
 
 
 def test_identity_weight_ramps_up():
-    objective = steps.SwapperObjective(identity=4.0, identity_warmup_steps=8)
-    weights = [float(steps.identity_weight(objective, jnp.int32(s))) for s in (0, 3, 7, 100)]
+    objective = SwapperObjective(identity=4.0, identity_warmup_steps=8)
+    weights = [float(identity_weight(objective, jnp.int32(s))) for s in (0, 3, 7, 100)]
     np.testing.assert_allclose(weights, [0.5, 2.0, 4.0, 4.0])
-
-
-@pytest.mark.parametrize("kind", ["contrastive", "softmax", "arcface", "cosface", "triplet"])
-def test_each_embedder_objective_separates_four_identities(kind):
-    """A linear embedder on four clusters: every objective must pull cosines of the same identity up."""
-    rng = np.random.default_rng(0)
-    centres, labels = rng.standard_normal((4, 12)), jnp.asarray(np.repeat(np.arange(4), 6))
-    images = jnp.asarray(centres[labels] + 1.0 * rng.standard_normal((24, 12)), jnp.float32)
-    objective = EmbedderObjective(kind=kind, scale=8.0, margin=0.2, temperature=0.3)
-    optimizer = optax.adam(0.05)
-    params = {"embedder": {"w": jnp.asarray(0.3 * rng.standard_normal((12, 3)), jnp.float32)}}
-    if objective.needs_classes:
-        params["classifier"] = {
-            "kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32),
-            "bias": jnp.zeros(4),
-        }
-    current = train_state.EmbedderState(jnp.int32(0), params, {}, optimizer.init(params))
-    apply = lambda v, x: (l2_normalize(x @ v["params"]["w"]), {})
-    step = jax.jit(lambda s: steps.embedder_step(
-        s, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer))  # fmt: skip
-    current, first = step(current)
-    for _ in range(60):
-        current, last = step(current)
-    gap = lambda m: m["train/cosine_same"] - m["train/cosine_other"]
-    assert last["train/loss"] < 0.5 * first["train/loss"]
-    assert gap(last) > gap(first) + 0.3
-
-
-@pytest.mark.parametrize("kind", ["contrastive", "arcface"])
-def test_an_embedders_batch_in_parts_gives_the_same_update(kind):
-    """Negatives are those of the whole batch: parts by themselves would give another loss."""
-    rng = np.random.default_rng(1)
-    labels, images = jnp.asarray(np.repeat(np.arange(4), 2)), jnp.asarray(rng.standard_normal((8, 12)), jnp.float32)
-    params = {"embedder": {"w": jnp.asarray(rng.standard_normal((12, 3)), jnp.float32)}}
-    if kind == "arcface":
-        params["classifier"] = {"kernel": jnp.asarray(rng.standard_normal((3, 4)), jnp.float32), "bias": jnp.zeros(4)}
-    optimizer, objective = optax.sgd(0.1), EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
-    apply = lambda v, x: (l2_normalize(x @ v["params"]["w"]), {"seen": v["batch_stats"]["seen"] + 1})
-    before = train_state.EmbedderState(jnp.int32(0), params, {"seen": jnp.zeros(())}, optimizer.init(params))
-    run = lambda grad_accum_steps: steps.embedder_step(
-        before, {"image": images, "label": labels}, apply=apply, objective=objective, optimizer=optimizer,
-        grad_accum_steps=grad_accum_steps,
-    )  # fmt: skip
-    (whole, wanted), (parts, found) = run(1), run(4)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), parts.params, whole.params)
-    for name in wanted:
-        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
-    assert (float(whole.batch_stats["seen"]), float(parts.batch_stats["seen"])) == (1, 4)
-
-
-@pytest.mark.parametrize("kind", ["softmax", "arcface", "cosface"])
-def test_columns_without_a_person_change_nothing(kind):
-    rng = np.random.default_rng(2)
-    z = l2_normalize(jnp.asarray(rng.standard_normal((6, 5)), jnp.float32))
-    labels, kernel = jnp.arange(6), jnp.asarray(rng.standard_normal((5, 6)), jnp.float32)
-    wider = {"kernel": jnp.concatenate([kernel, z[:4].T], 1), "bias": jnp.full(10, 3.0).at[:6].set(0)}
-    objective = EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
-    loss = lambda how, classifier: jnp.mean(how.loss(z, labels, classifier))
-    wanted, slope = jax.value_and_grad(loss, argnums=1)(objective, {"kernel": kernel, "bias": jnp.zeros(6)})
-    limited = dataclasses.replace(objective, classes=6)
-    found, wider_slope = jax.value_and_grad(loss, argnums=1)(limited, wider)
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
-    np.testing.assert_allclose(wider_slope["kernel"][:, :6], slope["kernel"], rtol=1e-5, atol=1e-7)
-    assert not np.any(wider_slope["kernel"][:, 6:]) and loss(objective, wider) > wanted + 0.1
-
-
-@pytest.mark.parametrize("fsdp", [4, 8])
-@pytest.mark.parametrize("kind", ["softmax", "arcface", "cosface"])
-def test_classes_stay_where_their_columns_are(kind, fsdp):
-    """Each device has its classes' logits only, and nobody gathers the classifier."""
-    mesh, (rows, dim, classes) = sharding.make_mesh(8, fsdp), (16, 32, 4096)
-    place = lambda shape, *axes: jax.ShapeDtypeStruct(
-        shape, jnp.float32 if len(shape) > 1 or shape == (classes,) else jnp.int32,
-        sharding=jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)),
-    )  # fmt: skip
-    classifier = {"kernel": place((dim, classes), None, "fsdp"), "bias": place((classes,), "fsdp")}
-    given = place((rows, dim), ("data", "fsdp")), place((rows,), ("data", "fsdp")), classifier
-
-    def compiled(how):
-        slope = jax.jit(jax.grad(lambda z, labels, classifier: jnp.mean(how.loss(z, labels, classifier)), (0, 2)))
-        return slope.lower(*given).compile().as_text()
-
-    objective = EmbedderObjective(kind=kind, scale=8.0, margin=0.2)
-    placed = dataclasses.replace(objective, place=sharding.placed_classes(mesh, classes), classes=classes - 5)
-    whole = re.compile(rf"f32\[(?:{dim},{classes}|{classes},{dim}|{rows},{classes})\]")
-    assert not whole.search(compiled(placed))
-    if fsdp == 4:
-        assert whole.search(compiled(objective))  # as XLA would do it by itself
-
-
-def test_a_new_objective_is_one_entry(monkeypatch):
-    spread = lambda how, z, labels, classifier: how.scale * (z @ z.T).mean(axis=1)
-    monkeypatch.setitem(OBJECTIVES, "spread", ObjectiveSpec(spread, needs_classes=False))
-    objective = EmbedderObjective(kind="spread", scale=2.0)
-    z = l2_normalize(jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32))
-    np.testing.assert_allclose(objective.loss(z, jnp.arange(4), None), 2 * (z @ z.T).mean(axis=1), rtol=1e-6)
-    assert not objective.needs_classes
-
-
-def test_unknown_objective_is_refused():
-    with pytest.raises(ValueError, match=r"config.objective.kind is 'centre', wanted one of \('contrastive', "):
-        EmbedderObjective(kind="centre")
