@@ -97,7 +97,10 @@ OWNED = (
     (MESH_NAMES, (f"{PACKAGE}/runtime", f"{PACKAGE}/data")),
     (
         ("av",),
-        tuple(f"{PACKAGE}/faces/{name}.py" for name in ("videos", "movie", "film", "video_encoding", "video_writing")),
+        tuple(
+            f"{PACKAGE}/faces/{name}.py"
+            for name in ("videos", "video_container", "movie", "film", "video_encoding", "video_writing")
+        ),
     ),
     (("flax.training",), ()),  # superseded by optax and orbax
 )

@@ -14,7 +14,8 @@ from smoothswap_jax.evaluation.progress import OnProgress
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.kinds import VIDEO_SUFFIXES
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo, save_photo, to_float, to_uint8
-from smoothswap_jax.faces.videos import VideoError, frames_at, video_length
+from smoothswap_jax.faces.video_survey import video_length
+from smoothswap_jax.faces.videos import VideoError, frames_at
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.batching import portions
 from smoothswap_jax.prepare.crops import resized

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from smoothswap_jax.faces.animations import is_animation
+from smoothswap_jax.faces.video_container import is_cover, opened
 from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_encoded_stream, add_stream, writing
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import is_cover, opened
 
 
 def check_beside(original: str, facts: Facts, encoding: Encoding, suffix: str) -> None:

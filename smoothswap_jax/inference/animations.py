@@ -26,7 +26,7 @@ from smoothswap_jax.faces.animations import (
 )
 from smoothswap_jax.faces.photos import PathLike, check_size
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import survey
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import Sources, by_face, identities_of, notes_on
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions, VideoReport, frames_kept, look_at

@@ -23,8 +23,9 @@ from smoothswap_jax.faces.photos import PathLike, Photo
 from smoothswap_jax.faces.tracking import CUT, Sightings, difference, thumbnail
 from smoothswap_jax.faces.video_encoding import Facts, facts_of
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.faces.video_writing import Span
-from smoothswap_jax.faces.videos import Decoded, decoded_frames, survey
+from smoothswap_jax.faces.videos import Decoded, decoded_frames
 from smoothswap_jax.inference.choice import found_faces
 from smoothswap_jax.inference.likeness import identities
 from smoothswap_jax.inference.swapper import Swapper

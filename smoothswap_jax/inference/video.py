@@ -37,8 +37,9 @@ from smoothswap_jax.faces.video_encoding import (
     write_segment,
 )
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.faces.video_writing import check_beside, put_together
-from smoothswap_jax.faces.videos import Decoded, decoded_frames, survey
+from smoothswap_jax.faces.videos import Decoded, decoded_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, NoFaceError, Which, check_which, nearest, person_in

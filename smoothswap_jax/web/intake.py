@@ -22,7 +22,8 @@ from smoothswap_jax.faces.photos import (
     scaled_down,
 )
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import Survey, read_frames, survey
+from smoothswap_jax.faces.video_survey import Survey, survey
+from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference.choice import found_faces
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.web.limits import Refused

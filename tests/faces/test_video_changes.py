@@ -8,7 +8,7 @@ from smoothswap_jax.faces.video_changes import add_changes, lines
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
 from smoothswap_jax.faces.videos import decoded_frames
 from tests.faces.make_videos import frames_of, turned, write_video
-from tests.faces.test_videos import TURNS
+from tests.faces.video_checks import TURNS
 
 ROWS, COLUMNS = slice(8, 28), slice(12, 36)
 FORMATS = {

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.faces.video_encoding import Encoding, facts_of, write_segment
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.faces.video_writing import Span, put_together
-from smoothswap_jax.faces.videos import decoded_frames, survey
+from smoothswap_jax.faces.videos import decoded_frames
 from tests.faces.make_videos import frames_of, write_video
 
 av = pytest.importorskip("av")

@@ -14,7 +14,8 @@ from smoothswap_jax.faces.animation_writing import Shown, animation_bytes
 from smoothswap_jax.faces.animations import animation_facts, animation_values
 from smoothswap_jax.faces.photos import TooLarge, load_photo, save_photo
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import decoded_frames, read_frames, survey
+from smoothswap_jax.faces.video_survey import survey
+from smoothswap_jax.faces.videos import decoded_frames, read_frames
 from smoothswap_jax.inference import albums, animations, video
 from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.animations import swap_animation

@@ -18,7 +18,7 @@ import pytest
 from smoothswap_jax.faces.film import Film, write_film
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.video_frames import VideoError
-from smoothswap_jax.faces.videos import survey
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.inference import first_look, video
 from smoothswap_jax.inference.video import swap_video
 from tests import damage

@@ -11,7 +11,8 @@ from jaxtyping import Int
 from smoothswap_jax.evaluation.galleries import Gallery, PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
-from smoothswap_jax.faces.videos import VideoError, frame_numbers, survey
+from smoothswap_jax.faces.video_survey import survey
+from smoothswap_jax.faces.videos import VideoError, frame_numbers
 
 FRAMES = 10
 SPLITS = ("train", "val", "test")
