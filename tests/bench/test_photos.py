@@ -5,7 +5,7 @@ from smoothswap_jax.bench import photos as bench
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.faces.tones import TONE_SPREAD
 from tests.faces.make_photos import picture
-from tests.inference.test_swapper import brighten, toy
+from tests.inference.pixel_swappers import brighten, toy
 
 
 def test_figures_of_a_drawn_photo():

@@ -11,7 +11,7 @@ from smoothswap_jax.faces.film import Film, packets_beside, write_film
 from smoothswap_jax.faces.video_changes import lines
 from smoothswap_jax.faces.videos import decoded_frames, read_frames
 from tests.faces.make_videos import write_video
-from tests.inference.test_swapper import POINTS, pixel_swapper
+from tests.inference.pixel_swappers import POINTS, pixel_swapper
 
 WIDTH, HEIGHT, COUNT = 160, 96, 30
 MAGENTA, CYAN = (230, 20, 230), (20, 230, 230)

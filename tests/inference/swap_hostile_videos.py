@@ -14,7 +14,7 @@ import numpy as np
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference.albums import swap_folder
 from tests import mutations
-from tests.inference.test_swapper import brighten, marked, pixel_swapper
+from tests.inference.pixel_swappers import brighten, marked, pixel_swapper
 
 
 def face(photo: np.ndarray):

@@ -9,8 +9,10 @@ from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference.choice import NoFaceError, choose_faces
 from smoothswap_jax.inference.likeness import ALIKE, identities
-from tests.inference.test_swapper import FACES, grain, marked
+from tests.inference.pixel_swappers import grain, marked
+from tests.places import SHARED
 
+FACES = SHARED / "faces"
 CENTRES = (120, 60, 1.5), (60, 60, 1.0), (200, 60, 1.0)
 """The largest is in the middle."""
 DETECT = marked(*CENTRES)

@@ -21,7 +21,7 @@ from smoothswap_jax.runtime.checkpoint import CheckpointError
 from smoothswap_jax.runtime.folders import PACKAGED
 from smoothswap_jax.training.frozen_embedder import load_embedder
 from smoothswap_jax.training.networks import image_shape, initial_variables, make_embedder, swapper_networks, z_shape
-from tests.inference.test_swapper import grain, marked
+from tests.inference.pixel_swappers import grain, marked
 from tests.places import ROOT
 from tests.tiny_runs import SIZE, seal_export
 

@@ -10,7 +10,7 @@ from smoothswap_jax.inference import swapper
 from smoothswap_jax.inference.albums import swap_folder
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.files import swap_files
-from tests.inference.test_swapper import grain, marked, toy
+from tests.inference.pixel_swappers import grain, marked, toy
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from smoothswap_jax.inference.albums import album_in, swap_folder
 from tests import damage, mutations
 from tests.faces import make_photos as made
 from tests.faces.make_videos import frames_of, write_animation
-from tests.inference.test_swapper import brighten, marked, pixel_swapper
+from tests.inference.pixel_swappers import brighten, marked, pixel_swapper
 
 SIZE = (128, 96)
 MOST = 20_000_000

@@ -24,7 +24,7 @@ from smoothswap_jax.inference.video import swap_video
 from tests import damage
 from tests.faces.make_photos import picture
 from tests.faces.make_videos import CONTAINERS, frames_of, write_live, write_video
-from tests.inference.test_swapper import brighten, marked, pixel_swapper
+from tests.inference.pixel_swappers import brighten, marked, pixel_swapper
 from tests.places import ROOT
 
 av = pytest.importorskip("av")

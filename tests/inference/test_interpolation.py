@@ -13,7 +13,7 @@ from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import interpolation, swapper
 from smoothswap_jax.inference.interpolation import TILE, interpolate_files
 from smoothswap_jax.inference.swapper import Swapper
-from tests.inference.test_swapper import grain, marked
+from tests.inference.pixel_swappers import grain, marked
 
 FACE = (80, 70, 1.5)
 

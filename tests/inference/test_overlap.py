@@ -6,7 +6,7 @@ import pytest
 from smoothswap_jax.faces.align import align_face, ffhq_quad, paste_back, paste_change
 from smoothswap_jax.faces.photos import to_float, to_uint8
 from smoothswap_jax.inference.overlap import _read_box, batches_without_overlap
-from tests.inference.test_swapper import grain, marked, pixel_swapper
+from tests.inference.pixel_swappers import grain, marked, pixel_swapper
 
 
 def square(x: float, y: float, side: float, turn: float = 0.0) -> np.ndarray:

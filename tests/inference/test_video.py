@@ -39,7 +39,7 @@ from tests.inference.painted_videos import (
     raw,
     streams,
 )
-from tests.inference.test_swapper import POINTS
+from tests.inference.pixel_swappers import POINTS
 
 av = pytest.importorskip("av")
 
