@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import Photo
+from smoothswap_jax.faces.video_container import pyav
 
 _BT709 = 1
 _MILLISECOND = Fraction(1, 1000)
@@ -30,7 +30,7 @@ class Film(NamedTuple):
 def write_film(path: Path, film: Film, *, codec: str = "libx264", sound: str = "aac", subtitles: bool = True) -> None:
     """Writes a film with a tone and two subtitles, in the container of the suffix. Raises ImportError where PyAV is
     missing."""
-    av = _av()
+    av = pyav("writing videos")
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=25, options={"crf": "16"})
         stream.width, stream.height = (film.width, film.height)[:: -1 if film.turn % 180 else 1]
@@ -68,16 +68,8 @@ def write_film(path: Path, film: Film, *, codec: str = "libx264", sound: str = "
 def packets_beside(path: Path) -> dict[str, list[tuple[Fraction, bytes]]]:
     """When each packet of sound and subtitles is played, and its content, by the kind of its stream."""
     found: dict[str, list[tuple[Fraction, bytes]]] = {}
-    with _av().open(str(path)) as container:
+    with pyav().open(str(path)) as container:
         for packet in container.demux():
             if packet.size and packet.stream.type != "video":
                 found.setdefault(packet.stream.type, []).append((packet.pts * packet.time_base, bytes(packet)))
     return found
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise missing_package("writing videos", "av", "faces") from error
-    return av

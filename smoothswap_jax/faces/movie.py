@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import Photo
+from smoothswap_jax.faces.video_container import pyav
 
 QUALITY = "16"
 """x264's constant rate factor: no difference is seen."""
@@ -27,11 +27,9 @@ def mp4_bytes(photos: Iterable[Photo], seconds: float) -> bytes:
     H.264 wants sides of an even number of pixels: odd ones repeat their last line. Raises ValueError for photos of
     different sizes and for none, and ImportError where PyAV is missing.
     """
-    try:
-        import av
-        from av.video.reformatter import ColorRange, Colorspace
-    except ImportError as error:
-        raise missing_package("writing videos", "av", "faces") from error
+    av = pyav("writing videos")
+    from av.video.reformatter import ColorRange, Colorspace
+
     photos = iter(photos)
     first = next(photos, None)
     if first is None:

@@ -79,18 +79,24 @@ def is_cover(stream: Any) -> bool:
     return bool(disposition & type(disposition).attached_pic)
 
 
-def pyav() -> Any:
-    """PyAV, or ImportError that says what to install."""
+def pyav(user: str = "reading videos") -> Any:
+    """PyAV, or ImportError that says who needs it and what to install."""
     try:
         import av
     except ImportError as error:
-        raise missing_package("reading videos", "av", "faces") from error
+        raise missing_package(user, "av", "faces") from error
     return av
 
 
 def frame_rate(stream: Any) -> Fraction:
     """Frames a second, where nothing says more than the header."""
     return Fraction(stream.average_rate or stream.guessed_rate or 25)
+
+
+def check_length(path: str, frames: int) -> None:
+    """Raises VideoError for more than `MAX_FRAMES`."""
+    if frames > MAX_FRAMES:
+        raise VideoError(f"{path}: found more than {MAX_FRAMES:,} frames; wanted a shorter video")
 
 
 def packets(container: Any, stream: Any = None, flush: bool = False) -> Iterator[Any]:

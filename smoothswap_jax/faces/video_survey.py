@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from smoothswap_jax.faces.animations import animation_facts, animation_times, is_animation
-from smoothswap_jax.faces.video_container import MAX_FRAMES, frame_rate, opened, packets
+from smoothswap_jax.faces.video_container import check_length, frame_rate, opened, packets
 from smoothswap_jax.faces.video_frames import VideoError
 
 _BY_CLOCK = ("matroska,webm", "flv")
@@ -71,8 +71,7 @@ def _survey(container: Any, stream: Any, path: str) -> Survey:
             frames += 1
             damaged += packet.is_corrupt
             cut = packet.is_corrupt
-        if frames > MAX_FRAMES:
-            raise VideoError(f"{path}: found more than {MAX_FRAMES:,} frames; wanted a shorter video")
+        check_length(path, frames)
     if cut:  # the last one
         frames, damaged = frames - 1, damaged - 1
     if not frames:

@@ -15,7 +15,7 @@ from typing import Any
 from smoothswap_jax.faces.animations import animated_frames, animation_facts, is_animation
 from smoothswap_jax.faces.mastering import Mastering, mastering_of
 from smoothswap_jax.faces.photos import Photo
-from smoothswap_jax.faces.video_container import MAX_FRAMES, frame_rate, opened, packets, pyav
+from smoothswap_jax.faces.video_container import check_length, frame_rate, opened, packets, pyav
 from smoothswap_jax.faces.video_frames import Told, VideoError, display_matrix, photo_of_frame
 from smoothswap_jax.faces.video_survey import survey, video_length
 
@@ -100,8 +100,8 @@ def read_frames(path: str, numbers: Collection[int] | None = None, threads: int 
     Args:
       threads: of the decoder; its frames do not depend on it.
 
-    Raises VideoError if the file is not a video, has none of the frames, is longer than `MAX_FRAMES`, or has colours or
-    a size that cannot be converted; ImportError without PyAV.
+    Raises VideoError if the file is not a video, has none of the frames, is longer than `MAX_FRAMES` of
+    `video_container`, or has colours or a size that cannot be converted; ImportError without PyAV.
     """
     return (one for one in _frames_and_end(path, numbers, threads) if isinstance(one, Frame))
 
@@ -127,8 +127,7 @@ def _frames_and_end(
             owed -= not due
             found += 1
             yield Frame(number, time, photo())
-        if count > MAX_FRAMES:
-            raise VideoError(f"{path}: found more than {MAX_FRAMES:,} frames; wanted a shorter video")
+        check_length(path, count)
         if last is not None and number >= last and not owed:
             return
     if not found:

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from smoothswap_jax.faces import video_survey, videos
+from smoothswap_jax.faces import video_container, videos
 from smoothswap_jax.faces.videos import VideoError, frames_at, read_frames, sampled_frames
 from tests.faces.make_videos import CONTAINERS, LENGTH, write_animation, write_live, write_video
 from tests.faces.video_checks import FRAMES, check_pictures, faults, numbers
@@ -68,8 +68,7 @@ def test_pictures_that_move_are_videos(tmp_path, suffix):
 
 
 def test_a_limit_of_frames(video, monkeypatch):
-    for module in (videos, video_survey):
-        monkeypatch.setattr(module, "MAX_FRAMES", 39)
+    monkeypatch.setattr(video_container, "MAX_FRAMES", 39)
     with pytest.raises(VideoError, match=r"clip\.mp4: found more than 39 frames"):
         list(sampled_frames(str(video), 4))
     with pytest.raises(VideoError, match=r"clip\.mp4: found more than 39 frames"):
