@@ -79,9 +79,14 @@ def distinct(faces: list[Face]) -> list[Face]:
     Two detections are one face if their intersection is over 40% of their union, or over 70% of the smaller one: in a
     close-up the fine search finds "faces" within the face.
     """
-    kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
-        if not any(same_face(face, other) for other in kept):
+    return with_new([], faces)
+
+
+def with_new(kept: list[Face], others: list[Face]) -> list[Face]:
+    """The kept faces, and of the others those that are none of them, surest first, each face once."""
+    kept = list(kept)
+    for face in sorted(others, key=lambda face: -face.score):
+        if not any(same_face(face, one) for one in kept):
             kept.append(face)
     return kept
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import ffhq_quad, quick_crop
-from smoothswap_jax.faces.detection.base import Detector, Face, same_face
+from smoothswap_jax.faces.detection.base import Detector, Face, distinct, same_face, with_new
 from smoothswap_jax.faces.photos import Photo, check_photo
 
 VIEW = 240
@@ -47,7 +47,7 @@ def find_faces(photo: Photo, *, detect: Detector, again: Detector, tiles: bool =
     found = detect(photo)
     kept = [face for face in found if is_upright(photo, face, again)]
     if not kept or len(kept) < len(found):
-        kept = _with_new(kept, turned_faces(photo, detect=detect, again=again))
+        kept = with_new(kept, turned_faces(photo, detect=detect, again=again))
     if (tiles or not kept) and max(photo.shape[:2]) > LARGE:
         small = [face for face in _tiled_faces(photo, detect) if not any(same_face(face, one) for one in kept)]
         kept += [face for face in small if is_upright(photo, face, again)]
@@ -80,15 +80,6 @@ def _middle_score(faces: list[Face]) -> float:
     middle = (VIEW - 1) / 2
     covers = lambda box: bool((box[:2] < middle).all() and (middle < box[2:]).all())
     return max((face.score for face in faces if covers(face.box)), default=0.0)
-
-
-def _with_new(kept: list[Face], others: list[Face]) -> list[Face]:
-    """The kept faces, and of the others those that are none of them, surest first."""
-    kept = list(kept)
-    for face in sorted(others, key=lambda face: -face.score):
-        if not any(same_face(face, one) for one in kept):
-            kept.append(face)
-    return kept
 
 
 # --- The other turns ----------------------------------------------------------------------------------------
@@ -134,7 +125,7 @@ def _tiled_faces(photo: Photo, detect: Detector) -> list[Face]:
                 x, y = moved.points.mean(0)
                 if _nearest(columns, x) == left and _nearest(rows, y) == top:
                     faces.append(moved)
-    return _with_new([], faces)
+    return distinct(faces)
 
 
 def _starts(length: int) -> list[int]:
