@@ -51,11 +51,14 @@ class ByteRange:
     def left(self) -> int:
         return self.size - self.position
 
-    def _claim(self, size: int) -> None:
+    def _check_left(self, size: int) -> None:
         if not 0 <= size <= self.left:
             raise Malformed(
                 f"a claimed length of {shown(size)} bytes where {self.left:,} are left", "a whole, undamaged file"
             )
+
+    def _claim(self, size: int) -> None:
+        self._check_left(size)
         self.budget.take(size)
         self.file.seek(self.start + self.position)
         self.position += size
@@ -71,6 +74,16 @@ class ByteRange:
     def number(self, size: int) -> int:
         """The next `size` bytes as an unsigned little-endian integer."""
         return int.from_bytes(self.read(size), "little")
+
+    def text(self, size: int, most: int, what: str = "text") -> str:
+        """The next `size` bytes, of which there may be at most `most`, as UTF-8. what: they are, for errors."""
+        if size > most:
+            raise Malformed(f"a {what} of {size:,} bytes", f"at most {most:,}")
+        data = self.read(size)
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Malformed(f"a {what} that is not utf-8: {shown(data)}", "an undamaged file") from None
 
     def line(self, limit: int) -> bytes:
         """The next line of at most `limit` bytes, without its newline."""
@@ -91,10 +104,7 @@ class ByteRange:
 
     def skip(self, size: int) -> ByteRange:
         """Skips the next `size` bytes and returns them, unread, as a range of their own."""
-        if not 0 <= size <= self.left:
-            raise Malformed(
-                f"a claimed length of {shown(size)} bytes where {self.left:,} are left", "a whole, undamaged file"
-            )
+        self._check_left(size)
         part = ByteRange(self.file, self.start + self.position, size, self.budget)
         self.position += size
         return part

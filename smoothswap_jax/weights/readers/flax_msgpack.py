@@ -53,7 +53,7 @@ class _Decoder:
             if code in _PLAIN:
                 return _PLAIN[code](source)
             if 0xA0 <= code <= 0xBF:
-                return _text(source, code & 0x1F)
+                return source.text(code & 0x1F, MAX_TEXT_BYTES)
             if (size := _sized(source, code, _LIST, 0x90)) is not None:
                 return [self.value(source, (*path, str(index))) for index in range(size)]
             if (size := _sized(source, code, _MAP, 0x80)) is not None:
@@ -113,16 +113,6 @@ def _joined(made: dict) -> np.ndarray:
     return np.concatenate(arrays).reshape(sizes)
 
 
-def _text(source: ByteRange, size: int) -> str:
-    if size > MAX_TEXT_BYTES:
-        raise Malformed(f"a text of {size:,} bytes", f"at most {MAX_TEXT_BYTES:,}")
-    data = source.read(size)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed(f"text that is not utf-8: {shown(data)}", "an undamaged file") from None
-
-
 def _sized(source: ByteRange, code: int, wide: dict[int, int], small: int) -> int | None:
     """The number of items of a list or map that starts with `code`; None if it is neither."""
     if code & 0xF0 == small:
@@ -143,7 +133,7 @@ def _bytes(size: int) -> Callable[[ByteRange], bytes]:
 
 
 def _string(size: int) -> Callable[[ByteRange], str]:
-    return lambda source: _text(source, _length(source, size))
+    return lambda source: source.text(_length(source, size), MAX_TEXT_BYTES)
 
 
 _LIST, _MAP, _BYTES = {0xDC: 2, 0xDD: 4}, {0xDE: 2, 0xDF: 4}, {0xC4: 1, 0xC5: 2, 0xC6: 4}

@@ -111,7 +111,8 @@ def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray
         elif field == 2 and isinstance(value, int):
             kind = value
         elif field == 8:
-            name = _name(_message(value, wire))
+            stored = _message(value, wire)
+            name = stored.text(stored.left, MAX_NAME_BYTES, "name")
         elif field == _EXTERNAL or (field == _LOCATION and value == 1):
             with naming(file, f"initialiser {shown(name)}"):
                 raise Malformed(
@@ -124,16 +125,6 @@ def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray
             raise Malformed(f"ONNX element type {kind}", "numbers of 8 bits or more")
         shape = checked_shape([size - (1 << 64) if size >> 63 else size for size in dims])
         return name, _elements(_DTYPES[kind], shape, parts, nodes)
-
-
-def _name(source: ByteRange) -> str:
-    if source.left > MAX_NAME_BYTES:
-        raise Malformed(f"a name of {source.left:,} bytes", f"at most {MAX_NAME_BYTES:,}")
-    data = source.read(source.left)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Malformed(f"a name that is not utf-8: {shown(data)}", "an undamaged ONNX file") from None
 
 
 def _integers(wire: int, value: int | ByteRange, nodes: Nodes) -> list[int]:
