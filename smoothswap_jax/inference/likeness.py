@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -13,9 +12,8 @@ from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.packages import sface_weights
 from smoothswap_jax.faces.photos import Photo, to_float
 from smoothswap_jax.models.layers import l2_normalize
-from smoothswap_jax.weights.importing import import_network
+from smoothswap_jax.weights.importing import packaged_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
-from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 from smoothswap_jax.weights.registry import specs
 
 ALIKE = 0.363
@@ -33,9 +31,8 @@ def identities(photo: Photo, faces: Sequence[Face]) -> Float[np.ndarray, "n 128"
 
 @functools.cache
 def _sface() -> tuple[Preprocessing, Callable[[Array], Array]]:
-    """How its crops are made, and the network: loaded once in a process."""
-    tree: Any = read_checkpoint(sface_weights("telling people apart"))
-    network = import_network(KIND, tree)
+    """How its crops are made, and the network, compiled once in a process."""
+    network = packaged_network(KIND, sface_weights("telling people apart"))
     how, features = network.preprocessing, specs()[KIND].features
 
     @jax.jit

