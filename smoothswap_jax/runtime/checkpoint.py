@@ -282,11 +282,10 @@ def _parts(folder: Path, names: tuple[str, ...], meta: dict[str, Any], wanted: W
     """The named parts of the state of a step, those arrays of them that `wanted` says, or all."""
     path = folder / "state"
     _check_notes(folder)
-    with _readable(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        notes = reader.metadata(path).item_metadata
-        if notes is None:
-            raise CheckpointError(f"{path}: what it says of its arrays cannot be read: damaged or changed")
-        saved = dict(notes.tree)
+    handler = ocp.PyTreeCheckpointHandler()
+    with _readable(path), ocp.Checkpointer(handler) as reader:
+        # The reader itself would look in `state` for notes on the whole step, which lie above it, and warn.
+        saved = dict(handler.metadata(path).tree)
         if missing := [name for name in names if name not in saved]:
             raise CheckpointError(f"{path} lacks {missing}; it holds {sorted(map(str, saved))}")
         chosen = {name: saved[name] for name in names}

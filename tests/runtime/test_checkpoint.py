@@ -44,6 +44,12 @@ def test_a_broken_newest_checkpoint_is_told_and_the_one_before_is_used(spoil, ca
     jax.tree.map(np.testing.assert_array_equal, *states)
 
 
+def test_parts_are_read_without_a_warning(calm, caplog):
+    with caplog.at_level(logging.WARNING):
+        parts, _, _ = checkpoint.load_parts(calm, ("params", "batch_stats"))
+    assert parts.keys() == {"params", "batch_stats"} and caplog.messages == []
+
+
 def test_a_checkpoint_that_was_removed_by_hand_may_be_written_again(people, tmp_path, caplog):
     config = tiny_runs.config("embedder", people, steps=4, **{"optimizer.learning_rate": 0.01})
     train_lib.train(config, tmp_path, devices=1)
