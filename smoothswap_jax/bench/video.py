@@ -26,6 +26,7 @@ from smoothswap_jax.faces.listing import is_photo
 from smoothswap_jax.faces.photos import Photo, PhotoError, save_photo
 from smoothswap_jax.faces.tracking import Sightings, Track, find_people, find_tracks
 from smoothswap_jax.faces.video_encoding import choose_encoding, facts_of, write_segment
+from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.faces.videos import decoded_frames
 from smoothswap_jax.inference.choice import NoFaceError
 from smoothswap_jax.inference.first_look import look_at
@@ -70,7 +71,7 @@ def bench_video(frames: int, checkpoint: str, photos: str | None = None, seed: i
         times = np.concatenate([[0], np.cumsum([120 if k % 50 == 49 else STEPS[k % 4] for k in range(frames - 1)])])
         write_film(film, Film(_pictures(actors, cast, seed), times.tolist(), WIDTH, HEIGHT, 90))
         report = swap_video(swapper, source, film, out, target_face="largest")
-        look = look_at(swapper, film, ask=True)
+        look = look_at(swapper, film, survey(str(film)), ask=True)
         truth = [_true_quads(actors, cast, who) for who in range(2)]
         same = _compared(film, out)
         alone = _transcoded(film, Path(folder, "again.mp4"))

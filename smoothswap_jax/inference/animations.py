@@ -68,8 +68,9 @@ def swap_animation(
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
     form = FORMS[output.suffix.lower()]
-    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(survey(target).faults))
-    look = look_at(swapper, target, ask=bool(set(wishes) - {"all"}), report=report, progress=progress)
+    found = survey(target)
+    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(found.faults))
+    look = look_at(swapper, target, found, ask=bool(set(wishes) - {"all"}), report=report, progress=progress)
     wanted = wanted_faces(swapper, look, list(wishes), target, report)
     swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
     frames = frames_kept(target, VideoOptions())

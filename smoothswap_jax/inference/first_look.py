@@ -23,7 +23,7 @@ from smoothswap_jax.faces.photos import PathLike, Photo
 from smoothswap_jax.faces.tracking import CUT, Sightings, difference, thumbnail
 from smoothswap_jax.faces.video_encoding import Facts, facts_of
 from smoothswap_jax.faces.video_frames import VideoError, photo_of_frame
-from smoothswap_jax.faces.video_survey import survey
+from smoothswap_jax.faces.video_survey import Survey
 from smoothswap_jax.faces.video_writing import Span
 from smoothswap_jax.faces.videos import Decoded, decoded_frames
 from smoothswap_jax.inference.choice import found_faces
@@ -132,6 +132,7 @@ def chunks(frames: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Iterato
 def look_at(
     swapper: Swapper,
     target: PathLike,
+    held: Survey,
     folder: Path | None = None,
     options: VideoOptions | None = None,
     ask: bool = True,
@@ -141,6 +142,7 @@ def look_at(
     """The first look: finds the faces of all frames, chunk by chunk.
 
     Args:
+      held: what `survey` found in the target.
       folder: keeps the chunks, and has those of an earlier call.
       ask: whether it matters who is who.
       report: is told how long it took.
@@ -148,7 +150,6 @@ def look_at(
     Raises as `swap_video` does.
     """
     target, options, report = os.fspath(target), options or VideoOptions(), report or VideoReport()
-    held = survey(target)
     facts: Facts | None = None
     first, zero, length_of_last = 0, Fraction(0), Fraction(0)
     parts: list[dict[str, np.ndarray]] = []

@@ -100,7 +100,8 @@ def swap_video(
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
     make_identities = identities_of(swapper, wishes, source_face)
-    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(survey(target).faults))
+    found = survey(target)
+    report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(found.faults))
     folder = output.with_name(f".{output.name}.swapping")
     folder.mkdir(exist_ok=True)
     with held(folder):
@@ -117,7 +118,7 @@ def swap_video(
         try:
             encoding, notes = encoding_for(target, output, options)
             report.on_target += notes
-            look = look_at(swapper, target, folder, options, bool(set(wishes) - {"all"}), report, progress)
+            look = look_at(swapper, target, found, folder, options, bool(set(wishes) - {"all"}), report, progress)
             wanted = wanted_faces(swapper, look, list(wishes), target, report)
             segments = _swap(target, folder, look, wanted, make_identities(), encoding, swap, report, progress)
             with report.timed("put together"):

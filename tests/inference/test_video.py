@@ -10,7 +10,8 @@ from PIL import Image, ImageCms
 
 from smoothswap_jax.cli import swap as cli
 from smoothswap_jax.cli.main import MISTAKE, main
-from smoothswap_jax.faces import video_encoding
+from smoothswap_jax.faces import video_encoding, video_survey
+from smoothswap_jax.faces.animations import is_animation
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.film import packets_beside
 from smoothswap_jax.faces.photos import save_photo
@@ -61,6 +62,16 @@ def test_only_faces_change_and_all_other_pixels_are_the_same_bit_for_bit(tmp_pat
             np.testing.assert_array_equal(one[far], other[far])
     assert [frame.time for frame in read_frames(str(tmp_path / "b.mkv"))] == [Fraction(t, 1000) for t in TIMES]
     assert list(tmp_path.glob(".*")) == []  # nothing is left behind
+
+
+def test_a_target_is_surveyed_once(tmp_path, source, monkeypatch):
+    """Which reads a video to its end, and decodes a picture that moves."""
+    targets, surveyed = [film(tmp_path / "a.mp4"), tmp_path / "a.gif"], []
+    write_animation(targets[1], frames(4))
+    monkeypatch.setattr(video_survey, "is_animation", lambda path: surveyed.append(path) or is_animation(path))
+    swap_video(SWAPPER, source, targets[0], tmp_path / "b.mp4")
+    swap_animation(SWAPPER, source, targets[1], tmp_path / "b.gif")
+    assert [surveyed.count(str(target)) for target in targets] == [1, 1]
 
 
 @pytest.mark.parametrize("which, name", [("largest", "magenta"), (1, "cyan"), ("left", "magenta")])
