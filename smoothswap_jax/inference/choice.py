@@ -1,6 +1,7 @@
 """Which faces of a photo are meant."""
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from jaxtyping import Float
 from smoothswap_jax.faces.detection.base import Detector, Face
 from smoothswap_jax.faces.photos import PathLike, Photo, check_input, load_photo, reduced, shrink_factor
 from smoothswap_jax.inference.likeness import ALIKE, identities
+
+log = logging.getLogger(__name__)
 
 Which = str | int | PathLike
 """'largest', 'left', an index by size from 0, the path of a photo of the person who is meant, and of targets 'all'."""
@@ -69,6 +72,8 @@ def choose_faces(
             f"{name}: found no face, upright or turned; wanted one with a face seen from the front or the side"
         )
     if which == "largest":
+        if len(faces) > 1:
+            log.info("%s: found %d faces, took the largest (`smoothswap faces` lists them)", name, len(faces))
         return faces[:1]
     if which == "all":
         return faces

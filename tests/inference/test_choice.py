@@ -38,6 +38,16 @@ def test_words_and_numbers():
         chosen("all", "source")
 
 
+def test_that_the_largest_of_several_was_taken_is_told(caplog):
+    with caplog.at_level("INFO", logger="smoothswap_jax"):
+        chosen("largest")
+        assert caplog.messages == ["photo.png: found 3 faces, took the largest (`smoothswap faces` lists them)"]
+        caplog.clear()
+        chosen("all")
+        choose_faces(grain(), "largest", "one.png", "target", detect=marked((120, 60, 1.5)))
+        assert not caplog.messages
+
+
 def test_a_reference_chooses_who_is_most_like_it(tmp_path):
     save_photo(tmp_path / "ref.png", grain())
     asked = []
