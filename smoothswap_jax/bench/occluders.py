@@ -1,6 +1,7 @@
 """Whether what covers a face is kept better by a mask than by none:
 
     python -m smoothswap_jax.bench.occluders [--checkpoint=default] [--pairs=200] [--seed=0] [--photos=DIR]
+    python -m smoothswap_jax.bench.occluders --frames=100 [--people=6] [--seed=0]
 
 Hands in the person's own skin tone, microphones, coloured bars and sheets of paper are pasted on rendered people and on
 their true swaps alike, so that the true swap of a covered face is known. The first four columns are ratios of mean
@@ -12,6 +13,12 @@ overlap of the mask with what covers (intersection over union). Brackets are 95%
 a mask keeps of them is its price.
 
 --photos: aligned faces that nothing covers, below DIR. What has no truth there is left out.
+
+--frames: how still masks are in videos, instead: rendered people turn their heads and change their expressions, with
+the noise of a camera, and what covers them goes round before them. The columns are the share of pixels, in a frame,
+that begin or cease to be kept and turn back within two frames; the root mean square of second differences of the share
+of the square that is kept, which is large where whole pieces come and go; and the overlap. Means over people. The
+median or mean of some frames is what a filter over time would make of the masks.
 """
 
 import argparse
@@ -28,13 +35,16 @@ from scipy import ndimage
 
 from smoothswap_jax.bench.folder import photos_below
 from smoothswap_jax.bench.table import table
+from smoothswap_jax.bench.video import rendered_actors
 from smoothswap_jax.data.rendered import swaps_with_truth, world_fields
 from smoothswap_jax.evaluation.protocols.base import drawn_pairs
+from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.photos import load_photo, to_uint8
 from smoothswap_jax.inference.load import load_swapper
 from smoothswap_jax.inference.occlusion import (
     FACE,
     LEAST,
+    SIDE,
     SOFTNESS,
     UNIT,
     colours_of,
@@ -52,6 +62,15 @@ Drawn = tuple[Float[np.ndarray, "s s"], Float[np.ndarray, "s s 3"]]
 """How much of each pixel is covered, and its colour times that."""
 
 COLUMNS = "inside, rest, all / no mask, all / target, better, overlap"
+MOVING_COLUMNS = "flips back, jumps, overlap"
+FILM_SIDE, NOISE = 128, 2.0
+"""Pixels a side of the faces in films, and levels of their noise."""
+FILTERS: dict[str, Callable[[Cover], Cover]] = {
+    "by colour": lambda kept: kept,
+    "median of 3 frames": lambda kept: ndimage.median_filter(kept, (3, 1, 1), mode="nearest"),
+    "median of 5 frames": lambda kept: ndimage.median_filter(kept, (5, 1, 1), mode="nearest"),
+    "mean of 3 frames": lambda kept: ndimage.uniform_filter1d(kept, 3, axis=0, mode="nearest"),
+}
 MIRRORED = 0.8
 """How far a face's colours are from those of its mirror image where `by_mirror` takes it for covered."""
 RENDERED = 38.0
@@ -71,7 +90,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=0, help="of people and of what covers them")
     parser.add_argument("--photos", type=Path, metavar="DIR")
+    parser.add_argument("--frames", type=int, metavar="N", help="of a film of each person")
+    parser.add_argument("--people", type=int, default=6, metavar="N", help="of films")
     args = parser.parse_args(argv)
+    if args.frames:
+        films = acted_films(args.people, args.frames, args.seed)
+        print(f"{'':<28} {MOVING_COLUMNS}")
+        print(table(on_films(films, args.seed)))
+        return
     files = photos_below(args.photos) if args.photos else []
     world = {**world_fields(load_swapper(args.checkpoint).config["data"]), "seed": args.seed}
     swapper = Swapper.load(args.checkpoint)
@@ -167,6 +193,59 @@ def on_photographs(files: list[Path], size: int, seed: int) -> dict[str, float |
         "nothing before them, share": float(bare.mean()),
         "overlap": {kind: float(overlap(1 - one, pasted[kind][0].cover).mean()) for kind, one in kept.items()},
     }
+
+
+# --- Over time ----------------------------------------------------------------------------------------------
+
+
+def acted_films(people: int, frames: int, seed: int) -> list[Faces]:
+    """Of each person the aligned faces of all frames, without anything before them."""
+    films: list[Faces] = []
+    while len(films) < people:
+        actors = rendered_actors(frames, seed + len(films) // 2)
+        rows = list(range(frames))
+        for heads, squares in zip(actors.heads(rows), actors.squares(rows), strict=True):
+            films.append(
+                np.stack([align_face(head, quad, FILM_SIDE) for head, quad in zip(heads, squares, strict=True)])
+            )
+    return films[:people]
+
+
+def on_films(films: list[Faces], seed: int) -> dict[str, dict[str, str]]:
+    """What `MOVING_COLUMNS` names, as text, by what covers the faces and by filter."""
+    found: dict[str, dict[str, str]] = {}
+    for kind in ("nothing", *DRAW):
+        rows: dict[str, list[tuple[float, ...]]] = {}
+        for number, film in enumerate(films):
+            rng = np.random.default_rng((seed, number))
+            covered = Covered(film, np.zeros(film.shape[:3])) if kind == "nothing" else _moving(film, kind, rng)
+            noisy = np.rint(np.clip(covered.faces + rng.normal(0, NOISE, film.shape), 0, 255)).astype(np.uint8)
+            cover = resized(covered.cover.astype(np.float32), SIDE)
+            kept = 1 - keep_occluders(noisy, noisy)
+            masks = {"itself": cover, **{name: through(kept) for name, through in FILTERS.items()}}
+            for name, mask in masks.items():
+                rows.setdefault(name, []).append((*unrest(mask), float(overlap(1 - mask, cover).mean())))
+        means = {name: np.mean(values, axis=0) for name, values in rows.items()}
+        found[kind] = {name: f"{back:.5f} {jumps:.4f}  {same:.2f}" for name, (back, jumps, same) in means.items()}
+    return found
+
+
+def _moving(film: Faces, kind: str, rng: np.random.Generator) -> Covered:
+    """A film with something that goes round before the face."""
+    size = film.shape[1]
+    cover, colour = DRAW[kind](rng, size, skin_tone(film[0]))
+    ways = [
+        size * np.array([0.1 * np.sin(2 * np.pi * k / 37), 0.15 * np.sin(2 * np.pi * k / 50)]) for k in range(len(film))
+    ]
+    moved = lambda picture, way: ndimage.shift(picture, way, order=1, mode="nearest")
+    return _pasted(film, [(moved(cover, way), moved(colour, (*way, 0))) for way in ways])
+
+
+def unrest(kept: Float[np.ndarray, "frames side side"]) -> tuple[float, float]:
+    """The first two of `MOVING_COLUMNS`, of how much of each place is kept."""
+    turns = (kept[1:] > 0.5) != (kept[:-1] > 0.5)
+    back = (turns[:-1] & turns[1:]).mean() + (turns[:-2] & ~turns[1:-1] & turns[2:]).mean()
+    return float(back), float(np.sqrt(np.mean(np.diff(kept.mean((1, 2)), 2) ** 2)))
 
 
 # --- Other masks, which are worse ---------------------------------------------------------------------------

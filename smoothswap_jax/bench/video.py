@@ -65,7 +65,7 @@ def bench_video(frames: int, checkpoint: str, photos: str | None = None, seed: i
     swapper = Swapper.load(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         film, out, source = Path(folder, "film.mp4"), Path(folder, "out.mp4"), Path(folder, "source.png")
-        actors = _photographed(Path(photos), swapper) if photos else _rendered(frames, seed)
+        actors = _photographed(Path(photos), swapper) if photos else rendered_actors(frames, seed)
         save_photo(source, actors.source)
         cast = [_cast(k, frames) for k in range(frames)]
         times = np.concatenate([[0], np.cumsum([120 if k % 50 == 49 else STEPS[k % 4] for k in range(frames - 1)])])
@@ -94,7 +94,7 @@ def bench_video(frames: int, checkpoint: str, photos: str | None = None, seed: i
 # --- the film -------------------------------------------------------------------------------------------------------
 
 
-def _rendered(frames: int, seed: int) -> Actors:
+def rendered_actors(frames: int, seed: int) -> Actors:
     """Two people who act, and a third whose identity is taken."""
     factors = _acted(frames, seed)
 

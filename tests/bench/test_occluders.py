@@ -72,3 +72,31 @@ def test_photographs_are_looked_at_and_wanted(tmp_path):
     found = occluders.on_photographs(photos_below(tmp_path), SIZE, 0)
     assert found["faces"] == PAIRS and found["nothing before them, share"] == 0
     assert set(found["overlap"]) == set(occluders.DRAW) and found["overlap"]["bar"] > 0.3
+
+
+def test_unrest_of_masks_that_are_known():
+    kept = np.zeros((12, 4, 4))
+    kept[6:] = 1  # all of it, once, for good
+    assert occluders.unrest(kept) == (0, pytest.approx(np.sqrt(0.2)))
+    kept = np.zeros((12, 4, 4))
+    kept[3, 0, 0] = kept[6:8, 1, 1] = kept[8:11, 2, 2] = 1  # for one, two and three frames
+    back, _ = occluders.unrest(kept)
+    assert back == pytest.approx(1 / (10 * 16) + 1 / (9 * 16))
+    still = np.random.default_rng(0).uniform(size=(1, 4, 4)).repeat(12, 0)
+    assert occluders.unrest(still) == (0, 0)
+
+
+def test_films_of_what_covers_faces_and_filters_over_time(monkeypatch):
+    monkeypatch.setattr(occluders, "DRAW", {"bar": occluders.draw_bar})
+    films = [np.stack([plain(200)[0]] * 40), np.stack([plain(90)[0]] * 40)]
+    found = occluders.on_films(films, seed=0)
+    assert list(found) == ["nothing", "bar"] and all(
+        list(rows) == ["itself", *occluders.FILTERS] for rows in found.values()
+    )
+    numbers = {name: list(map(float, text.split())) for name, text in found["bar"].items()}
+    assert numbers["itself"][2] == 1 and 0 < numbers["by colour"][2] < 1
+    assert numbers["itself"][1] < 0.01 and numbers["median of 5 frames"][0] <= numbers["by colour"][0]
+    assert all(float(text.split()[1]) == 0 for text in found["nothing"].values())
+    covered = occluders._moving(films[0], "bar", np.random.default_rng(1))
+    middles = [np.argwhere(one > 0.5).mean(0) for one in covered.cover]
+    assert 0 < np.abs(np.diff(middles, axis=0)).max() < 2 and np.ptp(middles, axis=0).max() > 2
