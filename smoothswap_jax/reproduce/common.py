@@ -41,7 +41,7 @@ SCALES = {
     # The trainings of a laptop, whose runs it shares, at the paper's weight of the identity loss alone; a seed more.
     "short": dataclasses.replace(_LAPTOP, weights=(4.0,), seeds=(3, 3)),
     # Swappers of the paper's form hardly move in a laptop's steps: at the paper's weight alone, four times as many.
-    "long": dataclasses.replace(_LAPTOP, weights=(4.0,), swapper_steps=4000),
+    "long": dataclasses.replace(_LAPTOP, weights=(4.0,), swapper_steps=4000, seeds=(3, 3)),
     "gpu": Scale("small64", 5000, 20_000, 30_000, (3, 3), 500),
 }
 
