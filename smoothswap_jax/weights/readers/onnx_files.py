@@ -8,16 +8,15 @@ skipped unread. Tests compare with the library.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
 from smoothswap_jax.weights.readers.arrays import array_of, checked_shape, read_array, table
 from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, naming, shown
+from smoothswap_jax.weights.readers.protobuf import BYTES, FIXED32, FIXED64, VARINT, fields, integers, message, text
 from smoothswap_jax.weights.readers.tree import MAX_NODES, Nodes, Tree
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # TensorProto.DataType
 _DTYPES = table(
     [
@@ -28,7 +27,7 @@ _DTYPES = table(
     ]
 )
 # Fields of TensorProto that hold elements: float_data, int32_data, int64_data, double_data, uint64_data.
-_ELEMENTS = {4: _FIXED32, 5: _VARINT, 7: _VARINT, 10: _FIXED64, 11: _VARINT}
+_ELEMENTS = {4: FIXED32, 5: VARINT, 7: VARINT, 10: FIXED64, 11: VARINT}
 _FIELD_OF = {
     **dict.fromkeys(("float32", "complex64"), 4),
     **dict.fromkeys(("float64", "complex128"), 10),
@@ -36,7 +35,6 @@ _FIELD_OF = {
     "int64": 7,
 }
 _RAW, _EXTERNAL, _LOCATION = 9, 13, 14
-MAX_NAME_BYTES = 1 << 12
 
 
 def looks_like(head: bytes) -> bool:
@@ -49,15 +47,15 @@ def read_onnx(source: ByteRange, file: str) -> Tree:
     nodes, graphs = Nodes(), 0
     arrays: dict[str, Tree] = {}
     with naming(file, "model"):
-        for field, wire, value in _fields(source, nodes):
+        for field, wire, value in fields(source, nodes):
             if field != 7:
                 continue
             graphs += 1
-            for inner, inner_wire, tensor in _fields(_message(value, wire), nodes):
+            for inner, inner_wire, tensor in fields(message(value, wire), nodes):
                 if inner == 15:
                     raise Malformed("a sparse initialiser", "dense ones")
                 if inner == 5:
-                    name, array = _tensor(_message(tensor, inner_wire), nodes, file)
+                    name, array = read_tensor(message(tensor, inner_wire), nodes, file)
                     if name in arrays:
                         raise Malformed(f"two initialisers named {shown(name)}", "one")
                     arrays[name] = array
@@ -66,53 +64,18 @@ def read_onnx(source: ByteRange, file: str) -> Tree:
     return arrays
 
 
-def _message(value: object, wire: int) -> ByteRange:
-    if wire != _BYTES or not isinstance(value, ByteRange):
-        raise Malformed("a number where a part of the model should be", "an undamaged ONNX file")
-    return value
-
-
-def _varint(source: ByteRange) -> int:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = source.number(1)
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF
-    raise Malformed("a number of more than ten bytes", "an undamaged ONNX file")
-
-
-def _fields(source: ByteRange, nodes: Nodes) -> Iterator[tuple[int, int, int | ByteRange]]:
-    """A message's fields as (number, wire type, value); the value of one with a length is its unread bytes."""
-    while source.left:
-        nodes.add(0)
-        tag = _varint(source)
-        field, wire = tag >> 3, tag & 7
-        if field == 0 or field >= 1 << 29:
-            raise Malformed(f"the field number {field:,}", "an undamaged ONNX file")
-        if wire == _VARINT:
-            yield field, wire, _varint(source)
-        elif wire == _BYTES:
-            yield field, wire, source.skip(_varint(source))
-        elif wire in (_FIXED32, _FIXED64):
-            yield field, wire, source.skip(4 if wire == _FIXED32 else 8)
-        else:
-            raise Malformed(f"the wire type {wire}", "an undamaged ONNX file")
-
-
-def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray]:
+def read_tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray]:
     """Name and array of a TensorProto."""
     dims: list[int] = []
     name, kind = "", 0
     parts: dict[int, list[tuple[int, int | ByteRange]]] = {}
-    for field, wire, value in _fields(source, nodes):
+    for field, wire, value in fields(source, nodes):
         if field == 1:
-            dims += _integers(wire, value, nodes)
+            dims += integers(wire, value, nodes)
         elif field == 2 and isinstance(value, int):
             kind = value
         elif field == 8:
-            stored = _message(value, wire)
-            name = stored.text(stored.left, MAX_NAME_BYTES, "name")
+            name = text(message(value, wire))
         elif field == _EXTERNAL or (field == _LOCATION and value == 1):
             with naming(file, f"initialiser {shown(name)}"):
                 raise Malformed(
@@ -125,17 +88,6 @@ def _tensor(source: ByteRange, nodes: Nodes, file: str) -> tuple[str, np.ndarray
             raise Malformed(f"ONNX element type {kind}", "numbers of 8 bits or more")
         shape = checked_shape([size - (1 << 64) if size >> 63 else size for size in dims])
         return name, _elements(_DTYPES[kind], shape, parts, nodes)
-
-
-def _integers(wire: int, value: int | ByteRange, nodes: Nodes) -> list[int]:
-    """One number, or a packed list of them."""
-    if isinstance(value, int):
-        return [value]
-    packed, found = _message(value, wire), []
-    while packed.left:
-        nodes.add(0)
-        found.append(_varint(packed))
-    return found
 
 
 def _elements(
@@ -151,15 +103,15 @@ def _elements(
     if others or field not in (_RAW, wanted):
         raise Malformed(f"elements of {dtype} in the fields {[*parts]}", f"field {_RAW} (raw_data) or {wanted} alone")
     if field == _RAW:
-        raw = _message(pieces[-1][1], pieces[-1][0])
+        raw = message(pieces[-1][1], pieces[-1][0])
         if raw.left != size:
             raise Malformed(f"raw_data of {raw.left:,} bytes for {dtype} {list(shape)}", f"{size:,} bytes")
         return read_array(raw, dtype.newbyteorder("<"), shape)
-    if _ELEMENTS[field] == _VARINT:
+    if _ELEMENTS[field] == VARINT:
         if math.prod(shape) > MAX_NODES:
             raise Malformed(f"{math.prod(shape):,} elements stored one by one", "a tensor of this size as raw_data")
-        return _counted(dtype, shape, [number for piece in pieces for number in _integers(*piece, nodes)])
-    data = b"".join(_message(value, _BYTES).read(_message(value, _BYTES).left) for _, value in pieces)
+        return _counted(dtype, shape, [number for piece in pieces for number in integers(*piece, nodes)])
+    data = b"".join(message(value, BYTES).read(message(value, BYTES).left) for _, value in pieces)
     return array_of(data, dtype.newbyteorder("<"), shape)
 
 
