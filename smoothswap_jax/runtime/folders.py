@@ -9,7 +9,7 @@ from typing import Any
 from smoothswap_jax.runtime.json_files import read_json
 
 SWAPPER, EMBEDDER = "a run of stage swapper", "a run of stage embedder"
-EXPORT, NETWORK = "an export", "an imported network"
+EXPORT, NETWORK, GRAPH = "an export", "an imported network", "an imported graph"
 PREPARED, EVALUATION, DEMO = "a prepared set", "an evaluation", "what `smoothswap demo` wrote"
 MOST_FOLDERS = 200
 """That are looked at to find the one that was meant."""
@@ -35,6 +35,8 @@ def kind_of(folder: str | os.PathLike[str]) -> str:
         return {"swapper": SWAPPER, "embedder": EMBEDDER}.get(stage if isinstance(stage, str) else "", "")
     if _is_file(folder / "params.safetensors"):
         return NETWORK if "module" in _fields(_json(folder / "config.json")) else EXPORT
+    if "graph" in _fields(_json(folder / "config.json")):
+        return GRAPH
     if _is_file(folder / "manifest.json") and _is_file(folder / "dataset_info.json"):
         return PREPARED
     if _is_file(folder / "swapper" / "config.json") and _is_file(folder / "judge" / "config.json"):

@@ -28,7 +28,7 @@ from smoothswap_jax.weights.importing import import_network
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.preprocessing import Preprocessing
 from smoothswap_jax.weights.readers.errors import shown
-from smoothswap_jax.weights.registry import find_spec, specs
+from smoothswap_jax.weights.registry import GRAPH_KINDS, find_spec, specs
 from smoothswap_jax.weights.spec import Network
 from smoothswap_jax.weights.stored_tensor import WeightMismatch
 from smoothswap_jax.weights.variables import at_most_layers, not_finite, to_variables
@@ -220,10 +220,14 @@ def described_network(config: Any, file: str | Path) -> Network:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
         raise FolderError(f"{file}: format is {shown(found)}, wanted {FORMAT}")
+    if config.get("kind") in GRAPH_KINDS:
+        raise FolderError(
+            f"{file}: holds a graph of kind {config['kind']}, which only judges; wanted arrays to train with"
+        )
     try:
         module = make_module(config["module"], config["fields"])
         inputs = _inputs(config["inputs"])
-        preprocessing = _preprocessing(config["preprocessing"])
+        preprocessing = preprocessing_of(config["preprocessing"])
         kind, fresh = config["kind"], _words("fresh", config["fresh"])
         _words("kind", [kind])
         if not isinstance(config.get("source", {}), dict):
@@ -260,7 +264,8 @@ def _inputs(value: Any) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(shape) for shape in value)
 
 
-def _preprocessing(value: Any) -> Preprocessing:
+def preprocessing_of(value: Any) -> Preprocessing:
+    """A preprocessing that was written as JSON. Raises FolderError for fields that do not fit."""
     if not isinstance(value, Mapping):
         raise FolderError(f"preprocessing is {shown(value)}, wanted a group of fields")
     hints = typing.get_type_hints(Preprocessing)

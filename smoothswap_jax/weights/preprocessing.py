@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 # pixels along each axis whatever the scale; PIL widens the kernel when it shrinks, as 'bilinear_antialias' does.
 INTERPOLATIONS = {"bilinear": False, "bilinear_antialias": True}
 CHANNELS = ("RGB", "BGR")
+CROPS = ("arcface", "sphereface", "vggface2", "deep3d", "3ddfa", "hopenet", "imagenet", "ffhq", "whole")
+"""Those that an imported graph may be fed; `Preprocessing` says what they are."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class Preprocessing:
     image the network was trained on, by name; the caller crops. 'imagenet': shorter side 256, central crop. 'vggface2':
     a detector's box grown by 0.3, shorter side 256, central crop. 'arcface': similarity transform to the five-point
     template of 112 x 112. 'sphereface': the same to that of 112 x 96. 'hopenet': a loose box around the head. 'deep3d':
-    five points to BFM's, rescale factor 102. 'ffhq': FFHQ alignment. 'whole': the image as it is. mean and std: per
-    channel, in the order of `channels` and in the units of `low`..`high`. Raises ValueError for an unknown order of
-    channels or interpolation.
+    five points to BFM's, rescale factor 102. '3ddfa': a detector's box grown to 1.58 and lowered by .14. 'ffhq': FFHQ
+    alignment. 'whole': the image as it is. mean and std: per channel, in the order of `channels` and in the units of
+    `low`..`high`. Raises ValueError for an unknown order of channels or interpolation.
     """
 
     size: tuple[int, int] | None

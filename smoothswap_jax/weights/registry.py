@@ -26,10 +26,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "own": ("embedder", "generator", "discriminator"),
 }
 """Files of `networks/` by name, and the kinds that each defines."""
+GRAPH_KINDS = ("onnx", "tflite")
+"""Kinds that are kept as graphs and run by their runtimes (`graphs/`)."""
+GRAPH_PRESETS = ("arcface112", "adaface", "faceplugin", "faceplugin-pose", "mobilefacenet", "3ddfa_v2", "6drepnet")
+"""Names of `graphs.use.PRESETS`."""
 
 
 def kinds() -> tuple[str, ...]:
-    """All kinds, without importing JAX."""
+    """All kinds but graphs, without importing JAX."""
     return tuple(kind for family in FAMILIES.values() for kind in family)
 
 
@@ -51,7 +55,8 @@ def specs() -> "dict[str, NetworkSpec]":
 def find_spec(kind: str) -> "NetworkSpec":
     """Raises ValueError for an unknown kind; the message lists the known ones."""
     if kind not in specs():
-        raise ValueError(f"kind is {kind!r}, wanted one of {', '.join(specs())}")
+        graphs = "; graphs are read by `import_graph`" if kind in GRAPH_KINDS else ""
+        raise ValueError(f"kind is {kind!r}, wanted one of {', '.join(specs())}{graphs}")
     return specs()[kind]
 
 

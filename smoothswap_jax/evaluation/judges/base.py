@@ -34,7 +34,8 @@ class Judge:
     features are cached, and evaluations compared, by them. compare: instead of features, a distance a pair of images
     (perceptual judges). distance: its scores are given as distances of unit embeddings too, as is usual for VGGFace2's
     networks. points: whose points it aligns by, each image's 'own' or the 'target's. parts: names of its features by
-    group, in their order, where they have names. self_judged: how it took part in training a method that it judges all
+    group, in their order, where they have names. slices: where shape, expression and pose lie among coefficients;
+    empty for Deep3DFaceRecon's. self_judged: how it took part in training a method that it judges all
     the same; its name says so too.
     """
 
@@ -48,6 +49,7 @@ class Judge:
     identity: IdentityConvention = IDENTITY["aligned"]
     pose: PoseConvention = POSE["geodesic"]
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    slices: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     self_judged: str = ""
 
     @property

@@ -25,7 +25,8 @@ from smoothswap_jax.evaluation.judges.base import (
     Points,
 )
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE, IdentityConvention, PoseConvention
-from smoothswap_jax.faces.alignments import ALIGNMENT_VERSION, WHOLE, judge_crop
+from smoothswap_jax.evaluation.judges.crops import crops_of, described
+from smoothswap_jax.faces.alignments import ALIGNMENT_VERSION
 from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.runtime.json_files import read_json_object
@@ -79,7 +80,7 @@ def network_judge(
         "file sha256": f"{source.get('sha256', '')}",
         "params sha256": params_digest(network.variables),
         "licence": spec.licence,
-        "preprocessing": _described(how),
+        "preprocessing": described(how),
     }
     if role == "perceptual":
         return Judge(name, role, facts, compare=_comparison(network, mesh))
@@ -89,7 +90,7 @@ def network_judge(
         facts["convention"] = f"{identity.name}: {identity.about}"
         if identity.whole:
             how = dataclasses.replace(how, crop="whole")
-            facts["preprocessing"] = _described(how)
+            facts["preprocessing"] = described(how)
     if role == "pose":
         facts["convention"] = f"{pose.name}: {pose.about}"
     facts["recipe"] = f"{how}, crops {ALIGNMENT_VERSION}, flip {identity.flip}, bgr {pose.bgr}"
@@ -97,11 +98,6 @@ def network_judge(
     return Judge(
         name, role, facts, measure, distance=spec.distances, points=identity.points, identity=identity, pose=pose
     )  # fmt: skip
-
-
-def _described(how: Preprocessing) -> str:
-    height, width = how.size if how.size else ("own", "own")
-    return f"crop {how.crop}, {height}x{width}, {how.channels} {how.low:g}..{how.high:g}, {how.interpolation}"
 
 
 def _extractor(
@@ -122,11 +118,7 @@ def _extractor(
     placed = functools.lru_cache(1)(lambda: jax.device_put(network.variables))
 
     def measure(images: Images, points: Points) -> Float[np.ndarray, "n d"]:
-        size = how.size
-        crops = images
-        if how.crop not in WHOLE:
-            assert size is not None
-            crops = np.stack([judge_crop(i, p, how.crop, size) for i, p in zip(images, points, strict=True)])
+        crops = crops_of(images, points, how)
         if bgr:
             crops = crops[..., ::-1]
         apply = lambda x: compiled(placed(), x)

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smoothswap_jax.evaluation.judges import dlib, heads, mediapipe, networks, own_embedder, sface
+from smoothswap_jax.evaluation.judges import dlib, graphs, heads, mediapipe, networks, own_embedder, sface
 from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
 from smoothswap_jax.runtime import folders
 
-SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, heads.SPEC, own_embedder.SPEC, networks.SPEC)
+SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, heads.SPEC, own_embedder.SPEC, graphs.SPEC, networks.SPEC)
 JUDGES: dict[str, JudgeSpec] = {spec.name: spec for spec in SPECS}
 """Judges by name; where several recognise a text, the first is meant."""
 
@@ -28,13 +28,13 @@ def find_judge(text: str) -> JudgeSpec:
             return spec
     path = named(text)[1]
     if Path(path).is_dir():
-        raise JudgeError(f"judge {folders.mistake(path, folders.EMBEDDER, folders.NETWORK)}")
+        raise JudgeError(f"judge {folders.mistake(path, folders.EMBEDDER, folders.NETWORK, folders.GRAPH)}")
     raise JudgeError(f"judge {text!r}: found no such judge; wanted {judges_to_have()}")
 
 
 def judges_to_have() -> str:
     """How each judge is written on the command line, in words."""
-    *usages, last = (spec.usage for spec in JUDGES.values())
+    *usages, last = dict.fromkeys(spec.usage for spec in JUDGES.values())
     return f"{', '.join(usages)}, or {last}"
 
 

@@ -1,4 +1,5 @@
-"""Shape, expression and pose as parameters of a 3-D face model (Deep3DFaceRecon, Deng et al. 2019).
+"""Shape, expression and pose as parameters of a 3-D face model (Deep3DFaceRecon, Deng et al. 2019; 3DDFA_V2 and other
+graphs).
 
 The `Shp`, `Exp` and `Pose` columns of Smooth-Swap (Kim et al. 2022).
 """
@@ -12,23 +13,39 @@ from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.models.judges.deep3d import split_coefficients
 
-# (measure, field of the coefficients, kind, original, unit)
+# (measure, kind, original, unit)
 _PARTS = (
-    ("shape", "identity", "identity", "source", "to the source"),
-    ("expression", "expression", "attributes", "target", "to the target"),
-    ("pose", "angle", "attributes", "target", "to the target, radians"),
+    ("shape", "identity", "source", "to the source"),
+    ("expression", "attributes", "target", "to the target"),
+    ("pose", "attributes", "target", "to the target, radians"),
 )
 
 
+def coefficient_parts(judge: Judge, features: Features) -> dict[str, Features]:
+    """What a judge's features say of shape, expression and pose, as far as it reads these."""
+    if judge.slices:
+        return {name: features[:, start:end] for name, (start, end) in judge.slices.items()}
+    found = split_coefficients(jnp.asarray(features))
+    parts = {"shape": found.identity, "expression": found.expression, "pose": found.angle}
+    return {name: np.asarray(part) for name, part in parts.items()}
+
+
+def pose_degrees_apart(a: Features, b: Features) -> Features:
+    """The angle of the rotation between poses that are rotations, row by row: [n, 9]."""
+    return per_pair.geodesic_degrees(*(x.reshape(-1, 3, 3).astype(np.float64) for x in (a, b)))
+
+
 def _scores(judge: Judge, swaps: Features, known: Features, pairs: Pairs) -> Scored:
-    mine, theirs = (split_coefficients(jnp.asarray(rows)) for rows in (swaps, known))
+    mine, theirs = (coefficient_parts(judge, rows) for rows in (swaps, known))
     scored = []
-    for part, field, kind, to, unit in _PARTS:
-        a, b = (np.asarray(getattr(coefficients, field)) for coefficients in (mine, theirs))
-        ends = pairs.source if to == "source" else pairs.target
-        about = f"L2 distance of the 3-D face model's {part} parameters {unit}"
-        values = of_finite_rows(per_pair.parameter_distance, a, b[ends])
-        scored.append((judge_measure(judge, part, kind, "lower", about, to), values))
+    for part, kind, to, unit in _PARTS:
+        if part not in mine:
+            continue
+        a, b = mine[part], theirs[part][pairs.source if to == "source" else pairs.target]
+        apart, about = per_pair.parameter_distance, f"L2 distance of the 3-D face model's {part} parameters {unit}"
+        if part == "pose" and a.shape[1] == 9:
+            apart, about = pose_degrees_apart, "angle between the head poses of swap and target, degrees"
+        scored.append((judge_measure(judge, part, kind, "lower", about, to), of_finite_rows(apart, a, b)))
     return scored
 
 
