@@ -141,7 +141,8 @@ def _detectors() -> tuple[str, ...]:
 
 
 def _kinds() -> tuple[str, ...]:
-    return importlib.import_module("smoothswap_jax.weights.registry").kinds()
+    registry = importlib.import_module("smoothswap_jax.weights.registry")
+    return (*registry.kinds(), *registry.GRAPH_KINDS)
 
 
 KNOWN = {"protocol": _protocols, "detector": _detectors, "kind": _kinds}

@@ -114,8 +114,16 @@ def _parts(network: GraphNetwork, y: Float[np.ndarray, "n d"]) -> tuple[np.ndarr
 
 
 def rotations(matrices: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3 3"]:
-    """Rotations of scaled and imprecise ones, as 3DDFA_V2 makes them: the first two rows at unit length, and what is
-    perpendicular to both. NaN where a row is zero."""
+    """The rotations nearest to scaled and imprecise ones: the first two rows at unit length and what is perpendicular
+    to both, as 3DDFA_V2 makes them, made orthonormal. NaN for rows that are zero or not finite."""
+    matrices = np.asarray(matrices, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         first, second = (matrices[:, i] / np.linalg.norm(matrices[:, i], axis=1, keepdims=True) for i in (0, 1))
-    return np.stack([first, second, np.cross(first, second)], axis=1)
+    rough = np.stack([first, second, np.cross(first, second)], axis=1)
+    seen = np.isfinite(rough).all(axis=(1, 2))
+    u, _, v = np.linalg.svd(rough[seen])
+    # `rough` has no reflection, but where its first two rows are one and the same it is none either.
+    u[:, :, 2] *= np.sign(np.linalg.det(u @ v))[:, None]
+    turns = np.full_like(rough, np.nan)
+    turns[seen] = u @ v
+    return turns

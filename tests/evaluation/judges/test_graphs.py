@@ -17,6 +17,7 @@ from smoothswap_jax.evaluation.judges.registry import load_judge, refuse_self_ju
 from smoothswap_jax.evaluation.measures import coefficients
 from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.photos import to_float
+from smoothswap_jax.metrics import per_pair
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.graphs.folder import import_graph, load_graph
 from smoothswap_jax.weights.preprocessing import CROPS, Preprocessing
@@ -160,6 +161,11 @@ def test_rotations_lose_their_scale_and_stay_what_they_are():
     turns = Rotation.random(6, random_state=0).as_matrix()
     np.testing.assert_allclose(rotations(turns * 3e-4), turns, atol=1e-6)
     assert np.isnan(rotations(np.zeros((1, 3, 3)))).all()
+    rough = turns + np.random.default_rng(0).normal(0, 0.05, turns.shape)
+    found = rotations(np.concatenate([rough, np.ones((1, 3, 3))]))
+    np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.repeat(np.eye(3)[None], 7, axis=0), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(found), 1)
+    assert per_pair.geodesic_degrees(found[:6], turns).max() < 10
 
 
 def test_coefficients_are_scored_part_by_part(tmp_path):
