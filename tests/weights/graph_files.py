@@ -218,6 +218,24 @@ def greedy_onnx() -> list[tuple[str, bytes]]:
     return [(name, made.SerializeToString()) for name, made in found]
 
 
+def filled(count: int) -> bytes:
+    """A model that makes an array of so many zeros."""
+    zero = helper.make_tensor("z", TensorProto.FLOAT, [1], [0.0])
+    nodes = [
+        helper.make_node("Shape", ["image"], ["sizes"]),  # so that it is made anew each time
+        helper.make_node("Slice", ["sizes", "first", "one"], ["n"]),
+        helper.make_node("Mul", ["n", "count"], ["s"]),
+        helper.make_node("ConstantOfShape", ["s"], ["big"], value=zero),
+        helper.make_node("ReduceMax", ["big"], ["most"], keepdims=0),
+        helper.make_node("Add", ["image", "most"], ["moved"]),
+        *layer("moved"),
+    ]
+    stored = [numpy_helper.from_array(weights(), "w")]
+    for name, value in (("first", 0), ("one", 1), ("count", count)):
+        stored.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    return model(nodes, [image("n")], [numbers("n")], stored).SerializeToString()
+
+
 def endless_onnx() -> bytes:
     """A loop of 2**62 steps."""
     step = helper.make_graph(
