@@ -74,7 +74,7 @@ def code_routes(command: str) -> dict[str, tuple[bytes, str]]:
         ),
         "a module of the user": (
             p.name("models.arcface", "ResNet") + b")\x81}b",
-            "models.arcface.ResNet: a whole pickled module",
+            "models.arcface.ResNet: an object that needs its own code",
         ),
         "StyleGAN": (
             p.call("torch_utils.persistence", "_reconstruct_persistent_obj", b"}"),
@@ -103,7 +103,7 @@ def running_code(command: str) -> Cases:
     yield "a module with its source", legacy_file(module, {}), "a whole pickled module"
     source = (p.text("m.py"), p.text(f"import os; os.system({command!r})"))
     module = p.tuple(p.text("module"), p.name("m", "Net"), *source) + b"Q)\x81}b"
-    yield "a module whose source is code", legacy_file(module, {}), "m.Net: a whole pickled module"
+    yield "a module whose source is code", legacy_file(module, {}), "m.Net: an object that needs its own code"
     yield "a module beside tensors", legacy_file(p.dict({"w": b"N", "module": module}), {}), None
     for code in (b"\x82\x01", b"\x83\x01\x00", b"\x84\x01\x00\x00\x00"):
         yield from in_every_layout(f"EXT {code!r}", code + b")R", "EXT")

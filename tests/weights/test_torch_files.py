@@ -108,14 +108,66 @@ def test_a_file_of_torch_without_checksums(tmp_path):
     same(read_checkpoint(tmp_path / "w"), {"w": np.arange(5)})
 
 
-def test_whole_modules_and_torchscript_are_refused_by_name(tmp_path):
+def made(name: str, attributes: dict[str, bytes]) -> bytes:
+    """The opcodes of an object of the class m.<name> with these attributes."""
+    return p.name("m", name) + b")\x81" + p.dict(attributes) + b"b"
+
+
+def module(name: str, parameters=None, buffers=None, modules=None, **more: bytes) -> bytes:
+    parts = {"_parameters": parameters or {}, "_buffers": buffers or {}, "_modules": modules or {}}
+    return made(name, {"training": b"\x89", **{part: p.dict(found) for part, found in parts.items()}, **more})
+
+
+@pytest.mark.parametrize("layout", ["zip", "legacy"])
+def test_a_whole_pickled_module_gives_its_tensors_by_the_names_of_its_state_dict(tmp_path, layout):
+    values = np.arange(12, dtype="f")
+    view = {} if layout == "zip" else {"view": None}
+    tensor = lambda start, size: rebuild_v2(storage("FloatStorage", "k", 12, **view), start, (size,), (1,))
+    norm = module("BatchNorm", {"weight": tensor(0, 2)}, {"running_mean": tensor(2, 2)}, eps=p.int(1))
+    layers = module("Sequential", modules={"0": norm, "1": module("ReLU")})
+    hooks = p.dict({"x": p.call("m", "hook", tensor(0, 2))})
+    network = module("Net", {"scale": tensor(4, 3), "bias": b"N"}, {}, {"layers": layers}, _forward_hooks=hooks)
+    write = lambda body: (
+        zip_file(body, {"k": values.tobytes()}) if layout == "zip" else legacy_file(body, {"k": values})
+    )
+    wanted = {"scale": values[4:7], "layers.0.weight": values[:2], "layers.0.running_mean": values[2:4]}
+    same(read_checkpoint(save(tmp_path / "whole.tar", write(network))), wanted)
+    beside = read_checkpoint(save(tmp_path / "beside.tar", write(p.dict({"net": network, "epoch": p.int(3)}))))
+    same(beside["net"], wanted)
+    assert beside["epoch"] == 3
+
+
+def test_whole_modules_of_torch_are_their_state_dict(tmp_path):
     torch = pytest.importorskip("torch")
-    network = torch.nn.Linear(2, 3)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.ReLU())
     for zipped in (True, False):
         torch.save(network, tmp_path / "module.pt", _use_new_zipfile_serialization=zipped)
-        with pytest.raises(WeightFileError, match=r"torch\.nn\.modules\.linear\.Linear: a whole pickled module"):
-            read_checkpoint(tmp_path / "module.pt")
-    torch.jit.save(torch.jit.script(network), str(tmp_path / "script.pt"))
+        found = read_checkpoint(tmp_path / "module.pt")
+        same(found, {name: value.numpy() for name, value in network.state_dict().items()})
+
+
+def test_modules_without_tensors_and_those_that_hold_themselves_are_refused(tmp_path):
+    with pytest.raises(WeightFileError, match=r"m\.Net: an object that needs its own code"):
+        read_checkpoint(save(tmp_path / "empty", zip_file(module("Net"), {})))
+    # the object is stored as value 0 before it has attributes, and is its own part
+    head = p.name("m", "Net") + b")\x81q\x00"
+    inside = p.dict({"_parameters": b"}", "_buffers": b"}", "_modules": p.dict({"a": b"h\x00", "b": b"h\x00"})})
+    with pytest.raises(WeightFileError, match=r"inside themselves"):
+        read_checkpoint(save(tmp_path / "circle", zip_file(head + inside + b"b", {})))
+
+
+def test_only_what_modules_keep_their_tensors_in_is_read(tmp_path):
+    """Attributes of other objects are dropped, even tensors."""
+    tensor = rebuild_v2(storage("FloatStorage", "k", 2), 0, (2,), (1,))
+    for attributes in ({"w": tensor}, {"_parameters": p.dict({"w": tensor})}):
+        body = p.dict({"d": p.dict({"w": tensor}), "o": made("Thing", attributes)})
+        found = read_checkpoint(save(tmp_path / "w", zip_file(body, {"k": bytes(8)})))
+        assert found["o"] == Skipped("m.Thing")
+
+
+def test_torchscript_is_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), str(tmp_path / "script.pt"))
     with pytest.raises(WeightFileError, match=r"TorchScript.*state_dict"):
         read_checkpoint(tmp_path / "script.pt")
 
@@ -178,7 +230,7 @@ def test_objects_beside_tensors_are_skipped_without_being_built(tmp_path, layout
 
 
 def test_a_file_that_is_one_object_is_refused_by_its_class(tmp_path):
-    with pytest.raises(WeightFileError, match=r"argparse\.Namespace: a whole pickled module or another object"):
+    with pytest.raises(WeightFileError, match=r"argparse\.Namespace: an object that needs its own code"):
         read_checkpoint(save(tmp_path / "w", pickle.dumps(namespace(), 2)))
 
 

@@ -46,15 +46,16 @@ def read_checkpoint(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
 
     Formats: PyTorch's zip and legacy files and pickles of numpy arrays, without running the code in them; .npz and
     .npy; .safetensors; Flax msgpack; the initialisers of an ONNX model. Tuples become lists, torch devices and dtypes
-    become strings, tied weights one array, objects of other classes `Skipped`. bfloat16 and float8 are those of
-    ml_dtypes. Arrays have the machine's byte order and may be read-only.
+    become strings, tied weights one array, whole pickled modules their tensors by the names of the state dict, objects
+    of other classes `Skipped`. bfloat16 and float8 are those of ml_dtypes. Arrays have the machine's byte order and may
+    be read-only.
 
     `max_bytes` limits the memory of what is read; it is never more than 64 MiB + 16 x the file's size.
 
     Raises:
       WeightFileError: the file is missing, a folder or device, empty, of no known format, truncated or damaged, larger
-        than the limits, asks for something that runs code, or is nothing but an object that needs code (whole pickled
-        modules, TorchScript, NVIDIA's StyleGAN pickles).
+        than the limits, asks for something that runs code, or is nothing but an object that needs code (TorchScript,
+        NVIDIA's StyleGAN pickles).
     """
     name = os.fsdecode(path)
     with naming(name):

@@ -11,7 +11,7 @@ Every other name becomes a `Foreign`, which is that name and nothing else, unles
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,25 @@ class Foreign:
     """
 
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Made(Foreign):
+    """An object of such a class. Of a torch module the parameters, buffers and modules in it are kept, by name."""
+
+    members: dict[str, object] = field(default_factory=dict)
+
+    def build(self, state: object) -> None:
+        """Keeps what `state`, the object's attributes, has of a torch module; drops everything else."""
+        parts = [state.get(part) for part in _OF_MODULES] if isinstance(state, dict) else []
+        if parts and all(isinstance(part, dict) for part in parts):
+            for part in parts:
+                for name, member in part.items():  # type: ignore[union-attr]
+                    if isinstance(name, str) and isinstance(member, Tensor | Made):
+                        self.members[name] = member
+
+
+_OF_MODULES = ("_parameters", "_buffers", "_modules")
 
 
 @dataclass(frozen=True)
@@ -266,7 +285,7 @@ def _getattr(owner: object, name: object) -> Foreign:
 
 def _reconstructor(cls: object, base: object, state: object) -> Foreign:
     # Protocols 0 and 1 pickle all objects in this way.
-    return _skipped("copyreg._reconstructor", cls)
+    return Made(_skipped("copyreg._reconstructor", cls).name)
 
 
 def _skipped(called: str, cls: object) -> Foreign:

@@ -70,7 +70,7 @@ def refusal(module: str, name: str) -> Malformed | None:
 def whole_object(name: str) -> Malformed:
     """The error for a file that holds nothing but an object that would have to be built."""
     return Malformed(
-        f"{_asked(name)}: a whole pickled module or another object that needs its own code, not a state dict",
+        f"{_asked(name)}: an object that needs its own code, and no torch module with tensors in it",
         "tensors and containers only; ask its owner for a state_dict",
     )
 

@@ -7,10 +7,11 @@ and collect. This interpreter has no others, but for those that make the objects
 
 - a global is looked up in one table of names (`pickle_allowlist.py`) and becomes an inert token. Any other name becomes
   a `Foreign`, or is an error (`pickle_refusals.py`). Nothing is ever imported.
-- REDUCE calls our own function that the token stands for; BUILD works on two of our classes and is ignored for dicts.
+- REDUCE calls our own function that the token stands for; BUILD works on three of our classes and is ignored for dicts.
   No other opcode calls anything: NEWOBJ, OBJ and INST of an admitted name are errors, and so is EXT.
 - whatever is done to a `Foreign` (REDUCE, NEWOBJ, OBJ, INST, BUILD, items) drops the arguments and gives a `Foreign`
-  again: one that stands for an object has no contents, and what would have been in it cannot be reached.
+  again. One that stands for an object has no contents, but for BUILD with the attributes of a torch module: its
+  parameters, buffers and modules are kept by name.
 - every length is compared with what is left of the file, the memo is a dict, opcodes are counted, and numbers are at
   most 32 bytes long. The interpreter does not recurse, so nesting cannot exhaust the stack.
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 
 from smoothswap_jax.weights.readers.byte_range import ByteRange
 from smoothswap_jax.weights.readers.errors import Malformed, shown
-from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Foreign, Global, LongText
+from smoothswap_jax.weights.readers.pickle_allowlist import ADMITTED, BUILT, Foreign, Global, LongText, Made
 from smoothswap_jax.weights.readers.pickle_refusals import refusal
 
 MAX_OPCODES = 2_000_000
@@ -361,7 +362,7 @@ def _newobj_ex(machine: Machine) -> None:
 def _made(opcode: str, cls: object) -> Foreign:
     """What stands for a new object. Nothing that saves tensors makes admitted objects in this way."""
     if isinstance(cls, Foreign):
-        return cls
+        return Made(cls.name)
     what = cls.name if isinstance(cls, Global) else shown(cls)
     raise Malformed(f"the pickle opcode {opcode}, which creates objects, for {what}", "a file of tensors only")
 
@@ -394,7 +395,7 @@ def _reduce(machine: Machine) -> None:
 @_step(b"b")
 def _build(machine: Machine) -> None:
     state, target = machine.pop(), machine.top()
-    if isinstance(target, BUILT):
+    if isinstance(target, (*BUILT, Made)):
         target.build(state)
     elif not isinstance(target, dict | Foreign):  # an OrderedDict's attributes, such as torch's _metadata, are dropped
         raise Malformed(f"attributes for {shown(target)}, which cannot have any", "a file of tensors")

@@ -22,6 +22,7 @@ from smoothswap_jax.weights.readers.pickle_allowlist import (
     Foreign,
     Global,
     LongText,
+    Made,
     NumpyArray,
     NumpyDtype,
     Storage,
@@ -239,14 +240,27 @@ def _settled(value: object, file: str, load: Callable[[Tensor], np.ndarray]) -> 
             return value.name
         if isinstance(value, LongText):
             return _decoded(value)
+        if isinstance(value, Made) and value.members:
+            return module(value, path, "")
         if isinstance(value, Foreign):
             return Skipped(value.name)
         if value is None or isinstance(value, bool | int | float | str | bytes | np.ndarray):
             return value
         raise Malformed(f"{shown(value)}", "tensors, numbers and text")
 
+    def module(made: Made, path: tuple, prefix: str) -> dict[str, Tree]:
+        """A module's tensors, named as its state dict names them."""
+        found: dict[str, Tree] = {}
+        for name, member in made.members.items():
+            nodes.add(len(path))
+            if isinstance(member, Made):
+                found |= module(member, (*path, name), f"{prefix}{name}.")
+            else:
+                found[f"{prefix}{name}"] = settle(member, (*path, name))
+        return found
+
     with naming(file, "pickle"):
-        if isinstance(value, Foreign):
+        if isinstance(value, Foreign) and not (isinstance(value, Made) and value.members):
             raise whole_object(value.name)
         return settle(value, ())
 
