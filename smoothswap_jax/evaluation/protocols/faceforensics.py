@@ -17,6 +17,8 @@ from smoothswap_jax.faces.videos import VideoError, frame_numbers
 FRAMES = 10
 SPLITS = ("train", "val", "test")
 OPTIONS = {"compression": "c23", "split": "all"}
+ONE_PERSON = (("043", "343"), ("179", "183", "826"))
+"""Sequences of different YouTube videos that show one man. There may be more."""
 
 
 def _faceforensics(request: Request) -> Pairs:
@@ -25,7 +27,7 @@ def _faceforensics(request: Request) -> Pairs:
     if not (root / place).is_dir():
         raise ProtocolError(f"{root}: found no {place}/; wanted FaceForensics++ as its script downloads it")
     official, listed = official_pairs(root, options["split"])
-    person_of, about_people = _youtube_people(root)
+    person_of, about_people = _people(root)
     person = lambda number: person_of.get(number, f"youtube/{number}")
     numbers = {*person_of, *(number for name in official for number in name.split("_"))}
     known_people = {person(number) for number in numbers if f"youtube/{number}" in request.trained_on}
@@ -123,6 +125,19 @@ def official_pairs(root: Path, split: str = "all") -> tuple[list[str], str]:
     return sorted(pairs), ", ".join(f"{one}.json" for one in wanted)
 
 
+def _people(root: Path) -> tuple[dict[str, str], str]:
+    """The person of sequences that are not their own, and who counts as one: YouTube videos, and those of
+    `ONE_PERSON` together, under the name of the first."""
+    videos, about = _youtube_people(root)
+    person_of = dict(videos)
+    for same in ONE_PERSON:
+        names = [videos.get(number, f"youtube/{number}") for number in same]
+        person_of |= {number: names[0] for number in same}
+        person_of |= {number: names[0] for number, name in videos.items() if name in names}
+    groups = "; ".join(f"{', '.join(same[:-1])} and {same[-1]}" for same in ONE_PERSON)
+    return person_of, f"{about}; {groups} show one man each"
+
+
 def _youtube_people(root: Path) -> tuple[dict[str, str], str]:
     """The YouTube video of each sequence, by conversion_dict.json: several sequences can show one person."""
     path = next(
@@ -146,7 +161,7 @@ def _youtube_people(root: Path) -> tuple[dict[str, str], str]:
 
 FACEFORENSICS = Protocol(
     "faceforensics",
-    2,
+    3,
     f"The official pairs of FaceForensics++ (videos <target>_<source>), {FRAMES} evenly spaced frames of each target "
     "video, the source being the first such frame of its own video that shows a face.",
     _faceforensics,

@@ -12,6 +12,7 @@ import pytest
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.methods import SLACK
+from smoothswap_jax.evaluation.protocols import faceforensics
 from smoothswap_jax.evaluation.protocols.base import ProtocolError, Request
 from smoothswap_jax.evaluation.protocols.faceforensics import official_pairs
 from smoothswap_jax.evaluation.protocols.registry import find_protocol
@@ -132,14 +133,14 @@ def test_ten_frames_of_each_target_and_the_first_of_its_source(judged):
 
 
 def test_the_report_names_protocol_version_pairs_and_judge(report, judged, miniature):
-    assert (report["protocol"]["name"], report["protocol"]["version"]) == ("faceforensics", 2)
+    assert (report["protocol"]["name"], report["protocol"]["version"]) == ("faceforensics", 3)
     assert report["pairs"]["data"]["split"] == "test" and report["pairs"]["data"]["pairs listed by"] == "test.json"
     assert report["pairs"]["count"] == 20 and report["pairs"]["size"] == 128 and report["pairs"]["left_out"] == {}
     (judge,) = report["judges"]
     assert judge["name"] == "sface" and judge["facts"]["convention"].startswith("aligned: ")
     assert judge["facts"]["preprocessing"].startswith("crop arcface, 112x112")
     assert [method["name"] for method in report["methods"]][:3] == ["copied", "pasted", "copy target"]
-    assert report["intro"][0].startswith("Protocol faceforensics@2.")
+    assert report["intro"][0].startswith("Protocol faceforensics@3.")
     # Frames of one video tell nothing about a judge: anything knows them from another video's.
     assert set(judge["verification"]) == {"cosine, strangers"}
     (table,) = (t for t in report["tables"] if t["title"] == "What the judges are worth here")
@@ -328,7 +329,7 @@ def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path)
     )
     pairs = find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), options={"split": "test"}))
     assert set(pairs.people[0]) == {"youtube/--b1Ua-kWJE", "youtube/R03Sko97IDE"}
-    assert pairs.gallery.facts["people"] == "people are YouTube videos, by conversion_dict.json"
+    assert pairs.gallery.facts["people"].startswith("people are YouTube videos, by conversion_dict.json; ")
     assert len(set(pairs.gallery.takes)) == 3
     # Whom the method knows from one sequence it knows in the other.
     request = Request(data, 128, open_cache(aligned), options={"split": "test"}, trained_on={"youtube/003"})
@@ -337,6 +338,20 @@ def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path)
     (data / "conversion_dict.json").write_text('{"000": 1}')
     with pytest.raises(ProtocolError, match=r"conversion_dict\.json: found .*; wanted names such as"):
         find_protocol("faceforensics").pairs(Request(data, 128, open_cache(aligned), options={"split": "test"}))
+
+
+def test_sequences_that_show_one_man_are_one_person(tmp_path):
+    person_of, about = faceforensics._people(tmp_path)
+    assert person_of == {
+        **dict.fromkeys(("043", "343"), "youtube/043"),
+        **dict.fromkeys(("179", "183", "826"), "youtube/179"),
+    }
+    assert about.endswith("; 043 and 343; 179, 183 and 826 show one man each")
+    videos = {"000": "a 0", "042": "b 0", "043": "b 1", "343": "c 0", "344": "c 1"}
+    (tmp_path / "conversion_dict.json").write_text(json.dumps(videos))
+    person_of, _ = faceforensics._people(tmp_path)
+    assert {number for number, person in person_of.items() if person == "youtube/b"} == {"042", "043", "343", "344"}
+    assert person_of["000"] == "youtube/a"
 
 
 def test_people_the_method_was_trained_on_are_left_out(short, aligned, tmp_path):
