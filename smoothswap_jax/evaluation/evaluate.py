@@ -239,5 +239,8 @@ def score_methods(
         checks=checks,
         distributions=distributions,
         verification=scoring.judge_checks(originals, pairs, judges),
+        agreement=scoring.judge_agreement(
+            originals, pairs, judges, {method.name: scores[method.name] for method in everyone if not method.baseline}
+        ),
         grids=grids,
     )

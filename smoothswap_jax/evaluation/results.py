@@ -13,8 +13,10 @@ import numpy as np
 from smoothswap_jax.evaluation.checks import Check
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import KINDS, Measure, Scores, mean, mean_interval
+from smoothswap_jax.evaluation.measures.distributions import too_few
 from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE
 from smoothswap_jax.evaluation.measures.pixels import CHANGE, ERROR
+from smoothswap_jax.evaluation.measures.scoring import STRANGERS
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import PAIRS, SCORES, Pairs, manifest_digest
 from smoothswap_jax.evaluation.protocols.base import Protocol
@@ -40,6 +42,7 @@ class Result:
     checks: Mapping[str, Sequence[Check]]
     distributions: Mapping[str, Mapping[str, float]]
     verification: Mapping[str, Mapping[str, float]]
+    agreement: Mapping[tuple[str, str], Mapping[str, float]]
     grids: Sequence[Picture] = ()
 
     @property
@@ -140,8 +143,10 @@ def _distribution_table(result: Result) -> Table:
         "compare it only between methods of this table. Both compare swaps with the pictures they are made from, "
         "which favours changing little: the unchanged target has the best value, below 0 in KID."
     )
+    frechet = any(column.endswith(": FID") for column in columns)
+    notes = too_few(len(result.pairs), len(set(result.pairs.target))) if frechet else []
     return Table("Distribution", ["method", *columns], rows, caption, dict.fromkeys(columns, "lower"),
-                 baselines=baselines)  # fmt: skip
+                 notes=notes, baselines=baselines)  # fmt: skip
 
 
 def _checks_table(result: Result) -> Table:
@@ -178,11 +183,36 @@ def _judge_tables(result: Result) -> list[Block]:
         if "ROC AUC" not in columns:
             caption += " Here that cannot be measured: nobody is shown in two independent pictures."
         blocks.append(Table("What the judges are worth here", ["judge", *columns], rows, caption))
+    if result.agreement:
+        blocks.append(_agreement_table(result))
     if result.judges:
-        keys = ("kind", "source", "file sha256", "sha256", "params sha256", "licence", "preprocessing", "convention")
+        keys = (
+            "kind",
+            "runtime",
+            "source",
+            "file sha256",
+            "sha256",
+            "params sha256",
+            "licence",
+            "preprocessing",
+            "convention",
+        )
         described = lambda judge: "; ".join(f"{key}: {judge.facts[key]}" for key in keys if judge.facts.get(key))
         blocks.append(Text("Judges", [f"{judge.name} ({judge.role}): {described(judge)}" for judge in result.judges]))
     return blocks
+
+
+def _agreement_table(result: Result) -> Table:
+    columns = list(dict.fromkeys(key for values in result.agreement.values() for key in values))
+    rows: list[list[Cell]] = [
+        [" and ".join(pair), *(values.get(column) for column in columns)] for pair, values in result.agreement.items()
+    ]
+    caption = (
+        "Spearman's rank correlation of two judges' cosines: over pairs of strangers among the originals, and over "
+        "each method's swaps and their sources. Judges that learnt from the same pictures err alike: where they agree, "
+        "several of them are little more than one witness."
+    )
+    return Table("How much the judges agree", ["judges", *columns], rows, caption)
 
 
 def _definitions(result: Result) -> Text:
@@ -218,6 +248,12 @@ def machine_facts(result: Result, out: Path) -> dict[str, Any]:
                 "self_judged": bool(judge.self_judged),
                 "facts": dict(judge.facts),
                 "verification": dict(result.verification.get(judge.name, {})),
+                "agreement": {
+                    other: values[STRANGERS]
+                    for pair, values in result.agreement.items()
+                    for own, other in (pair, pair[::-1])
+                    if own == judge.name and STRANGERS in values
+                },
             }
             for judge in result.judges
         ],

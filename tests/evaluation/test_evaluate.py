@@ -7,11 +7,13 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from smoothswap_jax.evaluation import evaluate as ev
 from smoothswap_jax.evaluation.compare import compare
 from smoothswap_jax.evaluation.judges.base import Judge, JudgeError
 from smoothswap_jax.evaluation.judges.registry import check_judges, refuse_self_judges
+from smoothswap_jax.evaluation.measures import distributions
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
 from tests.evaluation.report.browser import browser, needs_browser
@@ -149,13 +151,53 @@ def test_the_report_has_exactly_the_documented_keys(tmp_path, pairs):
     judge = dataclasses.replace(identity_judge(), measure=whole)
     features = dataclasses.replace(judge, name="inception", role="distribution", facts={"kind": "x"})
     method = dataclasses.replace(method_of(pairs, pictures(pairs, pairs.truth)), facts={"swaps": "here"})
-    report = written(tmp_path, judged(tmp_path, pairs, [method], [judge, features]))
+    second = dataclasses.replace(judge, name="second")
+    report = written(tmp_path, judged(tmp_path, pairs, [method], [judge, second, features]))
     own, added = documented_keys(0), documented_keys(1)
     tops = {re.split(r"[.\[]", key)[0] for key in own}
     content = {key: value for key, value in report.items() if key not in tops}
     found = keys_of(content, "", set(added))
     assert {key for key, _ in found} | {"pairs.data.*"} == set(added)
     assert [(key, kind) for key, kind in found if kind not in added[key]] == []
+
+
+def test_the_report_says_how_much_judges_agree(tmp_path, pairs):
+    """The second is the first, the third sees the rest of the picture."""
+    judge = identity_judge()
+    lower = lambda images, points: images[:, 8:].reshape(len(images), -1).astype(np.float32) - 127.5
+    low = Judge("low", "identity", {"params sha256": "another"}, lower)
+    judges = [judge, dataclasses.replace(judge, name="twin"), low]
+    noise = np.random.default_rng(0).integers(0, 256, (len(pairs), *pairs.gallery.read(np.arange(1)).shape[1:]))
+    fake = method_of(pairs, ((pictures(pairs, pairs.source) + noise) // 2).astype(np.uint8))
+    result = judged(tmp_path, pairs, [fake], judges)
+    assert result.agreement["eye", "twin"] == {"strangers": pytest.approx(1), "fake": pytest.approx(1)}
+    assert set(result.agreement) == {("eye", "twin"), ("eye", "low"), ("twin", "low")}
+    apart = result.agreement["eye", "low"]
+    rows = np.unique([pairs.source, pairs.target])
+    cosines = []
+    for one in (judge, low):
+        x = one.measure(pairs.gallery.read(rows), None).astype(np.float64)
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        people = np.array(pairs.gallery.people)[rows]
+        a, b = np.triu_indices(len(rows), 1)
+        cosines.append((x @ x.T)[a, b][people[a] != people[b]])
+    assert apart["strangers"] == pytest.approx(scipy.stats.spearmanr(*cosines).statistic)
+    report = written(tmp_path, result)
+    (table,) = (t for t in report["tables"] if t["title"] == "How much the judges agree")
+    assert [row["judges"] for row in table["rows"]] == ["eye and twin", "eye and low", "twin and low"]
+    assert report["judges"][0]["agreement"] == {"twin": pytest.approx(1), "low": pytest.approx(apart["strangers"])}
+    alone = judged(tmp_path, pairs, [fake], [judge])
+    assert alone.agreement == {}
+
+
+def test_too_few_faces_for_fid_are_said_so(tmp_path, pairs):
+    whole = lambda images, points: images.reshape(len(images), -1)[:, :3].astype(np.float32)
+    features = Judge("inception", "distribution", {"kind": "x"}, whole)
+    report = written(tmp_path, judged(tmp_path, pairs, [method_of(pairs, pictures(pairs, pairs.truth))], [features]))
+    (table,) = (t for t in report["tables"] if t["title"] == "Distribution")
+    assert table["notes"][0].startswith(f"FID is of {len(pairs)} swaps and ") and "singular" in table["notes"][0]
+    assert "singular" not in distributions.too_few(5_000, 3_000)[0]
+    assert distributions.too_few(10_000, 12_000) == []
 
 
 def test_one_source_person_has_scores_without_intervals(tmp_path, pairs):

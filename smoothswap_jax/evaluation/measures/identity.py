@@ -7,8 +7,10 @@ from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Features, Metric, Scored, judge_measure, of_finite_rows
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.metrics import per_pair, verification
+from smoothswap_jax.metrics.agreement import rank_correlation
 
 COSINE_TO_SOURCE = "cosine to source"
+MOST_STRANGERS = 100_000  # pairs by which two judges are compared
 MOST_PAIRS = 1_000_000  # genuine and impostor pairs of the judge's own check; of more, a random choice
 
 
@@ -78,6 +80,18 @@ def people_verification(features: Features, people: list[str], recordings: list[
         if len(impostor) >= 100:
             result["TAR at FAR 1%"] = verification.tar_at_far(genuine, impostor, 0.01)
     return result
+
+
+def strangers_agreement(first: Features, second: Features, people: list[str]) -> float:
+    """Spearman's rank correlation of two judges' cosines over the same pairs of different people: whether both find the
+    same strangers alike. NaN where fewer than three pairs show both a face."""
+    seen = ~(unseen(first) | unseen(second))
+    shown = np.array(people)[seen]
+    if len(set(shown)) < 2:
+        return float("nan")
+    # The choice of pairs depends on people and seed alone, so it is the same for both.
+    cosines = [verification.pair_cosines(rows[seen], shown, most=MOST_STRANGERS)[1] for rows in (first, second)]
+    return rank_correlation(*cosines)
 
 
 IDENTITY = Metric("identity", of_features=_scores, of_originals=people_verification)

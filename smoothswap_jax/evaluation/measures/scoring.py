@@ -7,7 +7,8 @@ in all others. The mean counts because in a single pair that copy may be good, a
 instance, and then failing would pay.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -16,9 +17,11 @@ from smoothswap_jax.evaluation.features import Readings, unseen
 from smoothswap_jax.evaluation.galleries import recordings_of
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.measures.base import Features, Measure, Metric, Scored, Scores, mean
+from smoothswap_jax.evaluation.measures.identity import COSINE_TO_SOURCE, strangers_agreement
 from smoothswap_jax.evaluation.measures.registry import METRICS
 from smoothswap_jax.evaluation.methods import Method
 from smoothswap_jax.evaluation.pairs import Pairs
+from smoothswap_jax.metrics.agreement import rank_correlation
 
 NO_FACE = Measure(
     "no face found",
@@ -32,6 +35,12 @@ NO_FACE = Measure(
 
 FailureCosts = dict[tuple[str, str], Scored]
 """By judge and metric, the scores of the useless copies."""
+
+
+STRANGERS = "strangers"
+Agreement = dict[tuple[str, str], dict[str, float]]
+"""By two judges of identity, Spearman's rank correlation of their cosines: over pairs of `STRANGERS` among the
+originals, and over each method's swaps and their sources."""
 
 
 def _metrics_of(judge: Judge) -> Iterator[tuple[str, Metric]]:
@@ -129,4 +138,21 @@ def judge_checks(originals: Readings, pairs: Pairs, judges: Sequence[Judge]) -> 
             if metric.of_originals is not None:
                 own = metric.of_originals(originals.features[judge.name][rows], people, recordings)
                 found[judge.name] = found.get(judge.name, {}) | own
+    return found
+
+
+def judge_agreement(
+    originals: Readings, pairs: Pairs, judges: Sequence[Judge], scores: Mapping[str, Scores]
+) -> Agreement:
+    """How much every two judges of identity agree; scores: of the methods that are no baselines, by name."""
+    rows = np.unique(np.concatenate([pairs.source, pairs.target]))
+    people = [pairs.gallery.people[row] for row in rows]
+    found: Agreement = {}
+    for first, second in itertools.combinations([judge for judge in judges if judge.role == "identity"], 2):
+        features = [originals.features[judge.name][rows] for judge in (first, second)]
+        of = {STRANGERS: strangers_agreement(features[0], features[1], people)}
+        for method, values in scores.items():
+            cosines = [values[f"{judge.name}: {COSINE_TO_SOURCE}"] for judge in (first, second)]
+            of[method] = rank_correlation(*cosines)
+        found[first.name, second.name] = {name: value for name, value in of.items() if np.isfinite(value)}
     return found
