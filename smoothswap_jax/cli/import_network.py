@@ -75,10 +75,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _import_graph(args: argparse.Namespace, known: dict[str, Any]) -> Any:
     from smoothswap_jax.weights.graphs.folder import import_graph
+    from smoothswap_jax.weights.inspect import printable
 
     network = import_graph(args.kind, args.weights, args.out, known, args.overwrite)
-    use = network.use
-    print(f"{args.out}: {args.kind} graph, {network.features} numbers of {', '.join(use.outputs)}: {use.role}")
+    use, outputs = network.use, ", ".join(map(printable, network.use.outputs))
+    print(f"{args.out}: {args.kind} graph, {network.features} numbers of {outputs}: {use.role}")
     print(f"licence: {use.licence}")
     return network
 

@@ -307,5 +307,22 @@ def test_a_runtime_that_is_missing_is_named(tmp_path, monkeypatch, capsys):
     assert wanted in capsys.readouterr().err
 
 
+def test_names_of_a_file_do_not_reach_the_terminal(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    odd = "x\x1b[2J"
+    made = graph_files.model(graph_files.layer(given=odd), [graph_files.image()], [graph_files.numbers(name=odd)])
+    (tmp_path / "g.onnx").write_bytes(made.SerializeToString())
+    arguments = ["import", "--kind=onnx", f"--weights={tmp_path / 'g.onnx'}", f"--out={tmp_path / 'net'}", "--known"]
+    assert main.main([*arguments, "role=identity", "crop=whole", "outputs=y"]) == 1
+    assert main.main([*arguments, "role=identity", "crop=whole"]) == 0
+    broken = graph_files.model(
+        [helper.make_node("Gemm", ["image", "w"], [odd])], [graph_files.image()], [graph_files.numbers(name=odd)]
+    )
+    (tmp_path / "g.onnx").write_bytes(broken.SerializeToString())
+    assert main.main([*arguments, "role=identity", "crop=whole", "--overwrite"]) == 1
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err and "x\\x1b[2J" in said.out + said.err
+
+
 def test_every_kind_has_its_file():
     assert {graph_file(kind) for kind in GRAPH_KINDS} == {"network.onnx", "network.tflite"}

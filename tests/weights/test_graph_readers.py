@@ -20,6 +20,12 @@ def test_an_honest_onnx_graph(tmp_path):
     assert free == Graph("onnx", "NHWC", None, 8, 8, {"numbers": 4})
 
 
+def test_a_graph_whose_output_is_of_one_image_gets_one_at_a_time():
+    """As insightface's, which say that they take any number."""
+    model = graph_files.model(graph_files.layer(), [graph_files.image("n")], [graph_files.numbers(1)])
+    assert checked_graph(model.SerializeToString(), "onnx", "g").batch == 1
+
+
 def test_an_honest_tflite_graph():
     pytest.importorskip("ai_edge_litert")
     found = checked_graph(graph_files.honest_tflite(2), "tflite", "g")

@@ -50,7 +50,9 @@ def colour_orders(network: Network | GraphNetwork, gallery: Gallery) -> dict[str
     standard deviations lie between the means. Raises JudgeError for a network that is no judge of identity."""
     role = network.use.role if isinstance(network, GraphNetwork) else _role(network)
     if role != "identity":
-        raise JudgeError(f"--check is for judges of identity, found one of {role or 'nothing'}")
+        raise JudgeError(
+            f"--check is for judges of identity, found one of {role or 'nothing'}; it is imported all the same"
+        )
     rows = np.arange(len(gallery))
     images, recordings = gallery.read(rows), recordings_of(gallery, rows)
     found = {}

@@ -15,6 +15,7 @@ from smoothswap_jax.faces.photos import to_float
 from smoothswap_jax.runtime import sharding
 from smoothswap_jax.weights.graphs.folder import GraphNetwork, is_graph_folder, load_graph, runner
 from smoothswap_jax.weights.graphs.process import GraphError
+from smoothswap_jax.weights.inspect import printable
 from smoothswap_jax.weights.preprocessing import preprocess
 
 
@@ -58,7 +59,7 @@ def graph_judge(
         "file sha256": network.sha256,
         "licence": use.licence,
         "preprocessing": described(how),
-        "outputs": ", ".join(use.outputs),
+        "outputs": ", ".join(map(printable, use.outputs)),
     }
     if use.role == "identity":
         facts["convention"] = f"{identity.name}: {identity.about}"
@@ -66,7 +67,7 @@ def graph_judge(
         facts["convention"] = f"{pose.name}: {pose.about}"
     facts["recipe"] = (
         f"1, {how}, crops {ALIGNMENT_VERSION}, flip {identity.flip or use.flip}, bgr {pose.bgr}, "
-        f"parts {dict(use.parts)}, statistics {network.statistics}"
+        f"outputs {use.outputs}, parts {dict(use.parts)}, statistics {network.statistics}"
     )
     prepare = sharding.in_chunks(jax.jit(lambda x: preprocess(x, how)), mesh)
 

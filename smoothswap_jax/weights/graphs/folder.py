@@ -224,7 +224,7 @@ def _network(config: dict[str, Any], graph: Graph, data: bytes, file: str, sha25
             raise ValueError(f"{name} is {shown(config[name])}, wanted {kind.__name__}")
     outputs, parts, count = config["outputs"], config["parts"], config["features"]
     if not isinstance(outputs, list) or not outputs or not all(one in graph.outputs for one in map(str, outputs)):
-        raise ValueError(f"outputs is {shown(outputs)}, wanted names of {', '.join(graph.outputs)}")
+        raise ValueError(f"outputs is {shown(outputs)}, wanted names of {some_names(graph.outputs)}")
     if config["role"] not in ROLES:
         raise ValueError(f"role is {shown(config['role'])}, wanted one of {', '.join(ROLES)}")
     if not 2 <= count <= MAX_FEATURES:

@@ -86,6 +86,7 @@ class GraphProcess:
     def _start(self) -> None:
         read, to_worker = os.pipe()
         from_worker, write = os.pipe()
+        to, back = Connection(to_worker, readable=False), Connection(from_worker, writable=False)
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         try:
             process = subprocess.Popen(
@@ -99,7 +100,6 @@ class GraphProcess:
         finally:
             os.close(read)
             os.close(write)
-        to, back = Connection(to_worker, readable=False), Connection(from_worker, writable=False)
         self.started = process, to, back
         weakref.finalize(self, _end, process, to, back)
         with self._within(process, self.start_seconds):
@@ -110,7 +110,8 @@ class GraphProcess:
     def _answer(self, back: Connection) -> dict:
         answer = json.loads(back.recv_bytes(MAX_ANSWER))
         if "error" in answer:
-            raise GraphError(f"{self.name}: cannot be run ({answer['error']}); wanted a network that its runtime takes")
+            said = answer["error"] if answer["error"].isprintable() else ascii(answer["error"])[1:-1]
+            raise GraphError(f"{self.name}: cannot be run ({said}); wanted a network that its runtime takes")
         return answer
 
     @contextlib.contextmanager

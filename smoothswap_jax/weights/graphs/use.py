@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smoothswap_jax.weights.inspect import Known
+from smoothswap_jax.weights.inspect import Known, printable
 from smoothswap_jax.weights.preprocessing import CROPS, IMAGENET, Preprocessing
 from smoothswap_jax.weights.readers.graph import Graph
 
@@ -140,7 +140,7 @@ def _outputs(kind: str, graph: Graph, known: Known, usual: tuple[str, ...]) -> t
     if not names and len(graph.outputs) == 1:
         return tuple(graph.outputs)
     if not names or len(set(names)) < len(names) or not set(names) <= set(graph.outputs):
-        sizes = ", ".join(f"{name} ({size or 'any number'})" for name, size in graph.outputs.items())
+        sizes = ", ".join(f"{printable(name)} ({size or 'any number'})" for name, size in graph.outputs.items())
         raise ValueError(f"{kind}: outputs is {','.join(names) or 'not given'}, wanted names of {sizes}")
     return names
 

@@ -87,6 +87,8 @@ def _graph(kind: str, image: Sequence[int | None], outputs: Mapping[str, Sequenc
     batch, height, width = (image[0], *(image[2:] if layout == "NCHW" else image[1:3]))
     if any(size is not None and not 1 <= size <= MAX_SIDE for size in (height, width)):
         raise Malformed(f"an input of shape {said}", f"an image of 1 to {MAX_SIDE} pixels a side")
+    if batch is None:  # what is exported for any number of images, but from one, may fit no other
+        batch = next((shape[0] for shape in outputs.values() if shape and shape[0] is not None), None)
     if batch is not None and not 1 <= batch <= MAX_BATCH:
         raise Malformed(f"an input of shape {said}", f"1 to {MAX_BATCH} images at a time")
     return Graph(kind, layout, batch, height, width, {name: _numbers(name, outputs[name], batch) for name in outputs})
