@@ -54,11 +54,12 @@ def colour_orders(network: Network | GraphNetwork, gallery: Gallery) -> dict[str
             f"--check is for judges of identity, found one of {role or 'nothing'}; it is imported all the same"
         )
     rows = np.arange(len(gallery))
-    images, recordings = gallery.read(rows), recordings_of(gallery, rows)
+    images, people = gallery.read(rows), np.array(gallery.people)
+    recordings = np.array(recordings_of(gallery, rows))
     found = {}
     for channels in CHANNELS:
         features = _fed(network, channels).measure(images, gallery.points)  # type: ignore[misc]
-        same, strangers = verification.pair_cosines(features, gallery.people, recordings)
+        same, strangers = verification.pair_cosines(features, people, recordings)
         spread = np.sqrt((same.var() + strangers.var()) / 2) or np.finfo(float).tiny
         found[channels] = {
             "same": float(same.mean()),

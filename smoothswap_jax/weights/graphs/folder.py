@@ -166,7 +166,7 @@ def _check_use(network: GraphNetwork) -> None:
 def _read_statistics(path: Path, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     from smoothswap_jax.weights.readers.checkpoint import read_checkpoint
 
-    tree = read_checkpoint(path)
+    tree: Any = read_checkpoint(path)
     found = [tree.get(name) for name in ("mean", "std")] if isinstance(tree, dict) else []
     if not found or any(not isinstance(one, np.ndarray) or one.shape != (count,) for one in found):
         names = some_names(list(tree)) if isinstance(tree, dict) else type(tree).__name__

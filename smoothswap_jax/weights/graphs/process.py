@@ -55,10 +55,11 @@ class GraphProcess:
         check_runtime(kind, name)
         self.data, self.name = data, name
         self.start_seconds, self.batch_seconds = start_seconds, batch_seconds
+        self.memory = memory + PER_BYTE * len(data)
         self.settings = {
             "kind": kind,
             "outputs": list(outputs),
-            "memory": memory + PER_BYTE * len(data),
+            "memory": self.memory,
             "threads": min(os.cpu_count() or 1, MAX_THREADS),
             "seconds": batch_seconds,
         }
@@ -140,7 +141,7 @@ class GraphProcess:
                 how = f"by signal {-process.returncode}" if process.returncode < 0 else f"with {process.returncode}"
                 raise GraphError(
                     f"{self.name}: the process that ran it ended {how}; its memory is limited to "
-                    f"{self.settings['memory'] >> 20:,} MiB, and it may open no files"
+                    f"{self.memory >> 20:,} MiB, and it may open no files"
                 ) from error
             raise
         finally:

@@ -40,25 +40,23 @@ class Use:
 
 
 _ARCFACE = Preprocessing((112, 112), "arcface")
-_CAFFE = {"low": 0.0, "high": 255.0, "mean": (127.5,) * 3, "std": (128.0,) * 3}
+_BYTES = dataclasses.replace(_ARCFACE, low=0.0, high=255.0, mean=(127.5,) * 3, std=(128.0,) * 3)
 
 PRESETS: dict[str, Use] = {
     "arcface112": Use(_ARCFACE, "identity", "insightface: non-commercial research only"),
     "adaface": Use(
         dataclasses.replace(_ARCFACE, channels="BGR"), "identity", "code MIT; training data for research only"
     ),
-    "faceplugin": Use(
-        Preprocessing((112, 112), "arcface", "BGR", **_CAFFE), "identity", "package MIT; training data not stated"
-    ),
+    "faceplugin": Use(dataclasses.replace(_BYTES, channels="BGR"), "identity", "package MIT; training data not stated"),
     "faceplugin-pose": Use(
         dataclasses.replace(IMAGENET, crop="hopenet", interpolation="bilinear"),
         "pose",
         "package MIT; training data not stated",
         ("output", "617", "618"),
     ),
-    "mobilefacenet": Use(Preprocessing((112, 112), "arcface", **_CAFFE), "identity", "MIT; training data not stated"),
+    "mobilefacenet": Use(_BYTES, "identity", "MIT; training data not stated"),
     "3ddfa_v2": Use(
-        Preprocessing((120, 120), "3ddfa", "BGR", **_CAFFE),
+        dataclasses.replace(_BYTES, size=(120, 120), crop="3ddfa", channels="BGR"),
         "coefficients",
         "MIT; the Basel face model is for research only",
         parts={"pose": (0, 12), "shape": (12, 52), "expression": (52, 62)},
@@ -105,7 +103,7 @@ def _preprocessing(kind: str, graph: Graph, known: Known, base: Preprocessing | 
         raise ValueError(f"{kind}: the graph does not say how large its image is; give size=112 or size=(112,96)")
     if any(own not in (None, side) for own, side in zip(takes, size, strict=True)):
         raise ValueError(f"{kind}: size is {tuple(size)}, but the graph takes images of {takes}")
-    fields = {
+    fields: dict[str, Any] = {
         "size": tuple(size),
         "crop": known.take("crop", str, *([base.crop] if base else [])),
         **known.fields(channels=str, low=float, high=float, interpolation=str),

@@ -55,6 +55,7 @@ def _onnx(settings):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = settings["threads"], 1
     options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waits would take the time of others
     options.log_severity_level = 4
     names = settings["outputs"]
 
