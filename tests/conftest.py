@@ -18,6 +18,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
+# What swaps are signed with is the tests' own.
+os.environ["SMOOTHSWAP_CONFIG"] = tempfile.mkdtemp(prefix="smoothswap-tests-config-")
+
+
 # Files go to the workers in the order in which they are collected: the longest first, so that none is left at the end.
 LONGEST = (
     # First of all: exceptions of C++ get slow in a process with many compiled programs.

@@ -25,6 +25,7 @@ ROOMS = (
     "metrics",
     "synthetic",
     "faces",
+    "provenance",
     "weights",
     "data",
     "prepare",
@@ -67,6 +68,7 @@ ONLY = {
     "metrics": NOTHING,
     "synthetic": NOTHING,
     "faces": NOTHING,
+    "provenance": {"runtime", "faces"},
     "weights": {"models", "runtime"},
     "__init__": NOTHING,
 }
@@ -102,6 +104,8 @@ OWNED = (
             for name in ("videos", "video_container", "movie", "film", "video_encoding", "video_writing")
         ),
     ),
+    (("c2pa",), (f"{PACKAGE}/provenance/credentials.py",)),
+    (("cryptography",), (f"{PACKAGE}/provenance/keys.py",)),
     (("flax.training",), ()),  # superseded by optax and orbax
 )
 # TensorFlow takes two seconds and may be absent: only these import it before a function of theirs is called.

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from smoothswap_jax.cli.swap import add_provenance, provenance_of
 from smoothswap_jax.web.limits import Limits
 
 
@@ -38,6 +39,7 @@ def add_parser(verbs) -> None:
     ):
         most = about if option == "minutes" else f"the most {about}"
         serve.add_argument(f"--{option}", type=float, metavar="N", help=f"{most} (default {getattr(limits, option):g})")
+    add_provenance(serve)
     serve.set_defaults(run=run)
 
 
@@ -57,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
     if args.folder:
         check_new_folder(Path(args.folder))
-    swapper = Swapper.load(args.checkpoint, max_pixels=round(limits.megapixels * 1e6))
+    provenance = provenance_of(args)
+    swapper = Swapper.load(args.checkpoint, max_pixels=round(limits.megapixels * 1e6), provenance=provenance)
     say = lambda address: print(f"smoothswap serve: {address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     serve(swapper, args.host, args.port, args.name, args.folder, limits, say)
     return 0

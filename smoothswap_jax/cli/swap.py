@@ -102,7 +102,31 @@ def add_parser(verbs) -> None:
     )
     video.add_argument("--pixel-format", metavar="NAME", help="as FFmpeg names them (default: the target's)")
     swap.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+    add_provenance(swap)
     swap.set_defaults(run=run, goes_on=False)
+
+
+def add_provenance(verb: argparse.ArgumentParser) -> None:
+    """Options of the trail that outputs carry."""
+    trail = verb.add_argument_group("an honest trail")
+    trail.add_argument(
+        "--no-provenance",
+        metavar="REASON",
+        help="write outputs without content credentials and marks, and the reason into a log on this machine",
+    )
+    trail.add_argument(
+        "--signing-chain", metavar="PEM", help="your own certificates to sign with, that of the key first"
+    )
+    trail.add_argument("--signing-key", metavar="PEM", help="the key of the first (default: one made at first use)")
+
+
+def provenance_of(args: argparse.Namespace) -> Any:
+    """Of the options of `add_provenance`, checked; imports what signing needs."""
+    from smoothswap_jax.provenance.outputs import Provenance
+
+    provenance = Provenance(args.signing_chain, args.signing_key, args.no_provenance)
+    provenance.check()
+    return provenance
 
 
 def check_min_score(score: float) -> None:
@@ -162,12 +186,14 @@ def run(args: argparse.Namespace) -> int:
         check_animation(wishes, args.target, args.output, args.overwrite, max_pixels)
     else:
         check_files(photos_of(wishes), args.target, args.output, args.overwrite, max_pixels)
+    provenance = provenance_of(args)
     swapper = Swapper.load(
         args.checkpoint,
         max_pixels=max_pixels,
         min_score=args.min_score,
         tiles=args.tiles,
         mask=keep_occluders if args.occluders == "keep" else None,
+        provenance=provenance,
     )
     if words := _meant_for_rendered_faces(args.checkpoint):
         print(words, file=sys.stderr)

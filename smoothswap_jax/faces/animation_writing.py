@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from PIL import GifImagePlugin, Image
 from scipy.spatial import KDTree
 
 from smoothswap_jax.faces.kinds import PILLOW_FAULTS
+from smoothswap_jax.faces.metadata import Metadata, save_options
 from smoothswap_jax.faces.video_frames import VideoError
 
 FORMS = {".gif": "GIF", ".webp": "WEBP", ".apng": "PNG", ".png": "PNG"}
@@ -55,7 +56,9 @@ def check_room(name: str, frames: int, width: int, height: int, suffix: str, ins
         )
 
 
-def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bool = True) -> bytes:
+def animation_bytes(
+    frames: Iterable[Shown], plays: int, form: str, lossless: bool = True, metadata: Metadata | None = None
+) -> bytes:
     """A file of frames of one size.
 
     Every frame of a GIF has a palette of its own. Colours that its original had stay exactly, as far as 256 suffice:
@@ -66,6 +69,7 @@ def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bo
     Args:
       plays: how often it is shown; 0 is for ever. More than `MOST_PLAYS` become these.
       form: GIF, WEBP or PNG. Frames last for `LONGEST_FRAME` at most.
+      metadata: of GIF what made it, as a comment, and XMP.
       lossless: of WebP; the others are. Colours under what is wholly transparent are lost in WebP that moves.
 
     Raises VideoError, without a name, for what the encoder refuses.
@@ -73,18 +77,21 @@ def animation_bytes(frames: Iterable[Shown], plays: int, form: str, lossless: bo
     longest, plays = LONGEST_FRAME[form], min(plays, MOST_PLAYS[form])
     frames = [frame._replace(milliseconds=min(frame.milliseconds, Fraction(longest))) for frame in frames]
     try:
-        return b"".join(_gif(frames, plays)) if form == "GIF" else _by_pillow(frames, plays, form, lossless)
+        metadata = metadata or Metadata()
+        if form == "GIF":
+            return b"".join(_gif(frames, plays, metadata))
+        return _by_pillow(frames, plays, form, lossless, save_options(metadata, form))
     except PILLOW_FAULTS as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise VideoError(f"found {len(frames)} frames that cannot be written as {form} ({said})") from error
 
 
-def _by_pillow(frames: Sequence[Shown], plays: int, form: str, lossless: bool) -> bytes:
+def _by_pillow(frames: Sequence[Shown], plays: int, form: str, lossless: bool, further: Mapping[str, Any]) -> bytes:
     pictures, durations = [], []
     for frame in frames:
         pictures.append(Image.fromarray(np.ascontiguousarray(frame.values)))
         durations.append(frame.milliseconds)
-    options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "loop": plays}
+    options: dict[str, Any] = {**further, "save_all": True, "append_images": pictures[1:], "loop": plays}
     options["duration"] = [_as_png(one) for one in durations] if form == "PNG" else _rounded(durations)
     if form == "WEBP":
         options |= {"lossless": True, "exact": True, "quality": 80} if lossless else {"quality": 95, "method": 4}
@@ -110,12 +117,16 @@ _KEEP, _CLEAR = 1, 2
 """What becomes of a frame's place before the next is shown."""
 
 
-def _gif(frames: Sequence[Shown], plays: int) -> Iterator[bytes]:
+def _gif(frames: Sequence[Shown], plays: int, metadata: Metadata) -> Iterator[bytes]:
     """The parts of a file (GIF89a specification)."""
     height, width = frames[0].values.shape[:2]
     yield b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0)
     if plays != 1:
         yield b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", max(plays - 1, 0), 0)
+    if words := metadata.software.encode()[:255]:
+        yield b"!\xfe" + bytes([len(words)]) + words + b"\0"
+    if metadata.xmp:  # its end leads out of the text for readers that take it for blocks (XMP specification, part 3)
+        yield b"!\xff\x0bXMP DataXMP" + metadata.xmp + b"\x01" + bytes(range(255, -1, -1)) + b"\0"
     hundredths = _rounded([frame.milliseconds / 10 for frame in frames])
     clear = any(_opaque(frame).min() < 1 for frame in frames)
     before: np.ndarray | None = None

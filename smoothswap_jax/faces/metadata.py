@@ -48,6 +48,8 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """PNG's text fields, and the comment of other files as "Comment"."""
+    software: str = ""
+    """What made the file; it stands before what the other fields say of that."""
 
 
 def read_metadata(image: Image.Image, size: tuple[int, int]) -> tuple[Metadata, list[str]]:
@@ -135,21 +137,24 @@ def fitting(metadata: Metadata, form: str) -> tuple[Metadata, list[str]]:
 
 def save_options(metadata: Metadata, form: str) -> dict[str, Any]:
     """Pillow's options to write it."""
-    options: dict[str, Any] = {"exif": metadata.exif} if metadata.exif else {}
+    exif = metadata.exif if form == "PNG" else _with_software(metadata, form)
+    options: dict[str, Any] = {"exif": exif} if exif else {}
     if metadata.exif and form == "TIFF":
         options["compression"] = "raw"  # Pillow hands other TIFF to libtiff, which writes no nested EXIF
     if metadata.dpi and form != "WEBP":  # there only EXIF tells it
         options["dpi"] = metadata.dpi
     if form == "PNG":
-        text = PngInfo()
-        for key, value in metadata.text.items():
+        text, fields = PngInfo(), dict(metadata.text)
+        if metadata.software:
+            fields["Software"] = _first(metadata.software, fields.get("Software", ""))
+        for key, value in fields.items():
             text.add_itxt(key, value)
         if metadata.xmp:
             text.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = text
     elif metadata.xmp and form == "TIFF":
         tags = Image.Exif()
-        tags.load(metadata.exif)
+        tags.load(exif)
         tags[700] = metadata.xmp
         options["exif"] = tags
     elif metadata.xmp:
@@ -160,3 +165,20 @@ def save_options(metadata: Metadata, form: str) -> dict[str, Any]:
             segment = metadata.photoshop
             options["extra"] = b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment
     return options
+
+
+def _with_software(metadata: Metadata, form: str) -> bytes:
+    """The EXIF with what made the file, as far as a JPEG holds both."""
+    if not metadata.software:
+        return metadata.exif
+    tags = Image.Exif()
+    tags.load(metadata.exif)
+    tags[Base.Software] = _first(metadata.software, str(tags.get(Base.Software, "")))
+    exif = tags.tobytes()
+    return metadata.exif if form == "JPEG" and len(exif) > SEGMENT else exif
+
+
+def _first(words: str, others: str) -> str:
+    if words in others:
+        return others
+    return f"{words}; {others}" if others else words

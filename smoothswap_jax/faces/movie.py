@@ -21,8 +21,8 @@ _BT709 = 1
 """Of primaries, transfer and matrix, in FFmpeg's numbers."""
 
 
-def mp4_bytes(photos: Iterable[Photo], seconds: float) -> bytes:
-    """An MP4 of sRGB photos of one size, each shown for so many `seconds`, with BT.709 colours.
+def mp4_bytes(photos: Iterable[Photo], seconds: float, comment: str = "") -> bytes:
+    """An MP4 of sRGB photos of one size, each shown for so many `seconds`, with BT.709 colours. comment: about it.
 
     H.264 wants sides of an even number of pixels: odd ones repeat their last line. Raises ValueError for photos of
     different sizes and for none, and ImportError where PyAV is missing.
@@ -39,6 +39,8 @@ def mp4_bytes(photos: Iterable[Photo], seconds: float) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")  # FFmpeg opens it again, to move its index to the front
         with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+            if comment:
+                container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=Fraction(1 / seconds).limit_denominator(_TICKS))
             stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": QUALITY}
             context = stream.codec_context

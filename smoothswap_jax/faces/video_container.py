@@ -45,6 +45,12 @@ def opened(path: str) -> Iterator[tuple[Any, Any]]:
             raise VideoError(f"{path}: found a video that FFmpeg cannot convert ({error}); wanted another") from error
 
 
+def words_of(path: str) -> dict[str, str]:
+    """What the container of a video says of it. Raises VideoError for what is none."""
+    with opened(path) as (container, _):
+        return {str(key): str(value) for key, value in container.metadata.items()}
+
+
 def _no_video(path: str, error: Exception) -> str:
     size = Path(path).stat().st_size
     if not size:

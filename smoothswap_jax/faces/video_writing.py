@@ -52,6 +52,7 @@ def put_together(
     encoding: Encoding,
     span: Span,
     out: Path,
+    comment: str = "",
 ) -> tuple[str, ...]:
     """Writes the pictures of the segments and the other streams of the original to `out`; returns, in words, what its
     container cannot hold.
@@ -59,6 +60,7 @@ def put_together(
     Args:
       ticks: of all frames of the segments, in facts.told.tick, on the original's clock.
       last: how many ticks the last frame is shown.
+      comment: stands before that of the original.
 
     Raises as `check_beside` does.
     """
@@ -86,6 +88,8 @@ def put_together(
             if source:
                 container.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in _OF_THE_FILE})
                 _set_chapters(source, container, span)
+            if comment:
+                _put_first(comment, container.metadata)
             pictures = _pictures(segments, ticks, last, facts, span, picture)
             behind: Counter[int] = Counter()
             for _, _, packet in heapq.merge(pictures, _copied(source, others, span, behind) if source else ()):
@@ -96,6 +100,14 @@ def put_together(
                 container.close()
         late = [f"{count} packets of {_named(source.streams[index])}" for index, count in behind.items()]
     return (*notes, *(f"left out: {one}, whose times go back" for one in late))
+
+
+def _put_first(comment: str, words: dict[str, str]) -> None:
+    """Into the comment that is there, under whatever spelling; once."""
+    (key, *_) = (*(one for one in words if one.lower() == "comment"), "comment")
+    there = words.get(key, "")
+    if comment not in there:
+        words[key] = f"{comment}; {there}" if there else comment
 
 
 _OF_THE_FILE = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")

@@ -42,27 +42,35 @@ def save_original(path: PathLike, original: Original) -> tuple[str, ...]:
     appears under its name when it is whole. Raises PhotoError as `save_photo` does.
     """
     check_output(path)
-    target = Path(path)
-    form, options = output_format(target)
+    notes: list[str] = []
+    write_whole(Path(path), described(path, original), lambda part: notes.extend(write_original(part, path, original)))
+    return tuple(notes)
+
+
+def described(path: PathLike, original: Original) -> str:
+    """What is written under a name, for errors."""
+    height, width = original.values.shape[:2]
+    return f"{width}x{height} as {output_format(path)[0]}"
+
+
+def write_original(part: Path, path: PathLike, original: Original) -> tuple[str, ...]:
+    """`save_original` of what is to be called `path`, under another name and at once."""
+    form, options = output_format(path)
     fitted, lost = _fitted(original, form)
     metadata, left_out = fitting(original.metadata, form)
     if form == original.form:
         options = {**options, **fitted.coding}
         if "qtables" in fitted.coding:
             del options["quality"]
-    height, width, channels = fitted.values.shape
+    channels = fitted.values.shape[2]
     deep = fitted.values.dtype == np.uint16
     if deep and channels > 1 and form == "TIFF" and metadata.exif:
         left_out.append("EXIF is left out, which is not written to TIFF of 16-bit colours")
-
-    def write(part: Path) -> None:
-        if deep and channels > 1:
-            writer = _png_of_16_bits if form == "PNG" else _tiff_of_16_bits
-            part.write_bytes(writer(fitted.values, metadata, fitted.space.profile))
-        else:
-            _write_by_pillow(part, form, fitted, {**options, **save_options(metadata, form)})
-
-    write_whole(target, f"{width}x{height} as {form}", write)
+    if deep and channels > 1:
+        writer = _png_of_16_bits if form == "PNG" else _tiff_of_16_bits
+        part.write_bytes(writer(fitted.values, metadata, fitted.space.profile))
+    else:
+        _write_by_pillow(part, form, fitted, {**options, **save_options(metadata, form)})
     return (*original.notes, *lost, *left_out)
 
 
@@ -147,6 +155,8 @@ def _tiff_of_16_bits(values: np.ndarray, metadata: Metadata, profile: bytes | No
     options: dict[str, Any] = {"resolution": metadata.dpi, "resolutionunit": "INCH"} if metadata.dpi else {}
     if values.shape[2] in (2, 4):
         options["extrasamples"] = ["UNASSALPHA"]
+    if metadata.software:
+        options["software"] = metadata.software
     if metadata.xmp:
         options["extratags"] = [(700, 1, len(metadata.xmp), metadata.xmp, True)]
     tifffile.imwrite(

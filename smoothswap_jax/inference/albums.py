@@ -91,7 +91,7 @@ def swap_folder(
     targets = sorted(album.photos | album.moving | album.videos)
     if not targets:
         raise PhotoError(f"{folder}: found no photo and no video in it; wanted some")
-    swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength)
+    swap_photo = photo_swapper(swapper, wishes, source_face, paste, color, strength, overwrite)
 
     def swap_to(target: Path, output: Path) -> tuple[str, ...]:
         """Returns the notes on the target."""

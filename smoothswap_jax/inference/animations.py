@@ -28,11 +28,12 @@ from smoothswap_jax.faces.photos import PathLike, check_size
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.inference.choice import Which
-from smoothswap_jax.inference.files import Sources, by_face, identities_of, notes_on
+from smoothswap_jax.inference.files import Sources, by_face, identities_of, notes_on, trail_of
 from smoothswap_jax.inference.first_look import OnProgress, VideoOptions, VideoReport, frames_kept, look_at
 from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Paste, Swapper, check_how
 from smoothswap_jax.inference.video import changes_of, check_places, frames_changed, wanted_faces
-from smoothswap_jax.runtime.files import check_new_file, write_atomically
+from smoothswap_jax.provenance.outputs import publish
+from smoothswap_jax.runtime.files import check_new_file
 
 _MOVING = (".gif", ".webp", ".apng")
 """Suffixes by which a picture that moves is wished; .png is a still one."""
@@ -66,6 +67,7 @@ def swap_animation(
     check_animation(wishes, target, output, overwrite, swapper.max_pixels)
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
+    trail = trail_of(swapper, wishes, target, output, overwrite)
     make_identities = identities_of(swapper, wishes, source_face)
     form = FORMS[output.suffix.lower()]
     found = survey(target)
@@ -82,11 +84,11 @@ def swap_animation(
         report.swapped = frames_changed(look, wanted)
         report.on_target += tuple(_lost(shown, facts, form))
         try:
-            data = animation_bytes(shown, facts.plays, form, facts.lossless)
+            data = animation_bytes(shown, facts.plays, form, facts.lossless, trail.metadata())
         except VideoError as error:
             raise VideoError(f"{output}: {error}; wanted another format") from error
     check_new_file(output, overwrite)
-    write_atomically(output, data)
+    report.on_target += publish(output, f"{len(shown)} frames as {form}", lambda part: part.write_bytes(data), trail)
     return report
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from smoothswap_jax.faces.kinds import ANIMATION, kind_of
-from smoothswap_jax.faces.original import read_original, with_changes
+from smoothswap_jax.faces.original import Original, read_original, with_changes
 from smoothswap_jax.faces.photos import PathLike, PhotoError, check_input, check_output, check_size
-from smoothswap_jax.faces.writing import check_fits, save_original
+from smoothswap_jax.faces.writing import check_fits, described, write_original
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, Which
 from smoothswap_jax.inference.identities import concatenated, mean_identity
 from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Identity, Paste, Swapper, Task, check_how
+from smoothswap_jax.provenance.outputs import Trail, begin_trail, publish
 from smoothswap_jax.runtime.files import check_new_file
 
 Sources = PathLike | Sequence[PathLike] | Mapping[Which, "PathLike | Sequence[PathLike]"]
@@ -45,7 +47,7 @@ def swap_files(
     sources = photos_of(wishes)
     check_files(sources, target, output, overwrite, swapper.max_pixels)
     check_how(paste, color, strength)
-    swap_to = photo_swapper(swapper, wishes, source_face, paste, color, strength)
+    swap_to = photo_swapper(swapper, wishes, source_face, paste, color, strength, overwrite)
     return (*swap_to(target, output), *notes_on(wishes))
 
 
@@ -83,6 +85,27 @@ def photos_of(wishes: Mapping[Which, Sequence[PathLike]]) -> list[PathLike]:
     return given + [which for which in wishes if not isinstance(which, int) and which not in WORDS]
 
 
+def trail_of(
+    swapper: Swapper,
+    wishes: Mapping[Which, Sequence[PathLike]],
+    target: PathLike,
+    output: PathLike,
+    overwrite: bool,
+) -> Trail:
+    """What a swap of a target is to carry, see `begin_trail`; photos by which people are told are no part of it."""
+    sources = [one for given in wishes.values() for one in given]
+    return begin_trail(swapper.provenance, swapper.model, target, sources, output, overwrite)
+
+
+def save_swap(output: PathLike, original: Original, trail: Trail) -> tuple[str, ...]:
+    """`save_original` of a swapped photo, with its trail; returns what the user should know, in words."""
+    original = replace(original, metadata=trail.metadata(original.metadata))
+    notes: list[str] = []
+    write = lambda part: notes.extend(write_original(part, output, original))
+    beside = publish(Path(output), described(output, original), write, trail)
+    return (*notes, *beside)
+
+
 def _as_list(source: PathLike | Sequence[PathLike]) -> list[PathLike]:
     return [source] if isinstance(source, str | os.PathLike) else list(source)
 
@@ -103,11 +126,13 @@ def photo_swapper(
     paste: Paste,
     color: Color,
     strength: float,
+    overwrite: bool,
 ) -> Callable[[PathLike, PathLike], tuple[str, ...]]:
     """(target, output) -> notes: swaps in the sources' faces, which are read now."""
     identities = identities_of(swapper, wishes, source_face)
 
     def swap_to(target: PathLike, output: PathLike) -> tuple[str, ...]:
+        trail = trail_of(swapper, wishes, target, output, overwrite)
         original = read_original(target, max_pixels=swapper.max_pixels)
         check_fits(output, original)
         photo, found = swapper.locate_each(original, list(wishes))
@@ -120,7 +145,8 @@ def photo_swapper(
             notes.append(
                 "the face in the photo is grey or sepia, and the new one keeps to that (--color=free gives it colours)"
             )
-        return (*save_original(output, with_changes(original, swapped.patches, colour=color == "free")), *notes)
+        changed = with_changes(original, swapped.patches, colour=color == "free")
+        return (*save_swap(output, changed, trail), *notes)
 
     return swap_to
 

@@ -7,15 +7,19 @@ from typing import Any
 
 from smoothswap_jax.faces.align import align_face
 from smoothswap_jax.faces.animation_writing import FORMS, Shown, animation_bytes, check_room
+from smoothswap_jax.faces.colours import Space
 from smoothswap_jax.faces.grid import image_grid
+from smoothswap_jax.faces.metadata import Metadata
 from smoothswap_jax.faces.movie import mp4_bytes
+from smoothswap_jax.faces.original import Original
 from smoothswap_jax.faces.packages import is_installed, missing_package
-from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, check_size, save_photo
+from smoothswap_jax.faces.photos import PathLike, Photo, check_input, check_output, check_size
 from smoothswap_jax.faces.tones import tint_of
-from smoothswap_jax.inference.files import check_no_input, notes_on_moving
+from smoothswap_jax.inference.files import check_no_input, notes_on_moving, save_swap
 from smoothswap_jax.inference.identities import check_count
 from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Paste, Swapper, check_how
-from smoothswap_jax.runtime.files import check_new_file, write_atomically
+from smoothswap_jax.provenance.outputs import Trail, begin_trail, publish
+from smoothswap_jax.runtime.files import check_new_file
 
 ANIMATIONS = (".gif", ".webp", ".mp4")
 """Suffixes that are no strips."""
@@ -81,6 +85,7 @@ def interpolate_files(
     """
     check_strip(sources, target, output, count, overwrite, swapper.max_pixels)
     check_how(paste, color)
+    trail = begin_trail(swapper.provenance, swapper.model, target, sources, output, overwrite)
     faces = [swapper.read_face(source, face=source_face) for source in sources]
     first, last = (swapper.embed(face[None]) for face in faces)
     photo, quads = swapper.locate(target, target_face)
@@ -92,7 +97,8 @@ def interpolate_files(
     note = "the face in the photo is grey or sepia, and the new ones keep to that (--color=free gives them colours)"
     notes = (*notes_on_moving([*sources, target]), *[note] * toned)
     if suffix in ANIMATIONS:
-        write_atomically(Path(output), _animation(list(photos), suffix))
+        data = _animation(list(photos), suffix, trail)
+        publish(Path(output), f"{count} photos as {suffix}", lambda part: part.write_bytes(data), trail)
         return notes
     size = max(TILE, swapper.size)
     ends = []
@@ -100,7 +106,8 @@ def interpolate_files(
         pixels, (square, *_) = swapper.locate(source, source_face)
         ends.append(align_face(pixels, square, size))
     tiles = [ends[0], *(align_face(one, quads[0], size) for one in photos), ends[1]]
-    save_photo(output, image_grid([tiles], pad=GAP))
+    strip = image_grid([tiles], pad=GAP)
+    save_swap(output, Original("strip", strip, strip, Space("RGB", None), False, Metadata(), ""), trail)
     return notes
 
 
@@ -113,9 +120,10 @@ def _check_animation(photo: Photo, count: int, suffix: str) -> None:
     check_room("--interpolate", count, width, height, suffix, ", or a smaller photo, or a strip")
 
 
-def _animation(photos: Sequence[Photo], suffix: str) -> bytes:
+def _animation(photos: Sequence[Photo], suffix: str, trail: Trail) -> bytes:
     there_and_back, seconds = (*photos, *photos[-2:0:-1]), max(SHORTEST, SECONDS / len(photos))
     if suffix == ".mp4":
-        return mp4_bytes(there_and_back, seconds)
+        return mp4_bytes(there_and_back, seconds, trail.words)
     duration = Fraction(round(1000 * seconds))
-    return animation_bytes([Shown(photo, duration) for photo in there_and_back], 0, FORMS[suffix])
+    shown = [Shown(photo, duration) for photo in there_and_back]
+    return animation_bytes(shown, 0, FORMS[suffix], metadata=trail.metadata())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -39,6 +39,8 @@ from smoothswap_jax.inference.batching import batch_size, in_steps, tile
 from smoothswap_jax.inference.choice import NoFaceError, Which, choose_faces, found_faces
 from smoothswap_jax.inference.identities import between, concatenated, mean_identity, towards
 from smoothswap_jax.inference.overlap import batches_without_overlap
+from smoothswap_jax.provenance.credentials import Model
+from smoothswap_jax.provenance.outputs import Provenance
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -84,7 +86,8 @@ class Swapper:
 
     identity: shapes of one z, [1 ...], by which a z that does not fit is refused; None: it is not checked.
     max_pixels: larger photos are refused before they are decoded. min_score: faces that the detector is less sure of
-    are passed over. mask: keeps what covers faces; None: they are swapped as a whole.
+    are passed over. mask: keeps what covers faces; None: they are swapped as a whole. model: the networks' digests, if
+    they are trained ones. provenance: how what is written is told as synthetic.
     """
 
     embed_aligned: EmbedAligned
@@ -95,6 +98,8 @@ class Swapper:
     max_pixels: int = MAX_PIXELS
     min_score: float = 0.0
     mask: Mask | None = None
+    model: Model | None = None
+    provenance: Provenance = field(default_factory=Provenance)
 
     @classmethod
     def load(
@@ -107,6 +112,7 @@ class Swapper:
         min_score: float = 0.0,
         tiles: bool = False,
         mask: Mask | None = None,
+        provenance: Provenance | None = None,
     ) -> Swapper:
         """The swapper of a run directory of stage 2, or of an export: EMA generator and frozen embedder.
 
@@ -119,7 +125,7 @@ class Swapper:
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.
           max_pixels: of a photo. min_score: of a face, as its detector gives it, 0 to 1. tiles: find small faces in
-            large photos, too. mask: see `Mask`.
+            large photos, too. mask: see `Mask`. provenance: of files that are written, see `Provenance`.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
@@ -127,6 +133,7 @@ class Swapper:
         from smoothswap_jax.inference.load import load_swapper
         from smoothswap_jax.runtime.sharding import make_mesh
         from smoothswap_jax.training.networks import z_shape
+        from smoothswap_jax.weights.variables import params_digest
 
         found = load_swapper(run, step)
         mesh = make_mesh(found=jax.local_devices())
@@ -139,6 +146,8 @@ class Swapper:
             max_pixels=max_pixels,
             min_score=min_score,
             mask=mask,
+            model=Model(*(params_digest(found.variables[part]) for part in ("generator", "embedder")), found.step),
+            provenance=provenance or Provenance(),
         )
 
     # --- aligned faces ---------------------------------------------------------------------------------------

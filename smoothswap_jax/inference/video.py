@@ -43,7 +43,15 @@ from smoothswap_jax.faces.videos import Decoded, decoded_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.batching import tile
 from smoothswap_jax.inference.choice import WORDS, NoFaceError, Which, check_which, nearest, person_in
-from smoothswap_jax.inference.files import Sources, by_face, check_no_input, identities_of, notes_on, photos_of
+from smoothswap_jax.inference.files import (
+    Sources,
+    by_face,
+    check_no_input,
+    identities_of,
+    notes_on,
+    photos_of,
+    trail_of,
+)
 from smoothswap_jax.inference.first_look import (
     Look,
     OnProgress,
@@ -58,6 +66,7 @@ from smoothswap_jax.inference.identities import concatenated
 from smoothswap_jax.inference.likeness import ALIKE, identities
 from smoothswap_jax.inference.occlusion import keep_occluders
 from smoothswap_jax.inference.swapper import MAX_PIXELS, Color, Identity, Paste, Swapper, Task, check_how
+from smoothswap_jax.provenance.outputs import publish_whole
 from smoothswap_jax.runtime.files import check_new_file, held, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -99,6 +108,7 @@ def swap_video(
     check_video(wishes, target, output, overwrite, options, swapper.max_pixels)
     check_how(paste, color, strength)
     target, output = os.fspath(target), Path(output)
+    trail = trail_of(swapper, wishes, target, output, overwrite)
     make_identities = identities_of(swapper, wishes, source_face)
     found = survey(target)
     report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(found.faults))
@@ -106,7 +116,7 @@ def swap_video(
     folder.mkdir(exist_ok=True)
     with held(folder):
         plan = {
-            "target": sha256_of(target), "wishes": [_told_apart(which) for which in wishes], "paste": paste,
+            "target": trail.facts.target, "wishes": [_told_apart(which) for which in wishes], "paste": paste,
             "color": color, "strength": strength, "min_score": swapper.min_score, **asdict(options),
             "suffix": output.suffix, "network": _fingerprint(swapper, make_identities()), "chunk": first_look.CHUNK,
             "av": pyav_version(), "jax": jax.__version__,
@@ -124,11 +134,11 @@ def swap_video(
             with report.timed("put together"):
                 whole = folder / f"whole{output.suffix.lower()}"
                 report.on_target += put_together(
-                    target, segments, look.ticks, look.last, look.facts, encoding, look.span, whole
+                    target, segments, look.ticks, look.last, look.facts, encoding, look.span, whole, comment=trail.words
                 )
                 _check_readable(whole, target, report.frames)
-            check_new_file(output, overwrite)
-            os.replace(whole, output)
+            with report.timed("sign"):
+                report.on_target += publish_whole(whole, output, trail, overwrite)
         except (VideoError, PhotoError, NoFaceError):  # the same call would end here again
             shutil.rmtree(folder)
             raise

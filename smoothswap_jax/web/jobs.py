@@ -20,6 +20,7 @@ from smoothswap_jax.inference.choice import Which
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.inference.video import encoding_for, swap_video
+from smoothswap_jax.provenance.credentials import SIDECAR, sidecar_of
 from smoothswap_jax.runtime.files import os_error_in_words
 from smoothswap_jax.web.intake import MEDIA, SHOWN, add_picture, in_words
 from smoothswap_jax.web.limits import Refused
@@ -51,12 +52,14 @@ class Job:
     result: str = ""
     """The name of the item that came out, and of its preview."""
     preview: str = ""
+    credentials: str = ""
+    """The name of the item with the credentials of a result that holds none itself."""
     cancelled: bool = False
     used: float = field(default_factory=time.monotonic)
 
     def told(self) -> dict[str, Any]:
         """What the browser is told."""
-        keys = ("state", "stage", "done", "total", "text", "result", "preview")
+        keys = ("state", "stage", "done", "total", "text", "result", "preview", "credentials")
         return {"id": self.name} | {key: getattr(self, key) for key in keys}
 
 
@@ -166,10 +169,16 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
             shutil.rmtree(output.with_name(f".{output.name}.swapping"), ignore_errors=True)
         shown = next(iter(read_frames(str(output), [0]))).picture
     preview = add_picture(store, shown, SHOWN)
-    facts = {"kind": target.facts["kind"], "preview": preview.name, "name": f"swapped{output.suffix}"}
-    job.result = store.add(Item(name, output, MEDIA[output.suffix], facts, [preview.name])).name
+    shown_name = f"swapped{output.suffix}"
+    facts = {"kind": target.facts["kind"], "preview": preview.name, "name": shown_name}
+    parts = [preview.name]
+    if (beside := sidecar_of(output)) and beside.exists():
+        job.credentials, _ = store.new_path()
+        store.add(Item(job.credentials, beside, "application/c2pa", {"name": f"{shown_name}{SIDECAR}"}))
+        parts.append(job.credentials)
+    job.result = store.add(Item(name, output, MEDIA[output.suffix], facts, parts)).name
     job.preview = preview.name
-    job.text = "; ".join(_clean(note, job) for note in notes)
+    job.text = "; ".join(_clean(note, job).replace(output.name, shown_name) for note in notes)
 
 
 def _container(path: Path) -> str:

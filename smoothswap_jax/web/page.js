@@ -183,6 +183,8 @@ function showResult(job) {
   }
   $("notes").textContent = job.text;
   $("download").href = `${link}?download`;
+  $("credentials").hidden = !job.credentials;
+  if (job.credentials) $("credentials").href = `${file(job.credentials)}?download`;
   $("result").hidden = false;
   $("result").scrollIntoView({ behavior: "smooth" });
 }

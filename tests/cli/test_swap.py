@@ -150,3 +150,22 @@ def test_a_network_of_synthetic_faces_says_so(kind, said, monkeypatch, capsys, t
     assert main(["swap", f"--checkpoint={tmp_path}", "--source=a", "--target=b", output]) == 0
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == bool(said)
+
+
+def test_a_trail_is_on_unless_a_reason_is_given_and_looked_at_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    loaded = []
+    monkeypatch.setattr(swapper.Swapper, "load", lambda _, **how: loaded.append(how["provenance"]))
+    monkeypatch.setattr(files, "check_files", lambda *_: None)
+    monkeypatch.setattr(files, "swap_files", lambda *given, **how: ())
+    arguments = ["swap", "--checkpoint=c", "--source=a", "--target=b", "--output=o.jpg"]
+    assert main(arguments) == 0
+    assert main([*arguments, "--no-provenance=a test set"]) == 0
+    assert [how.off for how in loaded] == [None, "a test set"]
+    for option, said in (
+        ("--no-provenance=", "--no-provenance: found an empty reason; wanted why"),
+        ("--signing-key=k.pem", "k.pem alone; wanted a chain of certificates and a key"),
+        ("--signing-chain=c.pem", "c.pem alone; wanted a chain of certificates and a key"),
+    ):
+        assert main([*arguments, option]) == MISTAKE
+        assert said in capsys.readouterr().err
+    assert len(loaded) == 2

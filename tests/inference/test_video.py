@@ -415,7 +415,7 @@ def test_a_folder_of_photos_and_videos(tmp_path, source, monkeypatch, capsys):
     said = capsys.readouterr()
     names = ["a.mp4", "b.avi.mkv", "c.png"]
     assert said.out.split() == [f"{tmp_path}/new/{name}" for name in names]
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted([*names, "b.avi.mkv.c2pa"])
     assert "d.mkv: found no face in 4 frames" in said.err and "e.mp4: found no video" in said.err
     assert "3 swapped, 0 there already, 2 left out" in said.err
     assert said.err.count("--end: for videos; photos and pictures that move are swapped without") == 1

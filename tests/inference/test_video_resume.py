@@ -174,7 +174,7 @@ def test_a_full_disk_loses_no_work(tmp_path, source, monkeypatch):
     target = lossless(tmp_path / "a.mkv")
     real = video.put_together
 
-    def full(*given):
+    def full(*given, **_):
         with video_encoding.writing(given[-1]):
             raise av.error.OSError(28, "No space left on device")
 

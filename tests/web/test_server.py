@@ -18,6 +18,7 @@ from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
+from smoothswap_jax.provenance.credentials import read_credentials
 from smoothswap_jax.web import intake
 from smoothswap_jax.web.server import make_app
 from tests.inference import painted_videos as videos
@@ -67,6 +68,26 @@ def test_a_video_is_swapped_with_progress_and_can_be_played_in_parts(serve, face
     assert part.status == 206 and part.body == whole.body[100:200]
     assert served.ask("GET", f"/files/{told['result']}", Range="bytes=" + ",".join(["0-9"] * 5000)).status == 416
     assert [path for path in served.folder.iterdir() if path.is_dir()] == []
+
+
+def test_results_carry_credentials_or_have_them_beside(serve, faces, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa")
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    served = serve()
+    told = served.swap(faces["source"], faces["both"])
+    (tmp_path / "got.png").write_bytes(served.ask("GET", f"/files/{told['result']}").body)
+    assert told["credentials"] == "" and read_credentials(tmp_path / "got.png").intact
+    film = videos.film(tmp_path / "film.mkv", sound="pcm_s16le")  # which MP4 does not hold
+    told = served.swap(faces["source"], film)
+    assert "its credentials lie beside it, in swapped.mkv.c2pa: .mkv holds none" in told["text"]
+    answer = served.ask("GET", f"/files/{told['credentials']}?download")
+    assert 'filename="swapped.mkv.c2pa"' in answer.headers["content-disposition"]
+    (tmp_path / "swapped.mkv").write_bytes(served.ask("GET", f"/files/{told['result']}").body)
+    (tmp_path / "swapped.mkv.c2pa").write_bytes(answer.body)
+    assert read_credentials(tmp_path / "swapped.mkv").intact
+    assert served.ask("DELETE", f"/files/{told['result']}").status == 200
+    assert served.ask("GET", f"/files/{told['credentials']}").status == 404
+    assert not list(served.folder.glob("*.c2pa"))
 
 
 def test_of_a_picture_that_moves_all_is_swapped_and_the_first_is_a_source(serve, faces, tmp_path, monkeypatch):

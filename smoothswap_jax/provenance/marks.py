@@ -1,0 +1,58 @@
+"""What metadata say of a swap, in words that every viewer shows and in IPTC's property for machines."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from PIL.ExifTags import Base
+
+from smoothswap_jax.faces.kinds import VIDEO, kind_of
+from smoothswap_jax.faces.metadata import SEGMENT, Metadata, read_metadata
+from smoothswap_jax.faces.photos import PhotoError, opened
+from smoothswap_jax.faces.video_container import words_of
+from smoothswap_jax.faces.video_frames import VideoError
+from smoothswap_jax.provenance.credentials import SOURCE_TYPE
+
+MADE_BY = "made by smoothswap-jax, synthetic face"
+_NAMESPACE = b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+_PROPERTY = (
+    b'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="%b"><Iptc4xmpExt:DigitalSourceType>%b'
+    b"</Iptc4xmpExt:DigitalSourceType></rdf:Description>" % (_NAMESPACE, SOURCE_TYPE.encode())
+)
+_OLD = rb'\s+Iptc4xmpExt:DigitalSourceType="[^"]*"|<Iptc4xmpExt:DigitalSourceType>[^<]*</Iptc4xmpExt:DigitalSourceType>'
+"""What a photo says of itself, which is no longer so."""
+_EMPTY = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+_MOST_PIXELS = 1 << 62
+"""Nothing is decoded."""
+
+
+def marked(metadata: Metadata) -> Metadata:
+    """With both marks, and all that it had: XMP that is written in another way than all programs do, or that a JPEG
+    would no longer hold, stays as it is."""
+    unmarked = re.sub(_OLD, b"", metadata.xmp.replace(_PROPERTY, b"") or _EMPTY)
+    head, end, tail = unmarked.rpartition(b"</rdf:RDF>")
+    xmp = head + _PROPERTY + end + tail if end else metadata.xmp
+    return replace(metadata, software=MADE_BY, xmp=metadata.xmp if len(xmp) > SEGMENT else xmp)
+
+
+def marks_in(path: Path) -> tuple[str, ...]:
+    """Which marks a file has, in words; nothing of a file that cannot be read."""
+    try:
+        if kind_of(path) == VIDEO:
+            said = words_of(os.fspath(path))
+            return tuple(f"the container's {key.lower()}" for key, value in said.items() if MADE_BY in value)
+        with opened(path, _MOST_PIXELS) as (image, data):
+            metadata, _ = read_metadata(image, image.size)
+            told = SOURCE_TYPE.encode() in metadata.xmp or (image.format == "GIF" and _PROPERTY in data)
+            software = str(image.getexif().get(Base.Software, ""))
+    except (PhotoError, VideoError):
+        return ()
+    found = ["EXIF Software"] if MADE_BY in software else []
+    found += [f"the text field {key}" for key, value in metadata.text.items() if MADE_BY in value]
+    return (*found, *["XMP DigitalSourceType"] * told)
