@@ -23,11 +23,12 @@ from smoothswap_jax.cli import (
     serve,
     swap,
     train,
+    verify,
 )
 from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
-VERBS = (train, swap, faces, serve, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
+VERBS = (train, swap, verify, faces, serve, prepare, import_network, evaluate, compare, export, bench, demo, reproduce)
 """In the order of `smoothswap --help`."""
 
 TAKE_OVERRIDES = ("train", "bench")

@@ -15,8 +15,8 @@ from smoothswap_jax.cli import main as main_lib
 from smoothswap_jax.runtime.stopping import Stopped
 
 VERBS = (
-    *("train", "swap", "faces", "serve", "prepare", "import", "evaluate", "compare", "export", "bench", "demo"),
-    "reproduce",
+    *("train", "swap", "verify", "faces", "serve", "prepare", "import", "evaluate", "compare", "export", "bench"),
+    *("demo", "reproduce"),
 )
 
 

@@ -1,0 +1,109 @@
+"""What a file says of its making, and whether that is so: credentials and marks, in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from smoothswap_jax.faces.photos import PathLike
+from smoothswap_jax.provenance.credentials import AGENT, SOURCE_TYPE, Credentials, read_credentials
+from smoothswap_jax.provenance.keys import own_chain
+from smoothswap_jax.provenance.marks import marks_in
+from smoothswap_jax.runtime.files import sha256_of
+
+INTACT, ALTERED, NONE = "intact", "altered", "none"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found in a file.
+
+    marks: where metadata say that it is a swap. asked: for each file that was given as a source or target, whether the
+    swap was made of it; None where the credentials do not say or are not intact.
+    """
+
+    file: str
+    credentials: Credentials | None
+    marks: tuple[str, ...]
+    asked: tuple[tuple[str, str, bool | None], ...] = ()
+    """(role, file, answer)"""
+
+    @property
+    def state(self) -> str:
+        if self.credentials is None:
+            return NONE
+        return INTACT if self.credentials.intact else ALTERED
+
+    @property
+    def good(self) -> bool:
+        """Whether it is intact, and was made of all files that were given."""
+        return self.state == INTACT and all(answer for _, _, answer in self.asked)
+
+    def as_json(self) -> dict[str, Any]:
+        asked = [{"role": role, "file": file, "among": answer} for role, file, answer in self.asked]
+        told = asdict(self.credentials) if self.credentials else None
+        if told and self.credentials and self.credentials.facts and self.credentials.facts.model:
+            told["facts"]["model"] = self.credentials.facts.model._asdict()
+        return {"file": self.file, "state": self.state, "credentials": told, "marks": list(self.marks), "asked": asked}
+
+    def words(self) -> Iterator[str]:
+        """A line for each thing that was found."""
+        yield from _of_credentials(self.credentials)
+        for role, file, answer in self.asked:
+            said = {True: "made of it", False: "not made of it", None: "not known whether it was made of it"}[answer]
+            yield f"{role} {file}: {said}"
+        yield f"metadata: {', '.join(self.marks)} say that the face is synthetic" if self.marks else "metadata: no mark"
+
+
+def verify_file(
+    file: PathLike,
+    *,
+    sources: Sequence[PathLike] = (),
+    targets: Sequence[PathLike] = (),
+    trust: Sequence[PathLike] = (),
+) -> Verified:
+    """Reads what a file says of its making; a hostile file is one without, or with faults.
+
+    Args:
+      sources, targets: files of which it may have been made. trust: certificates in PEM of others who are trusted.
+
+    Raises OSError for files that are not there or cannot be read, ImportError where c2pa-python is missing.
+    """
+    anchors = [own_chain(), *(Path(one).read_bytes() for one in trust)]
+    found = read_credentials(Path(file), anchors)
+    facts = found.facts if found and found.intact else None
+    asked: list[tuple[str, str, bool | None]] = []
+    for role, given in (("source", sources), ("target", targets)):
+        for one in given:
+            digest = sha256_of(os.fspath(one))
+            among = None if facts is None else digest in (facts.sources if role == "source" else (facts.target,))
+            asked.append((role, os.fspath(one), among))
+    return Verified(os.fspath(file), found, marks_in(Path(file)), tuple(asked))
+
+
+def _of_credentials(found: Credentials | None) -> Iterator[str]:
+    if found is None:
+        yield "credentials: none; they are lost where a file is saved again, or there were none"
+        return
+    where = "beside the file" if found.beside else "in the file"
+    if not found.intact:
+        yield f"credentials: {where}, ALTERED: file and credentials do not fit each other ({', '.join(found.faults)})"
+        return
+    who = "a key that is trusted here" if found.trusted else "a key that is UNKNOWN here, so anybody may have"
+    yield f"credentials: {where}, intact, signed by {who} ({found.signer})"
+    yield f"made by: {found.generator or 'not said'}{f', {found.when}' if found.when else ''}"
+    if SOURCE_TYPE in found.source_types:
+        yield "made how: a trained network changed a part of it (compositeWithTrainedAlgorithmicMedia)"
+    facts = found.facts
+    if facts is None:
+        yield f"made of: not told; these are no credentials of {AGENT} (actions: {', '.join(found.actions) or 'none'})"
+        return
+    model = facts.model
+    if model:
+        yield f"model: generator {model.generator}, embedder {model.embedder}, step {model.step}"
+    yield f"target: SHA-256 {facts.target}"
+    for number, digest in enumerate(facts.sources, 1):
+        yield f"source{f' {number}' if len(facts.sources) > 1 else ''}: SHA-256 {digest}"

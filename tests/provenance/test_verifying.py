@@ -1,0 +1,170 @@
+"""`smoothswap verify`: what is told of files."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smoothswap_jax.cli.main import main
+from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.provenance import keys
+from smoothswap_jax.provenance.credentials import Facts, sign
+from smoothswap_jax.provenance.verifying import verify_file
+from tests.provenance.swaps import MODEL, WAYS, inputs
+
+c2pa = pytest.importorskip("c2pa")
+pytest.importorskip("av")
+pytest.importorskip("cv2")
+pytestmark = pytest.mark.usefixtures("known_people")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv(keys.CONFIG, str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def test_it_says_by_whom_and_from_what(folder, tmp_path, capsys):
+    output = tmp_path / "photo.jpg"
+    WAYS["photo.jpg"](folder, output, None)
+    given = [f"--source={folder}/source1.png", f"--source={folder}/source2.png", f"--target={folder}/photo.png"]
+    assert main(["verify", str(output), *given]) == 0
+    said = capsys.readouterr().out
+    for line in (
+        f"{output}: intact\n",
+        "credentials: in the file, intact, signed by a key that is trusted here (local key ",
+        "made by: smoothswap-jax ",
+        "compositeWithTrainedAlgorithmicMedia",
+        f"model: generator {'a' * 64}, embedder {'b' * 64}, step 800",
+        "target: SHA-256 ",
+        "source 2: SHA-256 ",
+        f"source {folder}/source2.png: made of it",
+        f"target {folder}/photo.png: made of it",
+        "metadata: EXIF Software, XMP DigitalSourceType say that the face is synthetic",
+    ):
+        assert line in said
+    assert main(["verify", str(output), f"--target={folder}/source1.png"]) == 1
+    assert f"target {folder}/source1.png: not made of it" in capsys.readouterr().out
+
+
+def test_altered_files_and_files_without_are_told(folder, tmp_path, capsys):
+    for name in ("photo.png", "film.mkv"):
+        WAYS[name](folder, tmp_path / name, None)
+    changed = bytearray((tmp_path / "photo.png").read_bytes())
+    changed[-1000] ^= 1
+    (tmp_path / "changed.png").write_bytes(changed)
+    Image.open(tmp_path / "photo.png").save(tmp_path / "again.png")
+    (tmp_path / "away.mkv").write_bytes((tmp_path / "film.mkv").read_bytes())
+    (tmp_path / "words.txt").write_text("no picture")
+    (tmp_path / "empty").write_bytes(b"")
+    for name, code, said in (
+        ("changed.png", 1, "ALTERED: file and credentials do not fit each other (assertion.dataHash.mismatch"),
+        ("again.png", 1, "credentials: none"),
+        ("away.mkv", 1, "credentials: none"),
+        ("words.txt", 1, "credentials: none"),
+        ("empty", 1, "credentials: none"),
+        ("film.mkv", 0, "credentials: beside the file, intact"),
+    ):
+        assert main(["verify", str(tmp_path / name)]) == code, name
+        assert said in capsys.readouterr().out, name
+    target = f"--target={folder}/photo.png"
+    assert main(["verify", str(tmp_path / "changed.png"), target]) == 1
+    assert "not known whether it was made of it" in capsys.readouterr().out
+
+
+def test_mistakes_end_with_2(tmp_path, capsys):
+    save_photo(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    for arguments in (["none.png"], [str(tmp_path)], [str(tmp_path / "a.png"), "--source=none.png"], ["--json"]):
+        try:
+            code = main(["verify", *arguments])
+        except SystemExit as error:
+            code = error.code
+        assert code == 2
+        assert capsys.readouterr().err
+
+
+def test_a_key_of_others_is_unknown_until_it_is_trusted(folder, tmp_path, config, capsys):
+    WAYS["photo.png"](folder, tmp_path / "a.png", None)
+    config.rename(tmp_path / "theirs")
+    assert main(["verify", str(tmp_path / "a.png")]) == 0
+    assert "signed by a key that is UNKNOWN here" in capsys.readouterr().out
+    assert not config.exists()
+    assert main(["verify", str(tmp_path / "a.png"), f"--trust={tmp_path}/theirs/signing/chain.pem"]) == 0
+    assert "signed by a key that is trusted here" in capsys.readouterr().out
+
+
+def test_json_says_the_same(folder, tmp_path, capsys):
+    WAYS["way.webp"](folder, tmp_path / "a.webp", None)
+    save_photo(tmp_path / "b.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["verify", "--json", str(tmp_path / "a.webp"), str(tmp_path / "b.png")]) == 1
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["state"] == "intact" and first["credentials"]["facts"]["model"] == MODEL._asdict()
+    assert first["marks"] == ["EXIF Software", "XMP DigitalSourceType"]
+    assert (second["state"], second["credentials"], second["marks"]) == ("none", None, [])
+
+
+def test_credentials_of_others_are_told_as_such_and_cannot_write_on_the_terminal(tmp_path, capsys):
+    save_photo(tmp_path / "a.png", np.zeros((80, 80, 3), np.uint8))
+    key = keys.signing_key()
+    info = c2pa.C2paSignerInfo(alg=c2pa.C2paSigningAlg.ES256, sign_cert=key.chain, private_key=key.key, ta_url=None)
+    actions = [{"action": "c2pa.created", "digitalSourceType": "http://example.org/\x1b[31mred\nline"}]
+    told = {
+        "claim_generator_info": [{"name": "a\x1b]0;camera\n", "version": "1"}],
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}],
+    }
+    with c2pa.Signer.from_info(info) as signer, c2pa.Builder(told) as builder:
+        builder.sign_file(str(tmp_path / "a.png"), str(tmp_path / "b.png"), signer)
+    assert main(["verify", str(tmp_path / "b.png")]) == 0
+    said = capsys.readouterr().out
+    assert "made of: not told; these are no credentials of smoothswap-jax (actions: c2pa.created)" in said
+    assert "\x1b" not in said and "made by: a?]0;camera? 1" in said
+
+
+def test_hostile_files_are_told_without_a_crash(folder, tmp_path):
+    """Fifty files of which bytes are changed, cut out, repeated or put in, some of them in the credentials."""
+    draw, states = random.Random(0), []
+    for name in ("photo.jpg", "photo.png", "photo.webp", "photo.tif", "dance.gif", "film.mp4", "film.mkv"):
+        WAYS[name](folder, tmp_path / name, None)
+    names = [path.name for path in tmp_path.iterdir() if path.is_file()]
+    for number in range(50):
+        name = names[number % len(names)]
+        data = bytearray((tmp_path / name).read_bytes())
+        place = max(data.find(b"jumb"), 0) if number % 2 else 0
+        for _ in range(draw.choice((1, 5, 40))):
+            at = min(place + draw.randrange(6000), len(data) - 1)
+            change = draw.randrange(4)
+            if change == 0:
+                data[at] = draw.randrange(256)
+            elif change == 1:
+                del data[at : at + draw.choice((1, 8, 400))]
+            elif change == 2:
+                data[at:at] = data[at : at + draw.randrange(200)]
+            else:
+                data[at:at] = draw.choice((b"\xff\xff\xff\xff", b"\0\0\0\0", b"jumb", bytes(draw.randrange(64))))
+        suffix = ".mkv" if name.endswith(".c2pa") else ""
+        (tmp_path / "hostile").mkdir(exist_ok=True)
+        hostile = tmp_path / "hostile" / f"{number}{suffix}"
+        if suffix:
+            hostile.write_bytes((tmp_path / "film.mkv").read_bytes())
+            hostile.with_name(f"{hostile.name}.c2pa").write_bytes(data)
+        else:
+            hostile.write_bytes(data)
+        found = verify_file(hostile)
+        assert json.dumps(found.as_json()) and all(line.isprintable() for line in found.words())
+        states.append(found.state)
+    assert states.count("altered") > 15 and states.count("intact") < 10
+
+
+def test_facts_come_back_as_they_were_signed(tmp_path):
+    save_photo(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    facts = Facts("9.9", None, "c" * 64, ("d" * 64, "e" * 64, "f" * 64))
+    sign(tmp_path / "a.png", "image/png", facts, keys.signing_key())
+    found = verify_file(tmp_path / "a.png")
+    assert found.credentials is not None and found.credentials.facts == facts and not found.marks
