@@ -20,15 +20,19 @@ from smoothswap_jax.faces.original import Original, read_original
 from smoothswap_jax.faces.photos import Photo, is_writable
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.swapper import Swapper
+from smoothswap_jax.provenance.marks import unmarked
 
 COMMENT, DPI = "at the sea", 300
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" dc:source="a camera"/></rdf:RDF></x:xmpmeta>'
 )
-_MADE_ANEW = (ExifTags.Base.Orientation, *range(256, 260), 262, 273, *range(277, 280), 282, 283, 284, 296, 700, 34675)
+_MADE_ANEW = (
+    *(ExifTags.Base.Orientation, *range(256, 260), 262, 273, *range(277, 280), 282, 283, 284, 296, 700, 34675),
+    *(ExifTags.Base.Software, 52545),
+)
 """EXIF's orientation, which is applied, and tags of TIFF's layout, resolution, XMP and profile, which are compared
-otherwise or may differ."""
+otherwise or may differ; and what marks a swap."""
 
 
 BESIDE = ("profile", "EXIF", "XMP", "DPI", "comment", "JPEG's tables")
@@ -109,7 +113,7 @@ def facts_of(path: Path) -> Facts:
         tables = str(sorted(image.quantization.items())) if jpeg else ""  # type: ignore[attr-defined]
         dpi = round(float(info.get("dpi", (0,))[0]))
         icc = info.get("icc_profile") or b""
-    return Facts(" ".join(filter(None, words)), icc, tags, _xmp(info), dpi if dpi > 1 else 0, comment, tables)
+    return Facts(" ".join(filter(None, words)), icc, tags, unmarked(_xmp(info)), dpi if dpi > 1 else 0, comment, tables)
 
 
 def _mode(image: Image.Image) -> str:

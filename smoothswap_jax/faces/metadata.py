@@ -24,7 +24,7 @@ _OF_THE_FILE = {
     *(0x012D, 0x013D, 0x0140, 0x0141, *range(0x0142, 0x0146), 0x014A, 0x014C, *range(0x0152, 0x0157), 0x015B),
     *range(0x0200, 0x020A),  # the thumbnail and old JPEG in TIFF
     *range(0x0211, 0x0215),  # how colours were coded
-    *(0x02BC, 0x83BB, 0x8649, 0x8773),  # XMP, IPTC, Photoshop, ICC: kept by other ways or not at all
+    *(0x02BC, 0x83BB, 0x8649, 0x8773, 0xCD41),  # XMP, IPTC, Photoshop, ICC, C2PA: kept by other ways or not at all
 }
 _THUMBNAIL_RESOURCES = {1033, 1036}
 _ORIENTATION = rb'tiff:Orientation="\d"|<tiff:Orientation>\d</tiff:Orientation>'

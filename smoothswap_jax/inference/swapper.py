@@ -137,6 +137,7 @@ class Swapper:
 
         found = load_swapper(run, step)
         mesh = make_mesh(found=jax.local_devices())
+        digest = lambda part: params_digest(found.variables[part])
         return cls(
             in_steps(found.networks.embed, found.variables["embedder"], mesh, faces_at_once),
             in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
@@ -146,7 +147,7 @@ class Swapper:
             max_pixels=max_pixels,
             min_score=min_score,
             mask=mask,
-            model=Model(*(params_digest(found.variables[part]) for part in ("generator", "embedder")), found.step),
+            model=Model(digest("generator"), digest("embedder"), found.step),
             provenance=provenance or Provenance(),
         )
 

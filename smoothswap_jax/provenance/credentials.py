@@ -145,7 +145,7 @@ def _manifest(facts: Facts) -> dict[str, Any]:
         "description": "the faces of the target were given the identity of the sources by a neural network",
     }
     opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [target["label"]]}}
-    said = {"target": facts.target, "sources": list(facts.sources)}
+    said: dict[str, Any] = {"target": facts.target, "sources": list(facts.sources)}
     if facts.model:
         said |= {"model": facts.model._asdict()}
     return {

@@ -102,8 +102,14 @@ def read_key(chain: Path, key: Path) -> SigningKey:
 
 def _own_key() -> SigningKey:
     folder = config_folder() / FOLDER
-    if not folder.exists():
-        _make(folder)
+    try:
+        if not folder.exists():
+            _make(folder)
+    except OSError as error:
+        raise OSError(
+            f"{folder}: no key to sign with can be made there ({error.strerror}); wanted a place that can be written "
+            f"to: {CONFIG}=DIR"
+        ) from error
     return read_key(folder / CHAIN_FILE, folder / KEY_FILE)
 
 

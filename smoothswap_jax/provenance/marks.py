@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL.ExifTags import Base
 
 from smoothswap_jax.faces.kinds import VIDEO, kind_of
-from smoothswap_jax.faces.metadata import SEGMENT, Metadata, read_metadata
+from smoothswap_jax.faces.metadata import SEGMENT, Metadata
 from smoothswap_jax.faces.photos import PhotoError, opened
 from smoothswap_jax.faces.video_container import words_of
 from smoothswap_jax.faces.video_frames import VideoError
@@ -35,10 +35,14 @@ _MOST_PIXELS = 1 << 62
 def marked(metadata: Metadata) -> Metadata:
     """With both marks, and all that it had: XMP that is written in another way than all programs do, or that a JPEG
     would no longer hold, stays as it is."""
-    unmarked = re.sub(_OLD, b"", metadata.xmp.replace(_PROPERTY, b"") or _EMPTY)
-    head, end, tail = unmarked.rpartition(b"</rdf:RDF>")
+    head, end, tail = (unmarked(metadata.xmp) or _EMPTY).rpartition(b"</rdf:RDF>")
     xmp = head + _PROPERTY + end + tail if end else metadata.xmp
     return replace(metadata, software=MADE_BY, xmp=metadata.xmp if len(xmp) > SEGMENT else xmp)
+
+
+def unmarked(xmp: bytes) -> bytes:
+    """XMP without IPTC's property."""
+    return re.sub(_OLD, b"", xmp.replace(_PROPERTY, b""))
 
 
 def marks_in(path: Path) -> tuple[str, ...]:
@@ -48,11 +52,21 @@ def marks_in(path: Path) -> tuple[str, ...]:
             said = words_of(os.fspath(path))
             return tuple(f"the container's {key.lower()}" for key, value in said.items() if MADE_BY in value)
         with opened(path, _MOST_PIXELS) as (image, data):
-            metadata, _ = read_metadata(image, image.size)
-            told = SOURCE_TYPE.encode() in metadata.xmp or (image.format == "GIF" and _PROPERTY in data)
-            software = str(image.getexif().get(Base.Software, ""))
+            info = image.info
+            exif = {} if image.format == "PNG" else image.getexif()  # for which Pillow would decode all of a PNG
     except (PhotoError, VideoError):
         return ()
-    found = ["EXIF Software"] if MADE_BY in software else []
-    found += [f"the text field {key}" for key, value in metadata.text.items() if MADE_BY in value]
-    return (*found, *["XMP DigitalSourceType"] * told)
+    texts = {
+        "EXIF Software": exif.get(Base.Software),
+        "the text field Software": info.get("Software"),
+        "the comment": info.get("comment"),
+    }
+    found = [where for where, text in texts.items() if MADE_BY in _text(text)]
+    xmp = _text(info.get("xmp", info.get("XML:com.adobe.xmp")))
+    if SOURCE_TYPE in xmp or (image.format == "GIF" and _PROPERTY in data):
+        found.append("XMP DigitalSourceType")
+    return tuple(found)
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

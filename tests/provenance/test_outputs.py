@@ -158,6 +158,24 @@ def test_what_the_photo_said_is_kept_beside_the_marks(folder, tmp_path):
     assert again.xmp == after.xmp and again.exif == after.exif
 
 
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.webp", "photo.tif", "deep.tif"])
+def test_of_a_swap_that_is_swapped_the_old_credentials_are_not_kept(name, folder, tmp_path):
+    for path in folder.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    for place in ("first", "again"):
+        (tmp_path / place).mkdir()
+    first = tmp_path / "first" / name
+    WAYS[name](folder, first, None)
+    shutil.copy(first, tmp_path / "photo.png")  # told by its content
+    WAYS["photo.png"](tmp_path, tmp_path / "again" / f"again{first.suffix}", None)
+    data = (tmp_path / "again" / f"again{first.suffix}").read_bytes()
+    found = read_credentials(tmp_path / "again" / f"again{first.suffix}")
+    assert found.intact and found.facts.target == digest(first)
+    assert data.count(found.facts.target.encode()) == 2  # of the assertion and of the ingredient
+    assert digest(folder / "photo.png").encode() not in data and digest(folder / "16-bit.tif").encode() not in data
+
+
 def test_a_changed_file_is_told(folder, tmp_path):
     for name in ("photo.png", "photo.jpg", "film.mp4", "film.mkv"):
         output = tmp_path / name

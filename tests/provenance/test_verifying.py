@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.faces.photos import save_photo
@@ -160,6 +160,15 @@ def test_hostile_files_are_told_without_a_crash(folder, tmp_path):
         assert json.dumps(found.as_json()) and all(line.isprintable() for line in found.words())
         states.append(found.state)
     assert states.count("altered") > 15 and states.count("intact") < 10
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.tif", "way.webp", "dance.gif", "dance.apng"])
+def test_no_picture_is_decoded_as_it_may_claim_to_be_huge(name, folder, tmp_path, monkeypatch):
+    WAYS[name](folder, tmp_path / name, None)
+    for kind in (Image.Image, ImageFile.ImageFile):
+        monkeypatch.setattr(kind, "load", None)
+    found = verify_file(tmp_path / name)
+    assert found.state == "intact" and len(found.marks) == 2
 
 
 def test_facts_come_back_as_they_were_signed(tmp_path):
