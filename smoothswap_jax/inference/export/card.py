@@ -13,8 +13,9 @@ Research on face swapping and its detection, and edits of images of people who a
 synthetic."""
 MISUSE = """\
 Images or videos that show a person where they were not, without their consent: to deceive, to harass, for sexual
-content, to pass identity checks, to sway opinion. It is a crime in many countries. The network adds no watermark: only
-your label says that a swap is not a photo."""
+content, to pass identity checks, to sway opinion. It is a crime in many countries. The network itself marks nothing:
+`smoothswap swap` signs and marks the files that it writes, which whoever wants to can undo, and what the programs here
+return is bare. Your label is what says that a swap is not a photo."""
 
 LIMITS = """\
 Faces must be aligned as in FFHQ. Whether hair, glasses and hands in front of the face change depends on the training
