@@ -149,7 +149,8 @@ def test_frames_at_senseless_times_all_come_out(tmp_path, who):
 def test_a_video_that_cannot_be_read_again_as_a_whole_is_not_written(tmp_path, who, monkeypatch):
     monkeypatch.setattr(first_look, "CHUNK", 7)
     together = video.put_together
-    monkeypatch.setattr(video, "put_together", lambda of, segments, *how: together(of, segments[:-1], *how))
+    without_last = lambda of, segments, *how, **words: together(of, segments[:-1], *how, **words)
+    monkeypatch.setattr(video, "put_together", without_last)
     swapper = pixel_swapper(brighten, 32, marked((60, 40, 1.0)))
     with pytest.raises(VideoError, match=r"a.mp4: found frames at times that .mp4 cannot hold, of 16 only 14 can be"):
         swap_video(swapper, who, film(tmp_path / "a.mp4"), tmp_path / "c.mp4", target_face="all")
