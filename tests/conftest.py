@@ -1,6 +1,8 @@
 """The whole suite sees 8 virtual CPU devices; all of this must be set before JAX or TensorFlow starts."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # What swaps are signed with is the tests' own.
 os.environ["SMOOTHSWAP_CONFIG"] = tempfile.mkdtemp(prefix="smoothswap-tests-config-")
+atexit.register(shutil.rmtree, os.environ["SMOOTHSWAP_CONFIG"], ignore_errors=True)
 
 
 # Files go to the workers in the order in which they are collected: the longest first, so that none is left at the end.

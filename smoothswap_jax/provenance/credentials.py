@@ -221,11 +221,9 @@ def read_credentials(path: Path, anchors: Sequence[bytes] = ()) -> Credentials |
         with open(path, "rb") as file, package.Reader(media, file, manifest, context) as reader:
             told = json.loads(reader.json())
             state = reader.get_validation_state()
-    except package.C2paError as error:
-        if type(error).__name__ == "_C2paManifestNotFound" or str(error).startswith("ManifestNotFound"):
-            return None
-        return Credentials(False, False, "", "", faults=(_short(error),), beside=manifest is not None)
-    except (ValueError, RecursionError) as error:
+    except package.C2paError.ManifestNotFound:
+        return None
+    except (package.C2paError, ValueError, RecursionError) as error:
         return Credentials(False, False, "", "", faults=(_short(error),), beside=manifest is not None)
     return _credentials(told, str(state), manifest is not None)
 
