@@ -43,6 +43,8 @@ EVEN = ("libx264", "libx265")
 say what shape pixels have; Matroska's header could for the others, too, but PyAV cannot write it there."""
 _SEGMENT = {"prores_ks": "mov"}
 """Containers of segments: NUT, which keeps times as they are, whatever the codec, but for a few that it lacks."""
+_THREADS = Path("/proc/self/task")
+"""Where Linux lists the threads of a process."""
 _HEADERS = {**dict.fromkeys(("libx264", "libx265", "libsvtav1", "libvpx-vp9"), "mp4"), "prores_ks": "mov"}
 """Containers of the ISO family that hold an encoder's streams."""
 _OPTIONS = {
@@ -156,7 +158,8 @@ def choose_encoding(
     nowhere = av.open(io.BytesIO(), "w", format=_SEGMENT.get(chosen, "nut"))
     with writing(output), contextlib.closing(nowhere):
         add_stream(nowhere, facts, encoding)
-        nowhere.start_encoding()
+        with usual_priority():
+            nowhere.start_encoding()
     return encoding, tuple(notes)
 
 
@@ -196,6 +199,8 @@ def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts
 
     try:
         stream = add_stream(container, facts, encoding)
+        with writing(temporary), usual_priority():
+            container.start_encoding()
         for frame, tick in zip(frames, ticks, strict=True):
             shown = _encodable(frame, encoding, _range(facts, encoding))
             shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
@@ -247,6 +252,21 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     return stream
 
 
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Within it encoders are opened. SVT-AV1 gives a process of root the priority of real time, and for good, so that
+    it starves all others: afterwards the threads have what this one had before."""
+    if not _THREADS.is_dir():
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    for thread in os.listdir(_THREADS):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            if os.sched_getscheduler(int(thread)) != policy:
+                os.sched_setscheduler(int(thread), policy, priority)
+
+
 def add_encoded_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     """The same for packets that `add_stream` of another container has made."""
     import av
@@ -257,7 +277,8 @@ def add_encoded_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     file = io.BytesIO()
     with av.open(file, "w", format=form, options={"movflags": "empty_moov"}) as header:
         encoder = add_stream(header, facts, encoding).codec_context
-        header.start_encoding()
+        with usual_priority():
+            header.start_encoding()
         head, tag = encoder.extradata, encoder.codec_tag
     with av.open(io.BytesIO(with_boxes(file.getvalue(), told))) as header:
         stream = container.add_stream_from_template(header.streams.video[0], opaque=True)

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smoothswap_jax.faces.video_encoding import usual_priority
+
 RATE = 25
 LENGTH = 40
 """Frames."""
@@ -89,6 +91,9 @@ def write_video(
             context.time_base = Fraction(1, 1000)
         if tags:
             context.colorspace, context.color_range, context.color_trc, context.color_primaries = tags
+        if codec == "libsvtav1":
+            with usual_priority():
+                out.start_encoding()
         for number, picture in enumerate(frames):
             form = "rgb48le" if picture.dtype == np.uint16 else "rgb24"
             if form == "rgb48le":  # swscale takes 255 * 256 for white

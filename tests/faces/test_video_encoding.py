@@ -1,4 +1,8 @@
-"""Encoded segments: the same pictures make the same bytes."""
+"""Encoded segments: the same pictures make the same bytes, and the process stays what it was."""
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,3 +33,24 @@ def test_the_same_pictures_make_the_same_bytes_whatever_lies_in_memory(tmp_path,
         write_segment(tmp_path / "b", [one.frame for one in frames], ticks, facts, encoding)
         made.add((tmp_path / "b").read_bytes())
     assert len(made) == 1
+
+
+OF_ROOT = """
+import os, sys
+from pathlib import Path
+from smoothswap_jax.faces.video_encoding import choose_encoding, facts_of, write_segment
+from smoothswap_jax.faces.videos import decoded_frames
+(one,) = decoded_frames(sys.argv[1])
+facts = facts_of(one.frame, one.told, "a.mkv")
+encoding, _ = choose_encoding(facts, "b.mkv", "libsvtav1")
+write_segment(Path(sys.argv[1] + ".av1"), [one.frame], [0], facts, encoding)
+print({os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")})
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="SVT-AV1 raises the priority of root alone")
+def test_av1_leaves_a_process_of_root_its_priority(tmp_path):
+    write_video(tmp_path / "a.mkv", [np.zeros((64, 64, 3), np.uint8)], container="matroska", codec="ffv1")
+    args = [sys.executable, "-c", OF_ROOT, str(tmp_path / "a.mkv")]
+    ended = subprocess.run(args, check=True, capture_output=True, text=True)
+    assert ended.stdout.strip() == f"{{{os.SCHED_OTHER}}}"
