@@ -8,7 +8,7 @@ import pytest
 from smoothswap_jax.cli import import_network
 from smoothswap_jax.cli.main import MISTAKE, main
 from smoothswap_jax.weights.network_folder import load_network
-from smoothswap_jax.weights.registry import kinds
+from smoothswap_jax.weights.registry import GRAPH_KINDS, kinds
 from tests.places import ROOT
 
 
@@ -16,7 +16,7 @@ def test_help_lists_the_kinds_that_there_are(capsys):
     with pytest.raises(SystemExit):
         main(["import", "--help"])
     out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
-    assert f"Kinds: {', '.join(kinds())}." in out
+    assert f"Kinds: {', '.join((*kinds(), *GRAPH_KINDS))}." in out
 
 
 def test_known_facts_are_literals_or_texts():
