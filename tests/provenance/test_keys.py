@@ -15,12 +15,6 @@ from tests.places import ROOT
 pytest.importorskip("cryptography")
 
 
-@pytest.fixture
-def config(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setenv(keys.CONFIG, str(tmp_path / "config"))
-    return tmp_path / "config"
-
-
 def test_a_key_is_made_once_and_for_its_owner_alone(config):
     first = signing_key()
     assert first.algorithm == "es256" and signing_key() == first

@@ -21,24 +21,13 @@ from smoothswap_jax.provenance.credentials import SOURCE_TYPE, CredentialsError,
 from smoothswap_jax.provenance.marks import marks_in
 from smoothswap_jax.provenance.outputs import LOG, Provenance
 from tests.places import ROOT
-from tests.provenance.swaps import MODEL, SOURCES, WAYS, inputs, told
+from tests.provenance.swaps import MODEL, SOURCES, WAYS, told
 from tests.provenance.test_keys import given
 
 pytest.importorskip("c2pa")
 pytest.importorskip("av")
 pytest.importorskip("cv2")
-pytestmark = pytest.mark.usefixtures("known_people")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(autouse=True)
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv(keys.CONFIG, str(tmp_path / "config"))
-    return tmp_path / "config"
+pytestmark = pytest.mark.usefixtures("known_people", "config")
 
 
 def digest(path) -> str:

@@ -12,23 +12,12 @@ from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.provenance import keys
 from smoothswap_jax.provenance.credentials import Facts, sign
 from smoothswap_jax.provenance.verifying import verify_file
-from tests.provenance.swaps import MODEL, WAYS, inputs
+from tests.provenance.swaps import MODEL, WAYS
 
 c2pa = pytest.importorskip("c2pa")
 pytest.importorskip("av")
 pytest.importorskip("cv2")
-pytestmark = pytest.mark.usefixtures("known_people")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(autouse=True)
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv(keys.CONFIG, str(tmp_path / "config"))
-    return tmp_path / "config"
+pytestmark = pytest.mark.usefixtures("known_people", "config")
 
 
 def test_it_says_by_whom_and_from_what(folder, tmp_path, capsys):
