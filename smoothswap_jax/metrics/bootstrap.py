@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 from scipy.special import ndtr, stdtrit
-from scipy.stats import rankdata
+
+from smoothswap_jax.metrics.agreement import rank_correlation
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,7 @@ def rank_correlation_interval(
 
     def spearman(drawn: np.ndarray) -> float:
         rows = drawn.astype(np.int64)
-        x, y = rankdata(first[rows]), rankdata(second[rows])
-        return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else 0.0
+        return float(np.nan_to_num(rank_correlation(first[rows], second[rows])))
 
     return bootstrap_interval(np.arange(len(first)), spearman, groups, n_resamples, seed, level)
 

@@ -6,6 +6,7 @@ Containers that hold none (Matroska, WebM) have them in a file beside, of the sa
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -86,8 +87,10 @@ def c2pa(user: str) -> Any:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def check_key(key: SigningKey) -> None:
-    """Raises CredentialsError for a key that C2PA refuses, as one whose certificate is for other uses."""
+    """Raises CredentialsError for a key that C2PA refuses, as one whose certificate is for other uses. A key that it
+    takes is tried once in a process, not for each photo of a folder."""
     tiny = io.BytesIO()
     Image.new("L", (1, 1)).save(tiny, "PNG")
     _sign(tiny, io.BytesIO(), "image/png", Facts("", None, "", ()), key)
