@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file
 
 from smoothswap_jax.cli.main import main
+from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.export import export_folder, programs
 from smoothswap_jax.inference.export.export_folder import export_swapper, load_export
@@ -321,7 +322,8 @@ def test_mistakes_are_named(run, exported, tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main(["export", f"--checkpoint={run / 'embedder'}", f"--out={tmp_path / 'out'}"]) == 1
     assert f"is a run of stage embedder; wanted a run of stage swapper; did you mean {run}?" in capsys.readouterr().err
-    photos = [f"--source={exported}/config.json", f"--target={exported}/config.json", f"--output={tmp_path}/o.png"]
+    save_photo(tmp_path / "photo.png", np.zeros((8, 8, 3), np.uint8))
+    photos = [f"--source={tmp_path}/photo.png", f"--target={tmp_path}/photo.png", f"--output={tmp_path}/o.png"]
     assert main(["swap", f"--checkpoint={run}/embedder", *photos]) == 1
     assert f"wanted a run of stage swapper or an export; did you mean {run}?" in capsys.readouterr().err
     (tmp_path / "report.json").write_text("{")
