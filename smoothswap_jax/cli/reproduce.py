@@ -18,7 +18,9 @@ def add_parser(verbs) -> None:
         allow_abbrev=False,
     )
     reproduce.add_argument("--experiment", required=True, metavar="NAME", help="see below")
-    reproduce.add_argument("--scale", default="laptop", metavar="NAME", help="laptop (default), short, long or gpu")
+    reproduce.add_argument(
+        "--scale", default="laptop", metavar="NAME", help="laptop (default), short, long, single or gpu"
+    )
     reproduce.add_argument("--out", required=True, metavar="DIR", help="a new folder, or one to go on with")
     reproduce.add_argument(
         "--checkpoint",

@@ -25,7 +25,8 @@ resamples, seed 0), and the ends reach at least as far as Student's interval ove
 claim's side of zero: supported. It lies on the other: not supported. It holds zero: cannot tell. Each claim is decided
 by itself: of twenty without any true difference one would be decided by chance. Where two arms rest on different
 embedders and the ROC AUC of one on unseen people is below {FLOOR} in the mean over its seeds, the claim is not decided:
-cannot tell, because a comparison counts only between embedders that do their job. Swappers that exist, and baselines,
+cannot tell, because a comparison counts only between embedders that do their job. Nor is one whose arms were trained
+with one seed, as seeds may differ more than arms. Swappers that exist, and baselines,
 have one row each: their intervals are over people alone, and what trained them has no floor. A prediction says that
 embedders with a higher, or lower, measure train better swappers, whose mean error to the true swap is lower. It is
 decided likewise, by the 95% interval of Spearman's rank correlation over all embedders, an objective drawn with all its
@@ -91,6 +92,8 @@ def decide(claim: Claim, scores: Scores, people: Shaped[np.ndarray, " n"], rests
         found = " and ".join(f"{embedder} has ROC AUC {auc:.3f}" for embedder, auc in low.items())
         return Outcome(claim.text, "cannot tell", None, f"{found} on unseen people, below {FLOOR}")
     arm, than = (scores[claim.measure][name] for name in (claim.arm, claim.than))
+    if known and min(len(arm), len(than)) == 1:
+        return Outcome(claim.text, "cannot tell", None, "one seed: seeds may differ more than arms")
     if len(arm) == len(than) == 1:
         difference = paired_difference_interval(arm[0], than[0], people)
     else:

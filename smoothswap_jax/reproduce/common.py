@@ -42,6 +42,8 @@ SCALES = {
     "short": dataclasses.replace(_LAPTOP, weights=(4.0,), seeds=(3, 3)),
     # Swappers of the paper's form hardly move in a laptop's steps: at the paper's weight alone, four times as many.
     "long": dataclasses.replace(_LAPTOP, weights=(4.0,), swapper_steps=4000, seeds=(3, 3)),
+    # Predictions need many embedders rather than many seeds.
+    "single": dataclasses.replace(_LAPTOP, weights=(4.0,), swapper_steps=3000, seeds=(1, 1)),
     "gpu": Scale("small64", 5000, 20_000, 30_000, (3, 3), 500),
 }
 

@@ -52,6 +52,12 @@ def test_a_prediction_is_decided_by_the_rank_correlation_with_the_error(sign, wo
     assert found.difference is not None and np.sign(round(found.difference.value)) == sign
 
 
+def test_one_seed_of_what_was_trained_decides_nothing():
+    one = {arm: rows[:1] for arm, rows in scores(0.1)["d_smooth"].items()}
+    found = decide(CLAIM, {"d_smooth": one}, PEOPLE, GOOD)
+    assert (found.word, found.difference) == ("cannot tell", None) and "one seed" in found.why
+
+
 def test_what_was_not_trained_is_compared_over_people_alone():
     one = {arm: rows[:1] for arm, rows in scores(0.1)["d_smooth"].items()}
     found = decide(CLAIM, {"d_smooth": one}, PEOPLE, {})
