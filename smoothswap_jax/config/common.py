@@ -64,6 +64,7 @@ def transform_fields() -> ConfigDict:
     """Random transformations of what the embedder sees, all off; fields of training.transforms.Transform."""
     transform = ConfigDict()
     # The largest strength of each, of which each image gets a random part; 0: none. Sides are the image's.
+    transform.backdrop = 0.0  # probability that all but the face is exchanged for clouds of random colours
     transform.colour = 0.0  # relative change of brightness, contrast, saturation and of each channel
     transform.shift = 0.0  # along each axis, as a share of the side
     transform.scale = 0.0  # relative change of size

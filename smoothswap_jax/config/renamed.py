@@ -8,7 +8,8 @@ from smoothswap_jax.config.errors import Fields
 
 RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "keep": "max_to_keep"}
 """Old name -> new name, of top-level fields."""
-NO_TRANSFORM = dict.fromkeys(("colour", "shift", "scale", "blur", "noise", "hole"), 0.0) | {"blur_sigma": 0.8}
+STRENGTHS = ("backdrop", "colour", "shift", "scale", "blur", "noise", "hole")
+NO_TRANSFORM = dict.fromkeys(STRENGTHS, 0.0) | {"blur_sigma": 0.8}
 ADDED: dict[str, dict[str, dict[str, Any]]] = {
     "embedder": {
         "data": {"rendered_cache": "", "look_alikes": 1},
@@ -35,6 +36,8 @@ def with_current_names(config: Fields) -> dict[str, Any]:
     for group, fields in ADDED.get(stage if isinstance(stage, str) else "", {}).items():
         if isinstance(current.get(group), Mapping):
             current[group] = {**copy.deepcopy(fields), **current[group]}
+            if isinstance(current[group].get("transform"), Mapping):
+                current[group]["transform"] = NO_TRANSFORM | current[group]["transform"]
     if stage == "embedder":
         current.setdefault("init", {"embedder": None})
     if stage == "swapper":

@@ -171,6 +171,7 @@ class MeshConfig:
 class TransformConfig:
     """Random transformations of what the embedder sees; read by training/transforms.py."""
 
+    backdrop: Share
     colour: Share
     shift: Annotated[float, Range(0, 0.5)]
     scale: Annotated[float, Range(0, 0.9)]

@@ -18,6 +18,14 @@ from smoothswap_jax.models.layers import at_least_float32
 
 STREAM = 2
 """What is folded into a run's key for its transformations; its networks are initialised from 0 and 1."""
+BACKDROP_STREAM = 5
+"""What is folded into an image's key for its backdrop, which came after keys had been split for the others."""
+FACE_CENTRE, FACE_RADII = (0.56, 0.5), (0.38, 0.29)
+"""Of an oval about brows, cheeks and chin in FFHQ's framing: (down, right), as shares of the side."""
+LARGEST_OVAL, OVAL_STEEPNESS = 1.4, 20.0
+"""The largest random growth of that oval, which has hair and ears in it; the steepness of its edge."""
+CLOUDS = ((2, 0.8), (5, 0.4), (16, 0.2))
+"""Pixels a side, and height, of the random images that are enlarged and added for a backdrop."""
 TAPS = 2.5
 """Standard deviations after which the Gaussian of the blur ends."""
 
@@ -30,6 +38,8 @@ class Transform:
     these fields.
     """
 
+    backdrop: float = 0.0
+    """Probability that all but the face, in FFHQ's framing, is exchanged for clouds of random colours."""
     colour: float = 0.0
     """Relative change of brightness, contrast, saturation and of each channel by itself."""
     shift: float = 0.0
@@ -48,7 +58,7 @@ class Transform:
     @property
     def on(self) -> bool:
         """Whether any transformation is made."""
-        return any((self.colour, self.shift, self.scale, self.blur, self.noise, self.hole))
+        return any((self.backdrop, self.colour, self.shift, self.scale, self.blur, self.noise, self.hole))
 
 
 OFF = Transform()
@@ -75,6 +85,8 @@ def transform(images: Float[Array, "b h w 3"], keys: Key[Array, "b"], how: Trans
 
 
 def _transformed(image: Float[Array, "h w 3"], key: Key[Array, ""], how: Transform) -> Float[Array, "h w 3"]:
+    if how.backdrop:
+        image = _before_clouds(image, jax.random.fold_in(key, BACKDROP_STREAM), how.backdrop)
     for_colour, for_warp, for_blur, for_noise, for_hole = jax.random.split(key, 5)
     if how.colour:
         image = _recoloured(image, for_colour, how.colour)
@@ -90,6 +102,23 @@ def _transformed(image: Float[Array, "h w 3"], key: Key[Array, ""], how: Transfo
     if how.hole:
         image = _holed(image, for_hole, how.hole)
     return image
+
+
+def _before_clouds(image: Float[Array, "h w 3"], key: Key[Array, ""], probability: float) -> Float[Array, "h w 3"]:
+    """The image, or its face before clouds: how much of hair and neck the soft oval leaves is random."""
+    for_whether, for_size, *for_clouds = jax.random.split(key, 2 + len(CLOUDS))
+    shape = image.shape[:2]
+    clouds = sum(
+        jax.image.resize(jax.random.uniform(k, (n, n, 3), image.dtype, -1.0), (*shape, 3), "linear") * height
+        for k, (n, height) in zip(for_clouds, CLOUDS, strict=True)
+    )
+    growth = jax.random.uniform(for_size, minval=1.0, maxval=LARGEST_OVAL)
+    (y, x), (ry, rx) = FACE_CENTRE, FACE_RADII
+    rows = ((jnp.arange(shape[0]) + 0.5) / shape[0] - y) / (ry * growth)
+    columns = ((jnp.arange(shape[1]) + 0.5) / shape[1] - x) / (rx * growth)
+    inside = jax.nn.sigmoid(OVAL_STEEPNESS * (1 - jnp.hypot(rows[:, None], columns[None, :])))[..., None]
+    seen = inside * image + (1 - inside) * clouds
+    return jnp.where(jax.random.uniform(for_whether) < probability, seen, image)
 
 
 def _recoloured(image: Float[Array, "h w 3"], key: Key[Array, ""], strength: float) -> Float[Array, "h w 3"]:

@@ -64,6 +64,10 @@ def test_configs_from_before_identities_were_robust_have_all_of_it_off(name):
     first, second = (with_current_names(old)["objective"]["transform"] for _ in range(2))
     first["noise"] = 1.0
     assert second == now["objective"]["transform"]
+    old["objective"]["transform"] = {**now["objective"]["transform"], "noise": 0.08}
+    del old["objective"]["transform"]["backdrop"]
+    assert with_current_names(old)["objective"]["transform"] == {**now["objective"]["transform"], "noise": 0.08}
+    assert "backdrop" not in old["objective"]["transform"]
 
 
 def test_whole_numbers_stand_for_floats_but_not_the_other_way():

@@ -13,7 +13,7 @@ from smoothswap_jax.training import transforms
 from smoothswap_jax.training.transforms import OFF, Transform, gaussian_blur, transform, transform_keys
 
 MILD = Transform(shift=1 / 32, blur=0.5, noise=0.08, hole=6 / 32)
-ALL = dataclasses.replace(MILD, colour=0.1, scale=0.05)
+ALL = dataclasses.replace(MILD, backdrop=0.5, colour=0.1, scale=0.05)
 COUNT = 64
 
 
@@ -36,7 +36,7 @@ def test_without_strengths_images_are_left_alone():
     images = pictures()
     assert transform(images, keys(), OFF) is images
     assert not OFF.on and not single(blur_sigma=3.0).on
-    assert all(single(**{name: 0.1}).on for name in ("colour", "shift", "scale", "blur", "noise", "hole"))
+    assert all(single(**{name: 0.1}).on for name in ("backdrop", "colour", "shift", "scale", "blur", "noise", "hole"))
 
 
 def test_a_shift_by_whole_pixels_moves_rows_and_repeats_the_edge_and_by_half_a_pixel_is_the_mean():
@@ -103,6 +103,21 @@ def test_a_hole_is_a_square_of_the_mean_wholly_inside(size):
     assert len(places) > COUNT / 2
 
 
+@pytest.mark.parametrize("size", [32, 64])
+def test_backdrops_are_exchanged_for_others_about_a_face_that_stays(size):
+    images = jnp.zeros((COUNT, size, size, 3))
+    seen = np.asarray(transform(images, keys(), single(backdrop=0.5)))
+    exchanged = seen.any((1, 2, 3))
+    assert 0.3 < exchanged.mean() < 0.7 and np.abs(seen).max() < 1.4
+    clouds = seen[exchanged]
+    face = slice(round(0.3 * size), round(0.8 * size)), slice(round(0.35 * size), round(0.65 * size))
+    assert np.abs(clouds[:, face[0], face[1]]).max() < 0.1
+    corners = clouds[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(len(clouds), -1)
+    assert len(np.unique(corners, axis=0)) == len(clouds) and corners.std() > 0.3
+    shares = (np.abs(clouds).max(-1) > 0.05).mean((1, 2))
+    assert shares.max() < 0.85 and shares.min() > 0.3 and shares.std() > 0.03
+
+
 def test_colours_change_by_their_share_and_are_not_clipped():
     white = transform(jnp.ones((COUNT, 4, 4, 3)), keys(), single(colour=0.1))
     assert white.max() > 1.05 and white.min() < 0.95
@@ -117,7 +132,8 @@ def test_everything_is_differentiable_under_jit():
     images = pictures(2, 8).astype(jnp.float32)
     check_grads(jax.jit(lambda x: transform(x, keys(2), ALL)), (images,), order=1, modes=("rev",), rtol=2e-2)
     bright = jnp.full((2, 8, 8, 3), 1.5)  # as a generator may give: no gradient is lost there
-    gradient = jax.grad(lambda x: jnp.sum(transform(x, keys(2), dataclasses.replace(ALL, hole=0.0)) ** 2))(bright)
+    whole = dataclasses.replace(ALL, hole=0.0, backdrop=0.0)
+    gradient = jax.grad(lambda x: jnp.sum(transform(x, keys(2), whole) ** 2))(bright)
     assert np.all(gradient > 0)
 
 
