@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +61,18 @@ def load_faces(data: DataConfig, split: str) -> Faces:
 
         return builders.from_tfds(data.name, data.dir, split, size)
     raise ConfigError(f"config.data.kind is {kind!r}, wanted one of {KINDS}")
+
+
+def training_people(data: Mapping[str, Any]) -> list[str]:
+    """The people a run was trained on, by its stored `data` fields; none of those who were rendered, or are of a set
+    without names. Raises DataError where prepared data, or a folder, can no longer be read."""
+    if data["kind"] == "prepared":
+        from smoothswap_jax.data.records import people_of
+
+        return [person for folder in data["dir"].split(",") for person in people_of(folder.strip(), "train")]
+    if data["kind"] == "folder":
+        return list(from_folder(data["dir"], "train", data["size"], data["held_out_people"]).people)
+    return []
 
 
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:

@@ -5,11 +5,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from smoothswap_jax.data.sources import from_folder as people_of_folder
+from smoothswap_jax.data.dataset import DataError
+from smoothswap_jax.data.sources import training_people
 from smoothswap_jax.evaluation import methods
 from smoothswap_jax.evaluation.cache import CACHE, open_cache
 from smoothswap_jax.evaluation.checks import Check, check_method
@@ -144,7 +144,7 @@ def make_pairs(
         _size(settings, swappers),
         open_cache(settings.out / CACHE),
         trained_in,
-        {person for data in trained_in.values() for person in _training_people(data)},
+        {person for swapper in swappers.values() for person in _training_people(swapper)},
         settings.options,
         started(progress, "aligning files"),
     )
@@ -160,16 +160,12 @@ def _size(settings: EvaluationSettings, swappers: Mapping[str, restore.RestoredS
     return settings.size or max((swapper.size for swapper in swappers.values()), default=None)
 
 
-def _training_people(data: Mapping[str, Any]) -> list[str]:
-    """The people a method was trained on, as far as its data can still be read. data: a run's `data` fields."""
-    from smoothswap_jax.data.dataset import DataError
-    from smoothswap_jax.data.records import people_of
-
+def _training_people(swapper: restore.RestoredSwapper) -> list[str]:
+    """The people a method was trained on, as its export says or as far as its data can still be read."""
+    if swapper.people is not None:
+        return list(swapper.people)
     try:
-        if data["kind"] == "prepared":
-            return [person for folder in data["dir"].split(",") for person in people_of(folder.strip(), "train")]
-        if data["kind"] == "folder":
-            return list(people_of_folder(data["dir"], "train", data["size"], data["held_out_people"]).people)
+        return training_people(swapper.config["data"])
     except DataError as error:
         print(f"evaluate: cannot tell whom the method was trained on: {error}", file=sys.stderr)
     return []

@@ -30,8 +30,7 @@ def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = No
     if step not in (None, found.step):
         raise ValueError(f"{os.fspath(folder)}: an export of step {found.step}; wanted step {step}")
     if given == DEFAULT:
-        people = "synthetic people, " if found.config["data"]["kind"] == "synthetic" else ""
-        log.warning("using the default swapper: %s%d px; train your own for photographs", people, found.size)
+        log.warning("using the default swapper: %d px, a small one; train your own for better swaps", found.size)
     return found
 
 

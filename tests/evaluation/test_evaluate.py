@@ -16,6 +16,7 @@ from smoothswap_jax.evaluation.judges.registry import check_judges, refuse_self_
 from smoothswap_jax.evaluation.measures import distributions
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
+from smoothswap_jax.inference.restore import RestoredSwapper
 from tests.evaluation.report.browser import browser, needs_browser
 from tests.evaluation.report.schema import documented_keys, keys_of
 from tests.evaluation.stand_ins import SIZE, identity_judge, judged, make_pairs, method_of, pictures, written
@@ -24,6 +25,14 @@ from tests.evaluation.stand_ins import SIZE, identity_judge, judged, make_pairs,
 @pytest.fixture(scope="module")
 def pairs():
     return make_pairs()
+
+
+def test_people_that_an_export_names_are_those_that_it_was_trained_on(tmp_path, capsys):
+    gone = {"data": {"kind": "folder", "dir": str(tmp_path / "gone"), "size": 16, "held_out_people": 2}}
+    named = RestoredSwapper(None, {}, gone, {}, 1, people=("anna",))
+    assert ev._training_people(named) == ["anna"] and not capsys.readouterr().err
+    assert ev._training_people(named._replace(people=None)) == []
+    assert "cannot tell whom the method was trained on" in capsys.readouterr().err
 
 
 def test_a_copy_of_the_source_has_a_perfect_identity_and_is_told_off_in_words(tmp_path, pairs):

@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import load_file
 
 from smoothswap_jax.cli.main import main
+from smoothswap_jax.data.sources import training_people
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.inference import restore
 from smoothswap_jax.inference.export import export_folder, programs
@@ -304,6 +305,24 @@ def test_an_old_export_stays_until_the_new_one_is_whole(run, tmp_path, monkeypat
     assert (old / "MODEL_CARD.md").read_text() == "card" and [path.name for path in tmp_path.iterdir()] == ["old"]
     with pytest.raises(FileExistsError, match="replaces only a folder of the same kind, and this has no params"):
         export_swapper(run, run, overwrite=True)
+
+
+def test_an_export_says_whom_it_was_trained_on(run, tmp_path, monkeypatch, caplog):
+    """As evaluations pass them over, and the data need not be where the export is."""
+    monkeypatch.setattr(programs, "make_programs", lambda _: {})
+    monkeypatch.setattr(export_folder, "training_people", lambda data: ["anna", "ben"])
+    export_swapper(run, tmp_path / "told")
+    assert load_export(tmp_path / "told").people == ("anna", "ben")
+    data = {"kind": "folder", "dir": str(tmp_path / "gone"), "size": 16, "held_out_people": 2}
+    monkeypatch.setattr(export_folder, "training_people", lambda _: training_people(data))
+    export_swapper(run, tmp_path / "gone")
+    assert load_export(tmp_path / "gone").people is None
+    assert "does not say whom it was trained on" in caplog.text and "found no such folder" in caplog.text
+    config = json.loads((tmp_path / "told" / "config.json").read_text())
+    (tmp_path / "told" / "config.json").write_text(json.dumps(config | {"people": ["anna", 3]}))
+    tiny_runs.seal_export(tmp_path / "told")
+    with pytest.raises(ExportError, match="wanted a list of names"):
+        load_export(tmp_path / "told")
 
 
 @pytest.mark.parametrize("name", ["params.safetensors", "config.json"])

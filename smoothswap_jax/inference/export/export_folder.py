@@ -10,6 +10,7 @@ file.
 
 import importlib.metadata
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.errors import shown
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import LARGEST
+from smoothswap_jax.data.dataset import DataError
+from smoothswap_jax.data.sources import training_people
 from smoothswap_jax.inference.export import programs
 from smoothswap_jax.inference.export.card import model_card
 from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, checked_swapper, restore_swapper
@@ -35,7 +38,7 @@ from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, 
 from smoothswap_jax.weights.network_folder import load_variables, save_variables, variable_shapes
 
 FORMAT = 1
-CARD = "MODEL_CARD.md"
+CARD, PEOPLE = "MODEL_CARD.md", "people"
 TOLERANCE = 1e-4
 """Largest difference of a reloaded program from the jitted function: XLA may fuse the two differently."""
 
@@ -44,6 +47,8 @@ DTYPES = ("float32", "float16")
 float16's, and safetensors has no numpy arrays of it."""
 
 Flat = dict[str, jax.Array]
+
+log = logging.getLogger(__name__)
 
 
 def export_swapper(
@@ -88,7 +93,8 @@ def export_swapper(
     restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(restored.variables, sep="/")
     stored = _as_stored(weights, dtype)
-    config = _config(restored, weights, dtype) | {EMBEDDER_RUN: _embedder_run(Path(run))}
+    told_of_others = {EMBEDDER_RUN: _embedder_run(Path(run)), PEOPLE: _people(restored.config["data"])}
+    config = _config(restored, weights, dtype) | told_of_others
     logged = _last_evaluation(Path(run), restored.step)
     size = sum(value.nbytes for value in weights.values())
     check_place(out, 3 * size if onnx else size)
@@ -191,9 +197,18 @@ def _embedder_run(run: Path) -> dict[str, Any] | None:
     return {"config": _for_others(to_dict(parse(found.meta["config"]))), "step": found.step}
 
 
+def _people(data: Mapping[str, Any]) -> list[str] | None:
+    """Whom it was trained on, since the data stays where it is; None, with a warning, where it cannot be read."""
+    try:
+        return training_people(data)
+    except DataError as error:
+        log.warning("the export does not say whom it was trained on, so evaluations may judge it by them: %s", error)
+        return None
+
+
 def _for_others(fields: Mapping[str, Any]) -> dict[str, Any]:
     """A training config without the absolute paths of weights and caches, which may say whose machine it was, and which
-    others do not have. That of the data stays, because evaluations look there for the people that it has seen."""
+    others do not have. That of the data stays: it says what it was."""
     made: dict[str, Any] = {}
     for name, value in fields.items():
         made[name] = _for_others(value) if isinstance(value, Mapping) else value
@@ -256,8 +271,11 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
             raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
     _check_fit(folder / PARAMS, stored, wanted)
     swapper = build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
+    people = config.get(PEOPLE)  # exports of old do not say
+    if not (people is None or (isinstance(people, list) and all(isinstance(person, str) for person in people))):
+        raise ExportError(f"{file}: {PEOPLE} is {shown(people)}, wanted a list of names")
     aliases = tuple(one for one in known_digests(dict(config), file) if one != digests["embedder_sha256"])
-    return swapper._replace(**digests, embedder_aliases=aliases)
+    return swapper._replace(**digests, embedder_aliases=aliases, people=None if people is None else tuple(people))
 
 
 def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
