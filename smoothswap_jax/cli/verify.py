@@ -10,8 +10,9 @@ def add_parser(verbs) -> None:
     verify = verbs.add_parser(
         "verify",
         help="tell what files say of their making, and whether they were altered since",
-        description="Reads content credentials (C2PA) and marks in metadata. Ends with 0 where all files are intact "
-        "and made of what was given, with 1 where one was altered or has no credentials, with 2 after a mistake.",
+        description="Reads content credentials (C2PA), marks in metadata and the watermark of faces. Ends with 0 where "
+        "all files are intact and made of what was given, with 1 where one was altered or has no credentials, with 2 "
+        "after a mistake.",
         allow_abbrev=False,
     )
     verify.add_argument("files", nargs="+", metavar="FILE", help="photos, videos and pictures that move")

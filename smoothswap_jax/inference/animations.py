@@ -74,7 +74,7 @@ def swap_animation(
     report = VideoReport(on_sources=notes_on(wishes), on_target=tuple(found.faults))
     look = look_at(swapper, target, found, ask=bool(set(wishes) - {"all"}), report=report, progress=progress)
     wanted = wanted_faces(swapper, look, list(wishes), target, report)
-    swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
+    swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength, trail.code)
     frames = frames_kept(target, VideoOptions())
     changes = changes_of(frames, target, look, wanted, make_identities(), swap, report, progress)
     facts = animation_facts(target)

@@ -140,7 +140,7 @@ def photo_swapper(
         notes = [f"found no face like that of {which}; the photo keeps its own" for which in missing]
         z = [tile(one, len(quads)) for one, quads in zip(identities(), found, strict=True) if quads]
         task = Task(photo, [quad for quads in found for quad in quads], concatenated(z))
-        (swapped,) = swapper.swap_tasks([task], paste, color, strength)
+        (swapped,) = swapper.swap_tasks([task], paste, color, strength, trail.code)
         if swapped.toned:
             notes.append(
                 "the face in the photo is grey or sepia, and the new one keeps to that (--color=free gives it colours)"

@@ -92,7 +92,7 @@ def interpolate_files(
     suffix = Path(output).suffix.lower()
     if suffix in ANIMATIONS:
         _check_animation(photo, count, suffix)
-    photos = swapper.interpolate_located(first, last, photo, quads, count, paste, color)
+    photos = swapper.interpolate_located(first, last, photo, quads, count, paste, color, trail.code)
     toned = color != "free" and any(tint_of(photo, quad) is not None for quad in quads)
     note = "the face in the photo is grey or sepia, and the new ones keep to that (--color=free gives them colours)"
     notes = (*notes_on_moving([*sources, target]), *[note] * toned)

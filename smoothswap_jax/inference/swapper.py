@@ -41,6 +41,7 @@ from smoothswap_jax.inference.identities import between, concatenated, mean_iden
 from smoothswap_jax.inference.overlap import batches_without_overlap
 from smoothswap_jax.provenance.credentials import Model
 from smoothswap_jax.provenance.outputs import Provenance
+from smoothswap_jax.provenance.watermark import mark_patch
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -340,12 +341,20 @@ class Swapper:
         return self.interpolate_located(first, last, *self.locate(target, face), count, paste, color)
 
     def interpolate_located(
-        self, first: Identity, last: Identity, photo: Photo, quads: list[Quad], count: int, paste: Paste, color: Color
+        self,
+        first: Identity,
+        last: Identity,
+        photo: Photo,
+        quads: list[Quad],
+        count: int,
+        paste: Paste,
+        color: Color,
+        code: int | None = None,
     ) -> Iterator[Photo]:
-        """`interpolate` for a target of which `locate` has found the faces."""
+        """`interpolate` for a target of which `locate` has found the faces; code: as of `swap_tasks`."""
         way = between(first, last, count)
         rows = (jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], way) for i in range(count))
-        return (self.swap_tasks([Task(photo, quads, z)], paste, color)[0].photo for z in rows)
+        return (self.swap_tasks([Task(photo, quads, z)], paste, color, code=code)[0].photo for z in rows)
 
     def locate(self, target: PhotoLike | Original, face: Which = "largest") -> tuple[Photo, list[Quad]]:
         """A target's pixels and the squares of its faces that `swap` would change."""
@@ -383,15 +392,22 @@ class Swapper:
         )  # fmt: skip
 
     def swap_tasks(
-        self, tasks: Sequence[Task], paste: Paste = "change", color: Color = "keep", strength: float = 1.0
+        self,
+        tasks: Sequence[Task],
+        paste: Paste = "change",
+        color: Color = "keep",
+        strength: float = 1.0,
+        code: int | None = None,
     ) -> list[Swapped]:
         """Swaps the faces of several photos, as many at once as do not touch each other; a photo comes out the same
-        alone or among others."""
+        alone or among others. code: of the watermark that the new faces get (`provenance/watermark.py`), None for none:
+        whoever writes swaps into files takes that of the `Trail`."""
         check_how(paste, color, strength)
         batches = [batches_without_overlap(task.quads) for task in tasks]
         tints = [[None if color == "free" else tint_of(task.photo, quad) for quad in task.quads] for task in tasks]
         toned = [any(tint is not None for tint in own) for own in tints]
         swapped = [Swapped(task.photo.copy(), [], own) for task, own in zip(tasks, toned, strict=True)]
+        pasted: list[list[tuple[Quad, np.ndarray | None]]] = [[] for _ in tasks]
         rows = [tile(task.z, len(task.quads)) if batch_size(task.z) == 1 else task.z for task in tasks]
         for turn in range(max(map(len, batches), default=0)):
             faces = [(k, i) for k, own in enumerate(batches) if turn < len(own) for i in own[turn]]
@@ -410,6 +426,11 @@ class Swapper:
                 tint = tints[k][i]
                 patches.append(patch if tint is None else in_tone(photo, patch, tint))
                 add_patch(photo, patches[-1])
+                pasted[k].append((tasks[k].quads[i], mask))
+        if code is not None:
+            # At last, since a face may be pasted over the edge of another.
+            for made, places in zip(swapped, pasted, strict=True):
+                _mark(made, places, code)
         return swapped
 
 
@@ -420,6 +441,15 @@ def check_how(paste: str, color: str = "keep", strength: float = 1.0) -> None:
             raise ValueError(f"{name}: found {value!r}; wanted one of {', '.join(known)}")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: found {strength:g}; wanted 0, the face's own identity, to 1, the source's")
+
+
+def _mark(made: Swapped, places: Sequence[tuple[Quad, np.ndarray | None]], code: int) -> None:
+    """Adds a watermark to each of the new faces, given by its square and mask."""
+    for quad, mask in places:
+        patch = mark_patch(made.photo, quad, code, mask)
+        if patch is not None:
+            made.patches.append(patch)
+            add_patch(made.photo, patch)
 
 
 def _read(photo: PhotoLike | Original, role: str, max_pixels: int) -> tuple[Photo, str]:

@@ -119,12 +119,12 @@ def swap_video(
             "target": trail.facts.target, "wishes": [_told_apart(which) for which in wishes], "paste": paste,
             "color": color, "strength": strength, "min_score": swapper.min_score, **asdict(options),
             "suffix": output.suffix, "network": _fingerprint(swapper, make_identities()), "chunk": first_look.CHUNK,
-            "av": pyav_version(), "jax": jax.__version__,
+            "av": pyav_version(), "jax": jax.__version__, "watermark": trail.code,
             "mask": _function_told_apart(swapper.mask, keep_occluders),
             "detect": _function_told_apart(swapper.detect, find_faces, find_small_faces),
         }  # fmt: skip
         _begin(folder, plan)
-        swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength)
+        swap = lambda tasks: swapper.swap_tasks(tasks, paste, color, strength, trail.code)
         try:
             encoding, notes = encoding_for(target, output, options)
             report.on_target += notes

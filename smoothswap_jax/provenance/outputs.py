@@ -1,7 +1,7 @@
 """The one place where swaps get their names: signed and marked before, or not without a reason that is kept.
 
-Whoever writes a swap asks `begin_trail` before the work, puts `Trail.metadata` into what is written, and hands it to
-`publish`, or to `publish_whole` where it lies under another name already.
+Whoever writes a swap asks `begin_trail` before the work, marks the faces with `Trail.code`, puts `Trail.metadata` into
+what is written, and hands it to `publish`, or to `publish_whole` where it lies under another name already.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from smoothswap_jax.faces.photos import PathLike, write_whole
 from smoothswap_jax.provenance.credentials import Facts, Model, c2pa, check_key, media_type, sidecar_of, sign
 from smoothswap_jax.provenance.keys import SigningKey, config_folder, signing_key
 from smoothswap_jax.provenance.marks import MADE_BY, marked
+from smoothswap_jax.provenance.watermark import BITS, opencv
 from smoothswap_jax.runtime.files import check_new_file, sha256_of, write_atomically
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Provenance:
             return None
         try:
             c2pa("signing content credentials, which swaps carry,")
+            opencv()
             key = signing_key(self.chain, self.key)
         except ImportError as error:
             raise ImportError(f"{error}; or say why swaps go without: --no-provenance=REASON") from error
@@ -76,6 +78,11 @@ class Trail:
         """For the comment of a container; "" where nothing is to be said."""
         return MADE_BY if self.key else ""
 
+    @property
+    def code(self) -> int | None:
+        """For the watermark of faces; None where they get none."""
+        return code_of(self.facts.model) if self.key else None
+
     def metadata(self, of_target: Metadata | None = None) -> Metadata:
         """The metadata that are kept of the target, with the marks."""
         kept = of_target or Metadata()
@@ -94,6 +101,11 @@ class Trail:
             return ()
         write_atomically(beside, made)
         return (f"its credentials lie beside it, in {beside.name}: {output.suffix} holds none",)
+
+
+def code_of(model: Model | None) -> int:
+    """The watermark's bits: the first of the generator's digest, 0 of networks that are no trained ones of ours."""
+    return int(model.generator[: BITS // 4], 16) if model else 0
 
 
 def begin_trail(

@@ -1,4 +1,4 @@
-"""What a file says of its making, and whether that is so: credentials and marks, in words."""
+"""What a file says of its making, and whether that is so: credentials, marks and watermark, in words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.provenance.credentials import AGENT, SOURCE_TYPE, Credentials, read_credentials
 from smoothswap_jax.provenance.keys import own_chain
+from smoothswap_jax.provenance.mark_reading import Watermark, read_watermark
 from smoothswap_jax.provenance.marks import marks_in
 from smoothswap_jax.runtime.files import sha256_of
 
@@ -21,13 +22,14 @@ INTACT, ALTERED, NONE = "intact", "altered", "none"
 class Verified:
     """What was found in a file.
 
-    marks: where metadata say that it is a swap. asked: for each file that was given as a source or target, whether the
-    swap was made of it; None where the credentials do not say or are not intact.
+    marks: where metadata say that it is a swap. watermark: what its faces say. asked: for each file that was given as
+    a source or target, whether the swap was made of it; None where the credentials do not say or are not intact.
     """
 
     file: str
     credentials: Credentials | None
     marks: tuple[str, ...]
+    watermark: Watermark
     asked: tuple[tuple[str, str, bool | None], ...] = ()
     """(role, file, answer)"""
 
@@ -47,7 +49,10 @@ class Verified:
         told = asdict(self.credentials) if self.credentials else None
         if told and self.credentials and self.credentials.facts and self.credentials.facts.model:
             told["facts"]["model"] = self.credentials.facts.model._asdict()
-        return {"file": self.file, "state": self.state, "credentials": told, "marks": list(self.marks), "asked": asked}
+        return {
+            "file": self.file, "state": self.state, "credentials": told, "marks": list(self.marks),
+            "watermark": asdict(self.watermark), "asked": asked,
+        }  # fmt: skip
 
     def words(self) -> Iterator[str]:
         """A line for each thing that was found."""
@@ -56,6 +61,7 @@ class Verified:
             said = {True: "made of it", False: "not made of it", None: "not known whether it was made of it"}[answer]
             yield f"{role} {file}: {said}"
         yield f"metadata: {', '.join(self.marks)} say that the face is synthetic" if self.marks else "metadata: no mark"
+        yield _of_watermark(self.watermark, self.credentials)
 
 
 def verify_file(
@@ -81,7 +87,31 @@ def verify_file(
             digest = sha256_of(os.fspath(one))
             among = None if facts is None else digest in (facts.sources if role == "source" else (facts.target,))
             asked.append((role, os.fspath(one), among))
-    return Verified(os.fspath(file), found, marks_in(Path(file)), tuple(asked))
+    return Verified(os.fspath(file), found, marks_in(Path(file)), read_watermark(Path(file)), tuple(asked))
+
+
+def _of_watermark(found: Watermark, credentials: Credentials | None) -> str:
+    """The last line, which compares with the credentials where they are intact."""
+    if found.fault:
+        return f"watermark: not looked for ({found.fault})"
+    if not found.looked:
+        return "watermark: not looked for, as no face was found"
+    if not found.marked:
+        return f"watermark: none found on {_faces(found.looked)} (none there, or too small or too much altered)"
+    sure = f"{found.error:.1%} of its chips read otherwise, by chance in fewer than one of {1 / found.chance:.0e} files"
+    said = f"watermark: found on {found.marked} of {_faces(found.looked)}, made by smoothswap-jax ({sure}), {{}}"
+    model = f"of generator {found.code}..." if int(found.code, 16) else "of a generator that is not told"
+    if credentials is None:
+        return said.format(f"{model}; the file has lost its credentials since")
+    if not credentials.intact:
+        return said.format(f"{model}; the credentials are not of this file as it is")
+    told = credentials.facts.model.generator if credentials.facts and credentials.facts.model else ""
+    agrees = told.startswith(found.code) if told else not int(found.code, 16)
+    return said.format(f"{model}, {'as' if agrees else 'NOT as'} the credentials say")
+
+
+def _faces(count: int) -> str:
+    return f"{count} face{'s' * (count != 1)}"
 
 
 def _of_credentials(found: Credentials | None) -> Iterator[str]:

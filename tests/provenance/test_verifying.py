@@ -1,5 +1,6 @@
 """`smoothswap verify`: what is told of files."""
 
+import functools
 import json
 import random
 
@@ -9,9 +10,11 @@ from PIL import Image, ImageFile
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.faces.photos import save_photo
-from smoothswap_jax.provenance import keys
+from smoothswap_jax.provenance import keys, verifying
 from smoothswap_jax.provenance.credentials import Facts, sign
+from smoothswap_jax.provenance.mark_reading import read_watermark
 from smoothswap_jax.provenance.verifying import verify_file
+from tests.inference.pixel_swappers import marked
 from tests.provenance.swaps import MODEL, WAYS
 
 c2pa = pytest.importorskip("c2pa")
@@ -66,6 +69,39 @@ def test_altered_files_and_files_without_are_told(folder, tmp_path, capsys):
     target = f"--target={folder}/photo.png"
     assert main(["verify", str(tmp_path / "changed.png"), target]) == 1
     assert "not known whether it was made of it" in capsys.readouterr().out
+
+
+def test_the_watermark_is_told_beside_the_credentials_and_without(folder, tmp_path, capsys, monkeypatch):
+    look = functools.partial(read_watermark, detect=marked((80, 70, 1.5)))
+    monkeypatch.setattr(verifying, "read_watermark", look)
+    output = tmp_path / "photo.png"
+    WAYS["photo.png"](folder, output, None)
+    Image.open(output).save(tmp_path / "stripped.jpg", quality=80)
+    changed = bytearray(output.read_bytes())
+    changed[-1000] ^= 1
+    (tmp_path / "altered.png").write_bytes(changed)
+    with Image.open(output) as image:
+        darker = image.point(lambda level: round(0.9 * level))
+        darker.save(tmp_path / "signed-again.png")
+    other = MODEL._replace(generator="c" * 64)
+    sign(tmp_path / "signed-again.png", "image/png", Facts("1", other, "0" * 64, ()), keys.signing_key())
+    found = "watermark: found on 1 of 1 face, made by smoothswap-jax ("
+    for name, code, said in (
+        ("photo.png", 0, "of generator aaaaaaaa..., as the credentials say"),
+        ("stripped.jpg", 1, "of generator aaaaaaaa...; the file has lost its credentials since"),
+        ("signed-again.png", 0, "of generator aaaaaaaa..., NOT as the credentials say"),
+    ):
+        assert main(["verify", str(tmp_path / name)]) == code, name
+        told = capsys.readouterr().out
+        assert found in told and said in told, told
+    assert main(["verify", "--json", str(tmp_path / "stripped.jpg"), str(folder / "photo.png")]) == 1
+    first, second = (json.loads(line)["watermark"] for line in capsys.readouterr().out.splitlines())
+    assert (first["looked"], first["marked"], first["code"]) == (1, 1, "aaaaaaaa") and first["chance"] < 1e-6
+    assert (second["looked"], second["marked"], second["code"], second["fault"]) == (1, 0, "", "")
+    assert main(["verify", str(tmp_path / "altered.png")]) == 1
+    assert "watermark: not looked for (" in capsys.readouterr().out  # its pixels cannot be decoded
+    assert main(["verify", str(folder / "photo.png")]) == 1
+    assert "watermark: none found on 1 face (" in capsys.readouterr().out
 
 
 def test_mistakes_end_with_2(tmp_path, capsys):
