@@ -21,8 +21,9 @@ _BT709 = 1
 """Of primaries, transfer and matrix, in FFmpeg's numbers."""
 
 
-def mp4_bytes(photos: Iterable[Photo], seconds: float, comment: str = "") -> bytes:
+def mp4_bytes(photos: Iterable[Photo], seconds: float, comment: str = "", quality: str = QUALITY) -> bytes:
     """An MP4 of sRGB photos of one size, each shown for so many `seconds`, with BT.709 colours. comment: about it.
+    quality: x264's constant rate factor.
 
     H.264 wants sides of an even number of pixels: odd ones repeat their last line. Raises ValueError for photos of
     different sizes and for none, and ImportError where PyAV is missing.
@@ -42,7 +43,7 @@ def mp4_bytes(photos: Iterable[Photo], seconds: float, comment: str = "") -> byt
             if comment:
                 container.metadata["comment"] = comment
             stream = container.add_stream("libx264", rate=Fraction(1 / seconds).limit_denominator(_TICKS))
-            stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": QUALITY}
+            stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": quality}
             context = stream.codec_context
             context.time_base = Fraction(1, _TICKS)
             context.colorspace = context.color_primaries = context.color_trc = _BT709
