@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from smoothswap_jax.prepare.crops import PrepareSettings
     from smoothswap_jax.prepare.run import prepare as prepare_faces
     from smoothswap_jax.runtime.checkpoint import CheckpointError
+    from smoothswap_jax.runtime.program_cache import keep_programs
     from smoothswap_jax.runtime.stopping import Stopped
     from smoothswap_jax.training.loop import train
     from smoothswap_jax.weights.exported import ExportError
@@ -49,6 +50,7 @@ __all__ = [
     "export_swapper",
     "ffhq_quad",
     "import_file",
+    "keep_programs",
     "load_config",
     "load_imported",
     "load_photo",
@@ -84,6 +86,7 @@ _WHERE = {
     "export_swapper": ("inference.export.export_folder", "export_swapper"),
     "ffhq_quad": ("faces.align", "ffhq_quad"),
     "import_file": ("weights.network_folder", "import_file"),
+    "keep_programs": ("runtime.program_cache", "keep_programs"),
     "load_config": ("config.load", "load_config"),
     "load_imported": ("weights.network_folder", "load_imported"),
     "load_photo": ("faces.photos", "load_photo"),

@@ -25,6 +25,7 @@ from smoothswap_jax.cli import (
     train,
     verify,
 )
+from smoothswap_jax.runtime.program_cache import keep_programs_of_commands
 from smoothswap_jax.runtime.stopping import Stopped
 
 DESCRIPTION = "Smooth-Swap face swapping in JAX: train, swap, prepare, import, export, measure."
@@ -63,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if rest and args.verb not in TAKE_OVERRIDES:
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
     _set_up_logging(args.verbose)
+    keep_programs_of_commands()
     args.overrides = rest
     try:
         with _signals_raise():

@@ -50,7 +50,7 @@ def common_fields() -> ConfigDict:
     c.max_to_keep = 3  # newest checkpoints
     c.keep_every_steps = 0  # also keep the checkpoint of every so many steps; 0: none
 
-    c.compilation_cache = "~/.cache/smoothswap-jax/xla"  # cache of compiled programs for later starts; "": none
+    c.compilation_cache = "default"  # folder of compiled programs for later starts; default: the user's; "": none
     c.debug_nans = False  # on NaN or infinity, run that step again and name the operation
     c.watchdog_seconds = 1800  # after so long a step, all stack traces go to stderr; 0: never
 

@@ -1,24 +1,13 @@
-"""Compiled programs: kept on disk for the next start, their memory reported before they run."""
+"""Compiled programs: made when they are first called, their memory reported before they run."""
 
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 
 log = logging.getLogger(__name__)
-
-
-def keep_programs(folder: str) -> None:
-    """Turns on JAX's persistent compilation cache in `folder` ('': leaves it off), for small programs too.
-
-    JAX_COMPILATION_CACHE_DIR takes precedence.
-    """
-    if folder and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(Path(folder).expanduser()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:

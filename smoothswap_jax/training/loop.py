@@ -19,8 +19,8 @@ from smoothswap_jax.config.parse import as_stored, parse
 from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfig
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, metric_log, sharding
-from smoothswap_jax.runtime.compilation import keep_programs
 from smoothswap_jax.runtime.metric_log import Progress, RunLog
+from smoothswap_jax.runtime.program_cache import keep_programs
 from smoothswap_jax.runtime.stopping import Stopped, StopSignal, stop_signal
 from smoothswap_jax.training import monitors, resume
 from smoothswap_jax.training.checks import check_run

@@ -1,4 +1,4 @@
-"""Programs are compiled once, tell their memory, and are there at the next start."""
+"""Programs are compiled once and tell their memory."""
 
 import logging
 import re
@@ -67,20 +67,3 @@ def test_a_trace_of_some_steps_is_written(tmp_path):
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
     with pytest.raises(SystemExit):
         main(["train", "--config=x", "--workdir=y", "--profile=3"])
-
-
-def test_programs_are_kept_where_nothing_else_is_said(monkeypatch, tmp_path):
-    before, least = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    try:
-        jax.config.update("jax_compilation_cache_dir", None)
-        compilation.keep_programs("")
-        assert jax.config.jax_compilation_cache_dir is None
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-        compilation.keep_programs(str(tmp_path))
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
-        assert jax.config.jax_persistent_cache_min_compile_time_secs == 0
-        compilation.keep_programs("/elsewhere")
-        assert jax.config.jax_compilation_cache_dir == str(tmp_path)
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
