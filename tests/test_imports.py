@@ -324,6 +324,23 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_swap_by_the_default_needs_jax_and_no_library_on_top_of_it() -> None:
+    """They would take half of the time of all imports. Of SciPy, JAX takes scipy.linalg, for programs of exports."""
+    code = (
+        f"import sys, numpy as np; from {PACKAGE}.cli import main; main._set_up_logging(False); "
+        f"from {PACKAGE}.faces import video_encoding; from {PACKAGE}.inference import albums, interpolation; "
+        f"from {PACKAGE}.inference.files import swap_files; from {PACKAGE}.inference.swapper import Swapper; "
+        f"from {PACKAGE}.provenance.outputs import Provenance; Provenance().check(); swapper = Swapper.load(); "
+        "face = np.zeros((1, swapper.size, swapper.size, 3), np.uint8); swapper.generate(face, swapper.embed(face)); "
+        "heavy = {'flax', 'optax', 'orbax', 'clu', 'ml_collections', 'tensorflow', 'tensorflow_datasets', "
+        "'pandas', 'matplotlib', 'scipy.ndimage', 'scipy.optimize', 'scipy.spatial'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
 # --- the checker itself -----------------------------------------------------------------------------------
 
 # Paths inside the package, or configs/.

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import GifImagePlugin, Image
-from scipy.spatial import KDTree
 
 from smoothswap_jax.faces.kinds import PILLOW_FAULTS
 from smoothswap_jax.faces.metadata import Metadata, save_options
@@ -174,6 +173,8 @@ def _in_palette(
         palette = _palette(pixels, ~changed[written], room)
         unique, places = np.unique(_packed(pixels), return_inverse=True)
         numbers = np.zeros(written.shape, np.uint8)
+        from scipy.spatial import KDTree
+
         numbers[written] = KDTree(palette).query(_unpacked(unique))[1][places]
     see_through = len(palette)
     numbers[~written] = see_through % 256

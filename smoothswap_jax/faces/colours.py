@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageCms
-from scipy.ndimage import map_coordinates
 
 from smoothswap_jax.faces.tones import LUMA
 
@@ -94,6 +93,8 @@ def own_change(
 
 def _from_srgb(colours: Float[np.ndarray, "h w 3"], space: Space) -> Float[np.ndarray, "h w c"]:
     """The file's values, 0-255, for sRGB colours, interpolated, as the conversion itself gives whole values only."""
+    from scipy.ndimage import map_coordinates
+
     table = _way_back(space)
     places = np.moveaxis(np.asarray(colours, np.float32), 2, 0) * (GRID - 1) / 255
     channels = [map_coordinates(table[..., c], places, order=1, mode="nearest") for c in range(table.shape[3])]

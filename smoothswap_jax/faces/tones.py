@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from smoothswap_jax.faces.align import Patch, Quad
 from smoothswap_jax.faces.photos import Photo, reduced
@@ -27,6 +26,8 @@ Tint = Float[np.ndarray, "256 3"]
 """Colour minus brightness, for each brightness; zeros for grey."""
 OVAL = ((0.5, 0.56), (0.27, 0.36))
 """Where the face is in an FFHQ crop: its middle and half its width and height, in sides of the crop."""
+SOFT_LEVELS = 3
+"""Standard deviation, in levels of brightness, of what smooths a photo's tint."""
 STRETCH = (0.7, 1.4)
 """By how much the spread of brightness or colour is changed, at most: beards and fringes are no light."""
 
@@ -72,6 +73,8 @@ def matched(targets: Float[np.ndarray, "b n n 3"], swaps: Float[np.ndarray, "b n
     """Aligned swaps whose faces have the tones of the targets': mean and spread of brightness and of both differences
     of colour, over the oval of the face (Reinhard et al. 2001, "Color transfer between images", in the space of JPEG).
     Outside of it what changed as the face did, neck and ears, goes with it. All in [-1, 1]."""
+    from scipy.ndimage import gaussian_filter
+
     size = targets.shape[1]
     x, y = (((np.arange(size) + 0.5) / size - middle) / half for middle, half in zip(*OVAL, strict=True))
     oval = np.clip((1.15 - np.hypot(x[None], y[:, None])) / 0.3, 0, 1).astype(np.float32)[:, :, None]
@@ -102,11 +105,16 @@ def _mean_tint(luma: np.ndarray, deviations: np.ndarray) -> Tint:
     levels = np.rint(luma).astype(int)
     counts = np.bincount(levels, minlength=256).astype(float)
     sums = np.stack([np.bincount(levels, deviations[:, c], 256) for c in range(3)], axis=1)
-    smooth = lambda values: gaussian_filter1d(values, 3.0, axis=0, mode="nearest")
-    weights, sums = smooth(counts), smooth(sums)
+    weights, sums = _smooth(counts), np.stack([_smooth(column) for column in sums.T], axis=1)
     seen = np.flatnonzero(weights > 1e-3)
     means = sums[seen] / weights[seen, None]
     return np.stack([np.interp(np.arange(256), seen, means[:, c]) for c in range(3)], axis=1).astype(np.float32)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """SciPy's gaussian_filter1d with mode="nearest"; importing it takes a tenth of the time of a photo's swap."""
+    kernel = np.exp(-0.5 * np.square(np.arange(-4 * SOFT_LEVELS, 4 * SOFT_LEVELS + 1) / SOFT_LEVELS))
+    return np.convolve(np.pad(values, 4 * SOFT_LEVELS, "edge"), kernel / kernel.sum(), "valid")
 
 
 def _at(tint: Tint, luma: np.ndarray) -> np.ndarray:

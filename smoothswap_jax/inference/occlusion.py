@@ -8,7 +8,6 @@ So microphones, cups, bars and sheets are found; a bare hand, which has the skin
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
-from scipy import ndimage
 
 SIDE = 64
 """Pixels a side at which faces are looked at; the lengths below are of these."""
@@ -73,6 +72,8 @@ def distance_from_skin(colours: Colours) -> Float[np.ndarray, "side side"]:
 
 
 def _covered(colours: Colours) -> Places:
+    from scipy import ndimage
+
     from_skin = distance_from_skin(colours)
     pieces, count = ndimage.label(ndimage.binary_opening((from_skin > ODD) & SKIN_ALONE, np.ones((3, 3))))
     covered = np.zeros((SIDE, SIDE), bool)
@@ -101,6 +102,8 @@ def _skin(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3"]:
 
 def _whole(piece: Places, colours: Colours, no_skin: Places) -> Places:
     """A piece with what is connected to it and looks alike, also on eyes, mouth and beside the face."""
+    from scipy import ndimage
+
     alike = no_skin & (_distance(colours, np.median(colours[piece], axis=0)) < ALIKE)
     near = ndimage.distance_transform_edt(~piece) < REACH
     connected, _ = ndimage.label(alike & near | piece)
@@ -109,4 +112,6 @@ def _whole(piece: Places, colours: Colours, no_skin: Places) -> Places:
 
 def _softened(covered: Places) -> Float[np.ndarray, "side side"]:
     """A little larger, since the edge of what covers is mixed with the face, and soft."""
+    from scipy import ndimage
+
     return ndimage.gaussian_filter(ndimage.binary_dilation(covered).astype(np.float32), SOFTNESS)

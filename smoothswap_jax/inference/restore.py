@@ -64,14 +64,17 @@ def build_swapper(config: dict, embedder: dict, variables: dict[str, Any], step:
     return RestoredSwapper(networks, variables, config, embedder, step)
 
 
-def checked_swapper(config: Any, embedder: Any, arrays: int, file: str) -> tuple[dict, dict[str, Any]]:
+def checked_swapper(
+    config: Any, embedder: Any, arrays: int, file: str, discriminator: bool = False
+) -> tuple[dict, dict[str, Any]]:
     """A stored training config, which may be somebody else's, and the shapes that its networks want.
 
     Args:
       embedder: the config fields of its embedder. arrays: how many were saved. file: where both were read.
+      discriminator: whether its shapes are wanted, too; each network that is traced takes half a second.
 
-    Returns the config under today's names, and shapes of {'generator', 'discriminator', 'embedder'}. Raises ConfigError
-    for fields that are of a wrong type, out of bounds, or make no network.
+    Returns the config under today's names, and shapes of {'generator', 'embedder'}, and 'discriminator' if wanted.
+    Raises ConfigError for fields that are of a wrong type, out of bounds, or make no network.
     """
     parsed = parse(config, file)
     if not isinstance(parsed, SwapperConfig):
@@ -80,12 +83,11 @@ def checked_swapper(config: Any, embedder: Any, arrays: int, file: str) -> tuple
     mistakes = [mistake for part, fields in parts.items() for mistake in field_mistakes(part, fields)]
     raise_mistakes(mistakes or network_mistakes(parsed), f"{file}: ")
     size = parsed.data.size
-    networks, (generator, discriminator) = swapper_networks(parsed.generator, parsed.discriminator, embedder, size)
+    networks, modules = swapper_networks(parsed.generator, parsed.discriminator, embedder, size)
     image, shapes = image_shape(1, size), {"embedder": embedder_shapes(embedder, size, arrays, file)}
     z = z_shape(networks, shapes["embedder"], 1, size)
-    made = {"generator": (generator, (image, z)), "discriminator": (discriminator, (image, z))}
-    for part, (module, inputs) in made.items():
-        shapes[part] = shapes_of(part, module, *inputs, arrays=arrays, file=file)["params"]
+    for part, module in zip(("generator", "discriminator") if discriminator else ("generator",), modules, strict=False):
+        shapes[part] = shapes_of(part, module, image, z, arrays=arrays, file=file)["params"]
     return to_dict(parsed), shapes
 
 
@@ -115,7 +117,9 @@ def restore_swapper(
         found["also"] = also.get("sha256") if isinstance(also, dict) else None
         if not isinstance(found["also"], str | None):
             raise checkpoint.CheckpointError(f"{file}: {COPY_ALSO} is {shown(also)}, wanted a SHA-256 in it")
-        found["config"], shapes = checked_swapper(meta.get("config", {}), found["fields"], arrays, str(file))
+        found["config"], shapes = checked_swapper(
+            meta.get("config", {}), found["fields"], arrays, str(file), discriminator
+        )
         return {name: shapes[name.removesuffix("_ema")] for name in names}
 
     parts, _, saved = checkpoint.load_parts(run, names, step, wanted)

@@ -131,24 +131,21 @@ class Swapper:
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
         when the export is damaged.
         """
-        from smoothswap_jax.inference.load import load_swapper
+        from smoothswap_jax.inference.load import load_functions
         from smoothswap_jax.runtime.sharding import make_mesh
-        from smoothswap_jax.training.networks import z_shape
-        from smoothswap_jax.weights.variables import params_digest
 
-        found = load_swapper(run, step)
+        found = load_functions(run, step)
         mesh = make_mesh(found=jax.local_devices())
-        digest = lambda part: params_digest(found.variables[part])
         return cls(
-            in_steps(found.networks.embed, found.variables["embedder"], mesh, faces_at_once),
-            in_steps(found.networks.generate, found.variables["generator"], mesh, faces_at_once),
+            in_steps(found.embed, found.embedder, mesh, faces_at_once),
+            in_steps(found.generate, found.generator, mesh, faces_at_once),
             found.size,
             find_small_faces if tiles else find_faces,
-            identity=z_shape(found.networks, found.variables["embedder"], 1, found.size),
+            identity=found.identity,
             max_pixels=max_pixels,
             min_score=min_score,
             mask=mask,
-            model=Model(digest("generator"), digest("embedder"), found.step),
+            model=found.model,
             provenance=provenance or Provenance(),
         )
 

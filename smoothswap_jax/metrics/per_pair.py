@@ -3,13 +3,12 @@
 Pure functions of NumPy arrays: no config, path or device is seen here. Images are NHWC floats in [-1, 1]; embeddings
 are [n, d] and need not be of unit length. Everything is computed in float64, so that a mean over many pairs does not
 depend on the precision of the model. Give the scores to `bootstrap.bootstrap_interval`, `ratio_of_means_interval` or
-`paired_difference_interval` rather than printing a bare mean.
+`paired_difference_interval` rather than printing a bare mean. SciPy, which swaps do without, is imported where it is
+used.
 """
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy.ndimage import gaussian_filter
-from scipy.spatial.transform import Rotation
 
 TIE = 1e-12  # cosines nearer than this differ by rounding only
 _SSIM_RADIUS = 5  # pixels on each side of the window's centre: 3.5 standard deviations of 1.5
@@ -74,6 +73,8 @@ def ssim(a: Float[np.ndarray, "b h w c"], b: Float[np.ndarray, "b h w c"]) -> Fl
 
 
 def _ssim_of_pair(x: Float[np.ndarray, "h w c"], y: Float[np.ndarray, "h w c"]) -> float:
+    from scipy.ndimage import gaussian_filter
+
     within = slice(_SSIM_RADIUS, -_SSIM_RADIUS)
     blur = lambda image: gaussian_filter(image, (1.5, 1.5, 0.0), radius=(_SSIM_RADIUS, _SSIM_RADIUS, 0))[within, within]
     mean_x, mean_y = blur(x), blur(y)
@@ -134,6 +135,8 @@ def hopenet_rotations(degrees: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n
     (degrees,) = _same_finite("angles [n, 3]", 2, degrees=degrees)
     if degrees.shape[1] != 3:
         raise ValueError(f"angles must be [n, 3] (yaw, pitch, roll), found shape {degrees.shape}")
+    from scipy.spatial.transform import Rotation
+
     return Rotation.from_euler("XYZ", degrees[:, [1, 0, 2]] * (1, -1, 1), degrees=True).as_matrix()
 
 

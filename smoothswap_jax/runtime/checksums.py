@@ -1,7 +1,11 @@
-"""Checksums of finished folders: whether the files on disk are still those that were written."""
+"""Checksums of finished folders, whether the files on disk are still those that were written, and of arrays."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
 
 from smoothswap_jax.runtime.files import sha256_of, write_atomically
 from smoothswap_jax.runtime.json_files import JsonError, read_json_object
@@ -36,3 +40,12 @@ def fault(folder: Path, record: Path) -> str:
 
 def _facts(path: Path) -> dict[str, int | str]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+
+
+def arrays_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of arrays by name, as float32."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(arrays[name], np.float32)
+        digest.update(f"{name}{value.shape}".encode() + value.tobytes())
+    return digest.hexdigest()

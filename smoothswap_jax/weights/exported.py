@@ -1,11 +1,18 @@
-"""The files of an export that are read without building its networks. What writes them: inference/export/."""
+"""The files of an export that are read without building its networks. What writes them: inference/export/.
 
+Flax is imported only by what gives nested variables: the programs of an export need none of it.
+"""
+
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+import jax.export  # is no part of `jax` before it is imported
+import numpy as np
 
 from smoothswap_jax.runtime.files import sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json_object
-from smoothswap_jax.weights.network_folder import load_variables
 from smoothswap_jax.weights.readers.errors import shown
 
 PARAMS, CONFIG, SUMS = "params.safetensors", "config.json", "SHA256SUMS"
@@ -21,12 +28,45 @@ class ExportError(ValueError):
     """An exported file differs from the checkpoint, is damaged, or cannot be written."""
 
 
+class ExportedProgram(NamedTuple):
+    """function: (weights, *inputs) -> outputs, for any batch size. weights: those that it takes, by their flat names,
+    numpy arrays as they are stored."""
+
+    function: Any
+    weights: dict[str, np.ndarray]
+
+
+def is_export(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is an export rather than a run directory."""
+    return (Path(folder) / PARAMS).is_file()
+
+
+def load_programs(folder: str | Path, names: tuple[str, ...]) -> tuple[dict[str, ExportedProgram], dict[str, Any]]:
+    """The programs of an export by name ('embed', 'generate', 'swap'), and its config.json.
+
+    They are StableHLO, which can call whatever is in this process: only for an export that is trusted as code is.
+    Raises ExportError for a damaged one.
+    """
+    from safetensors.numpy import load_file
+
+    folder = Path(folder)
+    check_sums(folder)
+    weights, found = load_file(folder / PARAMS), {}
+    for name in names:
+        exported = jax.export.deserialize(bytearray((folder / f"{name}.stablehlo").read_bytes()))
+        (wanted, *_), _ = jax.tree.unflatten(exported.in_tree, exported.in_avals)
+        found[name] = ExportedProgram(exported.call, {key: weights[key] for key in wanted})
+    return found, read_json_object(folder / CONFIG)
+
+
 def load_part(folder: str | Path, part: str) -> dict[str, Any]:
     """One network of an export, as float32 numpy arrays: {'params', and 'batch_stats' where it has them}.
 
     part: 'embedder', 'generator' or 'discriminator'. Raises ExportError for a damaged export, and for one without the
     part.
     """
+    from smoothswap_jax.weights.network_folder import load_variables
+
     check_sums(folder)
     file = Path(folder) / PARAMS
     parts = load_variables(file)

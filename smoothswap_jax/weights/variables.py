@@ -6,7 +6,6 @@
 """
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from smoothswap_jax.runtime.checksums import arrays_digest
 from smoothswap_jax.weights import registry
 from smoothswap_jax.weights.inspect import printable
 from smoothswap_jax.weights.spec import NameMap
@@ -137,9 +137,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def params_digest(variables: Mapping[str, Any]) -> str:
     """SHA-256 of a network's arrays by name, as float32: the same for a checkpoint and its copies."""
-    digest = hashlib.sha256()
-    flat = flatten_dict(dict(variables), sep="/")
-    for name in sorted(flat):
-        value = np.ascontiguousarray(flat[name], np.float32)
-        digest.update(f"{name}{value.shape}".encode() + value.tobytes())
-    return digest.hexdigest()
+    return arrays_digest(flatten_dict(dict(variables), sep="/"))

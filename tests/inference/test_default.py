@@ -4,6 +4,7 @@ import runpy
 from fnmatch import fnmatch
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import setuptools
@@ -13,13 +14,17 @@ from smoothswap_jax.config.load import load_config
 from smoothswap_jax.faces.photos import load_photo, save_photo
 from smoothswap_jax.inference import choice
 from smoothswap_jax.inference import swapper as engine
-from smoothswap_jax.inference.export.export_folder import export_swapper, is_export
+from smoothswap_jax.inference.batching import in_steps
+from smoothswap_jax.inference.export.export_folder import export_swapper
+from smoothswap_jax.inference.load import load_functions
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.runtime import folders
 from smoothswap_jax.runtime.checkpoint import CheckpointError
 from smoothswap_jax.runtime.folders import PACKAGED
+from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.frozen_embedder import load_embedder
 from smoothswap_jax.training.networks import image_shape, initial_variables, make_embedder, swapper_networks, z_shape
+from smoothswap_jax.weights.exported import is_export
 from tests.inference.pixel_swappers import grain, marked
 from tests.places import ROOT
 from tests.tiny_runs import SIZE
@@ -104,6 +109,26 @@ def test_the_packaged_one_is_small_and_swaps():
     source, target = np.random.default_rng(0).integers(0, 256, (2, 1, found.size, found.size, 3), np.uint8)
     swap = found.generate(target, found.embed(source))
     assert swap.shape == target.shape and np.any(swap != target)
+
+
+@pytest.mark.skipif(not is_export(PACKAGED), reason="no default swapper is packaged yet")
+def test_the_packaged_programs_give_what_the_networks_give_to_the_bit():
+    programs, networks = load_functions("default"), load_functions(PACKAGED)
+    assert programs.model == networks.model and programs.size == networks.size
+    assert jax.tree.map(lambda one: one.shape, programs.identity) == jax.tree.map(
+        lambda one: one.shape, networks.identity
+    )
+    assert (
+        type(programs.embedder) is not type(networks.embedder) or programs.embedder.keys() != networks.embedder.keys()
+    )
+    faces = np.random.default_rng(0).uniform(-1, 1, (2, 3, programs.size, programs.size, 3)).astype(np.float32)
+    made = []
+    for one in (programs, networks):
+        mesh = make_mesh(2)
+        z = in_steps(one.embed, one.embedder, mesh)(faces[0])
+        made.append((z, in_steps(one.generate, one.generator, mesh)(faces[1], z)))
+    for found, wanted in zip(*map(jax.tree.leaves, made), strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.skipif(not is_export(PACKAGED), reason="no default swapper is packaged yet")

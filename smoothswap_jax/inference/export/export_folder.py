@@ -237,11 +237,6 @@ def _write_text(path: Path, text: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- reading
-def is_export(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is an export rather than a run directory."""
-    return (Path(folder) / PARAMS).is_file()
-
-
 def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     """The networks of an export, which may be somebody else's, and their weights.
 
@@ -265,7 +260,8 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
         if not isinstance(digest, str | None):
             raise ExportError(f"{file}: {name} is {shown(digest)}, wanted a SHA-256")
     stored = variable_shapes(folder / PARAMS)
-    training, wanted = checked_swapper(config.get("training"), config.get("embedder"), len(stored), str(file))
+    also = any(name.startswith("discriminator/") for name in stored)
+    training, wanted = checked_swapper(config.get("training"), config.get("embedder"), len(stored), str(file), also)
     for name, value in (("size", training["data"]["size"]), ("generator", config["training"]["generator"])):
         if config.get(name, value) != value:
             raise ExportError(f"{file}: {name} is {shown(config[name])}, and training says {shown(value)}")
@@ -279,10 +275,8 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
 
 
 def _check_fit(path: Path, stored: Mapping[str, tuple[int, ...]], wanted: Mapping[str, Any]) -> None:
-    """Raises ExportError unless `path` has the arrays of generator and embedder; a discriminator's may be left out."""
-    left_out = "discriminator" if not any(name.startswith("discriminator/") for name in stored) else ""
-    flat = flatten_dict({part: shapes for part, shapes in wanted.items() if part != left_out}, sep="/")
-    shapes = {name: tuple(leaf.shape) for name, leaf in flat.items()}
+    """Raises ExportError unless `path` has the wanted arrays and no others."""
+    shapes = {name: tuple(leaf.shape) for name, leaf in flatten_dict(dict(wanted), sep="/").items()}
     for name in [*shapes, *stored]:
         found, fits = (str(list(of[name])) if name in of else "none" for of in (stored, shapes))
         if found != fits:
