@@ -16,14 +16,15 @@ def add_parser(verbs) -> None:
         "a device, by the compiler, also for devices that this machine does not have. scaling: 1 to 8 virtual devices, "
         "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
         "rendered. video: what becomes of a film of such people, or of photographed ones, that is swapped, and how "
-        "fast. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. "
-        "Prints a table, and all of it as one line of JSON.",
+        "fast. start: how long a swap of one photo takes as a command, with and without kept programs, and where its "
+        "time goes. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients "
+        "point. Prints a table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
     bench.add_argument(
-        "--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding", "video")
+        "--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding", "video", "start")
     )
     bench.add_argument(
         "--people",
@@ -34,7 +35,7 @@ def add_parser(verbs) -> None:
     )
     bench.add_argument("--frames", type=int, default=500, metavar="N", help="video: how long the film is (default 500)")
     bench.add_argument(
-        "--checkpoint", default="default", metavar="DIR", help="video: the swapper (default: the packaged one)"
+        "--checkpoint", default="default", metavar="DIR", help="video, start: the swapper (default: the packaged one)"
     )
     bench.add_argument("--size", type=int, default=256, help="world: of the photos, pixels (default 256)")
     bench.add_argument("--config", default="swapper:tiny32", metavar="FILE[:VARIANT]", help="of the swapper")
@@ -65,7 +66,8 @@ def add_parser(verbs) -> None:
     bench.add_argument(
         "--source",
         metavar="DIR",
-        help="data: photos to prepare, as for prepare; video: photos of three people or more (default: rendered faces)",
+        help="data: photos to prepare, as for prepare; video: photos of three people or more; start: two photos "
+        "(default: rendered faces)",
     )
     bench.add_argument("--data", metavar="DIR", help="prepared set to read (default: rendered faces)")
     bench.add_argument("--detector", default="yunet", help="as for prepare (default yunet)")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
     shown = None
     people = PEOPLE.get(args.what, 0) if args.people is None else args.people
-    if args.source and args.what not in ("data", "video"):
+    if args.source and args.what not in ("data", "video", "start"):
         raise ValueError(f"--source is not for --what={args.what}, which reads no photos")
     if args.what == "data":
         if args.overrides:
@@ -101,6 +103,12 @@ def run(args: argparse.Namespace) -> None:
         from smoothswap_jax.bench.video import bench_video
 
         result = bench_video(args.frames, args.checkpoint, args.source)
+    elif args.what == "start":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=start, which reads no config")
+        from smoothswap_jax.bench.start import bench_start
+
+        result = bench_start(args.checkpoint, args.source)
     elif args.what == "embedding":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=embedding, which reads the runs' configs")
