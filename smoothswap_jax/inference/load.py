@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 PROGRAMS_ON = ("cpu",)
-"""Where the programs of the default were compared with its networks: the same numbers to the bit."""
+"""Where the programs of the default were compared with its networks: the same numbers to the bit, as XLA is set without
+flags."""
 
 
 class Loaded(NamedTuple):
