@@ -52,7 +52,7 @@ setup(
     package_data={
         "smoothswap_jax.evaluation.judges": ["heads.npz"],
         "smoothswap_jax.evaluation.report": ["*.jinja"],
-        "smoothswap_jax.inference": ["default/*"],
+        "smoothswap_jax.inference": ["default/*", "photographs/*"],
         "smoothswap_jax.prepare": ["*.jinja"],
         "smoothswap_jax.synthetic": ["heads.npz"],
         "smoothswap_jax.web": ["page.*"],

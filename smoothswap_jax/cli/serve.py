@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from smoothswap_jax.cli.swap import add_provenance, provenance_of
+from smoothswap_jax.runtime.folders import PHOTOGRAPHS
 from smoothswap_jax.web.limits import Limits
 
 
@@ -13,9 +14,9 @@ def add_parser(verbs) -> None:
     serve = verbs.add_parser("serve", help="a page on this machine that swaps faces", allow_abbrev=False)
     serve.add_argument(
         "--checkpoint",
-        default="default",
+        default=PHOTOGRAPHS,
         metavar="DIR",
-        help="run directory of a trained swapper, or an export (default: the swapper that comes with the package)",
+        help="run directory of a trained swapper, or an export (default: photographs, which comes with the package)",
     )
     serve.add_argument(
         "--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: only this machine)"

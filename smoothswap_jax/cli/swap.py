@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.runtime.folders import PACKAGED, PHOTOGRAPHS, training_config
+
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
 """Those of `faces.video_encoding`, which a test compares."""
 TILES = "search large photos in tiles, too, for faces of less than a hundredth of their longer side (slow)"
@@ -15,9 +17,9 @@ def add_parser(verbs) -> None:
     swap = verbs.add_parser("swap", help="swap faces in photos, videos and pictures that move", allow_abbrev=False)
     swap.add_argument(
         "--checkpoint",
-        default="default",
+        default=PHOTOGRAPHS,
         metavar="DIR",
-        help="run directory of a trained swapper, or an export (default: the swapper that comes with the package)",
+        help="run directory of a trained swapper, or an export (default: photographs, which comes with the package)",
     )
     swap.add_argument(
         "--source",
@@ -334,9 +336,7 @@ def _swap_folder(swapper: Any, source: Any, args: argparse.Namespace, how: dict[
 
 def _meant_for_rendered_faces(checkpoint: str) -> str:
     """What to know of a network that saw only synthetic faces; '' of others."""
-    from smoothswap_jax.runtime.folders import training_config
-
-    data = {} if checkpoint == "default" else training_config(checkpoint).get("data")  # which speaks for itself
+    data = {} if checkpoint in PACKAGED else training_config(checkpoint).get("data")  # those speak for themselves
     if not isinstance(data, dict) or data.get("kind") != "synthetic":
         return ""
     return (

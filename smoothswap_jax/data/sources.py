@@ -63,16 +63,24 @@ def load_faces(data: DataConfig, split: str) -> Faces:
     raise ConfigError(f"config.data.kind is {kind!r}, wanted one of {KINDS}")
 
 
+def person_digest(name: str) -> str:
+    """What tells a person in a list that goes with published weights: the list says of a name whether it is there, and
+    not which names are."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 def training_people(data: Mapping[str, Any]) -> list[str]:
-    """The people a run was trained on, by its stored `data` fields; none of those who were rendered, or are of a set
-    without names. Raises DataError where prepared data, or a folder, can no longer be read."""
+    """`person_digest` of the people a run was trained on, by its stored `data` fields; of none who were rendered, or
+    are of a set without names. Raises DataError where prepared data, or a folder, can no longer be read."""
     if data["kind"] == "prepared":
         from smoothswap_jax.data.records import people_of
 
-        return [person for folder in data["dir"].split(",") for person in people_of(folder.strip(), "train")]
-    if data["kind"] == "folder":
-        return list(from_folder(data["dir"], "train", data["size"], data["held_out_people"]).people)
-    return []
+        names = [person for folder in data["dir"].split(",") for person in people_of(folder.strip(), "train")]
+    elif data["kind"] == "folder":
+        names = from_folder(data["dir"], "train", data["size"], data["held_out_people"]).people
+    else:
+        names = []
+    return [person_digest(name) for name in names]
 
 
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:

@@ -161,7 +161,7 @@ def _size(settings: EvaluationSettings, swappers: Mapping[str, restore.RestoredS
 
 
 def _training_people(swapper: restore.RestoredSwapper) -> list[str]:
-    """The people a method was trained on, as its export says or as far as its data can still be read."""
+    """Digests of the people a method was trained on, as its export says or as far as its data can still be read."""
     if swapper.people is not None:
         return list(swapper.people)
     try:

@@ -1,6 +1,6 @@
-"""Loads a trained swapper from a run directory or an export: the user's, or the default that comes with the package.
+"""Loads a trained swapper from a run directory or an export: the user's, or one that comes with the package.
 
-The default is loaded as the programs of its export, which takes a tenth of the time: its networks need not be built and
+Those are loaded as the programs of their exports, which takes a tenth of the time: networks need not be built and
 traced, nor Flax, Optax and Orbax be imported. Other people's programs are not run, because StableHLO can do what code
 can; their weights fill networks of ours.
 """
@@ -18,13 +18,17 @@ import jax
 from smoothswap_jax.provenance.credentials import Model
 from smoothswap_jax.runtime import folders
 from smoothswap_jax.runtime.checksums import arrays_digest
-from smoothswap_jax.runtime.folders import DEFAULT
+from smoothswap_jax.runtime.folders import DEFAULT, PHOTOGRAPHS
 from smoothswap_jax.weights.exported import is_export, load_programs
 
 if TYPE_CHECKING:
     from smoothswap_jax.inference.restore import RestoredSwapper
 
 log = logging.getLogger(__name__)
+SAID = {
+    DEFAULT: "using the packaged swapper for rendered people: %d px; for photographs there is 'photographs'",
+    PHOTOGRAPHS: "using the packaged swapper for photographs: %d px, a small one; train your own for better swaps",
+}
 PROGRAMS_ON = ("cpu",)
 """Where the programs of the default were compared with its networks: the same numbers to the bit, as XLA is set without
 flags."""
@@ -46,10 +50,10 @@ class Loaded(NamedTuple):
     model: Model
 
 
-def load_functions(folder: str | os.PathLike[str] = DEFAULT, step: int | None = None) -> Loaded:
+def load_functions(folder: str | os.PathLike[str] = PHOTOGRAPHS, step: int | None = None) -> Loaded:
     """The swapper of a run directory or an export as two functions; arguments and errors are `load_swapper`'s."""
-    if folder == DEFAULT and is_export(folders.PACKAGED) and jax.default_backend() in PROGRAMS_ON:
-        return _default_programs(step)
+    if folder in folders.PACKAGED and is_export(folders.named(folder)) and jax.default_backend() in PROGRAMS_ON:
+        return _packaged_programs(str(folder), step)
     from smoothswap_jax.training.networks import image_shape
     from smoothswap_jax.weights.variables import params_digest
 
@@ -67,11 +71,11 @@ def load_functions(folder: str | os.PathLike[str] = DEFAULT, step: int | None = 
     )
 
 
-def _default_programs(step: int | None) -> Loaded:
-    """The packaged swapper, by the programs of its export."""
-    programs, config = load_programs(folders.PACKAGED, ("embed", "generate"))
-    _check_step(DEFAULT, config["step"], step)
-    _say_default(config["size"])
+def _packaged_programs(name: str, step: int | None) -> Loaded:
+    """A packaged swapper, by the programs of its export."""
+    programs, config = load_programs(folders.PACKAGED[name], ("embed", "generate"))
+    _check_step(name, config["step"], step)
+    log.warning(SAID[name], config["size"])
     embed, generate = programs["embed"], programs["generate"]
     image = jax.ShapeDtypeStruct((1, config["size"], config["size"], 3), "float32")
     digest = lambda part, weights: arrays_digest({name.removeprefix(f"{part}/"): x for name, x in weights.items()})
@@ -90,7 +94,7 @@ def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = No
     """The networks of a run directory of stage 2, at its newest checkpoint or at `step`; or of an export, which has
     one.
 
-    The packaged one, 'default', says in a warning what it is for.
+    The packaged ones, 'default' and 'photographs', say in a warning what they are for.
 
     Raises CheckpointError when there is no such checkpoint or it is not a swapper's, ExportError when the export is
     damaged, and ValueError when it is of another step.
@@ -106,8 +110,8 @@ def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = No
         return restore_swapper(folder, step)
     found = load_export(folder)
     _check_step(folder, found.step, step)
-    if given == DEFAULT:
-        _say_default(found.size)
+    if given in folders.PACKAGED:
+        log.warning(SAID[str(given)], found.size)
     return found
 
 
@@ -116,18 +120,14 @@ def _check_step(folder: str | os.PathLike[str], found: int, wanted: int | None) 
         raise ValueError(f"{os.fspath(folder)}: an export of step {found}; wanted step {wanted}")
 
 
-def _say_default(size: int) -> None:
-    log.warning("using the default swapper: %d px, a small one; train your own for better swaps", size)
-
-
 def swapper_folder(given: str | os.PathLike[str]) -> Path:
-    """The folder that a user named, who may say 'default'. Raises CheckpointError where none is packaged."""
+    """The folder that a user named, or of a packaged one. Raises CheckpointError where that is not packaged."""
     from smoothswap_jax.runtime.checkpoint import CheckpointError
 
     folder = folders.named(given)
-    if given == DEFAULT and not is_export(folder):
+    if given in folders.PACKAGED and not is_export(folder):
         raise CheckpointError(
-            f"{folder}: found no default swapper in this installation; wanted a folder: --checkpoint=DIR, or "
+            f"{folder}: found no such swapper in this installation; wanted a folder: --checkpoint=DIR, or "
             "Swapper.load(DIR), of a run of stage swapper or of an export"
         )
     return folder

@@ -31,8 +31,8 @@ class RestoredSwapper(NamedTuple):
     variables: {'generator': EMA params, 'embedder': {'params', 'batch_stats'}}, and 'discriminator' if requested; numpy
     arrays. config: the training config. embedder: the embedder's config fields. embedder_sha256: `params_digest` of the
     embedder that it was trained against, where the one here is that one rounded; also_sha256: of the second one.
-    embedder_aliases: of embedders that the first one is but for rounding. people: whom an export says that it was
-    trained on, so that evaluations pass them over; None where it does not say, and for runs, whose data does.
+    embedder_aliases: of embedders that the first one is but for rounding. people: `person_digest` of whom an
+    export was trained on, so that evaluations pass them over; None where it does not say, and for runs.
     """
 
     networks: SwapperNetworks

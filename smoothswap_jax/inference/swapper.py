@@ -42,6 +42,7 @@ from smoothswap_jax.inference.overlap import batches_without_overlap
 from smoothswap_jax.provenance.credentials import Model
 from smoothswap_jax.provenance.outputs import Provenance
 from smoothswap_jax.provenance.watermark import mark_patch
+from smoothswap_jax.runtime.folders import PHOTOGRAPHS
 
 PhotoLike = PathLike | Photo | Image.Image
 Aligned = UInt8[np.ndarray, "size size 3"]
@@ -105,7 +106,7 @@ class Swapper:
     @classmethod
     def load(
         cls,
-        run: PathLike = "default",
+        run: PathLike = PHOTOGRAPHS,
         step: int | None = None,
         *,
         faces_at_once: int = 1,
@@ -120,8 +121,9 @@ class Swapper:
         It runs on all devices of this host. A face gives the same result bit for bit, alone or in any batch.
 
         Args:
-          run: directory that `smoothswap train` or `smoothswap export` wrote, or "default": the swapper that comes with
-            the package, which logs a warning that says what it is for ("./default" is a directory).
+          run: directory that `smoothswap train` or `smoothswap export` wrote, or a swapper that comes with the package:
+            "photographs", or "default", for rendered people. They log a warning that says what they are for
+            ("./default" is a directory).
           step: which checkpoint, the newest by default; an export has one.
           faces_at_once: batch size that each device always computes, padded if there are fewer faces. On accelerators
             more than 1 may be faster for many faces; `python -m smoothswap_jax.bench.generate` measures it.

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import brentq
 from scipy.special import ive
 
 from smoothswap_jax.faces.align import Patch, Quad, crop_to_photo, paste_mask, photo_to_crop
@@ -115,6 +114,8 @@ def chance_of(fit: float, tried: float) -> float:
     Of a picture without a mark chips are cosines of angles that are uniform, since the key moves each by another
     offset: Chernoff's bound on their sum, of which the moments are Bessel functions, times the number of tries.
     """
+    from scipy.optimize import brentq  # which swapping, that only writes marks, need not wait for
+
     mean = min(fit / CHIPS, 0.999)
     if mean <= 0:
         return 1.0

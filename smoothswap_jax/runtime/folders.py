@@ -13,15 +13,15 @@ EXPORT, NETWORK, GRAPH = "an export", "an imported network", "an imported graph"
 PREPARED, EVALUATION, DEMO = "a prepared set", "an evaluation", "what `smoothswap demo` wrote"
 MOST_FOLDERS = 200
 """That are looked at to find the one that was meant."""
-DEFAULT = "default"
-"""The word for the packaged swapper wherever a run or an export is taken; a folder of that name is ./default."""
-PACKAGED = Path(__file__).parents[1] / "inference" / "default"
-"""An export, as `smoothswap export` writes it."""
+DEFAULT, PHOTOGRAPHS = "default", "photographs"
+PACKAGED = {name: Path(__file__).parents[1] / "inference" / name for name in (DEFAULT, PHOTOGRAPHS)}
+"""Swappers that come with the package, exports as `smoothswap export` writes them, by the words for them wherever a run
+or an export is taken; a folder of such a name is ./default. The first is for rendered people."""
 
 
 def named(given: str | os.PathLike[str]) -> Path:
-    """The folder that a user named, who may say 'default'."""
-    return PACKAGED if given == DEFAULT else Path(given)
+    """The folder that a user named, who may say a word of `PACKAGED`."""
+    return PACKAGED[given] if given in PACKAGED else Path(given)
 
 
 def kind_of(folder: str | os.PathLike[str]) -> str:

@@ -118,8 +118,8 @@ def frozen_embedder(
     if not given:
         if found is None:
             raise ConfigError(
-                f"{field} is not set, wanted the run directory of an embedder, an export, or 'default'; or "
-                "config.embedder.imported"
+                f"{field} is not set, wanted the run directory of an embedder, an export, 'default' or "
+                "'photographs'; or config.embedder.imported"
             )
         return found
     wanted = {known["sha256"]} if known.get("sha256") else set()
@@ -136,7 +136,7 @@ def frozen_embedder(
             ) from error
         log.warning("%s; the run goes on with its copy %s", error, copy)
         return found
-    if found is not None and given == origin == folders.DEFAULT and not wanted & other.digests:
+    if found is not None and given == origin and given in folders.PACKAGED and not wanted & other.digests:
         log.warning("the packaged swapper is another now; the run goes on with the embedder of before, %s", copy)
         return found
     _check(other, wanted or other.digests, origin or str(copy), f"{field}={given} is")

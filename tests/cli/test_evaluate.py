@@ -48,12 +48,12 @@ def test_settings_reach_the_function(options, called, monkeypatch, tmp_path):
 def test_the_default_swapper_may_be_a_method(monkeypatch, tmp_path):
     (tmp_path / "packaged").mkdir()
     (tmp_path / "packaged" / "params.safetensors").touch()
-    monkeypatch.setattr(folders, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setitem(folders.PACKAGED, "default", tmp_path / "packaged")
     asked = []
     monkeypatch.setattr(evaluate, "evaluate", lambda settings, progress: asked.append(settings.checkpoints))
     common = ["evaluate", "--protocol=ffhq", f"--out={tmp_path}"]
     assert main([*common, "--checkpoint=default", "--checkpoint=mine=runs/s", "--checkpoint=theirs=./default"]) == 0
-    assert asked == [{"default": folders.PACKAGED, "mine": Path("runs/s"), "theirs": Path("default")}]
+    assert asked == [{"default": tmp_path / "packaged", "mine": Path("runs/s"), "theirs": Path("default")}]
 
 
 def test_smoothness_has_no_pairs(capsys, tmp_path):

@@ -321,7 +321,7 @@ def test_an_export_says_whom_it_was_trained_on(run, tmp_path, monkeypatch, caplo
     config = json.loads((tmp_path / "told" / "config.json").read_text())
     (tmp_path / "told" / "config.json").write_text(json.dumps(config | {"people": ["anna", 3]}))
     tiny_runs.seal_export(tmp_path / "told")
-    with pytest.raises(ExportError, match="wanted a list of names"):
+    with pytest.raises(ExportError, match="wanted a list of digests"):
         load_export(tmp_path / "told")
 
 

@@ -189,7 +189,7 @@ def test_a_run_goes_on_from_an_export(people, embedder, swapper, tmp_path, monke
     out = tmp_path / "exported"
     export_swapper(swapper, out)
     exported = load_export(out)
-    monkeypatch.setattr(folders, "PACKAGED", out)
+    monkeypatch.setitem(folders.PACKAGED, "default", out)
     first = tiny_runs.config("embedder", people, steps=0, **{"init.embedder": "default"})
     train_lib.train(first, tmp_path / "embedder", devices=2)
     same = frozen_embedder.load_embedder(tmp_path / "embedder").variables
@@ -209,7 +209,7 @@ def test_an_embedder_is_known_through_its_rounding(people, embedder, swapper, tm
     export_swapper(swapper, out, dtype="float16")
     original = frozen_embedder.load_embedder(embedder).sha256
     assert frozen_embedder.load_embedder(out).sha256 != original
-    monkeypatch.setattr(folders, "PACKAGED", out)
+    monkeypatch.setitem(folders.PACKAGED, "default", out)
     fields = {"steps": 0, "log_images_steps": 0}
     train_lib.train(tiny_runs.config("swapper", people, "default", **fields), run, devices=2)
     assert original in restore.restore_swapper(run).trainers
@@ -222,7 +222,7 @@ def test_an_embedder_is_known_through_its_rounding(people, embedder, swapper, tm
     train_lib.train(tiny_runs.config("swapper", people, embedder, **further), run, devices=2)  # under its first name
     # A new version of the package brings another default: the run has its copy.
     other = changed_export(out, tmp_path / "other")
-    monkeypatch.setattr(folders, "PACKAGED", other)
+    monkeypatch.setitem(folders.PACKAGED, "default", other)
     train_lib.train(tiny_runs.config("swapper", people, "default", **{**fields, "steps": 2}), run, devices=2)
     assert "the packaged swapper is another now; the run goes on with the embedder of before" in caplog.text
 

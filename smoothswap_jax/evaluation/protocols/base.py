@@ -34,8 +34,8 @@ class Request:
     """What a protocol makes its pairs from.
 
     size: of the aligned faces, pixels; None: that of a set of aligned faces, else 256. trained_in: the `data` fields of
-    each checkpoint's run, by the checkpoint's name. trained_on: people who must not be judged, because a method was
-    trained on them. options: those of the protocol that were given.
+    each checkpoint's run, by the checkpoint's name. trained_on: `person_digest` of people who must not be judged,
+    because a method was trained on them. options: those of the protocol that were given.
     """
 
     data: Path | None

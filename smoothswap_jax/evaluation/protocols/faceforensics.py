@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
+from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import Gallery, PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
@@ -30,7 +31,7 @@ def _faceforensics(request: Request) -> Pairs:
     person_of, about_people = _people(root)
     person = lambda number: person_of.get(number, f"youtube/{number}")
     numbers = {*person_of, *(number for name in official for number in name.split("_"))}
-    known_people = {person(number) for number in numbers if f"youtube/{number}" in request.trained_on}
+    known_people = {person(number) for number in numbers if person_digest(f"youtube/{number}") in request.trained_on}
     seen = lambda name: any(person(number) in known_people for number in name.split("_"))
     names = [name for name in official if not seen(name)]
     if not names:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs, by_hash
 from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
@@ -32,7 +33,7 @@ def _own_photos(request: Request, source_view: str | None = None, views: Collect
     people = [person for person, found in photos.items() if source_view is None or source_view in found]
     if not people:
         raise ProtocolError(f"{root}: found no person with a {source_view or 'photo'}; wanted <person>/<view>.jpg")
-    judged = [person for person in people if person not in request.trained_on]
+    judged = [person for person in people if person_digest(person) not in request.trained_on]
     said = passed_over([path for person in people for path in listed[person].others], root)
     notes = (*_left_out_people(people, judged, root), *([f"{said}."] if said else []))
     wanted = [PhotoRef(f"{person}/{view}", person) for person in judged for view in photos[person]]

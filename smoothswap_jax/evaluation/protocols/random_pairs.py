@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import Gallery, gallery_of_folder, gallery_of_prepared
 from smoothswap_jax.evaluation.pairs import Pairs, names_by_content
 from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError, Request, data_folder, drawn_pairs, too_few
@@ -9,7 +10,8 @@ from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError, Re
 
 def _random_pairs(count: int, request: Request, once: bool = False) -> Pairs:
     gallery = _aligned(request)
-    judged = np.array([i for i, person in enumerate(gallery.people) if person not in request.trained_on], np.int64)
+    known = request.trained_on
+    judged = np.array([i for i, person in enumerate(gallery.people) if person_digest(person) not in known], np.int64)
     people, labels = np.unique(np.array(gallery.people)[judged], return_inverse=True)
     if len(people) < 2:
         raise ProtocolError(f"{request.data}: found {len(people)} people to judge; wanted at least 2")

@@ -198,7 +198,8 @@ def _embedder_run(run: Path) -> dict[str, Any] | None:
 
 
 def _people(data: Mapping[str, Any]) -> list[str] | None:
-    """Whom it was trained on, since the data stays where it is; None, with a warning, where it cannot be read."""
+    """Digests of whom it was trained on, since the data stays where it is; None, with a warning, where it cannot be
+    read."""
     try:
         return training_people(data)
     except DataError as error:
@@ -269,7 +270,7 @@ def load_export(folder: str | os.PathLike[str]) -> RestoredSwapper:
     swapper = build_swapper(training, dict(config["embedder"]), load_variables(folder / PARAMS), step)
     people = config.get(PEOPLE)  # exports of old do not say
     if not (people is None or (isinstance(people, list) and all(isinstance(person, str) for person in people))):
-        raise ExportError(f"{file}: {PEOPLE} is {shown(people)}, wanted a list of names")
+        raise ExportError(f"{file}: {PEOPLE} is {shown(people)}, wanted a list of digests")
     aliases = tuple(one for one in known_digests(dict(config), file) if one != digests["embedder_sha256"])
     return swapper._replace(**digests, embedder_aliases=aliases, people=None if people is None else tuple(people))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from smoothswap_jax.cli.main import main
+from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.methods import SLACK
 from smoothswap_jax.evaluation.protocols import faceforensics
@@ -332,7 +333,9 @@ def test_sequences_of_one_youtube_video_are_one_person(short, aligned, tmp_path)
     assert pairs.gallery.facts["people"].startswith("people are YouTube videos, by conversion_dict.json; ")
     assert len(set(pairs.gallery.takes)) == 3
     # Whom the method knows from one sequence it knows in the other.
-    request = Request(data, 128, open_cache(aligned), options={"split": "test"}, trained_on={"youtube/003"})
+    request = Request(
+        data, 128, open_cache(aligned), options={"split": "test"}, trained_on={person_digest("youtube/003")}
+    )
     with pytest.raises(ProtocolError, match="trained on people of all 4 pairs"):
         find_protocol("faceforensics").pairs(request)
     (data / "conversion_dict.json").write_text('{"000": 1}')
@@ -357,12 +360,14 @@ def test_sequences_that_show_one_man_are_one_person(tmp_path):
 def test_people_the_method_was_trained_on_are_left_out(short, aligned, tmp_path):
     data = shutil.copytree(short, tmp_path / "data")
     (data / "splits" / "test.json").write_text('[["000", "003"], ["003", "003"]]')
-    request = Request(data, 128, open_cache(aligned), trained_on={"youtube/000"}, options={"split": "test"})
+    request = Request(
+        data, 128, open_cache(aligned), trained_on={person_digest("youtube/000")}, options={"split": "test"}
+    )
     pairs = find_protocol("faceforensics").pairs(request)
     assert pairs.names == ("003_003/0", "003_003/1")
     assert pairs.notes[1:] == ("2 of 3 pairs are left out because the method was trained on their people.",)
     with pytest.raises(ProtocolError, match="trained on people of all 3 pairs"):
-        find_protocol("faceforensics").pairs(dataclasses.replace(request, trained_on={"youtube/003"}))
+        find_protocol("faceforensics").pairs(dataclasses.replace(request, trained_on={person_digest("youtube/003")}))
 
 
 def test_pairs_are_those_of_the_splits_else_of_the_manipulated_videos(short, tmp_path):

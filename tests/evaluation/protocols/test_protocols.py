@@ -11,6 +11,7 @@ from PIL import Image
 
 from smoothswap_jax.data import rendered as rendered_lib
 from smoothswap_jax.data.dataset import DataError, SizeError
+from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.galleries import mean_points
 from smoothswap_jax.evaluation.pairs import COLUMNS, Pairs, by_hash, manifest, manifest_digest
@@ -25,6 +26,10 @@ from tests.evaluation.stand_ins import make_pairs
 from tests.tiny_runs import SIZE, make_people
 
 WORLD = {"held_out_people": 2, "photos": 3, "seed": 7, "spread": 0.8, "kind": "synthetic", "people": 9}
+
+
+def digests(*names: str) -> set[str]:
+    return {person_digest(name) for name in names}
 
 
 def request(data: Path | None, tmp_path: Path, size: int = SIZE, **fields) -> Request:
@@ -196,11 +201,11 @@ def test_the_truth_is_the_sources_own_photo_of_the_targets_view(photos, photo_ca
 
 
 def test_people_the_method_was_trained_on_are_left_out_and_told(photos, photo_cache):
-    pairs = find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on={"b", "elsewhere"}))
+    pairs = find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on=digests("b", "elsewhere")))
     assert set(pairs.gallery.people) == {"a", "c"} and len(pairs) == 2
     assert pairs.notes[0].startswith("1 of 3 people are left out because the method was trained on people of")
     with pytest.raises(ProtocolError, match="trained on all but 1 of 3 people; wanted 2 it never saw"):
-        find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on={"a", "b"}))
+        find_protocol("london-truth").pairs(request(photos, photo_cache, 64, trained_on=digests("a", "b")))
 
 
 def test_paired_views_take_any_name_that_both_have(photos, photo_cache):
@@ -247,7 +252,7 @@ def test_real_people_of_the_london_set(photo_cache, tmp_path):
         (tmp_path / person).mkdir()
         for view in views:
             os.symlink(FACES / "london" / person / f"{view}.jpg", tmp_path / person / f"{view}.jpg")
-    pairs = find_protocol("london-truth").pairs(request(tmp_path, photo_cache, 64, trained_on={"012"}))
+    pairs = find_protocol("london-truth").pairs(request(tmp_path, photo_cache, 64, trained_on=digests("012")))
     assert len(pairs) == 4 and set(pairs.gallery.people) == {"001", "004"} and not pairs.gallery.left_out
     # The truth is before the target's backdrop; the source's other view is not in the target's pose.
     gallery = pairs.gallery
@@ -306,11 +311,14 @@ def test_ffhq_draws_nobody_twice(people, tmp_path):
 
 
 def test_random_pairs_leave_out_training_people_and_need_two_others(people, tmp_path):
-    trained_on = {f"person{i}" for i in range(9)}
+    trained_on = digests(*(f"person{i}" for i in range(9)))
     pairs = find_protocol("held-out").pairs(request(people, tmp_path, trained_on=trained_on))
     assert {name for names in pairs.people for name in names} == {"person9", "person10", "person11"}
     assert len(pairs) == 9 * 6  # all there are
-    for known, left in ((trained_on | {"person9", "person10"}, 1), ({f"person{i}" for i in range(12)}, 0)):
+    for known, left in (
+        (trained_on | digests("person9", "person10"), 1),
+        (digests(*(f"person{i}" for i in range(12))), 0),
+    ):
         with pytest.raises(ProtocolError, match=f"found {left} people to judge; wanted at least 2"):
             find_protocol("held-out").pairs(request(people, tmp_path, trained_on=known))
 
