@@ -76,11 +76,11 @@ def training_people(data: Mapping[str, Any]) -> list[str]:
         from smoothswap_jax.data.records import people_of
 
         names = [person for folder in data["dir"].split(",") for person in people_of(folder.strip(), "train")]
-    elif data["kind"] == "folder":
-        names = from_folder(data["dir"], "train", data["size"], data["held_out_people"]).people
-    else:
-        names = []
-    return [person_digest(name) for name in names]
+        return [person_digest(name) for name in names]
+    if data["kind"] == "folder":
+        found = from_folder(data["dir"], "train", data["size"], data["held_out_people"])
+        return [person_digest(name) for name in found.people]
+    return []
 
 
 def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -> Faces:
