@@ -219,7 +219,7 @@ def test_an_embedder_that_was_trained_under_other_transformations_is_told(people
     assert "were trained" not in caplog.text and "was trained with" not in caplog.text
     config["objective"]["transform"]["noise"] = 0.5
     loop.train(config, tmp_path / "other", devices=2)
-    assert "config.embedder.checkpoint was trained with config.objective.transform {'colour': 0.0" in caplog.text
+    assert "config.embedder.checkpoint was trained with config.objective.transform {'backdrop': 0.0" in caplog.text
 
 
 @pytest.mark.parametrize("name, folder", [("tensorboard", False), ("metrics.jsonl", True), ("config.json", True)])
