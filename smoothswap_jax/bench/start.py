@@ -84,9 +84,9 @@ def _rendered(folder: Path, seed: int) -> tuple[str, str]:
 
 
 def _first_two(folder: Path) -> tuple[str, str]:
-    from smoothswap_jax.faces.listing import is_photo
+    from smoothswap_jax.bench.folder import photos_below
 
-    files = sorted(path for path in folder.rglob("*") if is_photo(path))
+    files = photos_below(folder, "--source")
     if len(files) < 2:
         raise ValueError(f"--source: found {len(files)} photos in {folder}; wanted two")
     return str(files[0]), str(files[1])

@@ -9,6 +9,7 @@ from smoothswap_jax.config.errors import Fields
 RENAMED = {"accumulate": "grad_accum_steps", "photos": "images_per_identity", "keep": "max_to_keep"}
 """Old name -> new name, of top-level fields."""
 STRENGTHS = ("backdrop", "colour", "shift", "scale", "blur", "noise", "hole")
+"""Fields of `objective.transform` that switch a transformation on."""
 NO_TRANSFORM = dict.fromkeys(STRENGTHS, 0.0) | {"blur_sigma": 0.8}
 ADDED: dict[str, dict[str, dict[str, Any]]] = {
     "embedder": {

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from smoothswap_jax.inference.restore import RestoredSwapper
 
 log = logging.getLogger(__name__)
-SAID = {
+SAID = {  # of each packaged one, when it is loaded
     DEFAULT: "using the packaged swapper for rendered people: %d px; for photographs there is 'photographs'",
     PHOTOGRAPHS: "using the packaged swapper for photographs: %d px, a small one; train your own for better swaps",
 }
 PROGRAMS_ON = ("cpu",)
-"""Where the programs of the default were compared with its networks: the same numbers to the bit, as XLA is set without
-flags."""
+"""Where the programs of the packaged ones were compared with their networks: the same numbers to the bit, as XLA is set
+without flags."""
 
 
 class Loaded(NamedTuple):
@@ -50,7 +50,7 @@ class Loaded(NamedTuple):
     model: Model
 
 
-def load_functions(folder: str | os.PathLike[str] = PHOTOGRAPHS, step: int | None = None) -> Loaded:
+def load_functions(folder: str | os.PathLike[str], step: int | None = None) -> Loaded:
     """The swapper of a run directory or an export as two functions; arguments and errors are `load_swapper`'s."""
     if folder in folders.PACKAGED and is_export(folders.named(folder)) and jax.default_backend() in PROGRAMS_ON:
         return _packaged_programs(str(folder), step)
@@ -90,7 +90,7 @@ def _packaged_programs(name: str, step: int | None) -> Loaded:
     )
 
 
-def load_swapper(folder: str | os.PathLike[str] = DEFAULT, step: int | None = None) -> RestoredSwapper:
+def load_swapper(folder: str | os.PathLike[str], step: int | None = None) -> RestoredSwapper:
     """The networks of a run directory of stage 2, at its newest checkpoint or at `step`; or of an export, which has
     one.
 

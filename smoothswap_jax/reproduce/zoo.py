@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN = {f"objective.transform.{name}": 0.0 for name in ("colour", "shift", "blur", "noise", "hole")}
+from smoothswap_jax.config.renamed import STRENGTHS
+
+PLAIN = {f"objective.transform.{name}": 0.0 for name in STRENGTHS}
 """Off, as in the paper: transformations are ours."""
 NETWORK = {"embedder.norm": "batch"}
 """As in the paper. A classifier's first steps collapse embeddings that have much in common, as all have at the start,

@@ -137,12 +137,13 @@ def test_the_packaged_programs_give_what_the_networks_give(name):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@each
 @pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 8])
-def test_as_a_user_runs_them_they_give_the_same_to_the_bit(devices):
+def test_as_a_user_runs_them_they_give_the_same_to_the_bit(devices, name):
     code = (
         "import jax, numpy; from tests.inference.test_default import PACKAGED, load_functions, made_by; "
-        "made = [made_by(load_functions(name)) for name in ('default', PACKAGED['default'])]; "
+        f"made = [made_by(load_functions(one)) for one in ({name!r}, PACKAGED[{name!r}])]; "
         "print([numpy.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, made))])"
     )
     flags = f"--xla_force_host_platform_device_count={devices}"

@@ -21,7 +21,7 @@ from smoothswap_jax.reproduce.zoo import EMBEDDERS, RATES
 from smoothswap_jax.runtime.checkpoint import Found
 from smoothswap_jax.runtime.files import InUse, held
 
-PARTS = ("colour", "shift", "scale", "blur", "noise", "hole")
+PARTS = ("backdrop", "colour", "shift", "scale", "blur", "noise", "hole")
 SMALL = Scale("tiny32", 2, 2, 2, (2, 2), 2)
 
 
