@@ -68,6 +68,14 @@ class Served:
         assert answer.status == 200, answer.body
         return self.until_over(answer.told["id"])
 
+    def wait_for_files(self, count: int) -> None:
+        """Until the folder holds so many."""
+        for _ in range(200):
+            if len(found := list(self.folder.iterdir())) == count:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"the folder still holds {found}; wanted {count}")
+
     def until_over(self, job: str) -> dict[str, Any]:
         for _ in range(300):
             told = self.ask("GET", f"/jobs/{job}").told

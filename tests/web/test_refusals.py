@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import time
 
 import pytest
 from PIL import Image
@@ -94,9 +93,8 @@ def test_a_line_that_breaks_leaves_nothing(serve):
         line.sendall(
             f"POST /files HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nContent-Length: 999\r\n\r\nabc".encode()
         )
-        time.sleep(0.3)
-    time.sleep(0.5)
-    assert list(served.folder.iterdir()) == []
+        served.wait_for_files(1)
+    served.wait_for_files(0)
 
 
 @pytest.mark.parametrize(

@@ -277,11 +277,7 @@ def test_what_nobody_uses_is_deleted(serve, faces):
     served = serve(minutes=0.01)
     told = served.swap(faces["source"], faces["both"])
     assert len(list(served.folder.iterdir())) > 5
-    for _ in range(100):
-        if not list(served.folder.iterdir()):
-            break
-        time.sleep(0.1)
-    assert list(served.folder.iterdir()) == []
+    served.wait_for_files(0)
     assert served.ask("GET", f"/files/{told['result']}").status == 404
     time.sleep(2)  # asking keeps a job
     assert served.ask("GET", f"/jobs/{told['id']}").status == 404
