@@ -66,6 +66,7 @@ setup(
         "importlib_resources>=6,<8",  # tensorflow-datasets imports it without declaring it
         "jax>=0.10,<0.13",
         "jaxtyping>=0.2.36,<0.4",
+        "loky>=3.4,<4",
         "ml-collections>=1.0,<2",
         "ml-dtypes>=0.5,<1",
         "numpy>=2.0,<3",

@@ -48,6 +48,7 @@ FLOORS = {
         "galleries",
         "pairs",
         "judges",
+        "search",
         "methods",
         "features",
         "measures",

@@ -13,16 +13,12 @@ from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.methods import Method, chunks
 from smoothswap_jax.evaluation.pairs import Pairs
 from smoothswap_jax.evaluation.progress import OnProgress
+from smoothswap_jax.evaluation.search import search
 from smoothswap_jax.faces.detection.registry import detector_facts
-from smoothswap_jax.faces.detection.yunet import detect_faces
-from smoothswap_jax.prepare.crops import resized
 
 Images = UInt8[np.ndarray, "m s s 3"]
 Points = Float[np.ndarray, "n 5 2"]
 Read = Callable[[Int[np.ndarray, "m"]], Images]
-
-DETECTION_SIDE = 256
-"""Crops are searched at this size or their own, if that is larger: YuNet misses faces of a few pixels."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +60,11 @@ def read_faces(
     points, found = np.array(expected, np.float64), np.ones(count, bool)
     asked = [judge for judge in judges if judge.measure or (judge.compare and against)]
     rows: dict[str, list[np.ndarray]] = {judge.name: [] for judge in asked}
-    search = "" if known else f"five points by yunet/1 {detector_facts('yunet')['sha256']}"
+    recipe = "" if known else f"five points by yunet/1 {detector_facts('yunet')['sha256']}"
     for chunk in chunks(count):
         images = read(chunk)
         if not known:
-            seen = _cached(cache, search, images, [b""] * len(images), lambda m, i=images: _seen(i[m]))
+            seen = _cached(cache, recipe, images, [b""] * len(images), lambda m, i=images: search(i[m]))
             found[chunk] = np.isfinite(seen).all(axis=(1, 2))
             points[chunk] = np.where(found[chunk][:, None, None], seen, expected[chunk])
         for judge in asked:
@@ -139,16 +135,3 @@ def _cached(
         for i, value in zip(missing, new, strict=True):
             values[i] = value
     return np.stack([value for value in values if value is not None])
-
-
-def _seen(images: Images) -> Points:
-    """The five points of the face nearest to the middle of each picture, as YuNet marks them; NaN for no face."""
-    result = np.full((len(images), 5, 2), np.nan)
-    for row, image in enumerate(images):
-        side = max(DETECTION_SIDE, image.shape[0])
-        faces = detect_faces(resized(image, side), refine=False)
-        if faces:
-            away = [np.linalg.norm(face.points.mean(0) - side / 2) for face in faces]
-            # Centres of pixels: (x + 1/2) scales, x does not.
-            result[row] = (faces[int(np.argmin(away))].points + 0.5) * image.shape[0] / side - 0.5
-    return result

@@ -5,16 +5,13 @@ in worker processes, and kept in the evaluation's cache.
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
-import multiprocessing
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +28,14 @@ from smoothswap_jax.faces.detection.registry import detector_facts, find_faces
 from smoothswap_jax.faces.listing import is_photo
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.videos import VideoError, frames_at
+from smoothswap_jax.runtime import workers
 from smoothswap_jax.runtime.json_files import read_json_object
 
+Face = UInt8[np.ndarray, "s s 3"]
 Images = UInt8[np.ndarray, "n s s 3"]
+
+MEMORY = 256 << 20
+"""Bytes of decoded faces that are remembered: each is in many pairs, and read for the swaps, the judges, the pixels."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +104,23 @@ def _first_size(root: Path) -> int:
     return load_photo(first).shape[0]
 
 
+def _remembered(read_one: Callable[[int], Face], size: int) -> Callable[[Int[np.ndarray, "m"]], Images]:
+    """Reads rows by reading each once, as far as MEMORY goes."""
+    one = functools.lru_cache(MEMORY // (3 * size**2))(read_one)
+    return lambda rows: np.stack([one(int(row)) for row in rows])
+
+
 def _of_faces(
     faces: Faces, facts: Mapping[str, str], points: np.ndarray | None = None, names: Sequence[str] | None = None
 ) -> Gallery:
     """A gallery of a data set's faces; without `names`, the names of its files."""
     names = tuple(faces.files if names is None else names)
 
-    def read(rows: Int[np.ndarray, "m"]) -> Images:
-        if faces.images is not None:
-            return faces.images[rows]
-        data = faces.read([int(row) for row in rows])
-        named = zip(data, rows, strict=True)
-        return np.stack([decode(one, faces.size, names[int(row)]) for one, row in named])
+    def read_one(row: int) -> Face:
+        return decode(faces.read([row])[0], faces.size, names[row])
+
+    kept = _remembered(read_one, faces.size)
+    read = (lambda rows: faces.images[rows]) if faces.images is not None else kept
 
     def content(row: int) -> str:
         return caching.key_of(faces.images[row] if faces.images is not None else faces.read([row])[0])
@@ -213,16 +220,17 @@ def gallery_of_photos(
         quads.append(numbers[10:18].reshape(4, 2))
         shapes.append(numbers[18:20].astype(int))
 
-    def read(rows: Int[np.ndarray, "m"]) -> Images:
-        entries = caching.get(cache, [keys[int(row)] for row in rows])
-        return np.stack([_unpacked(entry)[1] for entry in entries if entry is not None])
+    def read_one(row: int) -> Face:
+        (entry,) = caching.get(cache, [keys[row]])
+        assert entry is not None
+        return _unpacked(entry)[1]
 
     return Gallery(
         size,
         tuple(one.name for one in kept),
         tuple(one.person for one in kept),
         np.array(points).reshape(-1, 5, 2),
-        read,
+        _remembered(read_one, size),
         np.array(quads).reshape(-1, 4, 2),
         np.array(shapes, np.int64).reshape(-1, 2),
         lambda row: caching.key_of(digest[kept[row].file], str(kept[row].frame)),
@@ -244,32 +252,12 @@ def _aligned_files(
     root: Path, files: Mapping[str, Sequence[PhotoRef]], size: int
 ) -> Iterator[tuple[str, dict[int, np.ndarray]]]:
     """The aligned faces of each file, made in as many processes as there are cores."""
-    work = partial(_aligned_file, str(root), size)
     jobs = [(file, [one.frame for one in ones]) for file, ones in files.items()]
-    if len(jobs) < 8:  # starting processes takes longer
-        yield from map(work, jobs)
-        return
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"), _end_with_parent) as pool:
-        yield from pool.map(work, jobs, chunksize=2)
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent ends: a worker of the pool would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    yield from workers.each(functools.partial(_aligned_file, str(root), size), jobs)
 
 
 def _aligned_file(root: str, size: int, job: tuple[str, list[int]]) -> tuple[str, dict[int, np.ndarray]]:
     """For each wanted frame the packed crop, or the reason why there is none."""
-    import cv2
-
-    cv2.setNumThreads(1)  # there is one process for each core already
     file, frames = job
     path = f"{root}/{file}"
     try:

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.evaluation import features as readings_lib
+from smoothswap_jax.evaluation import search
 from smoothswap_jax.evaluation.cache import open_cache
 from smoothswap_jax.evaluation.features import Readings, read_faces
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.faces.align import align_face, ffhq_quad, photo_to_crop
 from smoothswap_jax.faces.alignments import mean_points
 from smoothswap_jax.faces.detection.yunet import detect_faces
+from smoothswap_jax.runtime import workers
 from tests.evaluation.made_faces import astronaut, stranger
 
 NOISE = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), np.uint8)
@@ -36,7 +37,8 @@ def cache(tmp_path):
 @pytest.fixture
 def searched(monkeypatch) -> list:
     seen: list = []
-    monkeypatch.setattr(readings_lib, "detect_faces", lambda photo, **_: seen.append(photo) or [])
+    monkeypatch.setattr(workers, "_cores", lambda: 1)
+    monkeypatch.setattr(search, "detect_faces", lambda photo, **_: seen.append(photo) or [])
     return seen
 
 

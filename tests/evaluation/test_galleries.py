@@ -252,8 +252,9 @@ def test_a_folder_of_aligned_faces_is_taken_as_it_is(tmp_path):
     assert gallery.size == 16 and gallery.people == tuple(f"person{i}" for i in (0, 0, 1, 1, 2, 2))
     np.testing.assert_array_equal(gallery.read(np.array([3]))[0], load_photo(people / gallery.names[3]))
     Image.new("RGB", (24, 24)).save(people / "person1" / "1.png")
+    changed = gallery_of_folder(people, 16)
     with pytest.raises(SizeError, match=r"person1/1\.png: found 24x24 pixels, wanted 16x16"):
-        gallery.read(np.array([0, 3]))
+        changed.read(np.array([0, 3]))
     for path in people.glob("*/*"):
         Image.open(path).save(path.with_suffix(".tif"))
         path.unlink()

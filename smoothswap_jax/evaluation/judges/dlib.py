@@ -26,6 +26,7 @@ from smoothswap_jax.faces.detection.dlib import SPEC as DETECTOR
 from smoothswap_jax.faces.detection.dlib import VIEW, Landmarks, load_dlib, package_file, predictor
 from smoothswap_jax.faces.detection.registry import detector_facts
 from smoothswap_jax.faces.photos import Photo, check_photo
+from smoothswap_jax.runtime import workers
 
 NETWORK = "dlib_face_recognition_resnet_model_v1.dat"
 
@@ -48,7 +49,7 @@ def _load(request: JudgeRequest) -> Judge:
         found = request.identity.name
         raise JudgeError(f"judge dlib: has its own alignment; found convention {found!r}, wanted 'aligned'")
     describe = make_descriptor()
-    measure = lambda images, points: np.stack([describe(i, p) for i, p in zip(images, points, strict=True)])
+    measure = lambda images, points: np.stack([*workers.each(describe, images, points)])
     facts_ = {"kind": "dlib", **facts(), "recipe": "1"}
     return Judge(request.name or "dlib", "identity", facts_, measure, distance=True)
 

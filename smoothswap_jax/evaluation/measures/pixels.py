@@ -47,16 +47,17 @@ def _scores(method: Method, pairs: Pairs) -> Scored:
 
 def face_masks(points: Float[np.ndarray, "n 5 2"], size: int) -> Float[np.ndarray, "n s s"]:
     """1 inside of the ellipse that fills the face's box (`judges/alignments.BOX`), 0 outside."""
-    y, x = np.mgrid[:size, :size]
-    pixels = np.stack([x.ravel(), y.ravel()], axis=1)
+    place = np.arange(size)
     x0, y0, x1, y1 = BOX
-    masks = []
-    for five in points:
-        matrix = photo_to_crop(ffhq_quad(five), 1)
-        place = pixels @ matrix[:, :2].T + matrix[:, 2] + 0.5  # 0-1 over the face's FFHQ square
-        away = (place - ((x0 + x1) / 2, (y0 + y1) / 2)) / ((x1 - x0) / 2, (y1 - y0) / 2)
-        masks.append((np.square(away).sum(1) <= 1).reshape(size, size))
-    return np.stack(masks).astype(np.float64)
+    masks = np.zeros((len(points), size, size))
+    for mask, five in zip(masks, points, strict=True):
+        matrix = photo_to_crop(ffhq_quad(five), 1)  # to 0-1 over the face's FFHQ square, less one half
+        away = 0.0
+        for (along_x, along_y, start), low, high in zip(matrix, (x0, y0), (x1, y1), strict=True):
+            across = along_x * place + along_y * place[:, None] + start + 0.5
+            away = away + np.square((across - (low + high) / 2) / ((high - low) / 2))
+        mask[away <= 1] = 1
+    return masks
 
 
 PIXELS = Metric(of_pixels=_scores)

@@ -312,7 +312,7 @@ def _png(picture: Picture) -> bytes:
             wanted = "uint8 [h, w, 3] or [h, w]"
             raise ValueError(f"picture {picture.title!r} must be {wanted}, found {image.dtype}{list(image.shape)}")
         buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+        Image.fromarray(image).save(buffer, format="PNG")
         return buffer.getvalue()
     data = Path(picture.image).read_bytes()
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
