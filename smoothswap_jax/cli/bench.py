@@ -17,14 +17,17 @@ def add_parser(verbs) -> None:
         "1 and 2 processes. world: whether computer-made people pass for faces and people, and how fast they are "
         "rendered. video: what becomes of a film of such people, or of photographed ones, that is swapped, and how "
         "fast. start: how long a swap of one photo takes as a command, with and without kept programs, and where its "
-        "time goes. embedding: what embedders of stage 1 hold of computer-made people, and where their gradients "
-        "point. Prints a table, and all of it as one line of JSON.",
+        "time goes. evaluate: judging swaps, alone and with a process for each core, and the judges' share of it. "
+        "embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. Prints a "
+        "table, and all of it as one line of JSON.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
     )
     bench.add_argument(
-        "--what", required=True, choices=("data", "steps", "memory", "scaling", "world", "embedding", "video", "start")
+        "--what",
+        required=True,
+        choices=("data", "steps", "memory", "scaling", "world", "embedding", "video", "start", "evaluate"),
     )
     bench.add_argument(
         "--people",
@@ -33,6 +36,7 @@ def add_parser(verbs) -> None:
         help=f"world: how many, with 4 photos each (default {PEOPLE['world']}); embedding: how many probes are tested "
         f"on, which twice as many are fitted to (default {PEOPLE['embedding']})",
     )
+    bench.add_argument("--pairs", type=int, default=1000, metavar="N", help="evaluate: how many (default 1000)")
     bench.add_argument("--frames", type=int, default=500, metavar="N", help="video: how long the film is (default 500)")
     bench.add_argument(
         "--checkpoint", default="default", metavar="DIR", help="video, start: the swapper (default: the packaged one)"
@@ -109,6 +113,14 @@ def run(args: argparse.Namespace) -> None:
         from smoothswap_jax.bench.start import bench_start
 
         result = bench_start(args.checkpoint, args.source)
+    elif args.what == "evaluate":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=evaluate, which reads no config")
+        if args.pairs < 2:
+            raise ValueError(f"--pairs: found {args.pairs}; wanted 2 or more")
+        from smoothswap_jax.bench.evaluation import bench_evaluation
+
+        result = bench_evaluation(args.pairs)
     elif args.what == "embedding":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=embedding, which reads the runs' configs")
