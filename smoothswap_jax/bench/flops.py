@@ -25,8 +25,12 @@ def count_flops(function, *arguments, platform: str | None = None) -> int:
       arguments: of `function`; ShapeDtypeStructs will do.
       platform: which form of `jax.lax.platform_dependent` counts; None is the default backend's.
     """
-    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-    needed, _ = dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return count_traced(jax.make_jaxpr(function)(*arguments), platform)
+
+
+def count_traced(closed: Any, platform: str | None = None) -> int:
+    """As `count_flops`, of a function that is traced already: a ClosedJaxpr."""
+    needed, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     return _of_jaxpr(needed, platform or jax.default_backend())
 
 

@@ -30,11 +30,11 @@ def phases(
     in which some of their work overlaps. Bytes are XLA's count of what operations read and write, which a cache may
     serve, so a fraction of the bandwidth can exceed 1.
     """
-    parts = _parts(setting.program, setting.init_state(), frozen, images, z)
-    compiled = {name: jax.jit(function).lower(*arguments).compile() for name, (function, arguments) in parts.items()}
-    calls = {name: functools.partial(compiled[name], *arguments) for name, (_, arguments) in parts.items()}
+    found = parts(setting.program, setting.init_state(), frozen, images, z)
+    compiled = {name: jax.jit(function).lower(*arguments).compile() for name, (function, arguments) in found.items()}
+    calls = {name: functools.partial(compiled[name], *arguments) for name, (_, arguments) in found.items()}
     times = timed(calls, seconds)
-    flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in parts.items()}
+    flops: dict[str, float] = {name: count_flops(function, *arguments) for name, (function, arguments) in found.items()}
     moved = {name: compilation.cost(program)["bytes"] for name, program in compiled.items()}
     for numbers in (times, flops, moved):
         numbers["R1"] = numbers.pop("discriminator with R1") - numbers["discriminator"]
@@ -55,7 +55,8 @@ def phases(
     }
 
 
-def _parts(program: SwapperProgram, state: SwapperState, frozen: PyTree, images: Batch, z: PyTree) -> dict[str, Part]:
+def parts(program: SwapperProgram, state: SwapperState, frozen: PyTree, images: Batch, z: PyTree) -> dict[str, Part]:
+    """The step's parts by name, in the order of the step, as functions and their arguments. z: of the sources."""
     networks, objective, target = program.networks, program.objective, images["target"]
 
     def discriminator(with_r1: bool) -> Callable[..., Any]:

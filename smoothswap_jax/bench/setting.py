@@ -1,5 +1,7 @@
 """The swapper's training step at one batch size, dtype and mesh: what every bench of it times, compiles or counts."""
 
+import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +49,27 @@ class Setting:
 
     def init_state(self) -> SwapperState:
         return sharding.jit_init(self.program.init, self.program.places)()
+
+    def random_state(self) -> SwapperState:
+        """Random weights, about as large as initial ones, and empty optimisers; nothing is compiled for it, which on an
+        accelerator can take as long as for the step."""
+        shapes = self.program.shapes
+        drawn = np.random.default_rng(0).standard_normal(max(x.size for x in jax.tree.leaves(shapes)), np.float32)
+
+        def weights(path: Any, x: Any, equalised: bool = False) -> np.ndarray:
+            if path[-1].key == "scale":
+                return np.ones(x.shape, x.dtype)
+            if len(x.shape) < 2:
+                return np.zeros(x.shape, x.dtype)
+            return drawn[: x.size].reshape(x.shape) / (1 if equalised else math.sqrt(x.size / x.shape[-1]))
+
+        empty = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        generator = jax.tree_util.tree_map_with_path(weights, shapes.generator)
+        discriminator = jax.tree_util.tree_map_with_path(
+            functools.partial(weights, equalised=True), shapes.discriminator
+        )
+        state = dataclasses.replace(empty, generator=generator, generator_ema=generator, discriminator=discriminator)
+        return sharding.shard_copy(state, self.program.places)
 
     def random_inputs(self) -> tuple[PyTree, Batch, PyTree]:
         """Random weights of the embedder, images and identities: their values do not change the time."""

@@ -79,16 +79,18 @@ def first_derivative(n: int, size: int, c: int, d: int, seconds: float) -> dict[
     return timed(calls, seconds)
 
 
+def penalty(conv: Callable, w: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
+    """R1's |d<conv(x, w), g> / dx|^2, for a convolution of stride 2 without padding. Summed in float32."""
+    y = lambda x: conv(x, w, (2, 2), [(0, 0), (0, 0)], dimension_numbers=LAYOUT)
+    return jnp.sum(jnp.square(jax.vjp(y, x)[1](g)[0].astype(jnp.float32)))
+
+
 def second_derivative(n: int, size: int, c: int, d: int, seconds: float) -> dict[str, float]:
-    """The gradient by w of |d<conv(x, w), g> / dx|^2, for a convolution of stride 2 without padding."""
+    """The gradient of `penalty` by w."""
     from smoothswap_jax.bench.torch_convolutions import penalty_gradient
 
     half = (size - 1) // 2
     x, g, w = draw(0, n, size, size, c), draw(1, n, half, half, d), 0.1 * draw(2, 3, 3, c, d)
-
-    def penalty(conv: Callable, w: jax.Array, x: jax.Array, g: jax.Array) -> jax.Array:
-        y = lambda x: conv(x, w, (2, 2), [(0, 0), (0, 0)], dimension_numbers=LAYOUT)
-        return jnp.sum(jax.vjp(y, x)[1](g)[0] ** 2)
 
     in_torch = penalty_gradient(w, g)
     convolutions: dict[str, Callable] = {"XLA's own": jax.lax.conv_general_dilated, "ours": convolution}

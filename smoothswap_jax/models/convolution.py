@@ -55,11 +55,18 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
     (top, bottom), (left, right) = padding
     if w.shape[:2] == (1, 1) and not (top or bottom or left or right):
-        return pixelwise(lambda rows: jnp.matmul(rows, w[0, 0], **types), x[:, :: strides[0], :: strides[1]])
+        return _pointwise(x, w, strides, types)
     if types:
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
     window = Window((w.shape[0], w.shape[1]), (strides[0], strides[1]), ((top, bottom), (left, right)))
     return checkpoint_name(_convolution(x, w, window), NAME)
+
+
+def _pointwise(
+    x: Float[Array, "b h w c"], w: Float[Array, "1 1 c d"], strides: Sequence[int], types: dict[str, Any]
+) -> Float[Array, "b h2 w2 d"]:
+    """One matrix product over all pixels."""
+    return pixelwise(lambda rows: jnp.matmul(rows, w[0, 0], **types), x[:, :: strides[0], :: strides[1]])
 
 
 def _depthwise(

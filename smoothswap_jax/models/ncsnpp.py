@@ -118,6 +118,12 @@ class Combine(nn.Module):
         return jnp.concatenate([h, y], axis=-1) if self.method == "cat" else h + y
 
 
+def attend(q: Float[Array, "b q c"], k: Float[Array, "b k c"], v: Float[Array, "b k c"]) -> Float[Array, "b q c"]:
+    """softmax(q k^T / sqrt(c)) v, with logits and softmax in float32."""
+    logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits).astype(v.dtype), v)
+
+
 class AttnBlockpp(nn.Module):
     """Single-head self-attention over all pixels (score_sde `layerspp.AttnBlockpp`).
 
@@ -138,9 +144,7 @@ class AttnBlockpp(nn.Module):
 
         h = GroupNorm(name="norm")(x).reshape(b, height * width, c)
         q, k, v = dense("query", h), dense("key", h), dense("value", h)
-        logits = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) * c**-0.5
-        h = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(logits).astype(v.dtype), v)
-        h = dense("out", h, self.init_scale).reshape(x.shape)
+        h = dense("out", attend(q, k, v), self.init_scale).reshape(x.shape)
         return _residual(x, h, self.skip_rescale)
 
 
