@@ -1,11 +1,13 @@
 """The swapper's three networks and its training step in plain PyTorch, of the same shapes as ours, to compare speeds.
 
-NCHW, without progressive pyramids. FIR filters are depthwise convolutions, which are faster than the
-`upfirdn2d_native` of published code, which treats every channel as an image. Weights are random: their values do not
-change the time.
+NCHW; of progressive pyramids output_skip and input_skip (summed). FIR filters are depthwise convolutions, which are
+faster than the `upfirdn2d_native` of published code, which treats every channel as an image. Weights are random: their
+values do not change the time.
 """
 
+import contextlib
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,8 @@ def fir(x: torch.Tensor, up: int, down: int, pad: tuple[int, int], gain: float) 
     if up > 1:
         x = F.pad(x.reshape(b, c, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1))
     x = F.pad(x.reshape(b, c, h * up, w * up), (*pad, *pad))
-    return F.conv2d(x, (torch.outer(TAPS, TAPS) * gain).expand(c, 1, 4, 4), stride=down, groups=c)
+    taps = (torch.outer(TAPS, TAPS) * gain).to(x)
+    return F.conv2d(x, taps.expand(c, 1, 4, 4), stride=down, groups=c)
 
 
 def upsample(x):
@@ -67,16 +70,28 @@ class Attention(nn.Module):
         return (x + self.out(weights @ v).transpose(1, 2).reshape(x.shape)) / math.sqrt(2)
 
 
-class Generator(nn.Module):
-    """NCSN++, as `models.ncsnpp.NCSNpp` without input and output pyramids."""
+PYRAMIDS = {"progressive": ("none", "output_skip"), "progressive_input": ("none", "input_skip"), "combine": ("sum",)}
+"""What the generator has of the options of NCSN++."""
 
-    def __init__(self, size, dim, nf, ch_mult, num_res_blocks, attn_resolutions):
+
+class Generator(nn.Module):
+    """NCSN++, as `models.ncsnpp.NCSNpp`. Raises ValueError for options that are not in PYRAMIDS."""
+
+    def __init__(
+        self, size, dim, nf, ch_mult, num_res_blocks, attn_resolutions,
+        progressive="none", progressive_input="none", combine="sum",
+    ):  # fmt: skip
         super().__init__()
+        given = {"progressive": progressive, "progressive_input": progressive_input, "combine": combine}
+        if wrong := [f"{name}={value}" for name, value in given.items() if value not in PYRAMIDS[name]]:
+            raise ValueError(f"{', '.join(wrong)}: not in PyTorch; wanted {PYRAMIDS}")
+        self.output_skip, self.input_skip = progressive == "output_skip", progressive_input == "input_skip"
         emb, self.dim = 4 * nf, dim
         self.embed0, self.embed1 = nn.Linear(dim, emb), nn.Linear(emb, emb)
         self.stem = nn.Conv2d(3, nf, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         block = lambda c, d, how=None: ResidualBlock(c, d, emb, how)
+        self.combine, self.heads = nn.ModuleList(), nn.ModuleList()
         c, skips = nf, [nf]
         for level, mult in enumerate(ch_mult):
             for _ in range(num_res_blocks):
@@ -87,6 +102,8 @@ class Generator(nn.Module):
                 skips.append(c)
             if level < len(ch_mult) - 1:
                 self.down.append(nn.ModuleList([block(c, c, "down")]))
+                if self.input_skip:
+                    self.combine.append(nn.Conv2d(3, c, 1))
                 skips.append(c)
                 size //= 2
         self.middle = nn.ModuleList([block(c, c), Attention(c), block(c, c)])
@@ -96,10 +113,11 @@ class Generator(nn.Module):
                 c = nf * mult
             if size in attn_resolutions:
                 self.up[-1].append(Attention(c))
+            if self.output_skip or not level:
+                self.heads.append(nn.Sequential(_norm(c), nn.SiLU(), nn.Conv2d(c, 3, 3, padding=1)))
             if level:
                 self.up.append(nn.ModuleList([block(c, c, "up")]))
                 size *= 2
-        self.out_norm, self.out_conv = _norm(c), nn.Conv2d(c, 3, 3, padding=1)
 
     def forward(self, x, z):
         emb = self.embed1(F.silu(self.embed0(z * math.sqrt(self.dim))))
@@ -108,18 +126,30 @@ class Generator(nn.Module):
             h = parts[0](h, emb)
             return parts[1](h) if len(parts) > 1 else h
 
-        h = self.stem(x)
+        h, pyramid, combine = self.stem(x), x, iter(self.combine)
         skips = [h]
         for parts in self.down:
             h = run(h, parts)
+            if self.input_skip and not isinstance(parts[0].resample, nn.Identity):
+                pyramid = downsample(pyramid)
+                h = h + next(combine)(pyramid)
             skips.append(h)
         h = self.middle[2](self.middle[1](self.middle[0](h, emb)), emb)
+        image, heads = None, iter(self.heads)
         for parts in self.up:
             if not isinstance(parts[0].resample, nn.Identity):
+                image = self._image(image, h, heads)
                 h = run(h, parts)
             else:
                 h = run(torch.cat([h, skips.pop()], dim=1), parts)
-        return x + self.out_conv(F.silu(self.out_norm(h)))
+        return x + self._image(image, h, heads, last=True)
+
+    def _image(self, image, h, heads, last=False):
+        """The output pyramid at a level: without one, the last level's image alone."""
+        if not (self.output_skip or last):
+            return None
+        more = next(heads)(h).float()
+        return more if image is None else upsample(image) + more
 
 
 class EqualConv(nn.Module):
@@ -206,11 +236,16 @@ class Bottleneck(nn.Module):
 
 
 class Embedder(nn.Module):
-    """As `models.embedder.IdentityEmbedder` with batch norm and the stem `small2`."""
+    """As `models.embedder.IdentityEmbedder` with batch norm. Raises ValueError for a stem that is not in STEMS."""
 
-    def __init__(self, stage_sizes, width, hidden, dim):
+    STEMS: dict[str, tuple[int, nn.Module]] = {"small2": (3, nn.Identity()), "imagenet": (7, nn.MaxPool2d(3, 2, 1))}  # noqa: RUF012
+
+    def __init__(self, stage_sizes, width, hidden, dim, stem="small2"):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width))
+        if stem not in self.STEMS:
+            raise ValueError(f"stem {stem}: not in PyTorch; wanted one of {[*self.STEMS]}")
+        side, self.pool = self.STEMS[stem]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, side, 2, side // 2, bias=False), nn.BatchNorm2d(width))
         self.blocks, c = nn.Sequential(), width
         for stage, count in enumerate(stage_sizes):
             for i in range(count):
@@ -221,51 +256,89 @@ class Embedder(nn.Module):
         self.dense1, self.norm1 = nn.Linear(hidden, dim), nn.BatchNorm1d(dim)
 
     def forward(self, x):
-        h = self.blocks(F.relu(self.stem(x))).mean((2, 3))
+        h = self.blocks(self.pool(F.relu(self.stem(x)))).mean((2, 3))
         h = F.leaky_relu(self.norm0(self.dense0(h)), 0.2)
         return F.normalize(self.norm1(self.dense1(h)), dim=1)
 
 
 class TorchStep:
-    """Networks and optimisers of a swapper config; a call is one training step on random images, with R1."""
+    """Networks and optimisers of a swapper config; a call is one training step on random images.
 
-    def __init__(self, config: dict, embedder: dict, batch: int):
+    dtype: of autocast, parameters stay float32; None: float32 throughout. compiled: by `torch.compile`, each network;
+    R1's pass through the discriminator stays eager, as PyTorch compiles no second derivatives.
+    """
+
+    def __init__(
+        self,
+        config: dict,
+        embedder: dict,
+        batch: int,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ):
         torch.manual_seed(0)
         size, generator, discriminator = config["data"]["size"], config["generator"], config["discriminator"]
         self.objective, dim = config["objective"], embedder["dim"]
-        fields = {key: generator[key] for key in ("nf", "ch_mult", "num_res_blocks", "attn_resolutions")}
-        self.generator = Generator(size, dim, **fields)
-        self.average = Generator(size, dim, **fields).requires_grad_(False)
+        self.device, self.dtype = device, dtype
+        names = ("nf", "ch_mult", "num_res_blocks", "attn_resolutions", *PYRAMIDS)
+        fields = {key: generator[key] for key in names}
+        memory = torch.channels_last if channels_last else torch.contiguous_format
+        place = lambda one: one.to(device, memory_format=memory)
+        self.generator = place(Generator(size, dim, **fields))
+        self.average = place(Generator(size, dim, **fields)).requires_grad_(False)
         fields = {key: discriminator[key] for key in ("channel_base", "channel_max", "mbstd_group")}
-        self.discriminator = Discriminator(size, **fields)
-        fields = {key: embedder[key] for key in ("stage_sizes", "width", "hidden", "dim")}
-        self.embedder = Embedder(**fields).eval().requires_grad_(False)
+        self.discriminator = place(Discriminator(size, **fields))
+        fields = {key: embedder[key] for key in ("stage_sizes", "width", "hidden", "dim", "stem")}
+        self.embedder = place(Embedder(**fields)).eval().requires_grad_(False)
         adam = lambda network, rate: torch.optim.Adam(network.parameters(), rate, (0.0, 0.99))
         self.optimizers = adam(self.generator, 1e-3), adam(self.discriminator, 4e-3)
-        self.source, self.target = (torch.rand(batch, 3, size, size) * 2 - 1 for _ in range(2))
+        self.source, self.target = (place(torch.rand(batch, 3, size, size) * 2 - 1) for _ in range(2))
+        compile_: Any = torch.compile if compiled else lambda network: network
+        self.run = {name: compile_(getattr(self, name)) for name in ("generator", "discriminator", "embedder")}
 
-    def __call__(self) -> None:
-        """As `training.swapper_step` with R1: one forward pass of the generator serves both updates."""
+    def _precision(self) -> contextlib.AbstractContextManager:
+        return torch.autocast(self.device, self.dtype) if self.dtype else contextlib.nullcontext()
+
+    def generate(self) -> torch.Tensor:
+        """The generator's forward pass, with what its backward pass needs."""
+        with self._precision():
+            return self.run["generator"](self.target, torch.zeros(len(self.target), self.generator.dim).to(self.target))
+
+    def __call__(self, with_r1: bool = True) -> None:
+        """As `training.swapper_step`: one forward pass of the generator serves both updates."""
+        generate, discriminate, embed = (self.run[name] for name in ("generator", "discriminator", "embedder"))
         o, (optimizer, d_optimizer) = self.objective, self.optimizers
-        with torch.no_grad():
-            z = self.embedder(self.source)
-        swap = self.generator(self.target, z)
-        real = self.target.clone().requires_grad_(True)
-        real_logits = self.discriminator(real)
-        (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-        r1 = gradient.square().sum((1, 2, 3)).mean()
-        adversarial = F.softplus(self.discriminator(swap.detach())) + F.softplus(-real_logits)
-        d_optimizer.zero_grad()
-        (adversarial.mean() + 0.5 * o["r1_gamma"] * o["r1_interval"] * r1).backward()
-        d_optimizer.step()
+        with self._precision():
+            with torch.no_grad():
+                z = embed(self.source).float()
+            swap = generate(self.target, z)
+            penalty: Any = 0.0
+            if with_r1:
+                real = self.target.clone().requires_grad_(True)
+                real_logits = self.discriminator(real)
+                (gradient,) = torch.autograd.grad(real_logits.float().sum(), real, create_graph=True)
+                r1 = gradient.float().square().sum((1, 2, 3)).mean()
+                penalty = 0.5 * o["r1_gamma"] * o["r1_interval"] * r1
+            else:
+                real_logits = discriminate(self.target)
+            adversarial = F.softplus(discriminate(swap.detach()).float()) + F.softplus(-real_logits.float())
+        _update(d_optimizer, adversarial.mean() + penalty)
         self.discriminator.requires_grad_(False)
-        identity = 1 - (self.embedder(swap) * z).sum(1)
-        change = (swap - self.target).square().mean((1, 2, 3))
-        adversarial = F.softplus(-self.discriminator(swap))[:, 0]
-        optimizer.zero_grad()
-        (o["identity"] * identity + o["change"] * change + o["adversarial"] * adversarial).mean().backward()
-        optimizer.step()
+        with self._precision():
+            identity = 1 - (embed(swap).float() * z).sum(1)
+            change = (swap - self.target).square().mean((1, 2, 3))
+            adversarial = F.softplus(-discriminate(swap).float())[:, 0]
+            loss = (o["identity"] * identity + o["change"] * change + o["adversarial"] * adversarial).mean()
+        _update(optimizer, loss)
         self.discriminator.requires_grad_(True)
         torch._foreach_lerp_(
             list(self.average.parameters()), list(self.generator.parameters()), 1 - o["ema_decay"]
         )  # fmt: skip
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
