@@ -43,7 +43,9 @@ def convolution(x: Array, w: Array, strides: Sequence[int], padding: Any, **how:
     the gradient is taken.
     """
     options = {name: value for name, value in how.items() if name != "dimension_numbers" and value is not None}
-    types = {name: options.pop(name) for name in ("precision", "preferred_element_type") if name in options}
+    types: dict[str, Any] = {
+        name: options.pop(name) for name in ("precision", "preferred_element_type") if name in options
+    }
     groups = options.pop("feature_group_count", 1)
     if any(np.any(np.asarray(value) != 1) for value in options.values()):  # dilated
         return jax.lax.conv_general_dilated(x, w, strides, padding, **how)
