@@ -130,7 +130,7 @@ def reader_rates(faces: Faces, seconds: float) -> dict:
     sampler, mesh = PairSampler(0, BATCH // 2, BATCH // 16), sharding.make_mesh(1)
     ways: dict[str, Callable[[], Iterator]] = {
         "bare decode": lambda: bare_decode(files),
-        "reader": lambda: pipeline.host_batches(faces, sampler, 0, 0, 1),
+        "reader": lambda: pipeline.host_batches(faces, sampler, 0, np.arange(sampler.batch)),
         "feed": lambda: pipeline.tf_batches(faces, sampler, Augmentation(), mesh, 0),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
@@ -213,7 +213,7 @@ def measure_index(folder: str, shards: int, people: int, seconds: float) -> None
     faces = linked_index(Path(folder) / "shard", Path(folder) / f"links{shards}", SHARD, shards, people)
     built = time.perf_counter()
     sampler: Sampler = IdentitySampler(0, BATCH, 2) if people >= BATCH // 2 else PairSampler(0, BATCH // 2, BATCH // 16)
-    batches = pipeline.host_batches(faces, sampler, 0, 0, 1)
+    batches = pipeline.host_batches(faces, sampler, 0, np.arange(sampler.batch))
     next(batches)
     first = time.perf_counter()
     opening = rate(batches, seconds)  # opens the shards, about 3 ms each

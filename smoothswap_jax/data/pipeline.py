@@ -21,6 +21,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 from PIL import Image
 
 from smoothswap_jax.data import sampling
@@ -123,15 +124,16 @@ def memory_batches(
 def tf_batches(
     faces: Faces, sampler: Sampler, how: Augmentation, mesh: jax.sharding.Mesh, first_step: int
 ) -> Generator[Batch, None, None]:
-    """Endless batches from step `first_step` on, read and decoded by tf.data; each host reads its share."""
+    """Endless batches from step `first_step` on, read and decoded by tf.data; each host reads the rows of
+    its devices."""
     sharding.check_batch(mesh, sampler.batch)
 
     def make(images, labels, step):
         return _augmented(images, labels, step, sampler, how)
 
     make = jax.jit(make, out_shardings=sharding.batched(mesh))
-    host, hosts = jax.process_index(), jax.process_count()
-    for step, batch in enumerate(host_batches(faces, sampler, first_step, host, hosts), first_step):
+    mine = sharding.own_rows(mesh, sampler.batch)
+    for step, batch in enumerate(host_batches(faces, sampler, first_step, mine), first_step):
         labels = sharding.shard_batch(batch.pop("label", None), mesh)
         yield make(sharding.shard_batch(batch, mesh), labels, sharding.replicate(np.int32(step), mesh))
 
@@ -140,18 +142,16 @@ FEEDS = {"memory": memory_batches, "tf": tf_batches}
 """By name: `config.data.feed`."""
 
 
-def host_batches(faces: Faces, sampler: Sampler, first_step: int, host: int, hosts: int) -> Generator[dict, None, None]:
-    """Endless numpy batches that host `host` of `hosts` reads, from step `first_step` on.
+def host_batches(
+    faces: Faces, sampler: Sampler, first_step: int, mine: Int[np.ndarray, "rows"]
+) -> Generator[dict, None, None]:
+    """Endless numpy batches that a host reads, from step `first_step` on.
 
-    They hold the host's rows of each part of the global batch, uint8, and for a labelled sampler identities as `label`.
-    Examples that cannot be read are replaced as `Reader` describes, and their number is logged.
+    They hold the rows `mine` of each part of the global batch, in that order, uint8, and for a labelled sampler
+    identities as `label`. Examples that cannot be read are replaced as `Reader` describes, and their number is logged.
 
-    Raises ValueError for a batch that the hosts do not divide, and DataError for one that cannot be read.
+    Raises DataError for a batch that cannot be read.
     """
-    if sampler.batch % hosts:
-        raise ValueError(f"batch size {sampler.batch} is not a multiple of {hosts} hosts")
-    share = sampler.batch // hosts
-    mine = slice(host * share, (host + 1) * share)
     reader = Reader(faces)
 
     def plan(step: int) -> np.ndarray:

@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jaxtyping import Int
 
 log = logging.getLogger(__name__)
 PyTree = Any
@@ -75,10 +76,12 @@ def preempted(step: int) -> bool:
 def make_mesh(devices: int | None = None, fsdp: int = 1, found: Sequence[Any] = ()) -> Mesh:
     """A (data, fsdp) mesh over the first `devices` of the devices `found` (default: all devices of all processes).
 
-    Devices are ordered by process, so that each process holds contiguous rows of a batch, as `data.pipeline` reads
-    them, and parameters are gathered from neighbours. Axes are Auto: under the Explicit default of jax >= 0.9,
-    minibatch-stddev's reshape and z @ z.T raise. Raises ValueError if there are fewer devices, or if their number is
-    not a multiple of `fsdp`.
+    CPUs and GPUs are ordered by process and number, TPUs by where they lie in the torus (`_torus`). So on TPUs the rows
+    of a batch that a process holds need not follow each other: who reads them asks `own_rows`. All processes hold
+    equally many. Axes are Auto: under the Explicit default of jax >= 0.9, minibatch-stddev's reshape and z @ z.T raise.
+
+    Raises ValueError if there are fewer devices, if processes have unequal numbers of them, if their number is not a
+    multiple of `fsdp`, or if a mesh of that shape does not fit the TPUs' torus.
     """
     found = sorted(found or jax.devices(), key=lambda device: (device.process_index, device.id))
     count = len(found) if devices is None else devices
@@ -88,8 +91,62 @@ def make_mesh(devices: int | None = None, fsdp: int = 1, found: Sequence[Any] = 
         raise ValueError(f"mesh wants {count} devices; this host sees {len(found)}: {found}")
     if fsdp < 1 or count % fsdp:
         raise ValueError(f"config.mesh.fsdp is {fsdp}; wanted a divisor of the {count} devices")
-    grid = np.array(found[:count]).reshape(count // fsdp, fsdp)
+    found = found[:count]
+    if len(set(_counts(found, "process_index"))) > 1:
+        raise ValueError(
+            f"processes see {_counts(found, 'process_index')} devices; wanted the same number, as each reads an equal "
+            "share of a batch"
+        )
+    grid = _torus(found, fsdp) if found[0].platform == "tpu" else np.array(found).reshape(count // fsdp, fsdp)
     return Mesh(grid, BATCH_AXES, axis_types=(AxisType.Auto,) * 2)
+
+
+def _counts(devices: Sequence[Any], what: str) -> list[int]:
+    """How many devices have each value of an attribute; those without it, or with None, count as one value."""
+    values = [getattr(device, what, None) for device in devices]
+    return [values.count(value) for value in dict.fromkeys(values)]
+
+
+def _torus(devices: Sequence[Any], fsdp: int) -> np.ndarray:
+    """TPUs as [devices // fsdp, fsdp], such that each axis of the mesh is one or more axes of the torus, where that can
+    be, so that gathers of parameters and sums of gradients do not share links; of several slices, which a slower
+    network connects, each holds whole copies of the state.
+
+    Raises ValueError where `fsdp` does not fit into a slice, or the devices are no box of the torus.
+    """
+    slices = _counts(devices, "slice_index")
+    each = slices[0]
+    if set(slices) != {each}:
+        raise ValueError(f"TPU slices have {slices} devices; wanted slices of equal size")
+    if each % fsdp:
+        raise ValueError(
+            f"config.mesh.fsdp is {fsdp}; wanted a divisor of the {each} devices in each of the {len(slices)} TPU "
+            "slices, as the network between slices is too slow to gather parameters"
+        )
+    inside = (each // fsdp, fsdp)
+    try:
+        if len(slices) == 1:
+            return mesh_utils.create_device_mesh(inside, devices, allow_split_physical_axes=True)
+        return mesh_utils.create_hybrid_device_mesh(inside, (len(slices), 1), devices, allow_split_physical_axes=True)
+    except (AssertionError, NotImplementedError, ValueError) as error:
+        places = [tuple(device.coords) for device in devices]
+        raise ValueError(
+            f"no mesh data={len(devices) // fsdp} fsdp={fsdp} fits these {len(devices)} devices of kind "
+            f"{devices[0].device_kind}, at {places}; wanted all chips of a slice, or of a box in it "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def own_rows(mesh: Mesh, batch_size: int, process: int | None = None) -> Int[np.ndarray, "rows"]:
+    """The rows of a global batch that lie on a process' devices, ascending: those that it has to read, in the order in
+    which `shard_batch` takes them. All processes have equally many, and every row belongs to one.
+
+    process: its number; default this one. Raises ValueError as `check_batch` does.
+    """
+    check_batch(mesh, batch_size)
+    process = jax.process_index() if process is None else process
+    blocks = np.arange(batch_size).reshape(mesh.size, -1)
+    return blocks[[device.process_index == process for device in mesh.devices.flat]].ravel()
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -191,7 +248,7 @@ def replicate(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def shard_batch(batch: PyTree, mesh: Mesh) -> PyTree:
-    """Global arrays from this process' rows of a batch, a pytree."""
+    """Global arrays from this process' rows of a batch, a pytree: `own_rows`, in their order."""
     place = batched(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(place, np.asarray(x)), batch)
 

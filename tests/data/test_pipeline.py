@@ -64,8 +64,8 @@ def test_memory_and_tf_feeds_agree(faces, sampler):
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=["pairs", "own", "identities"])
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_read_shares_of_the_same_batch(faces, sampler, hosts):
-    whole = first(pipeline.host_batches(faces, sampler, 2, 0, 1), 2)
-    shares = [first(pipeline.host_batches(faces, sampler, 2, host, hosts), 2) for host in range(hosts)]
+    whole = first(pipeline.host_batches(faces, sampler, 2, np.arange(8)), 2)
+    shares = [first(pipeline.host_batches(faces, sampler, 2, rows), 2) for rows in np.split(np.arange(8), hosts)]
     for step in range(2):
         for key in whole[step]:
             np.testing.assert_array_equal(np.concatenate([s[step][key] for s in shares]), whole[step][key])
@@ -111,8 +111,8 @@ def test_augmentation_flips_half_crops_and_jitters():
 def test_batches_that_do_not_divide_are_refused(faces):
     with pytest.raises(ValueError, match="batch size 6 is not a multiple of the mesh's 4 devices"):
         next(pipeline.memory_batches(faces, PairSampler(0, 6, 1), HOW, sharding.make_mesh(4), 0))
-    with pytest.raises(ValueError, match="batch size 6 is not a multiple of 4 hosts"):
-        next(pipeline.host_batches(faces, PairSampler(0, 6, 1), 0, 0, 4))
+    with pytest.raises(ValueError, match="batch size 6 is not a multiple of the mesh's 4 devices"):
+        next(pipeline.tf_batches(faces, PairSampler(0, 6, 1), HOW, sharding.make_mesh(4), 0))
 
 
 RUBBISH = b"\x89PNG\r\n\x1a\nrubbish"
@@ -140,7 +140,9 @@ def test_unreadable_examples_are_replaced_the_same_way_by_every_feed_and_host_co
     caplog.clear()
     theirs = first(pipeline.tf_batches(broken, sampler, still, mesh, 0), 6)
     assert "examples were unreadable and were replaced by others" in caplog.text
-    shares = [first(pipeline.host_batches(broken, sampler, 0, host, 2), 6) for host in range(2)]
+    shares = [
+        first(pipeline.host_batches(broken, sampler, 0, rows), 6) for rows in np.split(np.arange(sampler.batch), 2)
+    ]
     good = in_memory(faces)[0].images
     pixels = {image.tobytes(): row for row, image in enumerate(good)}
     for step in range(6):
