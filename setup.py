@@ -24,6 +24,7 @@ HEIC = ["pillow-heif>=0.18,<2"]  # what iPhones write
 EVAL = ["jinja2>=3.1,<4"]
 JUDGES = ["onnxruntime>=1.20,<2", "ai-edge-litert>=2.1,<3"]  # run imported graphs (.onnx, .tflite)
 WEB = ["starlette>=1.5.1,<2", "uvicorn>=0.35,<1"]  # Starlette before 1.5.1 serves floods of ranges
+BUCKET = ["google-cloud-storage>=2.19,<4"]  # Orbax asks it whether a bucket has folders
 # The requirements of jax2onnx, which is installed separately: `pip install --no-deps "jax2onnx>=0.17,<0.18"`. Its own
 # list asks for an older orbax than ours, so pip would settle on a jax2onnx that is too old for our jax.
 ONNX = ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "onnx-ir>=0.2,<2", "equinox>=0.11,<1", "dm-pix>=0.4,<1"]
@@ -88,8 +89,9 @@ setup(
         "eval": EVAL,
         "judges": JUDGES,
         "onnx": ONNX,
+        "bucket": BUCKET,
         "web": WEB,
-        "dev": DEV + FACES + DLIB + MEDIAPIPE + HEIC + EVAL + JUDGES + WEB,
+        "dev": DEV + FACES + DLIB + MEDIAPIPE + HEIC + EVAL + JUDGES + WEB + BUCKET,
     },
     entry_points={"console_scripts": ["smoothswap=smoothswap_jax.cli.main:main"]},
 )

@@ -24,6 +24,7 @@ from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import steps_of
 from smoothswap_jax.runtime.files import check_place
 from smoothswap_jax.runtime.folders import DEFAULT
+from smoothswap_jax.runtime.paths import on_disk
 from smoothswap_jax.training.loop import train
 
 VARIANT, SIZE = "tiny32", 32
@@ -60,7 +61,7 @@ def demo(
     Raises Stopped when a signal stops one of the trainings: nothing else is begun then. ValueError if `out` holds a
     demo that this effort does not fit.
     """
-    out, began = Path(out), time.monotonic()
+    out, began = on_disk(out, "a demo"), time.monotonic()
     _check_place(out, None if photos is None else Path(photos), effort)
     _check_effort(out, effort)
     out.mkdir(parents=True, exist_ok=True)

@@ -62,10 +62,11 @@ def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.evaluation.settings import EvaluationSettings
     from smoothswap_jax.inference.load import swapper_folder
     from smoothswap_jax.runtime.metric_log import files_progress
+    from smoothswap_jax.runtime.paths import on_disk
 
     settings = EvaluationSettings(
         protocol=args.protocol,
-        out=Path(args.out),
+        out=on_disk(args.out, "an evaluation"),
         data=Path(args.data) if args.data else None,
         checkpoints={name: swapper_folder(path) for name, path in named(args.checkpoint, "--checkpoint").items()},
         swaps={name: Path(path) for name, path in named(args.swaps, "--swaps").items()},

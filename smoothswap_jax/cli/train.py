@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from smoothswap_jax.runtime.sharding import start_processes
 
         start_processes(args.coordinator, args.processes, args.process)
+    from smoothswap_jax.runtime.paths import to_path
     from smoothswap_jax.runtime.sharding import is_main
     from smoothswap_jax.training.loop import train
 
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"smoothswap train: {stop}", file=sys.stderr)
         return 0 if stop.step >= stop.steps else args.stopped_code
     if is_main():
-        print(summary(config["stage"], Path(args.workdir), evaluation))
+        print(summary(config["stage"], to_path(args.workdir), evaluation))
     return 0
 
 

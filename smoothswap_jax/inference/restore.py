@@ -11,6 +11,7 @@ from smoothswap_jax.config.errors import ConfigError, raise_mistakes, shown
 from smoothswap_jax.config.parse import parse, to_dict
 from smoothswap_jax.config.schema import SwapperConfig
 from smoothswap_jax.runtime import checkpoint, folders
+from smoothswap_jax.runtime.paths import to_path
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO, KINDS, aliases_of, load_embedder
 from smoothswap_jax.training.network_checks import network_mistakes
 from smoothswap_jax.training.networks import (
@@ -104,7 +105,7 @@ def restore_swapper(
     found: dict[str, Any] = {}
 
     def wanted(meta: dict, arrays: int, file: Path) -> dict[str, Any]:
-        embedder = load_embedder(Path(run) / COPY, KINDS)
+        embedder = load_embedder(to_path(run) / COPY, KINDS)
         found["fields"], found["embedder"] = embedder.fields, embedder.variables
         record = meta.get("embedder")  # runs of old have none
         if isinstance(record, dict) and record.get("sha256") != embedder.sha256:

@@ -30,6 +30,7 @@ from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.checkpoint import find_intact
 from smoothswap_jax.runtime.files import InUse, check_place, held
 from smoothswap_jax.runtime.folders import DEFAULT
+from smoothswap_jax.runtime.paths import on_disk
 from smoothswap_jax.runtime.sharding import make_mesh
 from smoothswap_jax.training.loop import train
 
@@ -61,7 +62,7 @@ def reproduce(
     for name, value, known in (("experiment", experiment, EXPERIMENTS), ("scale", scale, SCALES)):
         if value not in known:
             raise ValueError(f"--{name}: found {value!r}; wanted one of {', '.join(known)}")
-    out, began, chosen = Path(out), time.monotonic(), EXPERIMENTS[experiment]
+    out, began, chosen = on_disk(out, "an experiment"), time.monotonic(), EXPERIMENTS[experiment]
     if checkpoints and experiment != "comparison":
         raise ValueError(f"--checkpoint: found with --experiment={experiment}; wanted none, or --experiment=comparison")
     if taken := {DEFAULT, *BASELINES} & {*(checkpoints or {})}:

@@ -1,9 +1,9 @@
 """Checkpoints: the only importer of orbax. A run directory holds `checkpoints/<step>/{state, meta}`.
 
 `state` is a pytree of arrays, `meta` a JSON object that carries the config, so that a checkpoint can be used without
-the command that made it. Orbax writes under a temporary name and renames, so a killed save leaves the previous step.
-Before a step gets its final name, the checksums of its files are written to `checksums/<step>.json`. A step whose files
-no longer match them is moved to `broken/`, and the step before is used.
+the command that made it. Orbax writes under a temporary name and renames, or ends with a file that says so where there
+are no renames (gs://), so a killed save leaves the previous step. Before that, the checksums of its files are written
+to `checksums/<step>.json`. A step whose files no longer match them is moved to `broken/`, and the step before is used.
 """
 
 import contextlib
@@ -27,7 +27,9 @@ from orbax.checkpoint import checkpoint_managers
 from smoothswap_jax.config.errors import ConfigError, shown, shown_line
 from smoothswap_jax.config.renamed import with_current_names
 from smoothswap_jax.runtime import checksums, files, sharding
+from smoothswap_jax.runtime.folders import is_finished_step
 from smoothswap_jax.runtime.json_files import JsonError, read_json, read_json_object
+from smoothswap_jax.runtime.paths import resolved, to_path
 
 log = logging.getLogger(__name__)
 PyTree = Any
@@ -62,7 +64,7 @@ def open_manager(
         sign, name = (-1.0, best[1:]) if best.startswith("-") else (1.0, best)
         worth = lambda metrics: sign * metrics.get(name, -sign * np.inf)
         policies.append(checkpoint_managers.BestN(get_metric_fn=worth, n=1, keep_checkpoints_without_metrics=False))
-    folder = Path(run).resolve() / FOLDER
+    folder = resolved(to_path(run)) / FOLDER
     options = ocp.CheckpointManagerOptions(
         create=True,
         cleanup_tmp_directories=True,
@@ -116,8 +118,8 @@ def _named_failure(manager: ocp.CheckpointManager, step: int | None) -> Iterator
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        folder = Path(manager.directory)
-        whole = max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=None)
+        folder = to_path(manager.directory)
+        whole = max(steps_of(folder.parent), default=None)
         intact = "there is none before it" if whole is None else f"checkpoint {whole}, the one before, is intact"
         raise CheckpointError(
             f"{folder}: a checkpoint up to step {step} could not be written: {_reason(error, manager)}; {intact}, and "
@@ -142,10 +144,10 @@ def _seal_coming(folder: Path) -> None:
         return
     records, steps = folder.parent / CHECKSUMS, set()
     for path in folder.iterdir():
-        step, _, rest = path.name.partition(".")
+        step = path.name.partition(".")[0]
         if step.isdigit():
             steps.add(step)
-            if rest:  # its temporary name
+            if not is_finished_step(path):
                 checksums.seal(path, records / f"{step}.json")
     for record in records.glob("*.json"):
         if record.stem not in steps:
@@ -154,7 +156,8 @@ def _seal_coming(folder: Path) -> None:
 
 def steps_of(run: str | os.PathLike[str]) -> list[int]:
     """The steps that a run directory has checkpoints of, whole or broken, newest first."""
-    return sorted((int(p.name) for p in (Path(run) / FOLDER).glob("*") if p.name.isdigit()), reverse=True)
+    found = (to_path(run) / FOLDER).glob("*")
+    return sorted((int(path.name) for path in found if is_finished_step(path)), reverse=True)
 
 
 class Found(NamedTuple):
@@ -168,7 +171,7 @@ class Found(NamedTuple):
 def find_intact(run: str | os.PathLike[str]) -> Found:
     """Looks for the newest intact checkpoint of a run, and changes nothing. All processes get the same answer; only the
     first knows what is wrong with the broken ones."""
-    root, step, broken = Path(run).resolve(), -1, {}
+    root, step, broken = resolved(to_path(run)), -1, {}
     if sharding.is_main():
         for found in steps_of(run):
             fault = _fault(root / FOLDER / str(found), root / CHECKSUMS, found)
@@ -184,7 +187,7 @@ def set_aside(manager: ocp.CheckpointManager, found: Found) -> None:
     """Moves the broken checkpoints to `broken/`. Raises CheckpointError if no other is left."""
     if not sharding.broadcast_from_main(np.bool_(found.broken)):
         return
-    folder = Path(manager.directory)
+    folder = to_path(manager.directory)
     aside = folder.parent / BROKEN
     if sharding.is_main():
         for step, fault in found.broken.items():
@@ -224,7 +227,7 @@ def restore(manager: ocp.CheckpointManager, step: int, abstract: PyTree) -> PyTr
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
     """The JSON object that was saved with `step`, its config under today's field names. Raises CheckpointError."""
-    return _meta(Path(manager.directory) / str(step))
+    return _meta(to_path(manager.directory) / str(step))
 
 
 def _meta(step_folder: Path) -> dict[str, Any]:
@@ -262,7 +265,7 @@ def load_parts(
       CheckpointError: if there is no such checkpoint, its files are not what was written, it lacks one of the parts, or
         arrays have other shapes. Whatever `wanted` raises.
     """
-    root = Path(run).resolve()
+    root = resolved(to_path(run))
     if not (root / FOLDER).is_dir():
         raise CheckpointError(f"{root}: no checkpoint here (want a run directory that holds {FOLDER}/)")
     with _readable(root / FOLDER), ocp.CheckpointManager(root / FOLDER, item_names=("state", "meta")) as manager:

@@ -4,18 +4,23 @@ Where a result goes is looked at before the work (`check_new_file`, `check_new_f
 costs seconds, and what is there already is replaced only where `overwrite` says so.
 """
 
+import atexit
+import datetime
 import errno
 import fcntl
+import functools
 import hashlib
+import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from etils import epath
+from smoothswap_jax.runtime.paths import files_below, in_bucket, to_path
 
 log = logging.getLogger(__name__)
 LOCK = "lock"
@@ -31,10 +36,10 @@ def write_atomically(path: str | Path, data: bytes) -> None:
 
     `gs://` paths are written directly: an object in a bucket appears once it is complete.
     """
-    if "://" in str(path):
-        epath.Path(path).write_bytes(data)
+    path = to_path(path)
+    if in_bucket(path):
+        path.write_bytes(data)
         return
-    path = Path(path)
     with named_errors(path):
         _write_and_rename(path, data)
 
@@ -66,7 +71,7 @@ def named_errors(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """SHA-256 of the bytes of a file on the disk, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -74,7 +79,7 @@ def sha256_of(path: str | Path) -> str:
 def check_place(path: str | Path, needed: int = 0) -> None:
     """Raises OSError unless a file or folder can be made at `path`: the nearest folder above it that exists must be one
     that can be written to, with `needed` bytes free. `gs://` paths are not looked at."""
-    if "://" in str(path):
+    if in_bucket(path):
         return
     above = next(folder for folder in Path(path).absolute().parents if os.path.lexists(folder))
     if Path(path).is_dir():
@@ -109,7 +114,7 @@ def check_new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[
     overwrite: a full one is taken too if it has the files `marks`, by which its kind is known: whatever else lies in a
     folder that was named by mistake must not be lost.
     """
-    path = Path(path)
+    path = to_path(path)
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"{path} exists already and is a file; choose a new folder")
     if path.is_dir() and any(path.iterdir()):
@@ -159,9 +164,17 @@ def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] =
     """A folder to fill under a temporary name beside `path`; it gets its name when the block ends without error, and
     takes the place of an old one only then.
 
+    A folder in a bucket is filled on the disk. It is written file by file in the order of their names, with the first
+    of `marks` last, so that a folder which has it is whole; of an old one, that mark is removed first.
+
     Raises as `check_new_folder` does.
     """
     check_new_folder(path, overwrite, marks)
+    if in_bucket(path):
+        with tempfile.TemporaryDirectory() as filled:
+            yield Path(filled)
+            _upload(Path(filled), to_path(path), marks[:1])
+        return
     path = Path(os.path.realpath(path))  # the folder behind a link, not the link, is what is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
@@ -185,12 +198,55 @@ def new_folder(path: str | Path, overwrite: bool = False, marks: Sequence[str] =
         raise
 
 
+def _upload(filled: Path, folder: Path, last: Sequence[str]) -> None:
+    """Writes the files of a folder of the disk into one of a bucket, those named `last` after all others; what else
+    was there is removed."""
+    names = [str(path.relative_to(filled)) for path in files_below(filled)]
+    old = [str(path.relative_to(folder)) for path in files_below(folder)] if folder.is_dir() else []
+    for name in [name for name in last if name in old] + sorted({*old} - {*names} - {*last}):
+        (folder / name).unlink(missing_ok=True)
+    for name in sorted(names, key=lambda name: name in last):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes((filled / name).read_bytes())
+
+
+@contextmanager
+def local_file(path: Path) -> Iterator[Path]:
+    """Where to write a file, for what can only write to the disk: `path` itself, or a file that is written to the
+    bucket when the block ends without error."""
+    if not in_bucket(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / path.name
+        path.write_bytes((Path(folder) / path.name).read_bytes())
+
+
+@functools.cache
+def fetched(folder: Path) -> Path:
+    """A copy on the disk of a folder of a bucket, for what maps files into memory; it is made once, and lasts as long
+    as this process."""
+    copy = Path(tempfile.mkdtemp(prefix="smoothswap-bucket-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for path in files_below(folder):
+        target = copy / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return copy
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Locks `folder` for this process while the block runs; the system releases the lock when the process dies.
 
-    Raises InUse if another process holds it. File systems without locks only get a warning.
+    Raises InUse if another process holds it. File systems without locks only get a warning. Buckets have no locks, and
+    a mark that stays when a process is killed would keep the same command from going on: there, the lock file says who
+    began and ended when, and whoever finds no end warns.
     """
+    if in_bucket(folder):
+        with _marked(folder / LOCK):
+            yield
+        return
     with open(folder / LOCK, "a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,3 +257,21 @@ def held(folder: Path) -> Iterator[None]:
         except OSError as error:
             log.warning("%s: cannot be locked (%s); see that no two runs share it", folder, error)
         yield
+
+
+@contextmanager
+def _marked(mark: Path) -> Iterator[None]:
+    now = lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    before = mark.read_text(encoding="utf-8") if mark.exists() else ""
+    if before and '"ended"' not in before:
+        log.warning(
+            "%s: buckets have no locks, and a process that began here was killed or still writes: %s; see that no two "
+            "runs share a folder", mark.parent, before,
+        )  # fmt: skip
+    facts = {"host": socket.gethostname(), "process": os.getpid(), "began": now()}
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(mark, json.dumps(facts).encode())
+    try:
+        yield
+    finally:
+        write_atomically(mark, json.dumps(facts | {"ended": now()}).encode())

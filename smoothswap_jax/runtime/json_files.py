@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.runtime.paths import to_path
+
 MAX_BYTES = 16 << 20
 """Of a file: Python's objects take up to twenty times as much memory. Files of ours have at most a few megabytes."""
 MAX_DEPTH = 64
@@ -16,7 +18,7 @@ class JsonError(ValueError):
 
 def read_json(path: str | Path) -> Any:
     """The value in a JSON file of at most `MAX_BYTES` and `MAX_DEPTH`. Raises JsonError."""
-    path = Path(path)
+    path = to_path(path)
     if not path.is_file():  # a pipe or device could block or never end
         raise JsonError(f"{path}: found no such file")
     try:

@@ -18,6 +18,7 @@ from typing import Any
 import jax
 
 from smoothswap_jax.runtime import files
+from smoothswap_jax.runtime.paths import in_bucket
 
 log = logging.getLogger(__name__)
 NAME, PARAMETERS = "metrics.jsonl", "parameters.txt"
@@ -32,7 +33,7 @@ class RunLog:
             return
         path = workdir / NAME
         keep_before(path, first_step)
-        self._lines = path.open("a", encoding="utf-8")
+        self._lines = _BucketLines(path) if in_bucket(path) else path.open("a", encoding="utf-8")
         self._summaries = _tensorboard(workdir)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -43,6 +44,12 @@ class RunLog:
             self._lines.write(json.dumps({"step": step, **values}, sort_keys=True) + "\n")
             self._lines.flush()
         self._scalars(step, values)
+
+    def save(self) -> None:
+        """Writes what a bucket has not got yet. Call it before a checkpoint: the run goes on from there, and has to
+        have all lines before it."""
+        if self.writes and isinstance(self._lines, _BucketLines):
+            self._lines.save()
 
     def speed(self, step: int, images_per_second: float, input_wait: float) -> None:
         """TensorBoard only, since it differs from run to run. input_wait: share of the time spent waiting for input."""
@@ -63,6 +70,31 @@ class RunLog:
     def _scalars(self, step: int, values: Mapping[str, float]) -> None:
         if self._summaries:
             self._summaries.write_scalars(step, dict(values))
+
+
+class _BucketLines:
+    """Lines of an object in a bucket, which cannot grow: the whole is written again, every half minute at most."""
+
+    EVERY = 30.0
+
+    def __init__(self, path: Path):
+        self.path, self.name = path, str(path)
+        self.text = path.read_text(encoding="utf-8") if path.exists() else ""
+        self.saved = time.monotonic()
+
+    def write(self, line: str) -> None:
+        self.text += line
+
+    def flush(self) -> None:
+        if time.monotonic() - self.saved >= self.EVERY:
+            self.save()
+
+    def save(self) -> None:
+        files.write_atomically(self.path, self.text.encode())
+        self.saved = time.monotonic()
+
+    def close(self) -> None:
+        self.save()
 
 
 def _tensorboard(workdir: Path):
@@ -113,7 +145,7 @@ def _row(line: str) -> dict:
 def read_metrics(path: Path) -> list[dict]:
     """All whole lines of a metrics file; others, such as one that a killed run left unfinished, are said."""
     rows, damaged = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().decode("utf-8", "replace").splitlines(), 1):
         try:
             rows.append(_row(line))
         except (ValueError, RecursionError):

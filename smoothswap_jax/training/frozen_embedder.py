@@ -144,8 +144,7 @@ def frozen_embedder(
 
 
 def _is_copied(copy: Path) -> bool:
-    found = any(path.name.isdigit() for path in (copy / checkpoint.FOLDER).glob("*"))
-    found |= (copy / network_folder.CONFIG).is_file()
+    found = bool(checkpoint.steps_of(copy)) or (copy / network_folder.CONFIG).is_file()
     return bool(sharding.broadcast_from_main(np.bool_(found)))
 
 

@@ -20,6 +20,7 @@ from smoothswap_jax.config.schema import EmbedderConfig, RunConfig, SwapperConfi
 from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.runtime import checkpoint, files, metric_log, sharding
 from smoothswap_jax.runtime.metric_log import Progress, RunLog
+from smoothswap_jax.runtime.paths import on_disk, to_path
 from smoothswap_jax.runtime.program_cache import keep_programs
 from smoothswap_jax.runtime.stopping import Stopped, StopSignal, stop_signal
 from smoothswap_jax.training import monitors, resume
@@ -52,7 +53,8 @@ def train(
 
     Args:
       config: what `parse` or `load_config` gives (see configs/).
-      workdir: run directory; if it holds checkpoints, the run continues from the newest.
+      workdir: run directory, which may lie in a bucket (gs://); if it holds checkpoints, the run continues from the
+        newest.
       devices: how many devices to use, all by default.
       profile: (first step, number of steps) to write a trace of, for TensorBoard or Perfetto, to `workdir`/profile.
 
@@ -65,7 +67,9 @@ def train(
     """
     config = parse(config) if isinstance(config, Mapping) else config
     check_run(config, devices or jax.device_count())
-    workdir = Path(workdir)
+    workdir = to_path(workdir)
+    if profile is not None:
+        on_disk(workdir, "a run that is traced (JAX's profiler writes to the disk only)")
     resume.check_place(workdir, config.data.dir)
     keep_programs(config.compilation_cache)
     mesh = sharding.make_mesh(devices, config.mesh.fsdp)
@@ -228,6 +232,7 @@ def _loop(
                     _write_picture(picture, workdir, step, run_log)
             if due["checkpoint"] or last or stopping:
                 _check_state(step, current)
+                run_log.save()
                 checkpoint.save(manager, step, current, meta, evaluation if due["eval"] or last else None)
             if last or stopping:
                 break
@@ -300,7 +305,8 @@ def _write_picture(image: np.ndarray | None, workdir: Path, step: int, run_log: 
     if image is None:
         return
     (workdir / "images").mkdir(exist_ok=True)
-    save_photo(workdir / "images" / f"{step:07d}.png", image)
+    with files.local_file(workdir / "images" / f"{step:07d}.png") as file:
+        save_photo(file, image)
     run_log.picture(step, "swaps", image)
 
 

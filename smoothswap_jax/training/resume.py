@@ -10,6 +10,7 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.schema import STAGES
 from smoothswap_jax.runtime import checkpoint, files, metric_log
 from smoothswap_jax.runtime.json_files import JsonError, read_json
+from smoothswap_jax.runtime.paths import resolved, to_path
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO
 
 FIXED = (
@@ -63,7 +64,7 @@ FILES = {"config.json", metric_log.NAME, metric_log.PARAMETERS, files.LOCK}
 def check_place(workdir: Path, data_dir: str | None) -> None:
     """Raises ResumeError for a folder in which a run cannot lie, or should not: among faces, or other folders."""
     for one in (data_dir or "").split(","):
-        if one.strip() and workdir.resolve() == Path(one.strip()).expanduser().resolve():
+        if one.strip() and resolved(workdir) == resolved(to_path(one.strip()).expanduser()):
             raise ResumeError(f"{workdir}: is config.data.dir, the faces to train on; wanted another --workdir")
     if workdir.exists() and not workdir.is_dir():
         raise ResumeError(f"{workdir}: is a file; wanted a new folder, or a run directory")
@@ -122,7 +123,7 @@ def _check_stage(was: Any, now: str, workdir: Path) -> None:
 def _check_folder(stage: str, workdir: Path) -> None:
     """A folder without checkpoints may still hold a run that has just begun, or an export: both have a config.json."""
     file = workdir / "config.json"
-    if not os.path.lexists(file):
+    if not file.exists() and not os.path.lexists(file):
         return
     try:
         config = read_json(file)

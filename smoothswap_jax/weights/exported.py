@@ -13,6 +13,7 @@ import numpy as np
 
 from smoothswap_jax.runtime.files import sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json_object
+from smoothswap_jax.runtime.paths import to_path
 from smoothswap_jax.weights.readers.errors import shown
 
 PARAMS, CONFIG, SUMS = "params.safetensors", "config.json", "SHA256SUMS"
@@ -38,7 +39,7 @@ class ExportedProgram(NamedTuple):
 
 def is_export(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is an export rather than a run directory."""
-    return (Path(folder) / PARAMS).is_file()
+    return (to_path(folder) / PARAMS).is_file()
 
 
 def load_programs(folder: str | Path, names: tuple[str, ...]) -> tuple[dict[str, ExportedProgram], dict[str, Any]]:

@@ -15,6 +15,7 @@ from smoothswap_jax.evaluation.judges import dlib, graphs, heads, mediapipe, net
 from smoothswap_jax.evaluation.judges.base import Judge, JudgeError, JudgeRequest, JudgeSpec
 from smoothswap_jax.evaluation.judges.conventions import IDENTITY, POSE
 from smoothswap_jax.runtime import folders
+from smoothswap_jax.runtime.paths import on_disk
 
 SPECS = (sface.SPEC, dlib.SPEC, mediapipe.SPEC, heads.SPEC, own_embedder.SPEC, graphs.SPEC, networks.SPEC)
 JUDGES: dict[str, JudgeSpec] = {spec.name: spec for spec in SPECS}
@@ -26,8 +27,8 @@ def find_judge(text: str) -> JudgeSpec:
     for spec in JUDGES.values():
         if spec.recognises(*named(text)):
             return spec
-    path = named(text)[1]
-    if Path(path).is_dir():
+    path = on_disk(named(text)[1], "a judge, but for the run directory of an embedder,")
+    if path.is_dir():
         raise JudgeError(f"judge {folders.mistake(path, folders.EMBEDDER, folders.NETWORK, folders.GRAPH)}")
     raise JudgeError(f"judge {text!r}: found no such judge; wanted {judges_to_have()}")
 

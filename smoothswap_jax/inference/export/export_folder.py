@@ -32,6 +32,7 @@ from smoothswap_jax.inference.restore import RestoredSwapper, build_swapper, che
 from smoothswap_jax.runtime import metric_log
 from smoothswap_jax.runtime.files import check_new_folder, check_place, new_folder, sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json
+from smoothswap_jax.runtime.paths import to_path
 from smoothswap_jax.training.frozen_embedder import COPY, KINDS, load_embedder
 from smoothswap_jax.training.imported_embedder import is_imported
 from smoothswap_jax.weights.exported import CONFIG, EMBEDDER_RUN, PARAMS, SUMS, ExportError, check_sums, known_digests
@@ -93,9 +94,9 @@ def export_swapper(
     restored = restored._replace(variables=jax.device_put(restored.variables, jax.devices("cpu")[0]))
     weights = flatten_dict(restored.variables, sep="/")
     stored = _as_stored(weights, dtype)
-    told_of_others = {EMBEDDER_RUN: _embedder_run(Path(run)), PEOPLE: _people(restored.config["data"])}
+    told_of_others = {EMBEDDER_RUN: _embedder_run(to_path(run)), PEOPLE: _people(restored.config["data"])}
     config = _config(restored, weights, dtype) | told_of_others
-    logged = _last_evaluation(Path(run), restored.step)
+    logged = _last_evaluation(to_path(run), restored.step)
     size = sum(value.nbytes for value in weights.values())
     check_place(out, 3 * size if onnx else size)
     with new_folder(out, overwrite, (PARAMS, SUMS)) as folder:
