@@ -27,6 +27,9 @@ FEATHER = 0.16
 plain wall (`bench/seams.py`). The outermost 16% of an FFHQ crop are backdrop, neck and the ends of the hair; at the
 chin the weight is still nearly 1."""
 
+FINE = 2
+"""Pixels of the photo for one of the crop that a crop is made of; a finer photo is shrunk to so many at first."""
+
 
 # --- Geometry -----------------------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size s
 
     Shrink the photo if the quad has many more pixels than the crop; cut; where the quad leaves the photo, continue it
     with its mirror image, increasingly blurred and faded to the median colour; sample; resize with antialiasing. Unlike
-    the script it samples from a bicubically enlarged photo, and oversamples no more than needed.
+    the script it samples from a bicubically enlarged photo, no more finely than the photo itself.
 
     Raises:
       PhotoError: `photo` is not `uint8 [h, w, 3]`.
@@ -129,12 +132,13 @@ def align_face(photo: Photo, quad: Quad, size: int) -> UInt8[np.ndarray, "size s
         raise ValueError(f"quad {quad.tolist()}: lies outside the photo of {photo.shape[1]}x{photo.shape[0]} pixels")
     part = photo[rows, columns]
     quad = quad - (columns.start, rows.start)
-    shrink = int(_side(quad) / size * 0.5)
-    if shrink > 1:
-        part, scale = scaled_down(part, -(-max(part.shape[:2]) // shrink))
+    if _side(quad) > FINE * size:
+        part, scale = scaled_down(part, round(max(part.shape[:2]) * FINE * size / _side(quad)))
         quad = (quad + 0.5) * scale - 0.5
     part, quad = _with_border(part, quad)
-    grid = size * max(1, int(np.ceil(_side(quad) / size)))
+    rows, columns = _covered(part.shape, quad, 4)  # as far as bicubic enlargement and bilinear sampling reach
+    part, quad = part[rows, columns], quad - (columns.start, rows.start)
+    grid = max(size, int(np.ceil(_side(quad))))
     fine = _enlarged(Image.fromarray(part), 2)
     crop = _sample(fine, crop_to_photo((quad + 0.5) * 2 - 0.5, grid), (grid, grid))
     return np.array(crop.resize((size, size), Image.Resampling.LANCZOS))
