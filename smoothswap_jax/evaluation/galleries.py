@@ -198,7 +198,7 @@ def gallery_of_photos(
     detector = detector_facts("yunet")["sha256"]
     # Another decoder gives other pixels, so frames that OpenCV once read are not mixed with PyAV's.
     picture = lambda one: f"{one.frame} by PyAV" if one.frame >= 0 else str(one.frame)
-    key = lambda one: caching.key_of("aligned by yunet/2", detector, digest[one.file], picture(one), str(size))
+    key = lambda one: caching.key_of("aligned by yunet/3", detector, digest[one.file], picture(one), str(size))
     missing = {
         file: ones for file, ones in by_file.items() if any(e is None for e in caching.get(cache, list(map(key, ones))))
     }

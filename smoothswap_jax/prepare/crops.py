@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import align_face, ffhq_quad
 from smoothswap_jax.faces.detection.base import Detector, Face, face_yaw
+from smoothswap_jax.faces.detection.registry import SureDetector
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_reduced
 from smoothswap_jax.faces.videos import Fault, Frame, VideoError, sampled_frames
 from smoothswap_jax.prepare.entries import IN_PART, MediaFile, Rejected, told_apart
@@ -24,6 +26,10 @@ MAX_YAW = 62.0
 """Heads turned further than this are left out (degrees, by `face_yaw`). In the Face Research Lab London Set (72 people)
 the 288 three-quarter views measure 25-58 and the 288 profiles 65-89."""
 JPEG_QUALITY = 95
+SURE_OVERLAP = 0.3
+"""Intersection over union with the data set's box from which a face found at first sight is the one in the box: so much
+of a box that is drawn loosely around one face no second face has."""
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,16 @@ class _Rejection(Exception):
 
 
 def crops_of(
-    source: str, media: MediaFile, settings: PrepareSettings, detect: Detector | None
+    source: str,
+    media: MediaFile,
+    settings: PrepareSettings,
+    detect: Detector | None,
+    quick: SureDetector | None = None,
 ) -> Iterator[Crop | RejectedPicture]:
     """Crops the faces of `source`/`media.file`: one result for a photo, up to `settings.frames` for a video.
 
-    `detect` may be None if all photos are aligned already. Never raises, whatever the file holds.
+    `detect` may be None if all photos are aligned already. quick: is asked first where one face of several is wanted
+    (`registry.make_sure_detector`). Never raises, whatever the file holds.
     """
     path, limit = f"{source}/{media.file}", int(settings.max_megapixels * 1e6)
     try:
@@ -121,7 +132,7 @@ def crops_of(
                 continue
             frame, photo = (picture.number, picture.picture) if isinstance(picture, Frame) else (-1, picture)
             try:
-                yield _crop(photo, frame, media, settings, detect)
+                yield _crop(photo, frame, media, settings, detect, quick)
             except _Rejection as rejection:
                 name = media.file if frame < 0 else f"{media.file}#{frame}"
                 image = photo if rejection.image is None else rejection.image
@@ -137,7 +148,14 @@ def _fault(media: MediaFile, fault: Fault) -> Rejected:
     return Rejected(f"{media.file}#{fault.number}", "unreadable", fault.reason)
 
 
-def _crop(photo: Photo, frame: int, media: MediaFile, settings: PrepareSettings, detect: Detector | None) -> Crop:
+def _crop(
+    photo: Photo,
+    frame: int,
+    media: MediaFile,
+    settings: PrepareSettings,
+    detect: Detector | None,
+    quick: SureDetector | None,
+) -> Crop:
     aligned = media.aligned or settings.aligned
     if aligned:
         if photo.shape[0] != photo.shape[1]:
@@ -146,7 +164,9 @@ def _crop(photo: Photo, frame: int, media: MediaFile, settings: PrepareSettings,
         points, score, yaw = np.full((5, 2), -1.0), 1.0, 0.0
     else:
         assert detect is not None
-        face = _chosen(detect(photo), media.box, settings.several)
+        choose = functools.partial(_wanted, box=media.box, several=settings.several)
+        face = None if quick is None or settings.several == "reject" else quick(photo, choose)
+        face = face or _chosen(detect(photo), media.box, settings.several)
         points, score = face.points, face.score
         quad, yaw = _quad(points), face_yaw(points)
     side = float(np.hypot(*(quad[3] - quad[0])))
@@ -177,21 +197,33 @@ def _quad(points: np.ndarray) -> np.ndarray:
         raise _Rejection("no face", str(error)) from error  # degenerate points
 
 
-def _chosen(faces: list[Face], box: tuple[float, float, float, float] | None, several: str) -> Face:
+def _chosen(faces: list[Face], box: Box | None, several: str) -> Face:
     """The face to crop, by the policy `several`."""
     if not faces:
         raise _Rejection("no face", "no face found in any of the four turns of the picture")
     if several == "reject" and len(faces) > 1:
         raise _Rejection("several faces", f"{len(faces)} faces found")
     if several == "box" and box is not None:
-        best = max(faces, key=lambda face: _overlap(face, box))
+        best = _nearest(faces, box)
         if not _overlap(best, box):
             raise _Rejection("no face", f"none of {len(faces)} in the data set's box {[round(edge) for edge in box]}")
         return best
     return faces[0]
 
 
-def _overlap(face: Face, box: tuple[float, float, float, float]) -> float:
+def _wanted(faces: list[Face], box: Box | None, several: str) -> Face | None:
+    """The face that `_chosen` takes of these and would still take if there were more that are smaller; else None."""
+    if not faces or several != "box" or box is None:
+        return faces[0] if faces else None
+    best = _nearest(faces, box)
+    return best if _overlap(best, box) > SURE_OVERLAP else None
+
+
+def _nearest(faces: list[Face], box: Box) -> Face:
+    return max(faces, key=lambda face: _overlap(face, box))
+
+
+def _overlap(face: Face, box: Box) -> float:
     """Intersection over union of a face's box with another."""
     span = np.minimum(face.box[2:], box[2:]) - np.maximum(face.box[:2], box[:2])
     shared = float(np.prod(np.maximum(span, 0.0)))

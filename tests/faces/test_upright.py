@@ -8,8 +8,14 @@ from PIL import Image
 
 from smoothswap_jax.faces.align import ffhq_quad
 from smoothswap_jax.faces.detection import upright, yunet
-from smoothswap_jax.faces.detection.base import Face
-from smoothswap_jax.faces.detection.registry import DETECTORS, find_faces, find_small_faces, make_detector
+from smoothswap_jax.faces.detection.base import Face, FirstLook
+from smoothswap_jax.faces.detection.registry import (
+    DETECTORS,
+    find_faces,
+    find_small_faces,
+    make_detector,
+    make_sure_detector,
+)
 from tests.faces.drawn_points import POINTS, side, turned
 from tests.faces.test_detectors import arguments
 
@@ -144,3 +150,37 @@ def test_every_name_gives_a_detector_that_turns(name, astronaut):
     (wanted,) = find(astronaut)
     (face,) = find(np.ascontiguousarray(astronaut[::-1, ::-1]))
     assert np.abs(299 - face.points - wanted.points).max() < 0.02 * side(ffhq_quad(wanted.points))
+
+
+# --- the one face that is wanted ------------------------------------------------------------------------------
+
+LOOK = FirstLook(toy_detect, lambda _, face: face._replace(score=0.99), 0.8)
+
+
+def largest(faces: list[Face]) -> Face | None:
+    return faces[0] if faces else None
+
+
+def test_one_face_is_enough_where_it_is_large_and_upright():
+    photo = head((200, 300), 90, 120, 20)
+    found = upright.sure_face(photo, largest, look=LOOK, again=toy_detect)
+    assert found is not None and found.score == 0.99
+    assert upright.sure_face(photo, lambda _: None, look=LOOK, again=toy_detect) is None
+    assert upright.sure_face(photo, largest, look=LOOK._replace(sure=0.95), again=toy_detect) is None
+    assert upright.sure_face(np.zeros_like(photo), largest, look=LOOK, again=toy_detect) is None
+    assert upright.sure_face(head((600, 900), 90, 120, 12), largest, look=LOOK, again=toy_detect) is None  # small
+    on_its_head = np.ascontiguousarray(photo[::-1, ::-1])
+    assert upright.sure_face(on_its_head, largest, look=LOOK, again=toy_detect) is None
+    no_face = FirstLook(toy_detect, lambda _, face: ffhq_quad(np.zeros((5, 2))), 0.8)
+    assert upright.sure_face(photo, largest, look=no_face, again=toy_detect) is None
+
+
+def test_the_largest_face_is_the_same_by_both_ways(astronaut):
+    photo = np.full((900, 900, 3), 120, np.uint8)
+    photo[:600, :600] = np.asarray(Image.fromarray(astronaut).resize((600, 600)))
+    photo[600:, 600:] = astronaut
+    wanted = find_faces(photo)
+    found = make_sure_detector("yunet")(photo, largest)
+    assert len(wanted) == 2
+    assert np.abs(found.points - wanted[0].points).max() < 0.02 * side(ffhq_quad(wanted[0].points))
+    assert make_sure_detector(*arguments("dlib")) is None

@@ -171,3 +171,23 @@ def test_the_hash_holds_out_about_the_share_and_more_of_a_larger_one():
     assert len(small) == pytest.approx(500, abs=70) and len(large) == pytest.approx(1500, abs=100)
     assert small < large
     assert {split_by_hash(name, 0.0) for name in names} == {"train"}
+
+
+def test_a_quick_search_is_asked_first_where_one_face_is_wanted(tmp_path):
+    save_photo(tmp_path / "a.png", PHOTO)
+    large, other = face(), face(shift=(150, 100))
+    searched: list[str] = []
+
+    def crop(box=None, several="largest", seen=(large, other)):
+        searched.clear()
+        settings = PrepareSettings(size=32, min_side=40, min_sharpness=-120, several=several)
+        whole = lambda _: searched.append("whole") or [large, other]
+        quick = lambda _, choose: searched.append("quick") or choose(list(seen))
+        (found,) = crops_of(str(tmp_path), MediaFile("a.png", "ann", box=box), settings, whole, quick)
+        return found
+
+    assert crop().points[0, 0] < 150 and searched == ["quick"]
+    assert crop((180, 130, 230, 190), "box").points[0, 0] > 150 and searched == ["quick"]
+    assert crop((180, 130, 230, 190), "box", [large]).points[0, 0] > 150 and searched == ["quick", "whole"]
+    assert crop(seen=[]).points[0, 0] < 150 and searched == ["quick", "whole"]
+    assert gate(crop(several="reject")) == "several faces" and searched == ["whole"]

@@ -51,6 +51,18 @@ class UserModel:
     package."""
 
 
+class FirstLook(NamedTuple):
+    """A search in two steps, of which the second is for the faces that are wanted. Takes no `model=`."""
+
+    rough: Detector
+    """Finds at least the faces whose boxes are no less than a tenth of the photo's longer side, with points as they
+    come."""
+    refine: Callable[[Photo, Face], Face]
+    """The face as `DetectorSpec.detect` would give it; ValueError for points that make no face."""
+    sure: float
+    """The least score of a rough face with which refinement may begin: with less its points may be far off."""
+
+
 @dataclass(frozen=True)
 class DetectorSpec:
     """A detector. Each detector's file ends with its own, and `registry.py` lists them.
@@ -71,6 +83,9 @@ class DetectorSpec:
     """Looks once more at the crop of a face that `detect` found, quickly and down to low scores; rough points will do.
     Turned photos are then searched as well (`upright`), and it takes `model=` where `detect` does. None: what `detect`
     returns is taken as it is."""
+    first_look: FirstLook | None = None
+    """A quick search for callers who want one face of a photo (`upright.sure_face`). None: there is none that is much
+    quicker than `detect`. Needs `again`."""
 
 
 def distinct(faces: list[Face]) -> list[Face]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from smoothswap_jax.faces.detection import dlib, mediapipe, upright, yunet
@@ -13,6 +13,7 @@ from smoothswap_jax.faces.detection.base import Detector, DetectorSpec, Face, Us
 from smoothswap_jax.faces.photos import Photo
 
 SPECS = (yunet.SPEC, dlib.SPEC, mediapipe.SPEC)
+SureDetector = Callable[[Photo, upright.Choose], Face | None]
 DETECTORS: dict[str, DetectorSpec] = {spec.name: spec for spec in SPECS}
 
 
@@ -45,6 +46,17 @@ def make_detector(name: str, model: str | None = None) -> Detector:
     if spec.again is None:
         return detect
     return functools.partial(upright.find_faces, detect=detect, again=functools.partial(spec.again, **given))
+
+
+def make_sure_detector(name: str, model: str | None = None) -> SureDetector | None:
+    """`upright.sure_face` by the detector called `name`: for callers who want one face of each photo, a quicker way to
+    most of them than `make_detector`. None where the detector has no such way. Raises as `make_detector` does.
+    """
+    spec = _spec(name)
+    _model_file(spec, model)
+    if spec.first_look is None or spec.again is None:
+        return None
+    return functools.partial(upright.sure_face, look=spec.first_look, again=spec.again)
 
 
 def detector_facts(name: str, model: str | None = None) -> dict[str, str]:

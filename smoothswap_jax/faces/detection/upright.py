@@ -9,13 +9,13 @@ crop of a turned face stands upright.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from smoothswap_jax.faces.align import ffhq_quad, quick_crop
-from smoothswap_jax.faces.detection.base import Detector, Face, distinct, same_face, with_new
+from smoothswap_jax.faces.detection.base import Detector, Face, FirstLook, distinct, same_face, with_new
 from smoothswap_jax.faces.photos import Photo, check_photo
 
 VIEW = 240
@@ -28,6 +28,12 @@ to it; the rest is for faces at the limit. The points of faces tilted further ar
 LARGE = 1600
 """Photos with a longer side are searched again in tiles, if nothing is found in them as a whole or that is asked for:
 detectors scale them down to this or less."""
+
+SURE = 0.1
+"""Share of the photo's longer side that a face found at first sight spans at least (`base.FirstLook`)."""
+
+Choose = Callable[[list[Face]], Face | None]
+"""Takes the face that is wanted of those of a photo, largest first."""
 
 SPAN, OVERLAP = 800, 200
 """Side of the tiles, and how much neighbours share, in pixels. A face belongs to the tile whose middle is nearest, so
@@ -52,6 +58,22 @@ def find_faces(photo: Photo, *, detect: Detector, again: Detector, tiles: bool =
         small = [face for face in _tiled_faces(photo, detect) if not any(same_face(face, one) for one in kept)]
         kept += [face for face in small if is_upright(photo, face, again)]
     return sorted(kept, key=lambda face: -face.area)
+
+
+def sure_face(photo: Photo, choose: Choose, *, look: FirstLook, again: Detector) -> Face | None:
+    """The face that `choose` takes of those found at first sight, looked at closely; the photo's other faces are not.
+
+    None where a search by `find_faces` is due: `choose` takes none, or the face is not sure enough, or so small that
+    the first look may have missed others like it, or it does not stand upright. Raises what the detector raises.
+    """
+    face = choose(look.rough(check_photo(photo)))
+    if face is None or face.score < look.sure or (face.box[2:] - face.box[:2]).max() < SURE * max(photo.shape[:2]):
+        return None
+    try:
+        face = look.refine(photo, face)
+    except ValueError:  # points that make no face
+        return None
+    return face if is_upright(photo, face, again) else None
 
 
 def is_upright(photo: Photo, face: Face, again: Detector) -> bool:

