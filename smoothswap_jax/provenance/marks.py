@@ -22,8 +22,9 @@ _PROPERTY = (
     b'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="%b"><Iptc4xmpExt:DigitalSourceType>%b'
     b"</Iptc4xmpExt:DigitalSourceType></rdf:Description>" % (_NAMESPACE, SOURCE_TYPE.encode())
 )
-_OLD = rb'\s+Iptc4xmpExt:DigitalSourceType="[^"]*"|<Iptc4xmpExt:DigitalSourceType>[^<]*</Iptc4xmpExt:DigitalSourceType>'
-"""What a photo says of itself, which is no longer so."""
+_OLD = rb'\sIptc4xmpExt:DigitalSourceType="[^"]*"|<Iptc4xmpExt:DigitalSourceType>[^<]*</Iptc4xmpExt:DigitalSourceType>'
+"""What a photo says of itself, which is no longer so. A hostile file has it tried at every byte, so that no part of it
+may begin with blanks or other things that come in any number."""
 _EMPTY = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
@@ -35,6 +36,8 @@ _MOST_PIXELS = 1 << 62
 def marked(metadata: Metadata) -> Metadata:
     """With both marks, and all that it had: XMP that is written in another way than all programs do, or that a JPEG
     would no longer hold, stays as it is."""
+    if len(metadata.xmp) > SEGMENT:
+        return replace(metadata, software=MADE_BY)
     head, end, tail = (unmarked(metadata.xmp) or _EMPTY).rpartition(b"</rdf:RDF>")
     xmp = head + _PROPERTY + end + tail if end else metadata.xmp
     return replace(metadata, software=MADE_BY, xmp=metadata.xmp if len(xmp) > SEGMENT else xmp)

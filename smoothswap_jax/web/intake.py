@@ -154,4 +154,4 @@ def in_words(error: Exception, names: dict[Path, str]) -> str:
     text = str(error)
     for path, name in names.items():
         text = text.replace(str(path), name).replace(path.name, name)
-    return re.sub(r" \(--[^)]*\)", "", text)
+    return re.sub(r" \(--[^()]*\)", "", text)
