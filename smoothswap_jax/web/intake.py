@@ -12,6 +12,7 @@ from smoothswap_jax.faces.animation_writing import MOST_IN_MEMORY, SUFFIXES
 from smoothswap_jax.faces.animations import animation_facts, is_animation
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.faces.kinds import PHOTO, VIDEO, kind_of
+from smoothswap_jax.faces.metadata import Metadata, save_options
 from smoothswap_jax.faces.photos import (
     MAX_PIXELS,
     Photo,
@@ -132,12 +133,17 @@ def _known(store: Store, name: str, path: Path, swapper: Swapper, photo: Photo, 
 
 
 def add_picture(store: Store, photo: Photo, side: int) -> Item:
-    """A small JPEG of a photo, for the browser."""
+    """A small JPEG of a photo that was sent, for the browser."""
     name, path = store.new_path(".jpg")
-    data = io.BytesIO()
-    Image.fromarray(scaled_down(photo, side)[0]).save(data, "JPEG", quality=90)
-    path.write_bytes(data.getvalue())
+    path.write_bytes(small_jpeg(photo, side, Metadata()))
     return store.add(Item(name, path, "image/jpeg"))
+
+
+def small_jpeg(photo: Photo, side: int, metadata: Metadata) -> bytes:
+    """The file of a photo whose long side is at most `side` pixels."""
+    data = io.BytesIO()
+    Image.fromarray(scaled_down(photo, side)[0]).save(data, "JPEG", quality=90, **save_options(metadata, "JPEG"))
+    return data.getvalue()
 
 
 def _crop(photo: Photo, face: Face) -> Photo:

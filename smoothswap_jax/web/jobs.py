@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothswap_jax.faces.animations import is_animation
-from smoothswap_jax.faces.photos import load_photo
+from smoothswap_jax.faces.photos import Photo, load_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference.animations import swap_animation
@@ -21,8 +21,9 @@ from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.inference.video import encoding_for, swap_video
 from smoothswap_jax.provenance.credentials import SIDECAR, sidecar_of
+from smoothswap_jax.provenance.outputs import begin_trail, publish
 from smoothswap_jax.runtime.files import os_error_in_words
-from smoothswap_jax.web.intake import MEDIA, SHOWN, add_picture, in_words
+from smoothswap_jax.web.intake import MEDIA, SHOWN, in_words, small_jpeg
 from smoothswap_jax.web.limits import Refused
 from smoothswap_jax.web.store import Item, Store
 
@@ -168,7 +169,7 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
         finally:
             shutil.rmtree(output.with_name(f".{output.name}.swapping"), ignore_errors=True)
         shown = next(iter(read_frames(str(output), [0]))).picture
-    preview = add_picture(store, shown, SHOWN)
+    preview = _add_preview(store, swapper, job, shown)
     shown_name = f"swapped{output.suffix}"
     facts = {"kind": target.facts["kind"], "preview": preview.name, "name": shown_name}
     parts = [preview.name]
@@ -179,6 +180,16 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
     job.result = store.add(Item(name, output, MEDIA[output.suffix], facts, parts)).name
     job.preview = preview.name
     job.text = "; ".join(_clean(note, job).replace(output.name, shown_name) for note in notes)
+
+
+def _add_preview(store: Store, swapper: Swapper, job: Job, photo: Photo) -> Item:
+    """A small JPEG of what came out, for the browser. It is a swap, too, and is told as one."""
+    name, path = store.new_path(".jpg")
+    sources = [item.path for item in job.sources]
+    trail = begin_trail(swapper.provenance, swapper.model, job.target.path, sources, path, overwrite=False)
+    data = small_jpeg(photo, SHOWN, trail.metadata())
+    publish(path, "the preview", lambda part: part.write_bytes(data), trail)
+    return store.add(Item(name, path, "image/jpeg"))
 
 
 def _container(path: Path) -> str:

@@ -102,8 +102,10 @@ KNOWN = {
     ("inference/video.py", "write_atomically"),  # the plan of a job
     ("inference/first_look.py", "os.replace"),  # what was found, for a job that goes on
     ("web/intake.py", "open"),  # what came in
-    ("web/intake.py", "save"),  # previews and crops
+    ("web/intake.py", "save"),  # previews and crops of what came in
     ("web/intake.py", "write_bytes"),
+    ("web/jobs.py", "write_bytes"),  # by `publish`
+    ("web/jobs.py", "publish"),
     ("web/server.py", "open"),  # what comes in
 }
 

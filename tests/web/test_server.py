@@ -17,6 +17,8 @@ from smoothswap_jax.faces.videos import read_frames
 from smoothswap_jax.inference import first_look
 from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.provenance.credentials import read_credentials
+from smoothswap_jax.provenance.marks import marks_in
+from smoothswap_jax.runtime.files import sha256_of
 from smoothswap_jax.web import intake
 from smoothswap_jax.web.server import make_app
 from tests.inference import painted_videos as videos
@@ -86,6 +88,26 @@ def test_results_carry_credentials_or_have_them_beside(serve, faces, tmp_path, m
     assert served.ask("DELETE", f"/files/{told['result']}").status == 200
     assert served.ask("GET", f"/files/{told['credentials']}").status == 404
     assert not list(served.folder.glob("*.c2pa"))
+
+
+def test_previews_of_what_came_out_are_told_as_swaps_too(serve, faces, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa")
+    monkeypatch.setattr(first_look, "identities", lambda _, found: np.eye(128, dtype=np.float32)[: len(found)])
+    served = serve()
+    pictures = [Image.fromarray(one) for one in videos.frames(3)]
+    pictures[0].save(tmp_path / "moves.gif", save_all=True, append_images=pictures[1:], duration=200, loop=0)
+    shown = tmp_path / "shown.jpg"
+    for target in (faces["both"], tmp_path / "moves.gif", faces["film"]):
+        told = served.swap(faces["source"], target)
+        shown.write_bytes(served.ask("GET", f"/files/{told['preview']}").body)
+        assert marks_in(shown) == ("EXIF Software", "XMP DigitalSourceType"), target
+        found = read_credentials(shown)
+        assert found is not None and found.intact and found.facts is not None
+        assert found.facts.target == sha256_of(str(target))
+        assert not list(served.folder.glob(".*"))
+    for sent in (served.send(faces["both"])["preview"], served.send(faces["both"])["faces"][0]["picture"]):
+        shown.write_bytes(served.ask("GET", f"/files/{sent}").body)
+        assert not marks_in(shown) and read_credentials(shown) is None
 
 
 def test_of_a_picture_that_moves_all_is_swapped_and_the_first_is_a_source(serve, faces, tmp_path, monkeypatch):
