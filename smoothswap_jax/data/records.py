@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from smoothswap_jax.data.dataset import Chain, DataError, Faces, Rows, ShardError, SizeError, check_split
+from smoothswap_jax.runtime.user_folders import expanded
 
 PROBES = 100
 """A shard is lost if more than one in twenty of so many records, spread over it, are unreadable."""
@@ -46,7 +47,7 @@ def records_of(data_dir: str, split: str) -> Records:
 def _builder(data_dir: str):
     import tensorflow_datasets as tfds
 
-    data_dir = data_dir if "://" in data_dir else str(Path(data_dir).expanduser())
+    data_dir = data_dir if "://" in data_dir else str(expanded(data_dir))
     try:
         return tfds.builder_from_directory(data_dir)
     except Exception as error:

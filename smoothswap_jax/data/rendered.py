@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Shaped, UInt8
 from smoothswap_jax.data.dataset import SPLITS, DataError, Faces, check_split
 from smoothswap_jax.faces.photos import to_uint8
 from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.user_folders import NoHome, expanded
 from smoothswap_jax.synthetic import world
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,12 @@ def render_kept(factors: world.Factors, size: int, cache: str | Path) -> UInt8[n
     if not cache:
         return render_bytes(factors, size)
     made_of = [_renderer(), str(size), *(sha256(np.asarray(values)).hexdigest() for values in factors)]
-    path = Path(cache).expanduser() / f"{sha256(' '.join(made_of).encode()).hexdigest()[:32]}.npy"
+    try:
+        folder = expanded(cache)
+    except NoHome as error:
+        log.warning("rendered faces are not kept for the next time: %s", error)
+        return render_bytes(factors, size)
+    path = folder / f"{sha256(' '.join(made_of).encode()).hexdigest()[:32]}.npy"
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

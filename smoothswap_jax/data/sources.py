@@ -14,6 +14,7 @@ from smoothswap_jax.data import dataset
 from smoothswap_jax.data.dataset import DataError, Faces, SizeError, check_split, decode
 from smoothswap_jax.data.rendered import from_synthetic
 from smoothswap_jax.faces.listing import passed_over, photos_in
+from smoothswap_jax.runtime.user_folders import expanded
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def from_folder(root: str | Path, split: str, size: int, held_out_people: int) -
       DataError: the folder is missing, or no people are left for the split.
     """
     check_split(split)
-    root = Path(root).expanduser()
+    root = expanded(root)
     if not root.is_dir():
         raise DataError(f"data.dir {str(root)!r}: found no such folder; wanted DIR/<person>/<photo> of aligned faces")
     folders = [person for person in sorted(root.iterdir()) if person.is_dir() and not person.name.startswith(".")]

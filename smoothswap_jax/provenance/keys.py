@@ -18,6 +18,7 @@ from typing import Any
 
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import PathLike
+from smoothswap_jax.runtime.user_folders import user_folder
 
 CONFIG, CHAIN, KEY = "SMOOTHSWAP_CONFIG", "SMOOTHSWAP_SIGNING_CHAIN", "SMOOTHSWAP_SIGNING_KEY"
 """Environment variables: the folder of what is kept about the user, and files in place of the user's own key."""
@@ -48,10 +49,10 @@ class SigningKey:
 
 def config_folder() -> Path:
     """Where keys and the log of unmarked outputs are kept: $SMOOTHSWAP_CONFIG, else smoothswap-jax in the user's
-    folder of configurations."""
+    folder of configurations. Raises NoHome where the user has none."""
     if given := os.environ.get(CONFIG):
         return Path(given)
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "smoothswap-jax"
+    return user_folder("XDG_CONFIG_HOME", ".config", CONFIG)
 
 
 def signing_key(chain: PathLike | None = None, key: PathLike | None = None) -> SigningKey:

@@ -10,7 +10,8 @@ from flax.traverse_util import flatten_dict
 from smoothswap_jax.config.schema import STAGES
 from smoothswap_jax.runtime import checkpoint, files, metric_log
 from smoothswap_jax.runtime.json_files import JsonError, read_json
-from smoothswap_jax.runtime.paths import resolved, to_path
+from smoothswap_jax.runtime.paths import in_bucket, resolved, to_path
+from smoothswap_jax.runtime.user_folders import expanded
 from smoothswap_jax.training.frozen_embedder import COPY, COPY_ALSO
 
 FIXED = (
@@ -63,8 +64,9 @@ FILES = {"config.json", metric_log.NAME, metric_log.PARAMETERS, files.LOCK}
 
 def check_place(workdir: Path, data_dir: str | None) -> None:
     """Raises ResumeError for a folder in which a run cannot lie, or should not: among faces, or other folders."""
-    for one in (data_dir or "").split(","):
-        if one.strip() and resolved(workdir) == resolved(to_path(one.strip()).expanduser()):
+    for one in filter(None, map(str.strip, (data_dir or "").split(","))):
+        data = to_path(one) if in_bucket(one) else expanded(one)
+        if resolved(workdir) == resolved(data):
             raise ResumeError(f"{workdir}: is config.data.dir, the faces to train on; wanted another --workdir")
     if workdir.exists() and not workdir.is_dir():
         raise ResumeError(f"{workdir}: is a file; wanted a new folder, or a run directory")

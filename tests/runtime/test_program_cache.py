@@ -5,13 +5,14 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 
 import jax
 import pytest
 
 from smoothswap_jax.cli import main as cli
 from smoothswap_jax.runtime import program_cache
-from smoothswap_jax.runtime.program_cache import ENABLED, FOLDER, SMALL_TOO, keep_programs, trim
+from smoothswap_jax.runtime.program_cache import ENABLED, FOLDER, SMALL_TOO, keep_programs, replace_unreadable, trim
 from tests.places import ROOT
 
 ONE_PROGRAM = """
@@ -102,6 +103,47 @@ def test_a_folder_that_cannot_be_used_is_told_and_does_no_harm(kind, unset, monk
     assert jax.config.jax_compilation_cache_dir is None and FOLDER not in os.environ
     (said, _) = caplog.messages
     assert said.startswith(f"compiled programs are not kept in {unset}: ") and "JAX_COMPILATION_CACHE_DIR=" in said
+
+
+def test_programs_that_were_cut_off_are_replaced(unset):
+    (_, _, compiled), _ = one_program()
+    kept = {path: path.read_bytes() for path in unset.iterdir()}
+    for number, (path, data) in enumerate(kept.items()):
+        path.write_bytes((data[: len(data) // 2], b"", data[:-1], b"none")[number % 4])
+    (_, found, again), said = one_program()
+    assert (found, again) == (0, compiled) and {path.name for path in kept} == {path.name for path in unset.iterdir()}
+    assert "Error reading" not in said  # by JAX; our own notes are shown by commands
+    (_, found, again), said = one_program()
+    assert (found, again, said) == (compiled, 0, "")
+
+
+def test_other_warnings_are_shown_as_ever(tmp_path, caplog):
+    shown = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_: shown.append(str(message))
+        replace_unreadable(tmp_path)
+        for name in ("jit_f-12-cache", "jit_f-34-cache", "jit_fg-12-cache", "jit_f-12-other"):
+            (tmp_path / name).write_text("x")
+        with caplog.at_level(logging.INFO):
+            warnings.warn("another", stacklevel=1)
+            warnings.warn("Error reading persistent compilation cache entry for 'jit_f': no\nzlib", stacklevel=1)
+    assert shown == ["another"] and "'jit_f': no zlib; it is compiled anew" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jit_f-12-other", "jit_fg-12-cache"]
+
+
+def test_without_a_home_folder_programs_are_not_kept(no_home, unset, monkeypatch, caplog):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with caplog.at_level(logging.INFO):
+        keep_programs()
+        keep_programs("~/programs")
+        program_cache.keep_programs_of_commands()
+    assert jax.config.jax_compilation_cache_dir is None and FOLDER not in os.environ
+    assert [said.partition(";")[0] for said in caplog.messages] == [
+        f"compiled programs are not kept: {path}: found no home folder of this user"
+        for path in ("~/.cache/smoothswap-jax", "~/programs", "~/.cache/smoothswap-jax")
+    ]
+    assert "wanted the environment variable JAX_COMPILATION_CACHE_DIR=FOLDER" in caplog.text
 
 
 def test_those_used_least_recently_make_room(tmp_path):
