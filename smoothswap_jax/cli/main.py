@@ -83,6 +83,12 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"smoothswap {args.verb}: {_in_words(error)}", file=sys.stderr)
         code = MISTAKE
+    except MemoryError as error:
+        if args.verbose:
+            raise
+        found = f" ({_in_words(error)})" if str(error) else ""
+        print(f"smoothswap {args.verb}: found too little memory{found}; wanted smaller files or more", file=sys.stderr)
+        code = MISTAKE
     except Exception:
         traceback.print_exc()
         code = CRASH

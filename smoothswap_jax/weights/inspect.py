@@ -1,6 +1,7 @@
 """Looking into a checkpoint's tensors: shapes, and depths by names; and the caller's keywords."""
 
 import itertools
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ _LONGEST = 200  # characters of a name in an error
 _REQUIRED = object()
 _TYPES = {
     int: "a whole number from 0 up",
-    float: "a number",
+    float: "a finite number",
     bool: "True or False",
     tuple: "numbers such as (16, 32)",
     str: "a word",
@@ -39,9 +40,9 @@ class Known:
         value = self.values[name]
         if wanted is tuple and isinstance(value, list):
             return tuple(value)
-        if wanted is float and type(value) is int:
+        if wanted is float and is_finite(value):
             return float(value)
-        if type(value) is not wanted or (type(value) is int and value < 0):
+        if wanted is float or type(value) is not wanted or (type(value) is int and value < 0):
             raise ValueError(f"{self.kind}: {name} is {value!r}, wanted {_TYPES[wanted]}")
         return value
 
@@ -69,6 +70,14 @@ def shape_of(state: Mapping[str, np.ndarray], name: str, ndim: int | tuple[int, 
     if 0 in shape or (ndim is not None and len(shape) not in np.atleast_1d(ndim)):
         raise WeightMismatch(f"misshapen (1): {name}: found {shape}, wanted {ndim or 'non-empty'} axes")
     return shape
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, and neither infinite nor NaN."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def printable(name: str) -> str:

@@ -51,6 +51,8 @@ def failing(error):
         (OSError("no file"), 1, "smoothswap fail: no file\n"),
         (ImportError("no library"), 1, "smoothswap fail: no library\n"),
         (FloatingPointError("step 3"), 1, "smoothswap fail: step 3\n"),
+        (MemoryError(), 1, "smoothswap fail: found too little memory; wanted smaller files or more\n"),
+        (MemoryError("9 GiB"), 1, "smoothswap fail: found too little memory (9 GiB); wanted smaller files or more\n"),
         (RuntimeError("broken"), 70, "Traceback"),
     ],
 )

@@ -88,7 +88,18 @@ def test_outputs_are_named_as_the_command_line_gives_them(given, names):
         (GRAPH, KNOWN | {"outputs": "a,a"}, "outputs is a,a, wanted names"),
         (ONE, {"preset": "3ddfa_v2"}, r"size is \(120, 120\), but the graph takes images of \(112, 112\)"),
         (ONE, KNOWN | {"crop": "mtcnn"}, "crop is 'mtcnn', wanted one of arcface"),
-        (ONE, KNOWN | {"size": 0}, "size=112"),
+        (dataclasses.replace(ONE, height=None, width=None), KNOWN, "does not say how large .*; give size=112"),
+        *(
+            (dataclasses.replace(ONE, height=None, width=None), KNOWN | {"size": size}, "wanted 1 to 1024 pixels")
+            for size in (0, -1, 1025, 100_000, 112.0, float("nan"))
+        ),
+        *(
+            (ONE, KNOWN | {name: value}, f"{name} is .* wanted .*finite number")
+            for name in ("mean", "std", "low", "high")
+            for value in (float("nan"), float("inf"), -float("inf"), 10**400)
+        ),
+        (ONE, KNOWN | {"mean": (1, 2, float("nan"))}, "mean is .* wanted finite numbers"),
+        (ONE, KNOWN | {"licence": "x\x1b[2J"}, r"licence is 'x\\x1b\[2J', wanted up to 1000 characters of a line"),
         (ONE, KNOWN | {"mean": (1, 2)}, "mean is .* wanted a number or 3"),
         (ONE, KNOWN | {"std": 0}, "std above 0"),
         (ONE, KNOWN | {"low": 2.0, "high": 1.0}, "low below high"),
@@ -194,6 +205,11 @@ def _onnx(nodes, outputs, batch=2, stored=None):
             "not finite",
         ),
         (
+            [*graph_files.layer(given="x"), helper.make_node("Sub", ["x", "x"], ["numbers"])],
+            [graph_files.numbers(2)],
+            "gives the same numbers for different images",
+        ),
+        (
             [*graph_files.layer(given="x"), helper.make_node("ReduceMax", ["x"], ["numbers"], keepdims=0)],
             [helper.make_tensor_value_info("numbers", 1, None)],
             r"found outputs of shapes \[\(1,\)\]; wanted \[2, d\]",
@@ -206,7 +222,7 @@ def _onnx(nodes, outputs, batch=2, stored=None):
         ([helper.make_node("Gemm", ["image", "w"], ["numbers"])], [graph_files.numbers(2)], "cannot be run"),
         ([helper.make_node("Florp", ["image", "w"], ["numbers"])], [graph_files.numbers(2)], "cannot be run"),
     ],
-    ids=["batch", "NaN", "no row", "other rows", "rank", "unknown operator"],
+    ids=["batch", "NaN", "constant", "no row", "other rows", "rank", "unknown operator"],
 )  # fmt: skip
 def test_graphs_that_give_no_numbers_for_each_image(tmp_path, nodes, outputs, said):
     pytest.importorskip("onnxruntime")
@@ -246,6 +262,11 @@ def test_a_folder_that_was_changed(saved):
         ("features", "4", "features is '4', wanted int"),
         ("outputs", ["x"], "outputs is"),
         ("outputs", [], "outputs is"),
+        ("outputs", ["numbers", "numbers"], "outputs is .* wanted each name once"),
+        ("features", 9, "features is 9, wanted 4, as the graph's outputs have"),
+        ("licence", "x\x1b[31m", "licence is .* wanted up to 1000 characters of a line"),
+        ("licence", "x" * 10**6, "licence is .* wanted up to 1000 characters of a line"),
+        ("preset", "a\nb", "preset is .* wanted up to 1000 characters of a line"),
         ("parts", {"shape": [0, 2]}, "parts is"),
         ("statistics", [[1], [2]], "wanted mean and std, of 4 numbers"),
         ("licence", None, "licence is None, wanted str"),
@@ -261,6 +282,23 @@ def test_a_config_that_does_not_fit(saved, field, value, said):
     (saved / "config.json").write_text(json.dumps(config | {field: value}))
     with pytest.raises(FolderError, match=said):
         load_graph(saved)
+
+
+def test_the_size_of_a_config_is_bounded_where_the_graph_takes_any(tmp_path):
+    pytest.importorskip("onnxruntime")
+    image = helper.make_tensor_value_info("image", 1, [1, 3, None, None])
+    nodes = [helper.make_node("ReduceMax", ["image"], ["numbers"], axes=[2, 3], keepdims=0)]
+    made = graph_files.model(nodes, [image], [helper.make_tensor_value_info("numbers", 1, [1, None])], [])
+    (tmp_path / "g.onnx").write_bytes(made.SerializeToString())
+    network = import_graph("onnx", tmp_path / "g.onnx", tmp_path / "net", KNOWN | {"size": 9})
+    config = json.loads((tmp_path / "net" / "config.json").read_text())
+    config["preprocessing"]["size"] = [4096, 4096]
+    (tmp_path / "net" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FolderError, match=r"size is \(4096, 4096\), wanted at most 1024 pixels a side"):
+        load_graph(tmp_path / "net")
+    run, _ = runner(dataclasses.replace(network, features=7))
+    with pytest.raises(GraphError, match="gives 3 numbers; wanted 7"):
+        run(np.zeros((1, 9, 9, 3), np.float32))
 
 
 def test_changed_folders_are_loaded_or_refused_in_words(saved, tmp_path):

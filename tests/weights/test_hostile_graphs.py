@@ -107,6 +107,22 @@ def test_memory_is_limited():
     assert GraphProcess("onnx", small, "filled.onnx", ["numbers"], memory=MEMORY).run(IMAGE)[0].shape == (1, 4)
 
 
+def test_a_process_that_was_ended_from_outside_is_not_said_to_lack_memory_alone():
+    process = GraphProcess("onnx", graph_files.honest_onnx(), "face.onnx", ["numbers"])
+    process.run(IMAGE)
+    process.started[0].kill()
+    with pytest.raises(GraphError, match=r"ended by signal 9: perhaps from outside, or for lack of memory; its memory"):
+        process.run(IMAGE)
+    process.run(IMAGE)
+    process.started[0].terminate()
+    with pytest.raises(GraphError, match=r"face.onnx: the process that ran it ended by signal 15; its memory is limit"):
+        process.run(IMAGE)
+    process.run(IMAGE)
+    process._answer = lambda back: {}
+    with pytest.raises(GraphError, match=r"face.onnx: the process that ran it gave an answer that means nothing"):
+        process.run(IMAGE)
+
+
 def test_the_process_opens_nothing(tmp_path):
     """What a runtime that was taken over could do: no file, no socket."""
     worker = Path(graph_folder.__file__).with_name("worker.py").read_text()

@@ -19,18 +19,20 @@ from jaxtyping import Float
 from smoothswap_jax.runtime.files import check_new_folder, new_folder, sha256_of
 from smoothswap_jax.runtime.json_files import JsonError, read_json
 from smoothswap_jax.weights.graphs.process import GraphError, GraphProcess, check_runtime
-from smoothswap_jax.weights.graphs.use import PARTS, POSE_SIZES, ROLES, Use, planned
+from smoothswap_jax.weights.graphs.use import MAX_WORDS, PARTS, POSE_SIZES, ROLES, Use, is_words, planned
 from smoothswap_jax.weights.inspect import some_names
 from smoothswap_jax.weights.network_folder import CONFIG, FORMAT, FolderError, preprocessing_of
-from smoothswap_jax.weights.preprocessing import CROPS
+from smoothswap_jax.weights.preprocessing import CROPS, preprocess
 from smoothswap_jax.weights.readers.errors import shown
-from smoothswap_jax.weights.readers.graph import MAX_FEATURES, Graph, read_graph
+from smoothswap_jax.weights.readers.graph import MAX_FEATURES, MAX_SIDE, Graph, read_graph
 from smoothswap_jax.weights.registry import GRAPH_KINDS
 
 BATCH = 8
 """Images at a time, for graphs that take any number."""
 NEAR = 1e-3
 """How far an image's numbers may differ with its place in the batch, over their largest."""
+SAME = 1e-6
+"""How far the numbers of two images at least differ, over each."""
 
 Images = Float[np.ndarray, "n h w 3"]
 Features = Float[np.ndarray, "n d"]
@@ -39,7 +41,8 @@ Features = Float[np.ndarray, "n d"]
 @dataclass(frozen=True)
 class GraphNetwork:
     """A graph that can be run. file: its path, for errors. preset: the name of one, or ''. features: numbers that its
-    outputs have together. statistics: mean and std of these, where `use` says so. source: where it comes from."""
+    outputs have together, 0 where that is not known yet. statistics: mean and std of these, where `use` says so.
+    source: where it comes from."""
 
     graph: Graph
     data: bytes
@@ -131,19 +134,23 @@ def runner(network: GraphNetwork) -> tuple[Callable[[Images], Features], str]:
             shapes = [one.shape for one in outputs]
             if any(not shape or shape[0] != batch for shape in shapes):
                 raise GraphError(f"{network.file}: found outputs of shapes {shapes}; wanted [{batch}, d]")
-            found.append(np.concatenate([one.reshape(batch, -1) for one in outputs], axis=1))
+            numbers = np.concatenate([one.reshape(batch, -1) for one in outputs], axis=1)
+            if network.features and numbers.shape[1] != network.features:
+                raise GraphError(f"{network.file}: gives {numbers.shape[1]:,} numbers; wanted {network.features:,}")
+            found.append(numbers)
         return np.concatenate(found)[: len(images)]
 
     return run, process.runtime
 
 
 def _tried(network: GraphNetwork) -> int:
-    """How many numbers the graph gives, by running it on noise. Raises GraphError for numbers that are not finite, and
-    for those of an image that depend on the images beside it."""
+    """How many numbers the graph gives, by running it on noise. Raises GraphError for numbers that are not finite, that
+    are the same for any image, or that depend on the images beside it."""
     run, _ = runner(network)
-    size = network.use.preprocessing.size
-    assert size is not None
-    pair = np.random.default_rng(0).uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+    how = network.use.preprocessing
+    assert how.size is not None
+    noise = np.random.default_rng(0).uniform(-1, 1, (2, *how.size, 3)).astype(np.float32)
+    pair = np.asarray(preprocess(noise, how))
     found = run(pair)
     beside_itself = np.stack([run(np.stack([image, image]))[0] for image in pair])
     if not 2 <= found.shape[1] <= MAX_FEATURES or not np.isfinite(found).all():
@@ -151,6 +158,8 @@ def _tried(network: GraphNetwork) -> int:
         raise GraphError(f"{network.file}: found {what} for an image; wanted 2 to {MAX_FEATURES:,} finite ones")
     if np.abs(found - beside_itself).max() > NEAR * np.abs(found).max():
         raise GraphError(f"{network.file}: what it gives for an image depends on the images beside it")
+    if np.allclose(found[0], found[1], rtol=SAME, atol=0):
+        raise GraphError(f"{network.file}: gives the same numbers for different images; wanted what tells them apart")
     return found.shape[1]
 
 
@@ -222,19 +231,29 @@ def _network(config: dict[str, Any], graph: Graph, data: bytes, file: str, sha25
     for name, kind in (("licence", str), ("preset", str), ("flip", bool), ("features", int), ("source", dict)):
         if type(config[name]) is not kind:
             raise ValueError(f"{name} is {shown(config[name])}, wanted {kind.__name__}")
+    for name in ("licence", "preset"):
+        if not is_words(config[name]):
+            raise ValueError(f"{name} is {shown(config[name])}, wanted up to {MAX_WORDS} characters of a line")
     outputs, parts, count = config["outputs"], config["parts"], config["features"]
     if not isinstance(outputs, list) or not outputs or not all(one in graph.outputs for one in map(str, outputs)):
         raise ValueError(f"outputs is {shown(outputs)}, wanted names of {some_names(graph.outputs)}")
+    if len(set(map(str, outputs))) < len(outputs):
+        raise ValueError(f"outputs is {shown(outputs)}, wanted each name once")
     if config["role"] not in ROLES:
         raise ValueError(f"role is {shown(config['role'])}, wanted one of {', '.join(ROLES)}")
     if not 2 <= count <= MAX_FEATURES:
         raise ValueError(f"features is {shown(count)}, wanted 2 to {MAX_FEATURES:,}")
+    sizes = [graph.outputs[name] for name in map(str, outputs)]
+    if None not in sizes and count != sum(size or 0 for size in sizes):
+        raise ValueError(f"features is {count}, wanted {sum(size or 0 for size in sizes)}, as the graph's outputs have")
     how = preprocessing_of(config["preprocessing"])
     if how.crop not in CROPS:
         raise ValueError(f"preprocessing.crop is {shown(how.crop)}, wanted one of {', '.join(CROPS)}")
     takes = (graph.height, graph.width)
     if how.size is None or any(own not in (None, side) for own, side in zip(takes, how.size, strict=True)):
         raise ValueError(f"preprocessing.size is {how.size}, wanted {takes}")
+    if max(how.size) > MAX_SIDE:
+        raise ValueError(f"preprocessing.size is {how.size}, wanted at most {MAX_SIDE} pixels a side")
     statistics = config["statistics"]
     use = Use(
         how,

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,8 @@ START_SECONDS, BATCH_SECONDS = 120.0, 60.0
 """To load a graph, and for one batch. ResNet-100 takes half a second for an image on one core."""
 MEMORY, PER_BYTE = 4 << 30, 4
 """Address space that a process may have, in bytes, and how much more for each byte of its graph."""
+ENDS_SECONDS = 2.0
+"""Within which a process that no longer answers has ended."""
 MAX_THREADS = 8
 MAX_ANSWER = 1 << 26
 
@@ -130,6 +133,10 @@ class GraphProcess:
         try:
             yield
         except BaseException as error:
+            if isinstance(error, OSError | EOFError):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(ENDS_SECONDS)  # it is about to have a code of its own
+            code = process.poll()
             assert self.started is not None
             _end(*self.started)
             self.started = None
@@ -138,11 +145,7 @@ class GraphProcess:
             if isinstance(error, OSError | EOFError | ValueError | KeyError | TypeError) and not isinstance(
                 error, GraphError
             ):
-                how = f"by signal {-process.returncode}" if process.returncode < 0 else f"with {process.returncode}"
-                raise GraphError(
-                    f"{self.name}: the process that ran it ended {how}; its memory is limited to "
-                    f"{self.memory >> 20:,} MiB, and it may open no files"
-                ) from error
+                raise GraphError(f"{self.name}: {_of_the_end(code, self.memory)}") from error
             raise
         finally:
             timer.cancel()
@@ -155,6 +158,16 @@ def check_runtime(kind: str, name: str) -> None:
         raise ImportError(
             f'running {name} needs {package}, which is not installed: pip install "smoothswap-jax[{EXTRA}]"'
         )
+
+
+def _of_the_end(code: int | None, memory: int) -> str:
+    """Why there is no answer, as far as the code of the process tells. code: None while it still runs."""
+    limits = f"its memory is limited to {memory >> 20:,} MiB, and it may open no files"
+    if code is None:
+        return "the process that ran it gave an answer that means nothing"
+    if code == -signal.SIGKILL:
+        return f"the process that ran it ended by signal 9: perhaps from outside, or for lack of memory; {limits}"
+    return f"the process that ran it ended {f'by signal {-code}' if code < 0 else f'with {code}'}; {limits}"
 
 
 def _end(process: subprocess.Popen, *ends: Connection) -> None:

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smoothswap_jax.weights.inspect import Known, printable
+from smoothswap_jax.weights.inspect import Known, is_finite, printable
 from smoothswap_jax.weights.preprocessing import CROPS, IMAGENET, Preprocessing
-from smoothswap_jax.weights.readers.graph import Graph
+from smoothswap_jax.weights.readers.graph import MAX_SIDE, Graph
 
 ROLES = ("identity", "pose", "coefficients")
 PARTS = ("shape", "expression", "pose")
 POSE_SIZES = (3, 9, 12)
 """Of a part that is a pose: Euler angles in radians, a rotation row by row, or one with scale and shift, 3 x 4."""
 UNSTATED = "not stated"
+MAX_WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def planned(kind: str, graph: Graph, given: Mapping[str, Any]) -> tuple[str, Use
     use = Use(
         _preprocessing(kind, graph, known, base.preprocessing if base else None),
         role,
-        known.take("licence", str, base.licence if base else UNSTATED),
+        _licence(kind, known, base.licence if base else UNSTATED),
         _outputs(kind, graph, known, base.outputs if base else ()),
         known.take("flip", bool, bool(base and base.flip)),
         _parts(kind, known, role, base.parts if base and base.role == role else {}),
@@ -99,8 +100,10 @@ def planned(kind: str, graph: Graph, given: Mapping[str, Any]) -> tuple[str, Use
 def _preprocessing(kind: str, graph: Graph, known: Known, base: Preprocessing | None) -> Preprocessing:
     takes = (graph.height, graph.width)
     size = _numbers(kind, known, "size", 2, base.size if base and base.size else takes)
-    if any(side is None or type(side) is not int or side < 1 for side in size):
+    if None in size:
         raise ValueError(f"{kind}: the graph does not say how large its image is; give size=112 or size=(112,96)")
+    if any(type(side) is not int or not 1 <= side <= MAX_SIDE for side in size):
+        raise ValueError(f"{kind}: size is {size}, wanted 1 to {MAX_SIDE} pixels, such as size=112 or size=(112,96)")
     if any(own not in (None, side) for own, side in zip(takes, size, strict=True)):
         raise ValueError(f"{kind}: size is {tuple(size)}, but the graph takes images of {takes}")
     fields: dict[str, Any] = {
@@ -125,9 +128,23 @@ def _numbers(kind: str, known: Known, name: str, count: int, default: Any) -> tu
     value = (value,) * count if type(value) in (int, float) else value
     if not isinstance(value, tuple | list) or len(value) != count:
         raise ValueError(f"{kind}: {name} is {value!r}, wanted a number or {count} of them")
-    if any(type(one) not in (int, float, type(None)) for one in value):
-        raise ValueError(f"{kind}: {name} is {value!r}, wanted numbers")
-    return tuple(float(one) for one in value) if name != "size" else tuple(value)
+    if name == "size":
+        return tuple(value)
+    if not all(map(is_finite, value)):
+        raise ValueError(f"{kind}: {name} is {value!r}, wanted finite numbers")
+    return tuple(map(float, value))
+
+
+def _licence(kind: str, known: Known, usual: str) -> str:
+    licence = known.take("licence", str, usual)
+    if not is_words(licence):
+        raise ValueError(f"{kind}: licence is {ascii(licence)[:60]}, wanted up to {MAX_WORDS} characters of a line")
+    return licence
+
+
+def is_words(text: str) -> bool:
+    """Whether text can be shown: a short line without control characters."""
+    return len(text) <= MAX_WORDS and text.isprintable()
 
 
 def _outputs(kind: str, graph: Graph, known: Known, usual: tuple[str, ...]) -> tuple[str, ...]:
