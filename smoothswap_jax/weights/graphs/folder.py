@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -150,7 +151,7 @@ def _tried(network: GraphNetwork) -> int:
     how = network.use.preprocessing
     assert how.size is not None
     noise = np.random.default_rng(0).uniform(-1, 1, (2, *how.size, 3)).astype(np.float32)
-    pair = np.asarray(preprocess(noise, how))
+    pair = np.asarray(preprocess(jnp.asarray(noise), how))
     found = run(pair)
     beside_itself = np.stack([run(np.stack([image, image]))[0] for image in pair])
     if not 2 <= found.shape[1] <= MAX_FEATURES or not np.isfinite(found).all():
