@@ -164,7 +164,7 @@ def _crop(
         points, score, yaw = np.full((5, 2), -1.0), 1.0, 0.0
     else:
         assert detect is not None
-        choose = functools.partial(_wanted, box=media.box, several=settings.several)
+        choose = functools.partial(_sure, box=media.box, settings=settings)
         face = None if quick is None or settings.several == "reject" else quick(photo, choose)
         face = face or _chosen(detect(photo), media.box, settings.several)
         points, score = face.points, face.score
@@ -211,12 +211,17 @@ def _chosen(faces: list[Face], box: Box | None, several: str) -> Face:
     return faces[0]
 
 
-def _wanted(faces: list[Face], box: Box | None, several: str) -> Face | None:
-    """The face that `_chosen` takes of these and would still take if there were more that are smaller; else None."""
-    if not faces or several != "box" or box is None:
-        return faces[0] if faces else None
-    best = _nearest(faces, box)
-    return best if _overlap(best, box) > SURE_OVERLAP else None
+def _sure(faces: list[Face], box: Box | None, settings: PrepareSettings) -> Face | None:
+    """The face that `_chosen` takes of these and would still take if there were more that are smaller, if its score is
+    high enough at first sight; else None: the whole search, at several scales, may be surer."""
+    if not faces:
+        return None
+    if settings.several != "box" or box is None:
+        best, placed = faces[0], True
+    else:
+        best = _nearest(faces, box)
+        placed = _overlap(best, box) > SURE_OVERLAP
+    return best if placed and best.score >= settings.min_score else None
 
 
 def _nearest(faces: list[Face], box: Box) -> Face:

@@ -178,9 +178,9 @@ def test_a_quick_search_is_asked_first_where_one_face_is_wanted(tmp_path):
     large, other = face(), face(shift=(150, 100))
     searched: list[str] = []
 
-    def crop(box=None, several="largest", seen=(large, other)):
+    def crop(box=None, several="largest", seen=(large, other), min_score=0.0):
         searched.clear()
-        settings = PrepareSettings(size=32, min_side=40, min_sharpness=-120, several=several)
+        settings = PrepareSettings(32, min_side=40, min_sharpness=-120, several=several, min_score=min_score)
         whole = lambda _: searched.append("whole") or [large, other]
         quick = lambda _, choose: searched.append("quick") or choose(list(seen))
         (found,) = crops_of(str(tmp_path), MediaFile("a.png", "ann", box=box), settings, whole, quick)
@@ -189,5 +189,7 @@ def test_a_quick_search_is_asked_first_where_one_face_is_wanted(tmp_path):
     assert crop().points[0, 0] < 150 and searched == ["quick"]
     assert crop((180, 130, 230, 190), "box").points[0, 0] > 150 and searched == ["quick"]
     assert crop((180, 130, 230, 190), "box", [large]).points[0, 0] > 150 and searched == ["quick", "whole"]
+    unsure = large._replace(score=0.8)
+    assert crop(seen=[unsure], min_score=0.85).points[0, 0] < 150 and searched == ["quick", "whole"]
     assert crop(seen=[]).points[0, 0] < 150 and searched == ["quick", "whole"]
     assert gate(crop(several="reject")) == "several faces" and searched == ["whole"]
