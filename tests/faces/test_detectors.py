@@ -83,12 +83,13 @@ def test_facts_and_pickles(name):
     assert len(pickle.dumps(made)) < 1000 and again(np.full((40, 60, 3), 180, np.uint8)) == []
 
 
-def test_yunets_eyes_move_down_the_face():
-    moved = detect._ffhq_eyes(turned(POINTS, 30, (0, 0)))
+def test_yunets_eyes_move_down_the_face_and_its_mouth_up():
+    moved = detect._as_ffhq(turned(POINTS, 30, (0, 0)))
     upright = turned(moved, -30, (0, 0))
     quad = ffhq_quad(POINTS)
-    down = detect.EYE_DROP * (quad[1, 1] - quad[0, 1])
-    np.testing.assert_allclose(upright - POINTS, [[0, down], [0, down], [0, 0], [0, 0], [0, 0]], atol=1e-9)
+    side = quad[1, 1] - quad[0, 1]
+    down, up = [0, detect.EYE_DROP * side], [0, -detect.MOUTH_RISE * side]
+    np.testing.assert_allclose(upright - POINTS, [down, down, [0, 0], up, up], atol=1e-9)
 
 
 # --- dlib's 68 points, MediaPipe's steps --------------------------------------------------------------------
