@@ -17,6 +17,7 @@ from smoothswap_jax.evaluation.features import read_originals, read_swaps
 from smoothswap_jax.evaluation.judges.base import Judge
 from smoothswap_jax.evaluation.judges.registry import (
     check_judges,
+    check_wanted,
     judges_to_have,
     load_judge,
     refuse_self_judges,
@@ -52,6 +53,7 @@ def evaluate(settings: EvaluationSettings, progress: StartProgress | None = None
     and what loading checkpoints and data raises.
     """
     protocol = find_protocol(settings.protocol)
+    check_options(protocol, settings.options, settings.data)
     check_out(settings)
     page = _judged(settings, progress) if protocol.run is None else protocol.run(settings, progress)
     record_command(settings)
@@ -77,7 +79,8 @@ def judge_swaps(settings: EvaluationSettings, progress: StartProgress | None = N
     protocol = _protocol_of_swaps(settings)
     if not settings.checkpoints and not settings.swaps:
         raise MethodError("found no method; wanted --checkpoint=DIR or --swaps=DIR")
-    _check_names([*settings.checkpoints, *settings.swaps])
+    _check_methods(settings)
+    check_wanted(settings.judges, settings.identity, settings.pose)
     mesh = sharding.make_mesh(settings.devices)
     swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     judges = [load_judge(text, mesh, settings.identity, settings.pose) for text in settings.judges]
@@ -95,7 +98,7 @@ def write_pairs(settings: EvaluationSettings, progress: StartProgress | None = N
     """Only the list of the protocol's pairs, for others to make swaps of; with the pictures where they are rendered."""
     protocol = _protocol_of_swaps(settings)
     check_out(settings)
-    _check_names([*settings.checkpoints, *settings.swaps])
+    _check_methods(settings)
     swappers = {name: load_swapper(path) for name, path in settings.checkpoints.items()}
     pairs = make_pairs(settings, protocol, swappers, progress)
     if pairs.known_points:
@@ -111,11 +114,17 @@ def _protocol_of_swaps(settings: EvaluationSettings) -> Protocol:
     protocol = find_protocol(settings.protocol)
     if protocol.pairs is None:
         raise ProtocolError(f"protocol {protocol.title}: has no pairs to swap; wanted a protocol that judges swaps")
+    check_options(protocol, settings.options, settings.data)
     return protocol
 
 
-def _check_names(names: Sequence[str]) -> None:
-    """Names of methods become folders and rows, so they must be different and not taken."""
+def _check_methods(settings: EvaluationSettings) -> None:
+    """Before anything is loaded: folders of swaps must be there; names of methods become folders and rows, so they must
+    be different and not taken."""
+    for name, folder in settings.swaps.items():
+        if not folder.is_dir():
+            raise MethodError(f"--swaps={name}={folder}: found no such folder")
+    names = [*settings.checkpoints, *settings.swaps]
     for name in names:
         if names.count(name) > 1 or name in (*methods.BASELINES, "", ".", "..") or "/" in name:
             wanted = f"wanted different names without '/' that are no baseline's ({', '.join(methods.BASELINES)})"
@@ -133,10 +142,6 @@ def make_pairs(
 ) -> Pairs:
     """The protocol's pairs; pairs.csv and the cache are made in `settings.out`."""
     assert protocol.pairs is not None
-    for name, folder in settings.swaps.items():
-        if not folder.is_dir():
-            raise MethodError(f"--swaps={name}={folder}: found no such folder")
-    check_options(protocol, settings.options)
     settings.out.mkdir(parents=True, exist_ok=True)
     trained_in = {name: swapper.config["data"] for name, swapper in swappers.items()}
     request = Request(

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from smoothswap_jax.evaluation.judges.registry import check_judges, refuse_self_
 from smoothswap_jax.evaluation.measures import distributions
 from smoothswap_jax.evaluation.methods import MethodError
 from smoothswap_jax.evaluation.pairs import only
+from smoothswap_jax.evaluation.settings import EvaluationSettings
 from smoothswap_jax.inference.restore import RestoredSwapper
 from tests.evaluation.report.browser import browser, needs_browser
 from tests.evaluation.report.schema import documented_keys, keys_of
@@ -252,6 +254,34 @@ def test_without_judges_and_truth_pictures_are_ordered_by_change_and_nothing_is_
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["copy target"], ["a/b"], [""], ["."], [".."]])
-def test_names_that_are_taken_are_refused(names):
+def test_names_that_are_taken_are_refused(names, tmp_path):
+    # As `named` of the command line they are keys of two options, which may have one in common.
+    both = [dict.fromkeys(names[:1], tmp_path), dict.fromkeys(names[1:], tmp_path)]
+    settings = EvaluationSettings("synthetic-truth", tmp_path, checkpoints=both[0], swaps=both[1])
     with pytest.raises(MethodError, match="wanted different names"):
-        ev._check_names(names)
+        ev.judge_swaps(settings)
+
+
+@pytest.mark.parametrize(
+    "protocol, given, said",
+    [
+        ("london-truth", {"options": {"pairs": "3"}}, "--pairs=3: is an option of synthetic-truth; found protocol"),
+        ("synthetic-truth", {"options": {"pairs": "0"}}, "--pairs=0: wanted a number from 1 to 500"),
+        ("london-truth", {}, "--data is missing"),
+        ("ffhq", {"data": Path("gone")}, "--data=gone: found no such folder"),
+        ("faceforensics", {"data": Path(), "options": {"split": "half"}}, "--split=half: wanted all"),
+        ("synthetic-truth", {"swaps": {"theirs": Path("gone")}}, "--swaps=theirs=gone: found no such folder"),
+        ("synthetic-truth", {"judges": ["nobody"]}, "judge 'nobody': found no such judge"),
+        ("synthetic-truth", {"identity": "odd"}, "identity convention: found 'odd'"),
+        ("synthetic-truth", {"pose": "odd"}, "pose convention: found 'odd'"),
+    ],
+)
+def test_what_options_say_is_refused_before_anything_is_loaded(protocol, given, said, tmp_path, monkeypatch):
+    for name in ("load_swapper", "load_judge"):
+        monkeypatch.setattr(ev, name, lambda *_, name=name: pytest.fail(f"{name} was called"))
+    settings = EvaluationSettings(protocol, tmp_path / "out", checkpoints={"ours": tmp_path}, **given)
+    with pytest.raises(ValueError, match=said):
+        ev.judge_swaps(settings)
+    with pytest.raises(ValueError, match=said):
+        ev.evaluate(settings)
+    assert not (tmp_path / "out").exists()

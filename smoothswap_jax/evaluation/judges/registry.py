@@ -48,6 +48,14 @@ def load_judge(text: str, mesh, identity: str = "aligned", pose: str = "geodesic
     return find_judge(text).load(JudgeRequest(*named(text), mesh, *how))
 
 
+def check_wanted(texts: Sequence[str], identity: str, pose: str) -> None:
+    """Raises JudgeError, before anything is loaded, for what no judge or convention of `load_judge` is."""
+    _convention(IDENTITY, identity, "identity")
+    _convention(POSE, pose, "pose")
+    for text in texts:
+        find_judge(text)
+
+
 def named(spec: str) -> tuple[str, str]:
     """'NAME=PATH' in its two parts; the name is '' where there is none, or where the = is part of the path."""
     name, equals, path = spec.partition("=")

@@ -53,7 +53,8 @@ class Protocol:
 
     pairs: from a request to the swaps that are judged. A protocol that judges no swaps gives `run` instead: a whole
     evaluation of its own, from settings to the path of its report.
-    options: command-line options that only this protocol takes, with their defaults.
+    options: command-line options that only this protocol takes, with their defaults. check: of the folder of data and
+    the options, raises ProtocolError for what can be refused before anything is loaded.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Protocol:
     pairs: Callable[[Request], Pairs] | None = None
     run: Callable[[EvaluationSettings, StartProgress | None], Path] | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[Path | None, Mapping[str, str]], object] | None = None
 
     @property
     def title(self) -> str:
@@ -70,11 +72,16 @@ class Protocol:
 
 def data_folder(request: Request) -> Path:
     """The folder of the request's data. Raises ProtocolError if there is none."""
-    if request.data is None:
+    return check_data(request.data)
+
+
+def check_data(data: Path | None, options: Mapping[str, str] | None = None) -> Path:
+    """The folder of data, as `Protocol.check` of those that need one. Raises ProtocolError if there is none."""
+    if data is None:
         raise ProtocolError("--data is missing; wanted the folder of the protocol's photos or videos")
-    if not request.data.is_dir():
-        raise ProtocolError(f"--data={os.fspath(request.data)}: found no such folder")
-    return request.data
+    if not data.is_dir():
+        raise ProtocolError(f"--data={os.fspath(data)}: found no such folder")
+    return data
 
 
 def drawn_pairs(labels: Int[np.ndarray, "n"], count: int, once: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Int
 from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import Gallery, PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs
-from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
+from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, check_data, data_folder
 from smoothswap_jax.faces.video_survey import survey
 from smoothswap_jax.faces.videos import VideoError, frame_numbers
 
@@ -94,8 +94,7 @@ def official_pairs(root: Path, split: str = "all") -> tuple[list[str], str]:
 
     Raises ProtocolError for another split, where a list is missing, and if there are no pairs.
     """
-    if split not in (*SPLITS, "all"):
-        raise ProtocolError(f"--split={split}: wanted all, {', '.join(SPLITS)}")
+    _check_split(split)
     wanted = SPLITS if split == "all" else (split,)
     found = {
         one: path
@@ -160,6 +159,16 @@ def _youtube_people(root: Path) -> tuple[dict[str, str], str]:
     return videos, "people are YouTube videos, by conversion_dict.json"
 
 
+def _check(data: Path | None, options: Mapping[str, str]) -> None:
+    check_data(data)
+    _check_split(options["split"])
+
+
+def _check_split(split: str) -> None:
+    if split not in (*SPLITS, "all"):
+        raise ProtocolError(f"--split={split}: wanted all, {', '.join(SPLITS)}")
+
+
 FACEFORENSICS = Protocol(
     "faceforensics",
     3,
@@ -167,4 +176,5 @@ FACEFORENSICS = Protocol(
     "video, the source being the first such frame of its own video that shows a face.",
     _faceforensics,
     options=OPTIONS,
+    check=_check,
 )

@@ -9,7 +9,7 @@ import numpy as np
 from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import PhotoRef, gallery_of_photos
 from smoothswap_jax.evaluation.pairs import Pairs, by_hash
-from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, data_folder
+from smoothswap_jax.evaluation.protocols.base import SIZE, Protocol, ProtocolError, Request, check_data, data_folder
 from smoothswap_jax.faces.listing import passed_over, photos_in
 
 COUNT = 500
@@ -82,6 +82,7 @@ LONDON_TRUTH = Protocol(
     f"to {COUNT} pairs chosen by hash. The truth is A's own photo of that pose and expression, taken before the same "
     "backdrop. Profiles are left out.",
     _london,
+    check=check_data,
 )
 PAIRED_VIEWS = Protocol(
     "paired-views",
@@ -89,4 +90,5 @@ PAIRED_VIEWS = Protocol(
     "For sets in which a file name stands for a pose, an expression and a light, <person>/<view>: the truth is the "
     f"source person's own photo of the target's file name. Up to {COUNT} pairs chosen by hash.",
     _own_photos,
+    check=check_data,
 )

@@ -5,7 +5,15 @@ import numpy as np
 from smoothswap_jax.data.sources import person_digest
 from smoothswap_jax.evaluation.galleries import Gallery, gallery_of_folder, gallery_of_prepared
 from smoothswap_jax.evaluation.pairs import Pairs, names_by_content
-from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError, Request, data_folder, drawn_pairs, too_few
+from smoothswap_jax.evaluation.protocols.base import (
+    Protocol,
+    ProtocolError,
+    Request,
+    check_data,
+    data_folder,
+    drawn_pairs,
+    too_few,
+)
 
 
 def _random_pairs(count: int, request: Request, once: bool = False) -> Pairs:
@@ -38,10 +46,12 @@ FFHQ = Protocol(
     2,
     "1000 sources into 1000 targets of the test split (of FFHQ: ids 63000-69999); nobody is in two pairs.",
     lambda request: _random_pairs(1000, request, once=True),
+    check=check_data,
 )
 HELD_OUT = Protocol(
     "held-out",
     2,
     "256 random pairs of different people of a prepared set's test split.",
     lambda request: _random_pairs(256, request),
+    check=check_data,
 )

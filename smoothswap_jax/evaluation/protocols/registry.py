@@ -1,6 +1,7 @@
 """All protocols. A new one is a file beside this one and an entry here."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from smoothswap_jax.evaluation.protocols.base import Protocol, ProtocolError
 from smoothswap_jax.evaluation.protocols.faceforensics import FACEFORENSICS
@@ -25,10 +26,13 @@ def find_protocol(title: str) -> Protocol:
     return found
 
 
-def check_options(protocol: Protocol, options: Mapping[str, str]) -> None:
-    """Raises ProtocolError for options that are another protocol's, unless they have that one's default value."""
+def check_options(protocol: Protocol, options: Mapping[str, str], data: Path | None) -> None:
+    """Raises ProtocolError for options that are another protocol's, unless they have that one's default value, and for
+    what the protocol itself refuses before anything is loaded."""
     for option, value in options.items():
         takers = {other.name: other.options[option] for other in PROTOCOLS.values() if option in other.options}
         if option not in protocol.options and value not in takers.values():
             found = ", ".join(takers) or "no protocol"
             raise ProtocolError(f"--{option}={value}: is an option of {found}; found protocol {protocol.name}")
+    if protocol.check:
+        protocol.check(data, {**protocol.options, **options})

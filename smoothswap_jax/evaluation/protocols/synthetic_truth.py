@@ -70,4 +70,5 @@ SYNTHETIC_TRUTH = Protocol(
     "errors are measured against it.",
     _pairs,
     options=OPTIONS,
+    check=lambda data, options: _count(options["pairs"]),
 )
