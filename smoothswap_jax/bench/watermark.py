@@ -3,6 +3,7 @@
     python -m smoothswap_jax.bench.watermark --photos=DIR [--count=N] [--checkpoint=default] [--seed=0]
     python -m smoothswap_jax.bench.watermark --clean=DIR [--count=500]
     python -m smoothswap_jax.bench.watermark --photos=DIR --sides=48,64,80,96,128
+    python -m smoothswap_jax.bench.watermark --photos=DIR --moved=2
     python -m smoothswap_jax.bench.watermark --photos=DIR --others [--rivagan=DIR]
 
 --photos: their largest faces are swapped and marked with 32 random bits, then attacked, found anew by the detector, and
@@ -14,6 +15,10 @@ at once" is half size, a crop and JPEG 75.
 --clean: photos without a mark, as they are; the least chance of all.
 
 --sides: photos are made smaller, so that squares have so many pixels a side, before they are marked.
+
+--moved: instead, photos are marked as they are, without a swap, and read after no attack, JPEG 95, JPEG 75 or at half
+size in turn: at the square that the detector finds then, and so many times at the marked one moved by up to 6% of its
+scale, 3 degrees and 3% of its side each way. How many are missed.
 
 --others: instead, blind-watermark (if it is installed) and rivaGAN (--rivagan: the folder `imwatermark` of the package
 invisible-watermark, whose ONNX graphs are run), which mark whole pictures, also where no face is. They have no code and
@@ -97,6 +102,7 @@ ATTACKS: dict[str, Attack] = {
     **{f"H.264 {quality}": h264(quality) for quality in (18, 23, 28)},
     "all at once": lambda photo: jpeg(75)(cropped(half(photo))),
 }
+MOVED = ("none", "JPEG 95", "JPEG 75", "half size")
 SIZED = ("none", "JPEG 75", "H.264 23", "all at once")
 
 
@@ -110,6 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, metavar="N", help="photos, evenly spaced (default: all)")
     parser.add_argument("--checkpoint", default="default", metavar="DIR")
     parser.add_argument("--sides", type=lambda text: [int(one) for one in text.split(",")], metavar="N,N")
+    parser.add_argument("--moved", type=int, metavar="TIMES")
     parser.add_argument("--others", action="store_true")
     parser.add_argument("--rivagan", type=Path, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0, help="of the bits, and of whose face is swapped in")
@@ -117,6 +124,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.clean:
         print(table(on_clean(_some(photos_below(args.clean, "--clean"), args.count))))
     if not args.photos:
+        return
+    if args.moved is not None:
+        print(table(when_moved(_some(photos_below(args.photos), args.count), args.moved, args.seed)))
         return
     photos = list(swapped(_some(photos_below(args.photos), args.count), args.checkpoint, args.seed))
     if args.others:
@@ -207,6 +217,52 @@ def _psnr(before: Photo, after: Photo, quad: Quad) -> tuple[float, float, float]
     areas = np.hypot(*(quad[3] - quad[0])) ** 2, max((squares > 0).any(2).sum(), 1), np.prod(before.shape[:2])
     square, changed, whole = (10 * np.log10(255**2 * 3 * area / max(squares.sum(), 1.0)) for area in areas)
     return float(square), float(changed), float(whole)
+
+
+def when_moved(files: Sequence[Path], times: int, seed: int) -> dict[str, Any]:
+    """How many marks are missed at squares beside them."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[tuple[bool, float]]] = {"as the detector sees it": [], "moved": []}
+    seconds: list[float] = []
+
+    def read(kind: str, photo: Photo, quad: Quad, code: int) -> None:
+        start = time.process_time()
+        seen = read_face(photo, quad)
+        seconds.append(time.process_time() - start)
+        found[kind].append((seen.code == code and seen.chance <= CERTAIN, seen.chance))
+
+    for k, path in enumerate(files):
+        photo = load_photo(path)
+        faces = find_faces(photo)
+        quad = ffhq_quad(faces[0].points) if faces else None
+        code = int(rng.integers(0, 1 << BITS))
+        patch = None if quad is None else mark_patch(photo, quad, code)
+        if quad is None or patch is None:
+            print(f"{path}: no face, or too small a one", file=sys.stderr)
+            continue
+        marked = photo.copy()
+        add_patch(marked, patch)
+        for turn in range(times + 1):
+            name = MOVED[(k + turn) % len(MOVED)]
+            picture = ATTACKS[name](marked)
+            if turn < times:
+                scale = (picture.shape[1] / photo.shape[1], picture.shape[0] / photo.shape[0])
+                read("moved", picture, (moved(quad, rng) + 0.5) * scale - 0.5, code)
+            elif again := find_faces(picture):
+                read("as the detector sees it", picture, ffhq_quad(again[0].points), code)
+    rows = {
+        kind: f"{sum(not good for good, _ in read)} of {len(read)} missed; the least sure one's chance "
+        f"{max((chance for good, chance in read if good), default=1.0):.0e}"
+        for kind, read in found.items()
+    }
+    return {"photos": len(files), **rows, "ms of a core to read a face": 1000 * median(seconds)}
+
+
+def moved(quad: Quad, rng: np.random.Generator) -> Quad:
+    """A square beside another, at random."""
+    scale, turn, middle = 1 + rng.uniform(-0.06, 0.06), np.radians(rng.uniform(-3, 3)), quad.mean(0)
+    rotation = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return (quad - middle) @ rotation + middle + rng.uniform(-0.03, 0.03, 2) * np.hypot(*(quad[3] - quad[0]))
 
 
 def on_clean(files: Sequence[Path]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from smoothswap_jax.faces.kinds import PHOTO, kind_of
 from smoothswap_jax.faces.photos import Photo, PhotoError, load_photo
 from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.faces.videos import frame_numbers, read_frames
-from smoothswap_jax.provenance.watermark import BITS, Reading, read_face
+from smoothswap_jax.provenance.watermark import BITS, read_face
 
 FRAMES, FACES = 8, 16
 """Looked at: evenly spaced pictures of what moves, until one has a mark, and the largest faces of each."""
@@ -44,34 +44,34 @@ def read_watermark(file: Path, detect: Detector = find_faces) -> Watermark:
     """Looks for a mark in a photo, a video or a picture that moves. What cannot be decoded, or needs a package that is
     missing, is a fault, not an error."""
     try:
-        return found_in(_pictures(file), detect)
+        if kind_of(file) == PHOTO:
+            return found_in([load_photo(file)], 1, detect)
+        name = os.fspath(file)
+        frames = (frame.picture for frame in read_frames(name, frame_numbers(name, FRAMES)))
+        return found_in(frames, FRAMES, detect)
     except (PhotoError, VideoError, ImportError) as error:
         return Watermark(fault=" ".join(str(error).split()))
 
 
-def found_in(pictures: Iterator[Photo], detect: Detector = find_faces) -> Watermark:
-    """What the faces of pictures read, up to the first picture with a mark."""
-    readings: list[Reading] = []
+def found_in(pictures: Iterable[Photo], count: int, detect: Detector = find_faces) -> Watermark:
+    """What the faces of pictures read, up to the first picture with a mark.
+
+    count: how many pictures there are at most. Each has an equal part of `CERTAIN`, whether it is reached or not.
+    """
+    looked, least = 0, 1.0
     for picture in pictures:
         new = [read_face(picture, quad) for quad in _quads(detect(picture)[:FACES])]
-        readings += new
-        marked = [one for one in new if one.chance * len(readings) <= CERTAIN]
+        looked += len(new)
+        over = len(new) * count
+        marked = [one for one in new if one.chance * over <= CERTAIN]
         if marked:
             best = min(marked, key=lambda one: one.chance)
-            code, chance = f"{best.code:0{BITS // 4}x}", best.chance * len(readings)
-            return Watermark(len(readings), len(marked), code, best.error, chance)
-    return Watermark(len(readings), chance=min([1.0, *(one.chance * len(readings) for one in readings)]))
+            return Watermark(looked, len(marked), f"{best.code:0{BITS // 4}x}", best.error, best.chance * over)
+        least = min([least, *(one.chance * over for one in new)])
+    return Watermark(looked, chance=least)
 
 
 def _quads(faces: Sequence[Face]) -> Iterator[Quad]:
     for face in faces:
         with contextlib.suppress(ValueError):  # of points that give no direction
             yield ffhq_quad(face.points)
-
-
-def _pictures(file: Path) -> Iterator[Photo]:
-    name = os.fspath(file)
-    if kind_of(file) == PHOTO:
-        yield load_photo(file)
-    else:
-        yield from (frame.picture for frame in read_frames(name, frame_numbers(name, FRAMES)))

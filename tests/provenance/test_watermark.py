@@ -9,9 +9,19 @@ from PIL import Image
 from smoothswap_jax.faces.align import add_patch, ffhq_quad, paste_mask, square_quad
 from smoothswap_jax.faces.detection.base import Face
 from smoothswap_jax.inference.interpolation import GAP, TILE
-from smoothswap_jax.provenance import watermark
+from smoothswap_jax.provenance import mark_reading, watermark
 from smoothswap_jax.provenance.mark_reading import CERTAIN, read_watermark
-from smoothswap_jax.provenance.watermark import BITS, CHIPS, chance_of, chips_of, decoded, golay, mark_patch, read_face
+from smoothswap_jax.provenance.watermark import (
+    BITS,
+    CHIPS,
+    Reading,
+    chance_of,
+    chips_of,
+    decoded,
+    golay,
+    mark_patch,
+    read_face,
+)
 from tests.inference import painted_videos as videos
 from tests.inference.pixel_swappers import POINTS, marked
 from tests.provenance.swaps import WAYS
@@ -28,6 +38,15 @@ def textured(seed: int, height: int = 400, width: int = 420) -> np.ndarray:
     waves = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
     field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((3, height, width))) / (waves + 0.004)).real
     return np.clip(128 + 35 * field / field.std(), 0, 255).round().astype(np.uint8).transpose(1, 2, 0)
+
+
+def rough(seed: int, height: int = 400, width: int = 420) -> np.ndarray:
+    """A picture that is strongest in the waves of the patterns, as beards and curls are: a little beside the mark it
+    drowns it."""
+    waves = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
+    noise = np.random.default_rng(seed).standard_normal((height, width))
+    field = np.fft.ifft2(np.fft.fft2(noise) / (1 + (waves / 0.07) ** 4)).real
+    return np.clip(128 + 40 * field / field.std(), 0, 255).round().astype(np.uint8)[:, :, None].repeat(3, 2)
 
 
 def square(side: float = SIDE, turn: float = 7.0, x: float = 205.3, y: float = 198.6) -> np.ndarray:
@@ -98,6 +117,27 @@ def test_it_outlasts(name):
         seen = attack(with_mark(photo, quad, CODE + seed))
         read = read_face(seen, (off(quad, seed) + 0.5) * scale - 0.5)
         assert read.code == CODE + seed and read.error <= 0.1 and read.chance < 1e-12
+
+
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_it_is_found_where_it_drowns_a_little_beside_itself(seed):
+    """Where a wrong place reads better than any near the right one (0), and where none of the first search is near (1,
+    5)."""
+    photo, quad = rough(seed), square(turn=5.0 * seed - 30)
+    read = read_face(with_mark(photo, quad), off(quad, seed))
+    assert read.code == CODE and read.chance < 1e-12
+    assert read_face(photo, off(quad, seed)).chance > 1e-3
+
+
+def test_a_chance_is_over_all_that_could_be_looked_at(monkeypatch):
+    """Also where the search ends at a find: of eight pictures with two faces each of them has a sixteenth."""
+    monkeypatch.setattr(mark_reading, "read_face", lambda photo, quad: Reading(CODE, 1e-8, chips_of(CODE) > 0))
+    faces = [Face(np.zeros(4), POINTS, 0.9)] * 2
+    found = mark_reading.found_in([textured(0)] * 3, 8, lambda photo: faces)
+    assert (found.looked, found.marked) == (2, 2) and found.chance == pytest.approx(16e-8)
+    photo, quad = textured(0), square()
+    monkeypatch.setattr(watermark, "chance_of", lambda fit, tried: tried / watermark.MOST / len(watermark.GAINS) / 2)
+    assert read_face(photo, quad).chance == 0.5
 
 
 def test_it_is_hardly_seen_and_only_on_the_face():
