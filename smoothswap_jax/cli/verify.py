@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+import traceback
 
-MISTAKE = 2
+MISTAKE, MARKED_ALONE = 2, 3
 
 
 def add_parser(verbs) -> None:
@@ -11,8 +12,9 @@ def add_parser(verbs) -> None:
         "verify",
         help="tell what files say of their making, and whether they were altered since",
         description="Reads content credentials (C2PA), marks in metadata and the watermark of faces. Ends with 0 where "
-        "all files are intact and made of what was given, with 1 where one was altered or has no credentials, with 2 "
-        "after a mistake.",
+        "all files are intact and made of what was given; with 1 where one was altered, made of others, or tells "
+        "nothing; with 3 where all else is well but one has a mark of ours and lost its credentials; with 2 after a "
+        "mistake, as a file that cannot be read: the others are read all the same.",
         allow_abbrev=False,
     )
     verify.add_argument("files", nargs="+", metavar="FILE", help="photos, videos and pictures that move")
@@ -34,22 +36,36 @@ def add_parser(verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
-    from smoothswap_jax.provenance.verifying import verify_file
-    from smoothswap_jax.runtime.files import os_error_in_words
+    from smoothswap_jax.provenance.verifying import MARKED, verify_file
 
-    good = True
+    codes: set[int] = set()
+    try:
+        for given in (*args.source, *args.target, *args.trust):
+            with open(given, "rb"):
+                pass  # a mistake that all files would have
+    except OSError as error:
+        return _mistake(error, args.verbose)
     for file in args.files:
         try:
             found = verify_file(file, sources=args.source, targets=args.target, trust=args.trust)
-        except (ValueError, OSError, ImportError) as error:
-            if args.verbose:
-                raise
-            said = os_error_in_words(error) if isinstance(error, OSError) else str(error)
-            print(f"smoothswap verify: {' '.join(said.split())}", file=sys.stderr)
-            return MISTAKE
-        good &= found.good
+        except ImportError as error:
+            return _mistake(error, args.verbose)
+        except (ValueError, OSError) as error:
+            codes.add(_mistake(error, args.verbose))
+            continue
+        codes.add(0 if found.good else MARKED_ALONE if found.state == MARKED else 1)
         if args.json:
             print(json.dumps(found.as_json()))
         else:
-            print("\n  ".join([f"{file}: {found.state}", *found.words()]))
-    return 0 if good else 1
+            print("\n  ".join([f"{file}: {found.headline}", *found.words()]))
+    return next(code for code in (MISTAKE, 1, MARKED_ALONE, 0) if code in codes)
+
+
+def _mistake(error: Exception, verbose: bool) -> int:
+    from smoothswap_jax.runtime.files import os_error_in_words
+
+    said = os_error_in_words(error) if isinstance(error, OSError) else str(error)
+    print(f"smoothswap verify: {' '.join(said.split())}", file=sys.stderr)
+    if verbose:
+        traceback.print_exception(error)
+    return MISTAKE

@@ -50,7 +50,7 @@ def read_watermark(file: Path, detect: Detector = find_faces) -> Watermark:
         frames = (frame.picture for frame in read_frames(name, frame_numbers(name, FRAMES)))
         return found_in(frames, FRAMES, detect)
     except (PhotoError, VideoError, ImportError) as error:
-        return Watermark(fault=" ".join(str(error).split()))
+        return Watermark(fault=" ".join(str(error).removeprefix(f"{os.fspath(file)}: ").split()))
 
 
 def found_in(pictures: Iterable[Photo], count: int, detect: Detector = find_faces) -> Watermark:

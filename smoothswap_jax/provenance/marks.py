@@ -17,6 +17,8 @@ from smoothswap_jax.faces.video_frames import VideoError
 from smoothswap_jax.provenance.credentials import SOURCE_TYPE
 
 MADE_BY = "made by smoothswap-jax, synthetic face"
+BY_ANYBODY = "XMP DigitalSourceType"
+"""The mark that other programs write, too."""
 _NAMESPACE = b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 _PROPERTY = (
     b'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="%b"><Iptc4xmpExt:DigitalSourceType>%b'
@@ -67,7 +69,7 @@ def marks_in(path: Path) -> tuple[str, ...]:
     found = [where for where, text in texts.items() if MADE_BY in _text(text)]
     xmp = _text(info.get("xmp", info.get("XML:com.adobe.xmp")))
     if SOURCE_TYPE in xmp or (image.format == "GIF" and _PROPERTY in data):
-        found.append("XMP DigitalSourceType")
+        found.append(BY_ANYBODY)
     return tuple(found)
 
 

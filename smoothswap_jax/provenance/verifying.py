@@ -8,14 +8,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from smoothswap_jax.faces.kinds import UNKNOWN, is_video, kind_of
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.provenance.credentials import AGENT, SOURCE_TYPE, Credentials, read_credentials
 from smoothswap_jax.provenance.keys import own_chain
 from smoothswap_jax.provenance.mark_reading import Watermark, read_watermark
-from smoothswap_jax.provenance.marks import marks_in
+from smoothswap_jax.provenance.marks import BY_ANYBODY, marks_in
 from smoothswap_jax.runtime.files import sha256_of
 
-INTACT, ALTERED, NONE = "intact", "altered", "none"
+INTACT, ALTERED, MARKED, NONE = "intact", "altered", "marked", "none"
+HEADLINES = {
+    INTACT: "intact",
+    ALTERED: "altered",
+    MARKED: "made by smoothswap-jax; its credentials are gone",
+    NONE: "no credentials, no mark",
+}
+
+
+class NotMedia(ValueError):
+    """A file is neither a photo nor a video, nor a picture that moves."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +47,12 @@ class Verified:
     @property
     def state(self) -> str:
         if self.credentials is None:
-            return NONE
+            return MARKED if self.watermark.marked or set(self.marks) - {BY_ANYBODY} else NONE
         return INTACT if self.credentials.intact else ALTERED
+
+    @property
+    def headline(self) -> str:
+        return HEADLINES[self.state]
 
     @property
     def good(self) -> bool:
@@ -76,7 +91,8 @@ def verify_file(
     Args:
       sources, targets: files of which it may have been made. trust: certificates in PEM of others who are trusted.
 
-    Raises OSError for files that are not there or cannot be read, ImportError where c2pa-python is missing.
+    Raises OSError for files that are not there or cannot be read, NotMedia for what has no pictures and no credentials,
+    ImportError where c2pa-python is missing.
     """
     anchors = [own_chain(), *(Path(one).read_bytes() for one in trust)]
     found = read_credentials(Path(file), anchors)
@@ -87,7 +103,19 @@ def verify_file(
             digest = sha256_of(os.fspath(one))
             among = None if facts is None else digest in (facts.sources if role == "source" else (facts.target,))
             asked.append((role, os.fspath(one), among))
-    return Verified(os.fspath(file), found, marks_in(Path(file)), read_watermark(Path(file)), tuple(asked))
+    name, kind = os.fspath(file), kind_of(file)
+    if kind == UNKNOWN and not is_video(name) and found is None:
+        raise _no_media(name)
+    watermark = read_watermark(Path(file))
+    if kind == UNKNOWN and watermark.fault and found is None:
+        raise _no_media(name)
+    return Verified(name, found, marks_in(Path(file)), watermark, tuple(asked))
+
+
+def _no_media(name: str) -> NotMedia:
+    size = os.path.getsize(name)
+    held = f"{size:,} bytes that are not a photo or video" if size else "an empty file, not a photo or video"
+    return NotMedia(f"{name}: found {held}; wanted a photo, a video or a picture that moves")
 
 
 def _of_watermark(found: Watermark, credentials: Credentials | None) -> str:

@@ -13,7 +13,7 @@ from smoothswap_jax.faces.photos import save_photo
 from smoothswap_jax.provenance import keys, verifying
 from smoothswap_jax.provenance.credentials import Facts, sign
 from smoothswap_jax.provenance.mark_reading import read_watermark
-from smoothswap_jax.provenance.verifying import verify_file
+from smoothswap_jax.provenance.verifying import NotMedia, verify_file
 from tests.inference.pixel_swappers import marked
 from tests.provenance.swaps import MODEL, WAYS
 
@@ -54,14 +54,10 @@ def test_altered_files_and_files_without_are_told(folder, tmp_path, capsys):
     (tmp_path / "changed.png").write_bytes(changed)
     Image.open(tmp_path / "photo.png").save(tmp_path / "again.png")
     (tmp_path / "away.mkv").write_bytes((tmp_path / "film.mkv").read_bytes())
-    (tmp_path / "words.txt").write_text("no picture")
-    (tmp_path / "empty").write_bytes(b"")
     for name, code, said in (
         ("changed.png", 1, "ALTERED: file and credentials do not fit each other (assertion.dataHash.mismatch"),
-        ("again.png", 1, "credentials: none"),
-        ("away.mkv", 1, "credentials: none"),
-        ("words.txt", 1, "credentials: none"),
-        ("empty", 1, "credentials: none"),
+        ("again.png", 1, "again.png: no credentials, no mark\n  credentials: none"),
+        ("away.mkv", 3, "away.mkv: made by smoothswap-jax; its credentials are gone\n  credentials: none"),
         ("film.mkv", 0, "credentials: beside the file, intact"),
     ):
         assert main(["verify", str(tmp_path / name)]) == code, name
@@ -88,14 +84,16 @@ def test_the_watermark_is_told_beside_the_credentials_and_without(folder, tmp_pa
     found = "watermark: found on 1 of 1 face, made by smoothswap-jax ("
     for name, code, said in (
         ("photo.png", 0, "of generator aaaaaaaa..., as the credentials say"),
-        ("stripped.jpg", 1, "of generator aaaaaaaa...; the file has lost its credentials since"),
+        ("stripped.jpg", 3, "of generator aaaaaaaa...; the file has lost its credentials since"),
         ("signed-again.png", 0, "of generator aaaaaaaa..., NOT as the credentials say"),
     ):
         assert main(["verify", str(tmp_path / name)]) == code, name
         told = capsys.readouterr().out
         assert found in told and said in told, told
     assert main(["verify", "--json", str(tmp_path / "stripped.jpg"), str(folder / "photo.png")]) == 1
-    first, second = (json.loads(line)["watermark"] for line in capsys.readouterr().out.splitlines())
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["state"] for one in told] == ["marked", "none"]
+    first, second = (one["watermark"] for one in told)
     assert (first["looked"], first["marked"], first["code"]) == (1, 1, "aaaaaaaa") and first["chance"] < 1e-6
     assert (second["looked"], second["marked"], second["code"], second["fault"]) == (1, 0, "", "")
     assert main(["verify", str(tmp_path / "altered.png")]) == 1
@@ -113,6 +111,24 @@ def test_mistakes_end_with_2(tmp_path, capsys):
             code = error.code
         assert code == 2
         assert capsys.readouterr().err
+
+
+def test_what_is_no_photo_or_video_is_named_and_the_others_are_read(folder, tmp_path, capsys):
+    for name, data in (("words.txt", b"no picture"), ("empty", b""), ("empty.mp4", b""), ("words.mp4", b"no film")):
+        (tmp_path / name).write_bytes(data)
+        assert main(["verify", str(tmp_path / name)]) == 2, name
+        out, err = capsys.readouterr()
+        assert not out and "not a photo or video" in err and err.count(str(tmp_path / name)) == 1, err
+    WAYS["photo.png"](folder, tmp_path / "a.png", None)
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:4000])
+    files = [str(tmp_path / name) for name in ("a.png", "none.png", "", "words.txt", "cut.png", "a.png")]
+    assert main(["verify", *files]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(":")[0] for line in out.splitlines() if not line.startswith(" ")] == [
+        files[place] for place in (0, 4, 5)
+    ]
+    assert len(err.splitlines()) == 3 and all(files[place] in err for place in (1, 2, 3))
+    assert out.count("cut.png") == 1  # also where it says why no watermark was looked for
 
 
 def test_a_key_of_others_is_unknown_until_it_is_trusted(folder, tmp_path, config, capsys):
@@ -181,7 +197,11 @@ def test_hostile_files_are_told_without_a_crash(folder, tmp_path):
             hostile.with_name(f"{hostile.name}.c2pa").write_bytes(data)
         else:
             hostile.write_bytes(data)
-        found = verify_file(hostile)
+        try:
+            found = verify_file(hostile)
+        except NotMedia:
+            states.append("no media")
+            continue
         assert json.dumps(found.as_json()) and all(line.isprintable() for line in found.words())
         states.append(found.state)
     assert states.count("altered") > 15 and states.count("intact") < 10
