@@ -131,11 +131,13 @@ class Swapper:
             large photos, too. mask: see `Mask`. provenance: of files that are written, see `Provenance`.
 
         Raises `CheckpointError` when there is no such checkpoint or it is not one of a swapper, and `ExportError`
-        when the export is damaged.
+        when the export is damaged; before that, for a provenance with a key of yours, what `Provenance.check` raises.
         """
         from smoothswap_jax.inference.load import load_functions
         from smoothswap_jax.runtime.sharding import make_mesh
 
+        if provenance and (provenance.chain or provenance.key):
+            provenance.check()
         found = load_functions(run, step)
         mesh = make_mesh(found=jax.local_devices())
         return cls(

@@ -20,7 +20,7 @@ from PIL import Image
 
 from smoothswap_jax.faces.kinds import iso_format
 from smoothswap_jax.faces.packages import missing_package
-from smoothswap_jax.provenance.keys import SigningKey
+from smoothswap_jax.provenance.keys import SigningKey, lacking
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC's word for a photo of which a trained network made a part."""
@@ -89,11 +89,19 @@ def c2pa(user: str) -> Any:
 
 @functools.cache
 def check_key(key: SigningKey) -> None:
-    """Raises CredentialsError for a key that C2PA refuses, as one whose certificate is for other uses. A key that it
-    takes is tried once in a process, not for each photo of a folder."""
+    """Raises CredentialsError for a key that C2PA refuses, with what its certificate lacks. A key that it takes is
+    tried once in a process, not for each photo of a folder."""
     tiny = io.BytesIO()
     Image.new("L", (1, 1)).save(tiny, "PNG")
-    _sign(tiny, io.BytesIO(), "image/png", Facts("", None, "", ()), key)
+    try:
+        _sign(tiny, io.BytesIO(), "image/png", Facts("", None, "", ()), key)
+    except CredentialsError as error:
+        if lacks := lacking(key.chain):
+            raise CredentialsError(
+                f"{error}: its certificate lacks {', '.join(lacks)}; wanted one with these (docs/swapping.md has the "
+                "command)"
+            ) from error
+        raise
 
 
 def sign(file: Path, media: str, facts: Facts, key: SigningKey) -> bytes | None:

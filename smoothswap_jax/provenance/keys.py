@@ -24,6 +24,8 @@ CONFIG, CHAIN, KEY = "SMOOTHSWAP_CONFIG", "SMOOTHSWAP_SIGNING_CHAIN", "SMOOTHSWA
 """Environment variables: the folder of what is kept about the user, and files in place of the user's own key."""
 FOLDER, CHAIN_FILE, KEY_FILE = "signing", "chain.pem", "key.pem"
 MAKER = "smoothswap-jax"
+_EXTENDED_USES = {f"1.3.6.1.5.5.7.3.{use}" for use in (4, 8, 9, 36)}
+"""For mail, time stamps, OCSP and documents."""
 YEARS = 10
 """For which a certificate is valid: what was signed with one is no longer told as valid when it has ended."""
 LARGEST = 1 << 20
@@ -96,6 +98,25 @@ def read_key(chain: Path, key: Path) -> SigningKey:
         instead = f"; with {chain.parent} moved away another is made" if own else ""
         raise KeyFault(f"{chain}: found a certificate that is valid from {ends}; wanted one that is today{instead}")
     return SigningKey(certificates, _pem(private), _algorithm(private, key))
+
+
+def lacking(chain: bytes) -> list[str]:
+    """Of the certificate of a key, what C2PA wants of one and it has not, as openssl writes it (C2PA 2.1, 14.5.1)."""
+    x509 = _cryptography()[0]
+    extensions = x509.load_pem_x509_certificates(chain)[0].extensions
+    found = {type(one.value): one.value for one in extensions}
+    lacks = []
+    uses = {one.dotted_string for one in found.get(x509.ExtendedKeyUsage, ())}
+    if not uses & _EXTENDED_USES:
+        lacks.append("extendedKeyUsage=emailProtection")
+    usage, constraints = found.get(x509.KeyUsage), found.get(x509.BasicConstraints)
+    if usage is None or not usage.digital_signature:
+        lacks.append("keyUsage=critical,digitalSignature")
+    if constraints is not None and constraints.ca:
+        lacks.append("basicConstraints=critical,CA:FALSE")
+    if x509.AuthorityKeyIdentifier not in found:
+        lacks.append("authorityKeyIdentifier=keyid:always")
+    return lacks
 
 
 # --- the user's own -------------------------------------------------------------------------------------------------

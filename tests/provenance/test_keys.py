@@ -1,15 +1,22 @@
 """Keys that outputs are signed with."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.inference.swapper import Swapper
 from smoothswap_jax.provenance import keys
+from smoothswap_jax.provenance.credentials import CredentialsError, Facts, sign
 from smoothswap_jax.provenance.keys import KeyFault, SigningKey, signing_key
+from smoothswap_jax.provenance.outputs import Provenance
+from smoothswap_jax.provenance.verifying import verify_file
 from tests.places import ROOT
 
 pytest.importorskip("cryptography")
@@ -109,6 +116,40 @@ def test_a_given_key_takes_the_place_of_the_own(kind, algorithm, config, tmp_pat
     monkeypatch.setenv(keys.KEY, str(key))
     assert signing_key() == found
     assert not config.exists()
+
+
+RECIPE = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /O=studio/CN=studio "
+    "-addext extendedKeyUsage=emailProtection -addext keyUsage=critical,digitalSignature "
+    "-addext basicConstraints=critical,CA:FALSE -keyout key.pem -out chain.pem"
+)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
+def test_the_recipe_of_the_docs_works_and_what_a_plain_certificate_lacks_is_named_before_loading(
+    config, tmp_path, monkeypatch
+):
+    pytest.importorskip("c2pa")
+    pytest.importorskip("cv2")
+    assert RECIPE in (ROOT / "docs" / "swapping.md").read_text().replace("\\\n    ", "")
+    make = lambda words: subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    make(RECIPE.split())
+    ours = Provenance(chain=tmp_path / "chain.pem", key=tmp_path / "key.pem")
+    save_photo(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    sign(tmp_path / "a.png", "image/png", Facts("1", None, "0" * 64, ()), ours.check())
+    assert verify_file(tmp_path / "a.png", trust=[tmp_path / "chain.pem"]).credentials.trusted
+    parts = RECIPE.split()
+    plain = [part for at, part in enumerate(parts) if part != "-addext" and parts[at - 1] != "-addext"]
+    make(plain)
+    monkeypatch.setattr("smoothswap_jax.inference.load.load_functions", lambda *_: pytest.fail("was loaded"))
+    lacks = (
+        "lacks extendedKeyUsage=emailProtection, keyUsage=critical,digitalSignature, basicConstraints=critical,CA:FALSE"
+    )
+    with pytest.raises(CredentialsError, match=lacks):
+        Swapper.load(provenance=ours)
+    given(tmp_path)
+    with pytest.raises(CredentialsError, match="digitalSignature, authorityKeyIdentifier=keyid:always; wanted"):
+        ours.check()
 
 
 def test_what_is_no_key_or_not_of_its_certificate_is_refused(config, tmp_path, monkeypatch):
