@@ -129,7 +129,8 @@ def fitting(metadata: Metadata, form: str) -> tuple[Metadata, list[str]]:
     if form != "JPEG" and metadata.photoshop:
         metadata = replace(metadata, photoshop=b"")
         left_out.append(f"IPTC captions are left out: only JPEG keeps them, not {form}")
-    lost = sorted(metadata.text.keys() - ({"Comment"} if form == "JPEG" else set()))
+    own = {key for key, value in metadata.text.items() if value == metadata.software}  # which is written anew
+    lost = sorted(metadata.text.keys() - own - ({"Comment"} if form == "JPEG" else set()))
     if form != "PNG" and lost:
         left_out.append(f"text fields are left out ({', '.join(lost)}): only PNG keeps them, not {form}")
     return metadata, left_out

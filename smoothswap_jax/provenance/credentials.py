@@ -57,12 +57,15 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is said of a swap; files by their SHA-256. model: None of networks that are no trained ones of ours."""
+    """What is said of a swap; files by their SHA-256. model: None of networks that are no trained ones of ours. before:
+    what the target's own credentials say made it, "" of one without. They are not carried along, since names and
+    thumbnails may be in them."""
 
     version: str
     model: Model | None
     target: str
     sources: tuple[str, ...]
+    before: str = ""
 
 
 def media_type(suffix: str) -> str:
@@ -159,6 +162,8 @@ def _manifest(facts: Facts) -> dict[str, Any]:
     said: dict[str, Any] = {"target": facts.target, "sources": list(facts.sources)}
     if facts.model:
         said |= {"model": facts.model._asdict()}
+    if facts.before:
+        said |= {"target_was_made_by": facts.before}
     return {
         "claim_generator_info": [agent],
         "title": "swapped faces",
@@ -239,6 +244,14 @@ def read_credentials(path: Path, anchors: Sequence[bytes] = ()) -> Credentials |
     return _credentials(told, str(state), manifest is not None)
 
 
+def made_before(path: Path) -> str:
+    """What made a file, by its own credentials, and whether they fit it; "" of one without."""
+    found = read_credentials(path)
+    if found is None:
+        return ""
+    return f"{found.generator or 'a program that is not told'}{'' if found.intact else ', altered since'}"
+
+
 def _sidecar(file: Path) -> bytes:
     with open(file, "rb") as opened:
         return opened.read(LARGEST_SIDECAR)
@@ -282,6 +295,7 @@ def _facts(said: Any, generator: Mapping[str, Any]) -> Facts | None:
         known if model else None,
         _line(said.get("target")),
         tuple(_line(one) for one in _list(said.get("sources"))),
+        _line(said.get("target_was_made_by", "")),
     )
 
 

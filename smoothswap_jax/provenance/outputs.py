@@ -17,7 +17,16 @@ from pathlib import Path
 
 from smoothswap_jax.faces.metadata import Metadata
 from smoothswap_jax.faces.photos import PathLike, write_whole
-from smoothswap_jax.provenance.credentials import Facts, Model, c2pa, check_key, media_type, sidecar_of, sign
+from smoothswap_jax.provenance.credentials import (
+    Facts,
+    Model,
+    c2pa,
+    check_key,
+    made_before,
+    media_type,
+    sidecar_of,
+    sign,
+)
 from smoothswap_jax.provenance.keys import SigningKey, config_folder, signing_key
 from smoothswap_jax.provenance.marks import MADE_BY, marked
 from smoothswap_jax.provenance.watermark import BITS, opencv
@@ -122,7 +131,8 @@ def begin_trail(
     if beside := sidecar_of(Path(output)):
         check_new_file(beside, overwrite or (not Path(output).exists() and _is_credentials(beside)))
     digests = (sha256_of(os.fspath(one)) for one in sources)
-    facts = Facts(version("smoothswap-jax"), model, sha256_of(os.fspath(target)), tuple(digests))
+    before = made_before(Path(target)) if key else ""
+    facts = Facts(version("smoothswap-jax"), model, sha256_of(os.fspath(target)), tuple(digests), before)
     return Trail(facts, key, provenance.off or "")
 
 

@@ -163,5 +163,7 @@ def _of_credentials(found: Credentials | None) -> Iterator[str]:
     if model:
         yield f"model: generator {model.generator}, embedder {model.embedder}, step {model.step}"
     yield f"target: SHA-256 {facts.target}"
+    if facts.before:
+        yield f"its target carried credentials of {facts.before}"
     for number, digest in enumerate(facts.sources, 1):
         yield f"source{f' {number}' if len(facts.sources) > 1 else ''}: SHA-256 {digest}"

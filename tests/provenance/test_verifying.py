@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+import zlib
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ from PIL import Image, ImageFile
 
 from smoothswap_jax.cli.main import main
 from smoothswap_jax.faces.photos import save_photo
+from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.provenance import keys, verifying
 from smoothswap_jax.provenance.credentials import Facts, sign
 from smoothswap_jax.provenance.mark_reading import read_watermark
 from smoothswap_jax.provenance.verifying import NotMedia, verify_file
-from tests.inference.pixel_swappers import marked
-from tests.provenance.swaps import MODEL, WAYS
+from tests.inference import painted_videos as videos
+from tests.inference.pixel_swappers import marked, toy
+from tests.provenance.swaps import MODEL, WAYS, told
 
 c2pa = pytest.importorskip("c2pa")
 pytest.importorskip("av")
@@ -44,6 +47,36 @@ def test_it_says_by_whom_and_from_what(folder, tmp_path, capsys):
         assert line in said
     assert main(["verify", str(output), f"--target={folder}/source1.png"]) == 1
     assert f"target {folder}/source1.png: not made of it" in capsys.readouterr().out
+
+
+def test_a_swap_of_a_swap_says_so(folder, tmp_path, capsys):
+    first = {name: tmp_path / f"first.{name}" for name in ("photo.png", "dance.gif")}
+    for name, path in first.items():
+        WAYS[name](folder, path, None)
+    broken = tmp_path / "broken.png"
+    with Image.open(first["photo.png"]) as image:
+        image.save(tmp_path / "other.png")
+    data = bytearray(first["photo.png"].read_bytes())
+    at = data.find(b"jumb") + 400
+    data[at] ^= 1
+    length = data.find(b"caBX") - 4
+    size = int.from_bytes(data[length : length + 4])
+    data[length + 8 + size : length + 12 + size] = zlib.crc32(data[length + 4 : length + 8 + size]).to_bytes(4)
+    broken.write_bytes(data)
+    for target, output, said in (
+        (first["photo.png"], "again.jpg", "its target carried credentials of smoothswap-jax "),
+        (broken, "of-broken.jpg", "altered since\n"),
+        (tmp_path / "other.png", "of-other.jpg", None),
+    ):
+        notes = swap_files(told(toy()), folder / "source1.png", target, tmp_path / output)
+        assert not any("left out" in note for note in notes)  # Software was only our own mark
+        assert main(["verify", str(tmp_path / output)]) == 0
+        told_of = capsys.readouterr().out
+        assert said in told_of if said else "its target carried" not in told_of
+    swap_files(told(videos.SWAPPER), folder / "bright.png", first["dance.gif"], tmp_path / "still.webp")
+    assert main(["verify", "--json", str(tmp_path / "still.webp")]) == 0
+    facts = json.loads(capsys.readouterr().out)["credentials"]["facts"]
+    assert facts["before"].startswith("smoothswap-jax ")
 
 
 def test_altered_files_and_files_without_are_told(folder, tmp_path, capsys):
