@@ -66,11 +66,29 @@ def run(args: argparse.Namespace) -> None:
     if args.check:
         from smoothswap_jax.evaluation.judges.colour_order import colour_orders, gallery_of_people, order_report
 
+        _check_role(args.kind, known)
         gallery = gallery_of_people(args.check)  # before minutes of reading
     network = (_import_graph if args.kind in GRAPH_KINDS else _import_arrays)(args, known)
     if gallery is not None:
         how = getattr(network, "use", network).preprocessing
         print("\n".join(order_report(colour_orders(network, gallery), how.channels)))
+
+
+def _check_role(kind: str, known: dict[str, Any]) -> None:
+    """Raises ValueError for --check of what is known to be no judge of identity."""
+    from smoothswap_jax.weights.graphs.use import PRESETS
+    from smoothswap_jax.weights.registry import GRAPH_KINDS, specs
+
+    if kind in GRAPH_KINDS:
+        preset = PRESETS.get(known.get("preset", ""))
+        role = known.get("role") or (preset.role if preset else None)
+    else:
+        role = specs()[kind].role if kind in specs() else None
+    if role not in ("identity", None):  # what is not known the import itself will refuse
+        raise ValueError(
+            f"--check: found {kind} of role {role}; wanted a judge of identity, of which it shows in which order of "
+            "colours it tells people apart. Nothing was imported: leave --check out"
+        )
 
 
 def _import_graph(args: argparse.Namespace, known: dict[str, Any]) -> Any:

@@ -38,6 +38,23 @@ def test_only_sface_comes_without_a_file(tmp_path, capsys):
     assert load_network(tmp_path / "out").kind == "sface"
 
 
+@pytest.mark.parametrize(
+    "options, role",
+    [
+        (["--kind=onnx", "--known", "preset=6drepnet"], "coefficients"),
+        (["--kind=onnx", "--known", "role=pose"], "pose"),
+        (["--kind=hopenet"], "pose"),
+    ],
+)
+def test_only_judges_of_identity_are_checked_and_others_refused_before_anything_is_written(
+    options, role, tmp_path, capsys
+):
+    given = [f"--weights={tmp_path}/w", f"--out={tmp_path}/out", f"--check={tmp_path}"]
+    assert main(["import", *options, *given]) == MISTAKE
+    assert f"of role {role}; wanted a judge of identity" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_needs_no_heavy_library():
     code = (
         "import sys, smoothswap_jax.cli.main as m\n"

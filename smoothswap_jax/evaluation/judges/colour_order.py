@@ -50,9 +50,7 @@ def colour_orders(network: Network | GraphNetwork, gallery: Gallery) -> dict[str
     standard deviations lie between the means. Raises JudgeError for a network that is no judge of identity."""
     role = network.use.role if isinstance(network, GraphNetwork) else _role(network)
     if role != "identity":
-        raise JudgeError(
-            f"--check is for judges of identity, found one of {role or 'nothing'}; it is imported all the same"
-        )
+        raise JudgeError(f"--check is for judges of identity, found one of {role or 'nothing'}")
     rows = np.arange(len(gallery))
     images, people = gallery.read(rows), np.array(gallery.people)
     recordings = np.array(recordings_of(gallery, rows))
@@ -71,19 +69,29 @@ def colour_orders(network: Network | GraphNetwork, gallery: Gallery) -> dict[str
 
 
 def order_report(found: Mapping[str, Mapping[str, float]], channels: str) -> list[str]:
-    """What `colour_orders` found, a line an order, and a warning where the order that is not `channels` is better."""
+    """What `colour_orders` found, a line an order, and a warning where the order that is not `channels` is better, or
+    where both tell all apart and neither sets them further apart."""
     lines = [
         f"{order}: cosine {of['same']:.3f} of one person's photos, {of['strangers']:.3f} of strangers', ROC AUC "
         f"{of['ROC AUC']:.4f}, {of['apart']:.2f} standard deviations apart"
         for order, of in found.items()
     ]
     other = next(order for order in found if order != channels)
-    if found[other]["apart"] > BETTER * max(found[channels]["apart"], 0):
+    if _further(found[other], found[channels]):
         lines.append(
             f"warning: {other} tells these people apart better than {channels}, which was asked for: import again with "
             f"--known channels={other} unless its authors say otherwise"
         )
+    elif min(of["ROC AUC"] for of in found.values()) == 1 and not _further(found[channels], found[other]):
+        lines.append(
+            f"cannot tell which order is right: both tell all of these people apart, {channels} (which was asked for) "
+            f"about as far as {other}; wanted more people or harder photos, or the word of its authors"
+        )
     return lines
+
+
+def _further(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return one["apart"] > BETTER * max(other["apart"], 0)
 
 
 def _role(network: Network) -> str:

@@ -252,6 +252,10 @@ def test_the_better_order_of_colours_is_told(monkeypatch):
     assert len(colour_order.order_report({"RGB": worse, "BGR": better}, "BGR")) == 2
     like = worse | {"apart": 2.1}
     assert len(colour_order.order_report({"RGB": worse, "BGR": like}, "RGB")) == 2
+    both = {"RGB": better, "BGR": better | {"apart": 4.1}}
+    assert "cannot tell which order is right: both tell all" in colour_order.order_report(both, "RGB")[-1]
+    assert "warning: BGR" in colour_order.order_report(both | {"BGR": better | {"apart": 8.0}}, "RGB")[-1]
+    assert len(colour_order.order_report(both | {"BGR": better | {"apart": 8.0}}, "BGR")) == 2
 
 
 def test_a_network_that_reads_red_alone_wants_the_order_it_was_made_for(graph, mesh):
