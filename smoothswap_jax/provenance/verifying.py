@@ -75,7 +75,9 @@ class Verified:
         for role, file, answer in self.asked:
             said = {True: "made of it", False: "not made of it", None: "not known whether it was made of it"}[answer]
             yield f"{role} {file}: {said}"
-        yield f"metadata: {', '.join(self.marks)} say that the face is synthetic" if self.marks else "metadata: no mark"
+        says = "says" if len(self.marks) == 1 else "say"
+        where = ", ".join(self.marks)
+        yield f"metadata: {where} {says} that the face is synthetic" if self.marks else "metadata: no mark"
         yield _of_watermark(self.watermark, self.credentials)
 
 

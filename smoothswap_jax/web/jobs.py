@@ -29,6 +29,7 @@ from smoothswap_jax.web.store import Item, Store
 
 log = logging.getLogger(__name__)
 
+TOLD = "the file is signed and marked as synthetic: smoothswap verify reads both"
 WENT_WRONG = "something went wrong here; the server's log says what"
 
 
@@ -179,7 +180,8 @@ def run(store: Store, swapper: Swapper, job: Job) -> None:
         parts.append(job.credentials)
     job.result = store.add(Item(name, output, MEDIA[output.suffix], facts, parts)).name
     job.preview = preview.name
-    job.text = "; ".join(_clean(note, job).replace(output.name, shown_name) for note in notes)
+    words = [_clean(note, job).replace(output.name, shown_name) for note in notes]
+    job.text = "; ".join([*([TOLD] if swapper.provenance.off is None else []), *words])
 
 
 def _add_preview(store: Store, swapper: Swapper, job: Job, photo: Photo) -> Item:

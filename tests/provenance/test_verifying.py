@@ -92,6 +92,7 @@ def test_altered_files_and_files_without_are_told(folder, tmp_path, capsys):
         ("again.png", 1, "again.png: no credentials, no mark\n  credentials: none"),
         ("away.mkv", 3, "away.mkv: made by smoothswap-jax; its credentials are gone\n  credentials: none"),
         ("film.mkv", 0, "credentials: beside the file, intact"),
+        ("film.mkv", 0, "metadata: the container's comment says that the face is synthetic"),
     ):
         assert main(["verify", str(tmp_path / name)]) == code, name
         assert said in capsys.readouterr().out, name

@@ -19,7 +19,7 @@ from smoothswap_jax.inference.files import swap_files
 from smoothswap_jax.provenance.credentials import read_credentials
 from smoothswap_jax.provenance.marks import marks_in
 from smoothswap_jax.runtime.files import sha256_of
-from smoothswap_jax.web import intake
+from smoothswap_jax.web import intake, jobs
 from smoothswap_jax.web.server import make_app
 from tests.inference import painted_videos as videos
 from tests.places import ROOT
@@ -29,11 +29,11 @@ from tests.web.conftest import Served
 def test_a_photo_is_swapped_as_the_command_swaps_it(serve, faces, tmp_path):
     served = serve()
     told = served.swap(faces["source"], faces["both"], face=1)
-    assert told["state"] == "done" and told["text"] == ""
+    assert told["state"] == "done" and told["text"] == jobs.TOLD
     sources = [served.send(faces["source"])["id"] for _ in range(2)]
     wish = {"sources": sources, "target": served.send(faces["both"])["id"]}
     mean = served.until_over(served.ask("POST", "/jobs", wish).told["id"])
-    assert mean["text"] == "the mean of 2 sources was taken, as photos of one person"  # without the command's options
+    assert mean["text"] == f"{jobs.TOLD}; the mean of 2 sources was taken, as photos of one person"
     answer = served.ask("GET", f"/files/{told['result']}?download")
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["content-disposition"] == 'attachment; filename="swapped.png"'
