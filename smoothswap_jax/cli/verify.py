@@ -36,14 +36,16 @@ def add_parser(verbs) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
+    from smoothswap_jax.provenance.keys import trusted
     from smoothswap_jax.provenance.verifying import MARKED, verify_file
 
     codes: set[int] = set()
     try:
-        for given in (*args.source, *args.target, *args.trust):
+        trusted(args.trust)
+        for given in (*args.source, *args.target):
             with open(given, "rb"):
-                pass  # a mistake that all files would have
-    except OSError as error:
+                pass
+    except (OSError, ValueError, ImportError) as error:  # a mistake that all files would have
         return _mistake(error, args.verbose)
     for file in args.files:
         try:

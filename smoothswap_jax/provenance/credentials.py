@@ -34,6 +34,7 @@ _MEDIA = {
     ".m4v": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska", ".webm": "video/webm",
 }  # fmt: skip
 _BESIDE = ("video/x-matroska", "video/webm")
+_BOX = b"jumb"
 _SETTINGS: dict[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
     # Nothing is fetched, whatever a file of others asks for.
@@ -219,29 +220,44 @@ def media_of(path: Path) -> str:
 
 
 def read_credentials(path: Path, anchors: Sequence[bytes] = ()) -> Credentials | None:
-    """The credentials in a file, or in the one beside it; None where there are none.
+    """The credentials in a file, or in the one beside it where it holds none; None where there are none.
 
-    anchors: certificates in PEM of those who are trusted. What cannot be read of them is a fault, not an error.
+    anchors: certificates in PEM of those who are trusted. What cannot be read of credentials is a fault, not an error.
     """
     package = c2pa("reading content credentials")
-    beside = path.with_name(path.name + SIDECAR)
-    manifest = _sidecar(beside) if beside.is_file() else None
     settings = dict(_SETTINGS)
     if held := b"\n".join(anchors).decode("ascii", "replace"):
         settings["trust"] = {"trust_anchors": held}
-    media = media_of(path)
-    if manifest is None and (not media or media in _BESIDE):
-        return None
+    context = package.Context(package.Settings.from_dict(settings))
+    media, beside = media_of(path), path.with_name(path.name + SIDECAR)
+    if media and media not in _BESIDE and (found := _read(package, context, path, media, None)):
+        return found
+    return _read(package, context, path, media, _sidecar(beside)) if beside.is_file() else None
+
+
+def _read(package: Any, context: Any, path: Path, media: str, manifest: bytes | None) -> Credentials | None:
     try:
-        context = package.Context(package.Settings.from_dict(settings))
         with open(path, "rb") as file, package.Reader(media, file, manifest, context) as reader:
             told = json.loads(reader.json())
             state = reader.get_validation_state()
     except package.C2paError.ManifestNotFound:
         return None
     except (package.C2paError, ValueError, RecursionError) as error:
+        if manifest is None and not _holds_manifest(path):
+            return None  # the file is damaged, or names a place elsewhere, which is not asked
         return Credentials(False, False, "", "", faults=(_short(error),), beside=manifest is not None)
     return _credentials(told, str(state), manifest is not None)
+
+
+def _holds_manifest(path: Path) -> bool:
+    """Whether the name of the boxes that hold credentials is anywhere in a file."""
+    last = b""
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            if _BOX in last + block:
+                return True
+            last = block[1 - len(_BOX) :]
+    return False
 
 
 def made_before(path: Path) -> str:

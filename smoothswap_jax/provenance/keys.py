@@ -7,10 +7,12 @@ user or the machine; the certificate's own name is drawn at random, and is the s
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +21,8 @@ from typing import Any
 from smoothswap_jax.faces.packages import missing_package
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.runtime.user_folders import user_folder
+
+log = logging.getLogger(__name__)
 
 CONFIG, CHAIN, KEY = "SMOOTHSWAP_CONFIG", "SMOOTHSWAP_SIGNING_CHAIN", "SMOOTHSWAP_SIGNING_KEY"
 """Environment variables: the folder of what is kept about the user, and files in place of the user's own key."""
@@ -70,21 +74,30 @@ def signing_key(chain: PathLike | None = None, key: PathLike | None = None) -> S
     return read_key(Path(chain), Path(key))
 
 
-def own_chain() -> bytes:
-    """The certificates of the user's own key, b"" where none was made yet."""
-    file = config_folder() / FOLDER / CHAIN_FILE
-    return _read(file) if file.exists() else b""
+def trusted(others: Sequence[PathLike] = ()) -> list[bytes]:
+    """Certificates in PEM: of the user's own key, where one was made, and of others. Raises KeyFault for a file that
+    holds none, and OSError for one that cannot be read."""
+    own = config_folder() / FOLDER / CHAIN_FILE
+    files = [*([own] if own.exists() else []), *map(Path, others)]
+    for file in files:
+        _certificates(file)
+    return [_read(file) for file in files]
+
+
+def _certificates(file: Path) -> list[Any]:
+    x509, *_ = _cryptography()
+    try:
+        return x509.load_pem_x509_certificates(_read(file))
+    except ValueError as error:
+        raise KeyFault(f"{file}: found no certificates ({error}); wanted some in PEM") from None
 
 
 def read_key(chain: Path, key: Path) -> SigningKey:
     """A key and its certificates from files. Raises KeyFault for what is no PEM, another key than the first
     certificate's, a certificate that is not valid today, and a key that C2PA has no algorithm for."""
-    x509, _, serialization, _ = _cryptography()
+    serialization = _cryptography()[2]
     certificates, secret = _read(chain), _read(key)
-    try:
-        (first, *_) = x509.load_pem_x509_certificates(certificates)
-    except ValueError as error:
-        raise KeyFault(f"{chain}: found no certificates ({error}); wanted some in PEM, that of the key first") from None
+    (first, *_) = _certificates(chain)
     try:
         private = serialization.load_pem_private_key(secret, password=None)
     except (ValueError, TypeError, _unsupported()) as error:
@@ -132,7 +145,10 @@ def _own_key() -> SigningKey:
             f"{folder}: no key to sign with can be made there ({error.strerror}); wanted a place that can be written "
             f"to: {CONFIG}=DIR"
         ) from error
-    return read_key(folder / CHAIN_FILE, folder / KEY_FILE)
+    key = folder / KEY_FILE
+    if key.exists() and key.stat().st_mode & 0o077:
+        log.warning("%s: others on this machine can read the key that signs for you; wanted chmod 600", key)
+    return read_key(folder / CHAIN_FILE, key)
 
 
 def _make(folder: Path) -> None:

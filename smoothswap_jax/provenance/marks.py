@@ -24,9 +24,12 @@ _PROPERTY = (
     b'<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="%b"><Iptc4xmpExt:DigitalSourceType>%b'
     b"</Iptc4xmpExt:DigitalSourceType></rdf:Description>" % (_NAMESPACE, SOURCE_TYPE.encode())
 )
-_OLD = rb'\sIptc4xmpExt:DigitalSourceType="[^"]*"|<Iptc4xmpExt:DigitalSourceType>[^<]*</Iptc4xmpExt:DigitalSourceType>'
-"""What a photo says of itself, which is no longer so. A hostile file has it tried at every byte, so that no part of it
-may begin with blanks or other things that come in any number."""
+_OLD = b"|".join(
+    rb'\s%b="[^"]*"|<%b>[^<]*</%b>' % (name, name, name)
+    for name in (b"Iptc4xmpExt:DigitalSourceType", b"dcterms:provenance")
+)
+"""What a photo says of itself, which is no longer so: how it was made, and where its credentials lie. A hostile file
+has it tried at every byte, so that no part of it may begin with blanks or other things that come in any number."""
 _EMPTY = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
@@ -46,7 +49,7 @@ def marked(metadata: Metadata) -> Metadata:
 
 
 def unmarked(xmp: bytes) -> bytes:
-    """XMP without IPTC's property."""
+    """XMP without IPTC's property and without the place of credentials."""
     return re.sub(_OLD, b"", xmp.replace(_PROPERTY, b""))
 
 

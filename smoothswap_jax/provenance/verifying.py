@@ -11,7 +11,7 @@ from typing import Any
 from smoothswap_jax.faces.kinds import UNKNOWN, is_video, kind_of
 from smoothswap_jax.faces.photos import PathLike
 from smoothswap_jax.provenance.credentials import AGENT, SOURCE_TYPE, Credentials, read_credentials
-from smoothswap_jax.provenance.keys import own_chain
+from smoothswap_jax.provenance.keys import trusted
 from smoothswap_jax.provenance.mark_reading import Watermark, read_watermark
 from smoothswap_jax.provenance.marks import BY_ANYBODY, marks_in
 from smoothswap_jax.runtime.files import sha256_of
@@ -94,10 +94,9 @@ def verify_file(
       sources, targets: files of which it may have been made. trust: certificates in PEM of others who are trusted.
 
     Raises OSError for files that are not there or cannot be read, NotMedia for what has no pictures and no credentials,
-    ImportError where c2pa-python is missing.
+    KeyFault for certificates that are none, ImportError where c2pa-python is missing.
     """
-    anchors = [own_chain(), *(Path(one).read_bytes() for one in trust)]
-    found = read_credentials(Path(file), anchors)
+    found = read_credentials(Path(file), trusted(trust))
     facts = found.facts if found and found.intact else None
     asked: list[tuple[str, str, bool | None]] = []
     for role, given in (("source", sources), ("target", targets)):

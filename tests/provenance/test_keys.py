@@ -29,8 +29,16 @@ def test_a_key_is_made_once_and_for_its_owner_alone(config):
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
     assert modes == {"signing": 0o700, "chain.pem": 0o600, "key.pem": 0o600}
     assert sorted(path.name for path in config.iterdir()) == ["signing"]
-    assert keys.own_chain() == first.chain
+    assert keys.trusted() == [first.chain]
     assert "PRIVATE" not in repr(first)
+
+
+def test_a_key_that_others_can_read_is_told(config, caplog):
+    signing_key()
+    assert not caplog.records
+    (config / keys.FOLDER / keys.KEY_FILE).chmod(0o644)
+    signing_key()
+    assert "others on this machine can read the key" in caplog.text
 
 
 def test_it_holds_no_name_of_the_user_or_machine_and_its_root_signs_no_more(config):

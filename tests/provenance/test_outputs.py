@@ -47,7 +47,7 @@ def test_every_way_of_writing_signs_and_marks_and_changes_no_pixel(name, folder,
     monkeypatch.setattr(outputs.Trail, "code", None)  # the watermark changes pixels: test_watermark.py
     output, bare = tmp_path / name, tmp_path / f"bare-{name}"
     notes = WAYS[name](folder, output, None)
-    found = read_credentials(output, [keys.own_chain()])
+    found = read_credentials(output, keys.trusted())
     assert found is not None and found.intact and found.trusted and not found.faults
     assert found.actions == ("c2pa.opened", "c2pa.placed", "c2pa.edited") and found.source_types == (SOURCE_TYPE,)
     assert found.generator.startswith("smoothswap-jax ") and found.signer.startswith("local key ")
@@ -175,7 +175,7 @@ def test_a_changed_file_is_told(folder, tmp_path):
         data = bytearray(output.read_bytes())
         data[len(data) * 3 // 4] ^= 1
         output.write_bytes(data)
-        found = read_credentials(output, [keys.own_chain()])
+        found = read_credentials(output, keys.trusted())
         assert found is not None and not found.intact and any("mismatch" in fault for fault in found.faults), name
 
 

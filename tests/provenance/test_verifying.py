@@ -136,6 +136,47 @@ def test_the_watermark_is_told_beside_the_credentials_and_without(folder, tmp_pa
     assert "watermark: none found on 1 face (" in capsys.readouterr().out
 
 
+def test_a_file_that_holds_credentials_does_not_look_beside_it(folder, tmp_path):
+    for name in ("photo.jpg", "film.mkv"):
+        WAYS[name](folder, tmp_path / name, None)
+    (tmp_path / "film.mkv.c2pa").rename(tmp_path / "photo.jpg.c2pa")
+    found = verify_file(tmp_path / "photo.jpg")
+    assert found.state == verifying.INTACT and found.credentials and not found.credentials.beside
+
+
+@pytest.mark.parametrize("cut", [10, 300, 2000])
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
+def test_a_cut_off_file_without_credentials_is_one_without(kind, cut, tmp_path):
+    path = tmp_path / f"cut.{kind}"
+    save_photo(path, np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert verify_file(path).state == verifying.NONE
+
+
+def test_a_place_elsewhere_is_not_looked_at_and_not_carried_along(folder, tmp_path):
+    place = b'dcterms:provenance="https://example.com/manifest.c2pa"'
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" %b/></rdf:RDF></x:xmpmeta>' % place
+    )
+    with Image.open(folder / "photo.png") as image:
+        image.save(tmp_path / "cloud.jpg", xmp=xmp)
+    assert verify_file(tmp_path / "cloud.jpg").state == verifying.NONE
+    swap_files(told(toy()), folder / "source1.png", tmp_path / "cloud.jpg", tmp_path / "swap.jpg")
+    assert verify_file(tmp_path / "swap.jpg").state == verifying.INTACT
+    assert place not in (tmp_path / "swap.jpg").read_bytes()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_certificates_that_are_none_are_a_mistake_and_no_fault_of_the_files(own, folder, tmp_path, config, capsys):
+    chain = config / keys.FOLDER / keys.CHAIN_FILE if own else tmp_path / "theirs.pem"
+    chain.parent.mkdir(parents=True, exist_ok=True)
+    chain.write_text("garbage")
+    assert main(["verify", str(folder / "photo.png"), *([] if own else [f"--trust={chain}"])]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"smoothswap verify: {chain}: found no certificates") and not said.out
+
+
 def test_mistakes_end_with_2(tmp_path, capsys):
     save_photo(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     for arguments in (["none.png"], [str(tmp_path)], [str(tmp_path / "a.png"), "--source=none.png"], ["--json"]):
