@@ -51,8 +51,8 @@ def load_network(file: Path, user: str, extra: str) -> Network:
         bgr = np.ascontiguousarray(padded[:, :, :, ::-1].transpose(0, 3, 1, 2), np.float32)
         said = session.run(names, {"input": bgr})
         places, levels = _places(*padded.shape[1:3]), len(STRIDES)
-        parts = [np.concatenate(said[i : i + levels], axis=1) for i in range(0, len(said), levels)]
-        return [_rows(*(part[i] for part in parts), places, min_score, overlap) for i in range(len(pictures))]
+        kind, there, box, points = (np.concatenate(said[i : i + levels], axis=1) for i in range(0, len(said), levels))
+        return [_rows(kind[i], there[i], box[i], points[i], places, min_score, overlap) for i in range(len(pictures))]
 
     return detect
 
