@@ -19,7 +19,7 @@ def add_parser(verbs) -> None:
         "fast. start: how long a swap of one photo takes as a command, with and without kept programs, and where its "
         "time goes. evaluate: judging swaps, alone and with a process for each core, and the judges' share of it. "
         "embedding: what embedders of stage 1 hold of computer-made people, and where their gradients point. Prints a "
-        "table, and all of it as one line of JSON.",
+        "table, and all of it as one line of JSON. all: most of these, as a page in OUT.",
         epilog="Fields of the swapper's config can be overridden, as in train: --config.generator.nf=32. Those of the "
         "embedder's are as its FILE[:VARIANT] has them.",
         allow_abbrev=False,
@@ -27,7 +27,7 @@ def add_parser(verbs) -> None:
     bench.add_argument(
         "--what",
         required=True,
-        choices=("data", "steps", "memory", "scaling", "world", "embedding", "video", "start", "evaluate"),
+        choices=("data", "steps", "memory", "scaling", "world", "embedding", "video", "start", "evaluate", "all"),
     )
     bench.add_argument(
         "--people",
@@ -36,6 +36,7 @@ def add_parser(verbs) -> None:
         help=f"world: how many, with 4 photos each (default {PEOPLE['world']}); embedding: how many probes are tested "
         f"on, which twice as many are fitted to (default {PEOPLE['embedding']})",
     )
+    bench.add_argument("--out", metavar="DIR", help="all: a new folder, or one to go on with")
     bench.add_argument("--pairs", type=int, default=1000, metavar="N", help="evaluate: how many (default 1000)")
     bench.add_argument("--frames", type=int, default=500, metavar="N", help="video: how long the film is (default 500)")
     bench.add_argument(
@@ -83,6 +84,17 @@ def add_parser(verbs) -> None:
 def run(args: argparse.Namespace) -> None:
     from smoothswap_jax.bench.table import side_by_side, table
 
+    if bool(args.out) != (args.what == "all"):
+        raise ValueError("--out: is for --what=all, which wants it")
+    if args.what == "all":
+        if args.overrides:
+            raise ValueError(f"{' '.join(args.overrides)}: not for --what=all, whose parts have their own configs")
+        from pathlib import Path
+
+        from smoothswap_jax.bench.everything import bench_all
+
+        print(bench_all(Path(args.out)))
+        return
     shown = None
     people = PEOPLE.get(args.what, 0) if args.people is None else args.people
     if args.source and args.what not in ("data", "video", "start"):

@@ -1,0 +1,43 @@
+"""One page of all benches: what was measured is kept, what failed is named and tried again."""
+
+import json
+
+import pytest
+
+from smoothswap_jax.bench import everything
+from smoothswap_jax.cli.main import main
+
+PARTS: dict[str, tuple[str, ...]] = {"start": (), "video": ("--frames=3",)}
+
+
+def test_what_is_measured_is_kept_and_what_failed_is_tried_again(tmp_path, monkeypatch):
+    pytest.importorskip("jinja2")
+    asked: list[str] = []
+
+    def measured(part, options):
+        asked.append(part)
+        if part == "video" and len(asked) < 3:
+            raise RuntimeError("found 3 frames")
+        return {"whole": {"warm / cold": 0.25, "warm, s": 2.5}, "sizes": [1, 2]}
+
+    monkeypatch.setattr(everything, "_measured", measured)
+    page = everything.bench_all(tmp_path / "out", PARTS).read_text()
+    assert "Not measured" in page and "found 3 frames" in page and "whole, warm / cold" in page
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["parts"]["start"]["sizes"] == [1, 2] and told["failed"] == {"video": "found 3 frames"}
+    page = everything.bench_all(tmp_path / "out", PARTS).read_text()
+    assert asked == ["start", "video", "video"] and "Not measured" not in page
+
+
+def test_a_part_that_fails_says_its_last_line():
+    with pytest.raises(RuntimeError, match="found 3; wanted 100 or more"):
+        everything._measured("video", PARTS["video"])
+
+
+def test_out_is_of_this_bench_alone(tmp_path, capsys):
+    (tmp_path / "letter.txt").write_text("dear")
+    assert main(["bench", "--what=all", f"--out={tmp_path}"]) != 0
+    assert "found letter.txt there" in capsys.readouterr().err
+    for wrong in (["--what=all"], ["--what=start", f"--out={tmp_path}"]):
+        assert main(["bench", *wrong]) != 0
+        assert "--out: is for --what=all" in capsys.readouterr().err
