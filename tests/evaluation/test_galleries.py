@@ -275,7 +275,8 @@ def test_a_prepared_set_keeps_the_points_that_were_found(root, gallery, tmp_path
     settings = PrepareSettings(
         size=64, min_side=8, min_sharpness=-120, encoding="png", test_share=0.5, duplicates=False
     )
-    prepare(tmp_path / "photos", tmp_path / "set", settings, workers=1)
+    # The whole photo is then searched, as for the gallery.
+    prepare(tmp_path / "photos", tmp_path / "set", settings, workers=1, several="reject")
     sizes = []
     for split in ("train", "test"):
         found = gallery_of_prepared(tmp_path / "set", split, None)

@@ -69,9 +69,8 @@ def test_refinement_keeps_to_the_face_in_the_middle(monkeypatch):
         return [rows] * len(views)
 
     monkeypatch.setattr(yunet, "_yunet", lambda: two_faces)
-    monkeypatch.setattr(yunet, "ZOOMS", (1.0,))
     monkeypatch.setattr(yunet, "ffhq_quad", lambda _: np.array([[0, 0], [0, 256], [256, 256], [256, 0.0]]) - 0.5)
-    (plain, score), (mirrored, _) = yunet._views(waves(256, 256), POINTS)
+    (plain, score), (mirrored, _) = yunet._views(waves(256, 256), POINTS, (1.0,))
     assert score == 0.8
     np.testing.assert_allclose(plain.mean(0), (130, 120))
     np.testing.assert_allclose(mirrored.mean(0), (255 - 130, 120))
