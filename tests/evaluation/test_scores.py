@@ -246,7 +246,7 @@ def test_a_convention_that_goes_by_the_targets_points_holds_for_baselines_too(tm
     place = lambda images, points: np.repeat(points.reshape(-1, 10)[:, :1], 8, axis=1).astype(np.float32)
     judge = Judge("where", "identity", {}, place, points="target")
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(readings_lib, "_seen", lambda images: rng.uniform(1, 9, (len(images), 5, 2)))
+    monkeypatch.setattr(readings_lib, "search", lambda images: rng.uniform(1, 9, (len(images), 5, 2)))
     monkeypatch.setattr(readings_lib, "detector_facts", lambda name: {"sha256": "none"})
     settings = EvaluationSettings("held-out", tmp_path)
     methods_ = [method_of(searched, pictures(searched, searched.source)), *methods.baselines(searched)]
