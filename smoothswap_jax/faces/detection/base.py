@@ -58,7 +58,8 @@ class FirstLook(NamedTuple):
     """Finds at least the faces whose boxes are no less than a tenth of the photo's longer side, with points as they
     come."""
     refine: Callable[[Photo, Face], Face]
-    """The face as `DetectorSpec.detect` would give it; ValueError for points that make no face."""
+    """The face with points that make as good a crop as those of `DetectorSpec.detect`; ValueError for points that make
+    no face."""
     sure: float
     """The least score of a rough face with which refinement may begin: with less its points may be far off."""
 
