@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Trains on a Cloud TPU slice, through gcloud: one command for each stage of its life.
 #   bash launch/tpu_pod.sh create            queue for a slice, wait for it, and install the package on it
-#   bash launch/tpu_pod.sh run --config=swapper:paper256 --workdir=/shared/runs/swapper [overrides]
+#   bash launch/tpu_pod.sh run --config=swapper:paper256 --workdir=gs://BUCKET/runs/swapper [overrides]
 #   bash launch/tpu_pod.sh resume ...        the same as run: a run resumes from its newest checkpoint
 #   bash launch/tpu_pod.sh log               the first host's log
 #   bash launch/tpu_pod.sh status | delete
 #
 # Set NAME, ZONE, PROJECT, ACCELERATOR (v5litepod-64), VERSION (v2-alpha-tpuv5-lite), SPOT=1 for preemptible slices, and
-# BUCKET: gcsfuse mounts it as /shared on every host, and it holds data and runs (give it a hierarchical namespace, where
-# renaming a folder is atomic). REPOSITORY is the git URL to install from.
+# REPOSITORY, the git URL to install from. Runs and prepared data lie in a bucket, which the slice's service account has
+# to be allowed to read and write.
 set -euo pipefail
 verb="${1:?want create, run, resume, log, status or delete}"
 shift
@@ -23,7 +23,7 @@ everywhere() {
 
 case "$verb" in
   create)
-    : "${BUCKET:?set BUCKET, the name of a bucket for data and runs}" "${REPOSITORY:?set REPOSITORY, its git URL}"
+    : "${REPOSITORY:?set REPOSITORY, its git URL}"
     gcloud compute tpus queued-resources create "$NAME" "${where[@]}" --node-id="$NAME" \
       --accelerator-type="$ACCELERATOR" --runtime-version="$VERSION" ${SPOT:+--spot}
     echo "waiting for the slice"
@@ -39,8 +39,7 @@ case "$verb" in
       sleep 30
     done
     everywhere "set -e; git clone --quiet '$REPOSITORY' smoothswap; cd smoothswap
-      source launch/setup.sh; setup_environment faces,eval; pip install --quiet 'jax[tpu]'
-      sudo mkdir -p /shared; sudo chown \$USER /shared; gcsfuse --implicit-dirs '$BUCKET' /shared"
+      source launch/setup.sh; setup_environment faces,eval,bucket; pip install --quiet 'jax[tpu]'"
     ;;
   run | resume)
     quoted="$(printf ' %q' "$@")"

@@ -100,13 +100,13 @@ def test_a_slurm_job_is_queued_again_after_a_failed_host_only(calls, tmp_path):
 
 
 def test_a_tpu_slice_is_made_run_on_and_deleted(calls):
-    env = {"ZONE": "z", "PROJECT": "p", "BUCKET": "b", "REPOSITORY": "https://r", "SPOT": "1"}
+    env = {"ZONE": "z", "PROJECT": "p", "REPOSITORY": "https://r", "SPOT": "1"}
     done, lines = calls("tpu_pod.sh", "create", **env)
     assert done.returncode == 0, done.stderr
     assert "queued-resources create smoothswap --zone=z --project=p" in lines[0] and lines[0].endswith("--spot")
-    assert "--worker=all" in lines[2] and "gcsfuse" in "\n".join(lines)
-    done, lines = calls("tpu_pod.sh", "resume", "--config=c", "--workdir=/shared/a b", **env)
-    assert "smoothswap train --config=c --workdir=/shared/a\\ b --distributed >> train.log" in lines[0]
+    assert "--worker=all" in lines[2] and "setup_environment faces,eval,bucket" in "\n".join(lines)
+    done, lines = calls("tpu_pod.sh", "resume", "--config=c", "--workdir=gs://b/a b", **env)
+    assert "smoothswap train --config=c --workdir=gs://b/a\\ b --distributed >> train.log" in lines[0]
     done, lines = calls("tpu_pod.sh", "delete", **env)
     assert len(lines) == 2
     done, _ = calls("tpu_pod.sh", "explode", **env)
