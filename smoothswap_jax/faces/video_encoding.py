@@ -158,8 +158,7 @@ def choose_encoding(
     nowhere = av.open(io.BytesIO(), "w", format=_SEGMENT.get(chosen, "nut"))
     with writing(output), contextlib.closing(nowhere):
         add_stream(nowhere, facts, encoding)
-        with usual_priority():
-            nowhere.start_encoding()
+        start(nowhere)
     return encoding, tuple(notes)
 
 
@@ -199,8 +198,8 @@ def write_segment(path: Path, frames: Iterable[Any], ticks: Sequence[int], facts
 
     try:
         stream = add_stream(container, facts, encoding)
-        with writing(temporary), usual_priority():
-            container.start_encoding()
+        with writing(temporary):
+            start(container)
         for frame, tick in zip(frames, ticks, strict=True):
             shown = _encodable(frame, encoding, _range(facts, encoding))
             shown.pts, shown.time_base, shown.pict_type = tick, facts.told.tick, 0
@@ -252,19 +251,23 @@ def add_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     return stream
 
 
-@contextmanager
-def usual_priority() -> Iterator[None]:
-    """Within it encoders are opened. SVT-AV1 gives a process of root the priority of real time, and for good, so that
-    it starves all others: afterwards the threads have what this one had before."""
+def start(container: Any) -> None:
+    """Opens the encoders of PyAV's output container and writes its header, before the first packet does it.
+
+    SVT-AV1 gives a process of root the priority of real time as it is opened, also where it is to encode nothing, and
+    for good, so that it starves all others: afterwards the threads have what this one had before.
+    """
     if not _THREADS.is_dir():
-        yield
+        container.start_encoding()
         return
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
-    for thread in os.listdir(_THREADS):
-        with contextlib.suppress(ProcessLookupError):  # it has ended
-            if os.sched_getscheduler(int(thread)) != policy:
-                os.sched_setscheduler(int(thread), policy, priority)
+    try:
+        container.start_encoding()
+    finally:
+        for thread in os.listdir(_THREADS):
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                if os.sched_getscheduler(int(thread)) != policy:
+                    os.sched_setscheduler(int(thread), policy, priority)
 
 
 def add_encoded_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
@@ -277,8 +280,7 @@ def add_encoded_stream(container: Any, facts: Facts, encoding: Encoding) -> Any:
     file = io.BytesIO()
     with av.open(file, "w", format=form, options={"movflags": "empty_moov"}) as header:
         encoder = add_stream(header, facts, encoding).codec_context
-        with usual_priority():
-            header.start_encoding()
+        start(header)
         head, tag = encoder.extradata, encoder.codec_tag
     with av.open(io.BytesIO(with_boxes(file.getvalue(), told))) as header:
         stream = container.add_stream_from_template(header.streams.video[0], opaque=True)

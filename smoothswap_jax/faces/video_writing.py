@@ -17,7 +17,15 @@ import numpy as np
 
 from smoothswap_jax.faces.animations import is_animation
 from smoothswap_jax.faces.video_container import is_cover, opened
-from smoothswap_jax.faces.video_encoding import CONTAINERS, Encoding, Facts, add_encoded_stream, add_stream, writing
+from smoothswap_jax.faces.video_encoding import (
+    CONTAINERS,
+    Encoding,
+    Facts,
+    add_encoded_stream,
+    add_stream,
+    start,
+    writing,
+)
 from smoothswap_jax.faces.video_frames import VideoError
 
 
@@ -92,6 +100,8 @@ def put_together(
                 _put_first(comment, container.metadata)
             pictures = _pictures(segments, ticks, last, facts, span, picture)
             behind: Counter[int] = Counter()
+            with writing(out):
+                start(container)
             for _, _, packet in heapq.merge(pictures, _copied(source, others, span, behind) if source else ()):
                 with writing(out):
                     container.mux_one(packet)
@@ -148,7 +158,7 @@ def _is_held(stream: Any, facts: Facts, encoding: Encoding, suffix: str) -> bool
     try:
         add_stream(nowhere, facts, encoding)
         nowhere.add_stream_from_template(stream)
-        nowhere.start_encoding()
+        start(nowhere)
     except (ValueError, TypeError, av.FFmpegError):
         return False
     finally:

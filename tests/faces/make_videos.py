@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smoothswap_jax.faces.video_encoding import usual_priority
+from smoothswap_jax.faces.video_encoding import start
 
 RATE = 25
 LENGTH = 40
@@ -92,8 +92,7 @@ def write_video(
         if tags:
             context.colorspace, context.color_range, context.color_trc, context.color_primaries = tags
         if codec == "libsvtav1":
-            with usual_priority():
-                out.start_encoding()
+            start(out)
         for number, picture in enumerate(frames):
             form = "rgb48le" if picture.dtype == np.uint16 else "rgb24"
             if form == "rgb48le":  # swscale takes 255 * 256 for white
