@@ -1,6 +1,7 @@
 """The scripts that start `smoothswap train` elsewhere, run against stand-ins of the programs they call."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -44,6 +45,27 @@ def calls(tmp_path):
 @pytest.mark.parametrize("script", [path.name for path in LAUNCH.iterdir() if path.suffix in (".sh", ".sbatch")])
 def test_every_script_is_bash(script):
     subprocess.run(["bash", "-n", str(LAUNCH / script)], check=True)
+
+
+@pytest.mark.parametrize("versions, chosen", [((11, 13, 12), 13), ((11, 12), 12), ((10, 11, 14), 11)])
+def test_the_newest_python_that_will_do_sets_up(versions, chosen, tmp_path):
+    for version in versions:
+        stand_in = tmp_path / f"python3.{version}"
+        stand_in.write_text(
+            f"#!/bin/bash\nif [ $1 = -c ]; then exit {int(not 11 <= version <= 13)}; fi\n"
+            f"echo made by 3.{version} >&2\nexit 1\n"
+        )
+        stand_in.chmod(0o755)
+    for name in ("python3", "python"):
+        (tmp_path / name).symlink_to(f"python3.{versions[0]}")
+    for name in ("cksum", "cat"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"source {LAUNCH / 'setup.sh'}; setup_environment dev"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+        env={"PATH": str(tmp_path), "VENV": str(tmp_path / "venv")},
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == f"made by 3.{chosen}", done.stderr
 
 
 def test_a_host_starts_again_after_a_crash_but_not_after_a_mistake(calls):
