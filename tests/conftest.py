@@ -23,6 +23,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # A shell starts what runs in the background with Ctrl-C ignored, and its children inherit that; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # What swaps are signed with is the tests' own.
 os.environ["SMOOTHSWAP_CONFIG"] = tempfile.mkdtemp(prefix="smoothswap-tests-config-")
 atexit.register(shutil.rmtree, os.environ["SMOOTHSWAP_CONFIG"], ignore_errors=True)
