@@ -16,6 +16,8 @@ from jaxtyping import Array, Float
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 NAME = "convolution"
 """Name of convolution results for remat policies, which cannot see into functions with custom derivatives."""
+CACHE = 2**23
+"""Bytes of copies, of all images together, from which on weight gradients on CPU go block by block."""
 
 
 class Window(NamedTuple):
@@ -134,15 +136,42 @@ def weight_product(
 ) -> Float[Array, "kh kw c d"]:
     """Gradient of the weight of a convolution of stride 1, from its input and its output's gradient.
 
-    One matrix product of the image, shifted by each column of the window, with the gradient, shifted by each row: they
-    are copied kw and kh times, where im2col would copy the image kh * kw times.
+    A matrix product of the image, shifted by each column of the window, with the gradient, shifted by each row: they
+    are copied kw and kh times, where im2col would copy the image kh * kw times. Large images take turns in blocks of
+    rows, so that the copies stay in the processor's cache.
     """
     (rows, columns), ((top, _), (left, _)) = window.size, window.pads
-    (_, h, w, c), (_, h2, w2, d) = x.shape, g.shape
-    a = jnp.concatenate([_pad(x, 2, left - j, w2 - w - left + j) for j in range(columns)], -1)
-    b = jnp.concatenate([_pad(g, 1, i - top, h - h2 - i + top) for i in range(rows)], -1)
-    product = a.reshape(-1, columns * c).T @ b.reshape(-1, rows * d)
+    (images, h, w, c), (_, h2, w2, d) = x.shape, g.shape
+    g = _pad(g, 1, rows - 1 - top, h - h2 + top)
+
+    def copies(first: Any, count: int) -> tuple[Array, Array]:
+        """`count` rows of the image, and the rows of the gradient that they meet."""
+        block = jax.lax.dynamic_slice_in_dim(x, first, count, 1)
+        meets = jax.lax.dynamic_slice_in_dim(g, first, count + rows - 1, 1)
+        a = jnp.concatenate([_pad(block, 2, left - j, w2 - w - left + j) for j in range(columns)], -1)
+        b = jnp.concatenate([meets[:, i : i + count] for i in reversed(range(rows))], -1)
+        return a.reshape(images, -1, columns * c), b.reshape(images, -1, rows * d)
+
+    def add(total: Array, first: Array) -> tuple[Array, None]:
+        return total + jnp.einsum("bnc,bnd->bcd", *copies(first, count), preferred_element_type=total.dtype), None
+
+    count = _rows_at_once(images, h, w2, columns * c, rows * d, x.dtype.itemsize)
+    if count == h:
+        a, b = copies(0, h)
+        product = a.reshape(-1, columns * c).T @ b.reshape(-1, rows * d)
+    else:
+        # A sum for each image: one sum over a batch that is split over devices would wait for all of them every block.
+        nothing = jnp.zeros((images, columns * c, rows * d), jnp.promote_types(x.dtype, jnp.float32))
+        product = jax.lax.scan(add, nothing, jnp.arange(0, h, count))[0].sum(0).astype(x.dtype)
     return product.reshape(columns, c, rows, d).transpose(2, 0, 1, 3)
+
+
+def _rows_at_once(images: int, height: int, width: int, a: int, b: int, itemsize: int) -> int:
+    """Rows in a block: all, unless copies of all would leave the cache; then as few as divide the height and give
+    products of [pixels, a].T with [pixels, b] more terms than rows and columns."""
+    if images * height * width * (a + b) * itemsize <= CACHE:
+        return height
+    return next((n for n in range(1, height) if height % n == 0 and n * width >= max(a, b)), height)
 
 
 def _pad(x: Array, axis: int, low: int, high: int) -> Array:

@@ -5,6 +5,7 @@ import pytest
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from smoothswap_jax.models import convolution as module
 from smoothswap_jax.models.convolution import LAYOUT, Window, conv2d, convolution, weight_product
 from tests.golden_files import relative_error
 
@@ -79,6 +80,33 @@ def test_the_weight_gradient_is_one_product_on_cpu(dtype, bound):
     assert "dot_general" in lowered and "convolution" not in lowered
 
 
+@pytest.mark.parametrize("dtype, bound", [("float32", 1e-6), ("bfloat16", 1e-2)])
+@pytest.mark.parametrize(
+    "size, pads",
+    [
+        ((3, 3), ((1, 1), (1, 1))),
+        ((3, 2), ((0, 4), (-1, 3))),
+        ((2, 5), ((3, -1), (2, 2))),
+        ((1, 3), ((0, 0), (0, 0))),
+    ],
+)
+def test_weight_gradients_of_large_images_go_block_by_block(monkeypatch, size, pads, dtype, bound):
+    window = Window(size, (1, 1), pads)
+    x, w = draw(2, 12, 10, 3).astype(dtype), draw(*size, 3, 4).astype(dtype)
+    conv = lambda w: lax.conv_general_dilated(x, w, (1, 1), pads, dimension_numbers=LAYOUT)
+    y, gradient = jax.vjp(conv, w)
+    g = draw(*y.shape).astype(dtype)
+    monkeypatch.setattr(module, "CACHE", x.size)  # of copies, which are more
+    found = jax.jit(lambda: weight_product(x, g, window))
+    assert "while" in found.lower().as_text()
+    assert found().dtype == dtype
+    assert relative_error(*(np.asarray(a, np.float32) for a in (found(), gradient(g)[0]))) < bound
+    if dtype == "float32":
+        squares = lambda product: lambda g: jnp.sum(product(g) ** 2)
+        second = jax.grad(squares(lambda g: weight_product(x, g, window)))(g)
+        assert relative_error(second, jax.grad(squares(lambda g: gradient(g)[0]))(g)) < 1e-5
+
+
 def test_accelerators_keep_their_convolutions():
     x, w = draw(2, 8, 8, 4), draw(3, 3, 4, 4)
     gradient = jax.jit(jax.grad(lambda x, w: jnp.sum(conv2d(x, w) ** 2), (0, 1)))
@@ -99,8 +127,10 @@ def test_r1s_weight_gradient_is_not_dilated():
     assert dilated(lambda x, w: conv2d(x, w, 2, "VALID")) == 1 < dilated(plain)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_batch_over_8_devices_is_not_gathered(stride):
+@pytest.mark.parametrize("stride, blocks", [(1, False), (1, True), (2, False)])
+def test_a_batch_over_8_devices_is_not_gathered(monkeypatch, stride, blocks):
+    if blocks:
+        monkeypatch.setattr(module, "CACHE", 0)
     mesh = jax.make_mesh((8,), ("data",))
     split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
     x, w = draw(8, 8, 8, 4), draw(3, 3, 4, 4)
@@ -109,7 +139,9 @@ def test_a_batch_over_8_devices_is_not_gathered(stride):
         out_shardings=(split, whole),
     )  # fmt: skip
     text = gradient.lower(x, w).compile().as_text()
-    assert "all-reduce" in text and "all-gather" not in text and "conditional" not in text
+    inner, outer = text.split("ENTRY")
+    assert "all-reduce(" in outer and "all-reduce(" not in inner and ("while(" in outer) == blocks
+    assert "all-gather" not in text and "conditional" not in text
     plain = jax.grad(lambda x, w: jnp.sum(conv2d(x, w, stride) ** 2), (0, 1))(x, w)
     for a, b in zip(gradient(x, w), plain, strict=True):
         assert relative_error(a, b) < 1e-5
