@@ -18,16 +18,19 @@ from smoothswap_jax.evaluation.report.surroundings import surroundings
 from smoothswap_jax.runtime.files import write_atomically
 from smoothswap_jax.runtime.json_files import read_json_object
 
+BENCH = ("smoothswap_jax", "bench")
 PARTS: dict[str, tuple[str, ...]] = {
-    "start": (),
-    "data": (),
-    "evaluate": ("--pairs=200",),
-    "steps": (),
-    "scaling": (),
-    "video": ("--frames=100",),
-    "world": ("--people=50",),
+    "start": (*BENCH, "--what=start"),
+    "data": (*BENCH, "--what=data"),
+    "evaluate": (*BENCH, "--what=evaluate", "--pairs=200"),
+    "steps": (*BENCH, "--what=steps"),
+    "torch_step": ("smoothswap_jax.bench.torch_step",),
+    "scaling": (*BENCH, "--what=scaling"),
+    "video": (*BENCH, "--what=video", "--frames=100"),
+    "world": (*BENCH, "--what=world", "--people=50"),
 }
-"""With their options. `memory` asks compilers only, and `embedding` trained embedders."""
+"""Modules with their arguments; each prints JSON as its last line. `memory` asks compilers only, and `embedding`
+trained embedders."""
 PAGE = "report.html"
 
 
@@ -42,12 +45,12 @@ def bench_all(out: Path, parts: Mapping[str, tuple[str, ...]] = PARTS) -> Path:
         raise ValueError(f"--out={out}: found {others[0]} there; wanted a new folder, or one of this bench")
     out.mkdir(parents=True, exist_ok=True)
     began, failed = time.monotonic(), dict[str, str]()
-    for part, options in parts.items():
+    for part, command in parts.items():
         if (out / f"{part}.json").is_file():
             continue
         print(f"bench: {part}", file=sys.stderr, flush=True)
         try:
-            write_atomically(out / f"{part}.json", json.dumps(_measured(part, options)).encode())
+            write_atomically(out / f"{part}.json", json.dumps(_measured(command)).encode())
         except RuntimeError as error:
             failed[part] = str(error)
     found = {part: read_json_object(out / f"{part}.json") for part in parts if part not in failed}
@@ -55,9 +58,8 @@ def bench_all(out: Path, parts: Mapping[str, tuple[str, ...]] = PARTS) -> Path:
     return write_report(out, _report(found, failed, parts, facts), {"parts": found, "failed": failed})
 
 
-def _measured(part: str, options: tuple[str, ...]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "smoothswap_jax", "bench", f"--what={part}", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _measured(command: tuple[str, ...]) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
     return json.loads(done.stdout.splitlines()[-1])
@@ -70,10 +72,15 @@ def _report(
     facts: Mapping[str, Any],
 ) -> Report:
     lines = {part: dict(_lines(numbers)) for part, numbers in found.items()}
-    ratios = [[part, name, value] for part, some in lines.items() for name, value in some.items() if " / " in name]
+    ratios = [
+        [part, name, value]
+        for part, some in lines.items()
+        for name, value in some.items()
+        if (" / " in name or " over " in name) and isinstance(value, int | float)
+    ]
     tables = [Table("Ratios", ["of", "which", "ratio"], ratios, "Of what was measured in one run, in turns.")]
     for part, some in lines.items():
-        command = " ".join(["smoothswap bench", f"--what={part}", *parts[part]])
+        command = " ".join(["python -m", *parts[part]])
         tables.append(Table(part, ["what", "found"], [[name, value] for name, value in some.items()], command))
     if failed:
         rows = [[part, text] for part, text in failed.items()]

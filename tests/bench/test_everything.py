@@ -7,18 +7,24 @@ import pytest
 from smoothswap_jax.bench import everything
 from smoothswap_jax.cli.main import main
 
-PARTS: dict[str, tuple[str, ...]] = {"start": (), "video": ("--frames=3",)}
+PARTS: dict[str, tuple[str, ...]] = {
+    "start": ("some.bench",),
+    "video": (*everything.BENCH, "--what=video", "--frames=3"),
+}
 
 
 def test_what_is_measured_is_kept_and_what_failed_is_tried_again(tmp_path, monkeypatch):
     pytest.importorskip("jinja2")
     asked: list[str] = []
 
-    def measured(part, options):
-        asked.append(part)
-        if part == "video" and len(asked) < 3:
+    def measured(command):
+        asked.append(command[0])
+        if command == PARTS["video"] and len(asked) < 3:
             raise RuntimeError("found 3 frames")
-        return {"whole": {"warm / cold": 0.25, "warm, s": 2.5}, "sizes": [1, 2]}
+        return {
+            "whole": {"warm / cold": 0.25, "warm, s": 2.5, "jax over torch": 1.25, "name over name": "a"},
+            "sizes": [1, 2],
+        }
 
     monkeypatch.setattr(everything, "_measured", measured)
     page = everything.bench_all(tmp_path / "out", PARTS).read_text()
@@ -26,12 +32,14 @@ def test_what_is_measured_is_kept_and_what_failed_is_tried_again(tmp_path, monke
     told = json.loads((tmp_path / "out" / "report.json").read_text())
     assert told["parts"]["start"]["sizes"] == [1, 2] and told["failed"] == {"video": "found 3 frames"}
     page = everything.bench_all(tmp_path / "out", PARTS).read_text()
-    assert asked == ["start", "video", "video"] and "Not measured" not in page
+    assert asked == ["some.bench", "smoothswap_jax", "smoothswap_jax"] and "Not measured" not in page
+    for name, times in {"warm / cold": 4, "jax over torch": 4, "warm, s": 2, "name over name": 2}.items():
+        assert page.count(name) == times, name  # in each part's table, and of ratios in the first one, too
 
 
 def test_a_part_that_fails_says_its_last_line():
     with pytest.raises(RuntimeError, match="found 3; wanted 100 or more"):
-        everything._measured("video", PARTS["video"])
+        everything._measured(PARTS["video"])
 
 
 def test_out_is_of_this_bench_alone(tmp_path, capsys):
