@@ -1,7 +1,7 @@
 """The parts of the swapper's training step, each compiled and timed by itself."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -55,8 +55,11 @@ def phases(
     }
 
 
-def parts(program: SwapperProgram, state: SwapperState, frozen: PyTree, images: Batch, z: PyTree) -> dict[str, Part]:
-    """The step's parts by name, in the order of the step, as functions and their arguments. z: of the sources."""
+def parts(
+    program: SwapperProgram, state: SwapperState, frozen: PyTree, images: Mapping[str, Any], z: PyTree
+) -> dict[str, Part]:
+    """The step's parts by name, in the order of the step, as functions and their arguments. z: of the sources. Shapes
+    can stand for all arrays."""
     networks, objective, target = program.networks, program.objective, images["target"]
 
     def discriminator(with_r1: bool) -> Callable[..., Any]:

@@ -42,6 +42,7 @@ class DataSheet(NamedTuple):
 DATA_SHEETS = {
     "v5e": DataSheet(197e12, 16e9, 819e9, 200e9),
     "v5p": DataSheet(459e12, 95e9, 2765e9, 600e9),
+    "v6e": DataSheet(918e12, 32e9, 1638e9, 400e9),
     "h100": DataSheet(989e12, 80e9, 3350e9, 450e9),
     "h200": DataSheet(989e12, 141e9, 4800e9, 450e9),
 }

@@ -1,12 +1,13 @@
 """The experiments behind the documents run, and what the documents quote is what they print."""
 
 import importlib.util
+import json
 
 import jax
 import numpy as np
 import pytest
 
-from smoothswap_jax.bench import fir_forms, plan, torch_step, weight_gradients
+from smoothswap_jax.bench import compiled_forms, fir_forms, plan, torch_step, weight_gradients
 from tests.places import ROOT
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -14,7 +15,9 @@ MEAN = {"paper256": 1.761, "ncsnpp256": 2.372}
 """TFLOP a pair, as docs/scaling.md says."""
 
 
-@pytest.mark.parametrize("main", [plan.main, fir_forms.main, weight_gradients.main, torch_step.main])
+@pytest.mark.parametrize(
+    "main", [plan.main, fir_forms.main, weight_gradients.main, torch_step.main, compiled_forms.main]
+)
 def test_help_says_what_is_compared(main, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
@@ -54,6 +57,29 @@ def test_the_forms_of_the_weight_gradient_are_the_same():
     wanted = weight_gradients.by_xla(x, g)
     for name, form in weight_gradients.FORMS.items():
         np.testing.assert_allclose(form(x, g), wanted, atol=1e-4, err_msg=name)
+
+
+def test_a_compiler_is_asked_once_of_each_form_that_differs(tmp_path, capsys, monkeypatch):
+    out, form = tmp_path / "forms.json", "1x1 as convolutions"
+    part, other = "embed the source", "generator's optimiser and average"
+    of = ["--variant=tiny32", "--batch=8", f"--out={out}"]
+    compiled_forms.main([*of, "--part", part, other, "--form", "", form])
+    told = json.loads(out.read_text())
+    assert told["devices"].startswith("8 of") and told["parts"][other][form] == "the own one"
+    own, changed = told["parts"][part]["own"], told["parts"][part][form]
+    assert own["TFLOP"] > 0 and own["peak GB"] > 0 and own["GB read and written"] != changed["GB read and written"]
+
+    monkeypatch.setattr(compiled_forms, "_compiled", lambda lowered: pytest.fail("compiled again"))
+    compiled_forms.main([*of, "--part", part, "--form", "", form])
+    assert json.loads(out.read_text()) == told
+    for wrong, words in {
+        ("--part", "generator"): "wanted of embed the source",
+        ("--form", "fast"): "found 'fast'",
+        ("--batch=16",): "found numbers of another setting",
+    }.items():
+        with pytest.raises(SystemExit):
+            compiled_forms.main([*of, *wrong])
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed")
