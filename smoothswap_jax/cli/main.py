@@ -89,9 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         found = f" ({_in_words(error)})" if str(error) else ""
         print(f"smoothswap {args.verb}: found too little memory{found}; wanted smaller files or more", file=sys.stderr)
         code = MISTAKE
-    except Exception:
-        traceback.print_exc()
-        code = CRASH
+    except Exception as error:
+        if args.verbose or not _says_a_bucket(error):
+            traceback.print_exc()
+            code = CRASH
+        else:
+            print(f"smoothswap {args.verb}: {_in_words(error)}", file=sys.stderr)
+            code = MISTAKE
     if args.verb == "train" and train.with_others(args):
         sys.stderr.flush()
         os._exit(code)  # JAX would wait minutes for the others, who wait for this one
@@ -102,6 +106,13 @@ def _is_told_once(record: logging.LogRecord) -> bool:
     """False for Orbax's pages of tracebacks of errors that it raises too, from each of its threads."""
     trace = record.exc_info[2] if record.exc_info else None
     return trace is None or "/orbax/" not in trace.tb_frame.f_code.co_filename
+
+
+def _says_a_bucket(error: Exception) -> bool:
+    """Whether it is an error of TensorFlow, which are no OSErrors, about a bucket: that nobody may read, say."""
+    from smoothswap_jax.runtime.paths import SCHEME
+
+    return type(error).__module__.startswith("tensorflow.") and SCHEME in str(error)
 
 
 def _in_words(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from smoothswap_jax.runtime.files import fetched
 from smoothswap_jax.runtime.json_files import read_json
-from smoothswap_jax.runtime.paths import in_bucket, to_path
+from smoothswap_jax.runtime.paths import entries_of, in_bucket, to_path
 
 SWAPPER, EMBEDDER = "a run of stage swapper", "a run of stage embedder"
 EXPORT, NETWORK, GRAPH = "an export", "an imported network", "an imported graph"
@@ -97,7 +97,7 @@ def _meant(folder: Path, wanted: Sequence[str]) -> str:
 
 def _folders(folder: Path, most: int | None = MOST_FOLDERS) -> list[Path]:
     try:
-        entries = folder.iterdir() if in_bucket(folder) else os.scandir(folder)
+        entries = entries_of(folder) if in_bucket(folder) else os.scandir(folder)
         found = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except (OSError, ValueError):
         return []

@@ -63,9 +63,17 @@ def size_of(path: Path) -> int:
     return found.length if in_bucket(path) else found.st_size
 
 
+def entries_of(folder: Path) -> Iterator[Path]:
+    """What lies in a folder. Raises OSError where there is none: for buckets, `iterdir` raises an error of TensorFlow
+    that is no OSError."""
+    if in_bucket(folder) and not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: found no such folder")
+    yield from folder.iterdir()
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """All files in a folder and its folders, sorted by name in each. In a bucket this costs a request for each."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(entries_of(folder)):
         if path.is_dir():
             yield from files_below(path)
         else:

@@ -62,6 +62,17 @@ def test_mistakes_are_one_line_and_crashes_a_traceback(error, code, said, monkey
     assert capsys.readouterr().err.startswith(said)
 
 
+def test_a_bucket_that_refuses_is_a_mistake_and_other_errors_of_tensorflow_crashes(monkeypatch, capsys):
+    errors = pytest.importorskip("tensorflow").errors
+    refused = "HTTP response code 403 when reading gs://bucket/run"
+    monkeypatch.setattr(main_lib, "VERBS", (failing(errors.PermissionDeniedError(None, None, refused)),))
+    assert main_lib.main(["fail"]) == 1
+    assert capsys.readouterr().err == f"smoothswap fail: {refused}\n"
+    monkeypatch.setattr(main_lib, "VERBS", (failing(errors.InternalError(None, None, "no kernel")),))
+    assert main_lib.main(["fail"]) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
 def verb(name, run):
     return types.SimpleNamespace(add_parser=lambda verbs: verbs.add_parser(name).set_defaults(run=run))
 
