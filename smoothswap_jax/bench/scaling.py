@@ -1,9 +1,12 @@
 """`smoothswap bench --what=scaling`: what splitting a step over devices and processes costs, on this machine's CPU.
 
 Virtual devices share the CPU, so a step with the same global batch should take as long on 8 as on 1; any extra time is
-the overhead of splitting. `--what=steps --devices=N` measures real devices.
+the overhead of splitting. Two parts of the step, by themselves, say where it comes from: a forward pass, which
+exchanges nothing and has a smaller batch on each device, and the optimiser, which works on every copy of the state; the
+rest is exchange, and devices that wait for each other. `--what=steps --devices=N` measures real devices.
 """
 
+import functools
 import json
 import os
 import socket
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any
@@ -18,17 +22,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from smoothswap_jax.bench import phases
 from smoothswap_jax.bench.memory import exchanged
 from smoothswap_jax.bench.setting import make_setting
+from smoothswap_jax.bench.timing import timed
 from smoothswap_jax.runtime import sharding
 
 SETTINGS = ((1, 1, 1), (1, 2, 1), (1, 4, 1), (1, 8, 1), (1, 8, 8), (2, 1, 1), (2, 4, 4))
 """(processes, devices in each, fsdp); the first is what the others are compared with."""
 ROUNDS = 2
+ALONE = ("embed the source", "generator's optimiser and average")
+"""Of `phases.parts`."""
 
 
 def bench_scaling(config: dict, embedder: dict, batch: int, dtype: str, seconds: float) -> dict:
-    """Seconds of a step without R1 in each of `SETTINGS`, and their ratio to those on one device.
+    """Seconds of a step without R1, and of the parts `ALONE`, in each of `SETTINGS`, and their ratios to those on one
+    device.
 
     The settings take turns, and each starts new processes in each of `ROUNDS` rounds.
 
@@ -46,13 +55,17 @@ def bench_scaling(config: dict, embedder: dict, batch: int, dtype: str, seconds:
         for _ in range(ROUNDS):
             for setting, runs in found.items():
                 runs.append(_run(*setting, request, cache))
-    seconds_of = {setting: median(run["s a step"] for run in runs) for setting, runs in found.items()}
+    times = {
+        setting: {name: median(run["seconds"][name] for run in runs) for name in runs[0]["seconds"]}
+        for setting, runs in found.items()
+    }
+    one = times[SETTINGS[0]]
     result: dict[str, Any] = {"hardware": f"{os.cpu_count()} CPU cores, all devices virtual", "global batch": batch}
     for (processes, devices, fsdp), runs in found.items():
-        step = seconds_of[processes, devices, fsdp]
-        ratio = step / seconds_of[SETTINGS[0]]
+        these = times[processes, devices, fsdp]
+        over = {name: seconds / one[name] for name, seconds in these.items()}
         name = f"{processes} process{'es' if processes > 1 else ''} x {devices}, fsdp {fsdp}"
-        result[name] = runs[0] | {"s a step": step, "over one device's": ratio}
+        result[name] = runs[0] | {"seconds": these, "over one device's": over}
     return result
 
 
@@ -83,7 +96,7 @@ def _run(processes: int, devices: int, fsdp: int, request: str, cache: str) -> d
     return json.loads(outputs[0][0].splitlines()[-1])
 
 
-def worker(address: str, processes: int, process: int, fsdp: int, request: list) -> dict[str, float]:
+def worker(address: str, processes: int, process: int, fsdp: int, request: list) -> dict[str, Any]:
     """One of several processes. All take the same number of steps, which the first one decides."""
     if processes > 1:
         sharding.start_processes(address, processes, process)
@@ -91,9 +104,12 @@ def worker(address: str, processes: int, process: int, fsdp: int, request: list)
     config, embedder, batch, dtype, seconds = request
     setting = make_setting(config, embedder, batch, dtype, sharding.make_mesh(None, fsdp))
     program = setting.lowered(False).compile()
+    (frozen, images, z), state = setting.random_inputs(), setting.init_state()
+    parts = phases.parts(setting.program, state, frozen, images, z)
+    alone = {name: _compiled(*parts[name]) for name in ALONE}
     # The first exchange connects the processes and waits 30 s for the others at most, so all must have compiled.
     sharding.barrier("step is compiled")
-    (frozen, images, _), state = setting.random_inputs(), setting.init_state()
+    times = timed(alone, seconds / 4)  # before the first step, which takes the state
 
     def step() -> float:
         nonlocal state
@@ -105,10 +121,14 @@ def worker(address: str, processes: int, process: int, fsdp: int, request: list)
     step()
     count = int(sharding.broadcast_from_main(np.int32(max(3, seconds / step()))))
     return {
-        "s a step": median(step() for _ in range(count)),
+        "seconds": {"step": median(step() for _ in range(count)), **times},
         "MB of state": setting.state_bytes() / 1e6,
         "MB exchanged": sum(exchanged(program.as_text()).values()) / 1e6,
     }
+
+
+def _compiled(function: Callable[..., Any], arguments: tuple) -> Callable[[], Any]:
+    return functools.partial(jax.jit(function).lower(*arguments).compile(), *arguments)
 
 
 def main() -> None:
