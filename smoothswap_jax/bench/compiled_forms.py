@@ -6,7 +6,8 @@
 needs no such device (`pip install "jax[tpu]"` or `"jax[cuda12]"`), only time: a TPU's compiler takes minutes for a part
 and hours for the whole step (`smoothswap bench --what=memory`). FILE, JSON, is written anew after each part, and the
 same command goes on after the last one that is there. Parts are those of `smoothswap bench --what=steps`, and forms
-those of `bench.accelerator.forms`; '' is the networks' own. All networks are in bfloat16.
+those of `bench.accelerator.forms`; '' is the networks' own, and fused attention is XLA's where no GPU is attached. All
+networks are in bfloat16.
 """
 
 import argparse
@@ -25,8 +26,9 @@ from smoothswap_jax.bench.table import table
 from smoothswap_jax.bench.topologies import topology_devices
 from smoothswap_jax.config.load import load_config
 from smoothswap_jax.runtime import compilation, sharding
-from smoothswap_jax.runtime.files import write_atomically
+from smoothswap_jax.runtime.files import check_new_file, write_atomically
 from smoothswap_jax.runtime.json_files import read_json_object
+from smoothswap_jax.runtime.paths import on_disk
 
 OWN = "own"
 DTYPE = "bfloat16"
@@ -46,9 +48,7 @@ def compile_forms(setting: Setting, out: Path, facts: dict[str, Any], only: list
     found = phases.parts(program, program.abstract(), setting.frozen, setting.batch, setting.z)
     if unknown := set(only) - set(found):
         raise ValueError(f"--part: found {sorted(unknown)[0]!r}; wanted of {', '.join(found)}")
-    result = read_json_object(out) if out.exists() else {**facts, "parts": {}}
-    if {name: result.get(name) for name in facts} != facts:
-        raise ValueError(f"--out={out}: found numbers of another setting there; wanted {json.dumps(facts)}")
+    result = _kept(out, facts) if out.exists() else {**facts, "parts": {}}
     for part in only or found:
         done = result["parts"].setdefault(part, {})
         own = _lowered(*found[part], "")
@@ -61,6 +61,17 @@ def compile_forms(setting: Setting, out: Path, facts: dict[str, Any], only: list
     return result
 
 
+def _kept(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    result = read_json_object(out)
+    if {name: result.get(name) for name in facts} != facts:
+        raise ValueError(f"--out={out}: found numbers of another setting there; wanted {json.dumps(facts)}")
+    parts = result.get("parts")
+    for part, done in parts.items() if isinstance(parts, dict) else [("parts", parts)]:
+        if not isinstance(done, dict) or not all(isinstance(found, dict | str) for found in done.values()):
+            raise ValueError(f"--out={out}: {part}: found {json.dumps(done)[:100]}; wanted numbers by form")
+    return result
+
+
 def _lowered(function: Callable[..., Any], arguments: tuple, form: str) -> Any:
     jax.clear_caches()  # of what was traced in another form
     with forms.form_of_step(form):
@@ -70,7 +81,8 @@ def _lowered(function: Callable[..., Any], arguments: tuple, form: str) -> Any:
 def _compiled(lowered: Any) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        program = lowered.compile()
+        with compilation.programs_kept_in(None):  # one that is found takes no time
+            program = lowered.compile()
     except jax.errors.JaxRuntimeError as error:  # a form that a compiler does not take is a result
         return {"failed": str(error)[:300]}
     seconds, counted, memory = time.perf_counter() - start, compilation.cost(program), compilation.memory(program)
@@ -83,24 +95,30 @@ def _compiled(lowered: Any) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--out", required=True)
     parser.add_argument("--topology", help="as of smoothswap bench --what=memory; this machine's devices if left out")
-    parser.add_argument("--variant", default="paper256")
+    parser.add_argument("--variant", default="paper256", help="of the swapper's presets")
+    parser.add_argument("--embedder", help="of the embedder's presets; the swapper's name if left out")
     parser.add_argument("--batch", type=int, default=8, help="of all devices together")
     parser.add_argument("--part", nargs="+", default=[], help="all if left out")
     parser.add_argument("--form", nargs="+", default=["", *forms.REPLACED])
     args = parser.parse_args(arguments)
     if unknown := set(args.form) - {"", *forms.REPLACED}:
-        parser.error(f"--form: found {sorted(unknown)[0]!r}; wanted of {', '.join(['', *forms.REPLACED])!r}")
-    mesh = sharding.make_mesh(None, 1, topology_devices(args.topology) if args.topology else ())
-    embedder = load_config(f"embedder:{args.variant}", [])["embedder"]
-    setting = make_setting(load_config(f"swapper:{args.variant}", []), embedder, args.batch, DTYPE, mesh)
-    devices = f"{mesh.size} of {args.topology or mesh.devices.flat[0].device_kind}"
-    facts = {"devices": devices, "variant": args.variant, "batch": args.batch, "jax": jax.__version__}
+        parser.error(f"--form: found {sorted(unknown)[0]!r}; wanted of '', {', '.join(forms.REPLACED)}")
+    if args.batch < 1:
+        parser.error(f"--batch={args.batch}: wanted 1 or more")
     try:
-        print(table(compile_forms(setting, args.out, facts, args.part, args.form)))
-    except ValueError as error:
+        out = on_disk(args.out, "what a compiler says")
+        check_new_file(out, overwrite=True)
+        mesh = sharding.make_mesh(None, 1, topology_devices(args.topology) if args.topology else ())
+        config = load_config(f"swapper:{args.variant}", [])
+        embedder = load_config(f"embedder:{args.embedder or args.variant}", [])["embedder"]
+        setting = make_setting(config, embedder, args.batch, DTYPE, mesh)
+        devices = f"{mesh.size} of {args.topology or mesh.devices.flat[0].device_kind}"
+        facts = {"devices": devices, "variant": args.variant, "batch": args.batch, "jax": jax.__version__}
+        print(table(compile_forms(setting, out, facts, args.part, args.form)))
+    except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
 
 

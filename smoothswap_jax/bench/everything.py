@@ -4,6 +4,7 @@ Each part is a process of its own, so that none finds what another compiled, and
 the same command goes on after the last one that was finished.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -31,38 +32,60 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """Modules with their arguments; each prints JSON as its last line. `memory` asks compilers only, and `embedding`
 trained embedders."""
-PAGE = "report.html"
+PAGE, PICTURES = "report.html", "pictures"
 
 
 def bench_all(out: Path, parts: Mapping[str, tuple[str, ...]] = PARTS) -> Path:
     """Measures what is not measured yet and writes the page; returns its path. A part that fails is named there, with
-    the last line that it said, and is tried again by the next call.
+    the last line that it said, and is tried again by the next call; so is one whose kept numbers cannot be read.
 
-    Raises ValueError for a folder that holds other files.
+    Raises ValueError for a folder that holds other files, or what is ours as another kind.
     """
-    ours = {PAGE, "report.json", "pictures", *(f"{part}.json" for part in parts)}
-    if out.exists() and (others := sorted(path.name for path in out.iterdir() if path.name not in ours)):
+    ours = {PAGE, "report.json", PICTURES, *(f"{part}.json" for part in parts)}
+    there = {path.name: path for path in out.iterdir() if path.name[0] != "."} if out.exists() else {}
+    if others := sorted(
+        name for name, path in there.items() if name not in ours or path.is_dir() != (name == PICTURES)
+    ):
         raise ValueError(f"--out={out}: found {others[0]} there; wanted a new folder, or one of this bench")
     out.mkdir(parents=True, exist_ok=True)
-    began, failed = time.monotonic(), dict[str, str]()
+    began, found, failed = time.monotonic(), dict[str, Any](), dict[str, str]()
     for part, command in parts.items():
-        if (out / f"{part}.json").is_file():
+        kept = out / f"{part}.json"
+        with contextlib.suppress(ValueError):
+            found[part] = _finite(read_json_object(kept))
             continue
         print(f"bench: {part}", file=sys.stderr, flush=True)
         try:
-            write_atomically(out / f"{part}.json", json.dumps(_measured(command)).encode())
+            found[part] = _measured(command)
+            write_atomically(kept, json.dumps(found[part]).encode())
         except RuntimeError as error:
             failed[part] = str(error)
-    found = {part: read_json_object(out / f"{part}.json") for part in parts if part not in failed}
     facts = surroundings("bench", [], time.monotonic() - began)
     return write_report(out, _report(found, failed, parts, facts), {"parts": found, "failed": failed})
 
 
 def _measured(command: tuple[str, ...]) -> dict[str, Any]:
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+    """Raises RuntimeError for a command that fails, or prints no numbers."""
+    done = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode < 0:
+        raise RuntimeError(f"was ended by signal {-done.returncode}")
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    last = (done.stdout.splitlines() or [""])[-1]
+    try:
+        return _finite(json.loads(last))
+    except ValueError:
+        raise RuntimeError(f"its last line is {last[:100]!r}; wanted an object of finite numbers, as JSON") from None
+
+
+def _finite(numbers: Any) -> dict[str, Any]:
+    """The object itself. Raises ValueError for another value, and for NaN or infinity in it."""
+    if not isinstance(numbers, dict):
+        raise ValueError(f"found {type(numbers).__name__}")
+    json.dumps(numbers, allow_nan=False)
+    return numbers
 
 
 def _report(

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.compilation_cache import compilation_cache
 
 from smoothswap_jax.bench.flops import count_flops
 from smoothswap_jax.bench.phases import phases
@@ -113,18 +112,11 @@ def compile_twice(lowered: Callable[[bool], Any]) -> tuple[dict[bool, Any], floa
 
     Returns the compiled steps by `with_r1`, and the seconds of tracing and compiling both, cold and from the cache.
     """
-    cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     seconds = []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            jax.config.update("jax_compilation_cache_dir", folder)
-            compilation_cache.reset_cache()
-            for _ in range(2):
-                jax.clear_caches()
-                start = time.perf_counter()
-                programs = {flag: lowered(flag).compile() for flag in (False, True)}
-                seconds.append(time.perf_counter() - start)
-        finally:
-            jax.config.update("jax_compilation_cache_dir", cache)
-            compilation_cache.reset_cache()
+    with tempfile.TemporaryDirectory() as folder, compilation.programs_kept_in(folder):
+        for _ in range(2):
+            jax.clear_caches()
+            start = time.perf_counter()
+            programs = {flag: lowered(flag).compile() for flag in (False, True)}
+            seconds.append(time.perf_counter() - start)
     return programs, seconds[0], seconds[1]

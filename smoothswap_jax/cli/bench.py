@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> None:
     if args.what == "all":
         if args.overrides:
             raise ValueError(f"{' '.join(args.overrides)}: not for --what=all, whose parts have their own configs")
-        from pathlib import Path
-
         from smoothswap_jax.bench.everything import bench_all
+        from smoothswap_jax.runtime.paths import on_disk
 
-        print(bench_all(Path(args.out)))
+        args.goes_on = True
+        print(bench_all(on_disk(args.out, "a page of benches")))
         return
     shown = None
     people = PEOPLE.get(args.what, 0) if args.people is None else args.people

@@ -42,6 +42,10 @@ GO_ON = ("train", "prepare", "evaluate", "demo", "reproduce")
 """Verbs that go on where they were stopped; others say by `goes_on` of their arguments whether they do."""
 
 
+REFUSED = ("PermissionDeniedError", "UnauthenticatedError", "NotFoundError", "InvalidArgumentError")
+"""Errors of TensorFlow about a bucket that would come again; others may pass, and launchers start again."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM came."""
 
@@ -92,10 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if args.verbose or not _says_a_bucket(error):
             traceback.print_exc()
-            code = CRASH
         else:
             print(f"smoothswap {args.verb}: {_in_words(error)}", file=sys.stderr)
-            code = MISTAKE
+        code = MISTAKE if _says_a_bucket(error) and type(error).__name__ in REFUSED else CRASH
     if args.verb == "train" and train.with_others(args):
         sys.stderr.flush()
         os._exit(code)  # JAX would wait minutes for the others, who wait for this one

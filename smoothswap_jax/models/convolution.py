@@ -1,6 +1,7 @@
 """Convolutions of NHWC images with HWIO weights, in the forms that are fastest on each backend.
 
-The sums are those of `jax.lax.conv_general_dilated`; only their order differs, and so the last digits.
+The sums are those of `jax.lax.conv_general_dilated`; only their order differs, and so the last digits, and that padding
+is multiplied with what lies beside it, so that an infinite pixel makes more NaN.
 """
 
 import functools
@@ -17,7 +18,8 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 NAME = "convolution"
 """Name of convolution results for remat policies, which cannot see into functions with custom derivatives."""
 CACHE = 2**23
-"""Bytes of copies, of all images together, from which on weight gradients on CPU go block by block."""
+"""Bytes of copies, of all images together, from which on weight gradients on CPU go block by block, where
+blocks divide the images."""
 
 
 class Window(NamedTuple):
@@ -138,7 +140,7 @@ def weight_product(
 
     A matrix product of the image, shifted by each column of the window, with the gradient, shifted by each row: they
     are copied kw and kh times, where im2col would copy the image kh * kw times. Large images take turns in blocks of
-    rows, so that the copies stay in the processor's cache.
+    rows, so that the copies stay in the processor's cache; those of a height that blocks do not divide go at once.
     """
     (rows, columns), ((top, _), (left, _)) = window.size, window.pads
     (images, h, w, c), (_, h2, w2, d) = x.shape, g.shape
@@ -150,10 +152,10 @@ def weight_product(
         meets = jax.lax.dynamic_slice_in_dim(g, first, count + rows - 1, 1)
         a = jnp.concatenate([_pad(block, 2, left - j, w2 - w - left + j) for j in range(columns)], -1)
         b = jnp.concatenate([meets[:, i : i + count] for i in reversed(range(rows))], -1)
-        return a.reshape(images, -1, columns * c), b.reshape(images, -1, rows * d)
+        return a, b
 
     def add(total: Array, first: Array) -> tuple[Array, None]:
-        return total + jnp.einsum("bnc,bnd->bcd", *copies(first, count), preferred_element_type=total.dtype), None
+        return total + jnp.einsum("bhwc,bhwd->bcd", *copies(first, count), preferred_element_type=total.dtype), None
 
     count = _rows_at_once(images, h, w2, columns * c, rows * d, x.dtype.itemsize)
     if count == h:
@@ -168,8 +170,9 @@ def weight_product(
 
 def _rows_at_once(images: int, height: int, width: int, a: int, b: int, itemsize: int) -> int:
     """Rows in a block: all, unless copies of all would leave the cache; then as few as divide the height and give
-    products of [pixels, a].T with [pixels, b] more terms than rows and columns."""
-    if images * height * width * (a + b) * itemsize <= CACHE:
+    products of [pixels, a].T with [pixels, b] at least as many terms as rows and columns. All, too, of as many images
+    as only an exported program's caller knows."""
+    if not isinstance(images, int) or images * height * width * (a + b) * itemsize <= CACHE:
         return height
     return next((n for n in range(1, height) if height % n == 0 and n * width >= max(a, b)), height)
 

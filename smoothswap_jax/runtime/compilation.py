@@ -1,11 +1,13 @@
 """Compiled programs: made when they are first called, their memory reported before they run."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,19 @@ def ahead_of_time(name: str, function: Any) -> Callable[..., Any]:
         return programs[0](*arguments)
 
     return call
+
+
+@contextlib.contextmanager
+def programs_kept_in(folder: str | None) -> Iterator[None]:
+    """While this lasts, JAX's compilation cache is this folder; None: it keeps and finds nothing."""
+    before = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    try:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        compilation_cache.reset_cache()
+        yield
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
 
 
 def memory_in_words(program: Any) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from smoothswap_jax.runtime.paths import files_below, in_bucket, to_path
 
 log = logging.getLogger(__name__)
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 LOCK = "lock"
 """The file of a folder by which one process holds it."""
 
@@ -78,9 +80,15 @@ def sha256_of(path: str | Path) -> str:
 
 def check_place(path: str | Path, needed: int = 0) -> None:
     """Raises OSError unless a file or folder can be made at `path`: the nearest folder above it that exists must be one
-    that can be written to, with `needed` bytes free. `gs://` paths are not looked at."""
+    that can be written to, with `needed` bytes free. `gs://` paths are not looked at, and others that look like
+    addresses are refused: `Path("gs://bucket/out")` is gs:/bucket/out."""
     if in_bucket(path):
         return
+    if ADDRESS.match(os.fspath(path)):
+        raise OSError(
+            f"{path}: looks like an address; wanted a place on the disk (what can lie in a bucket is named "
+            "gs://BUCKET/NAME)"
+        )
     above = next(folder for folder in Path(path).absolute().parents if os.path.lexists(folder))
     if Path(path).is_dir():
         above = Path(path)

@@ -42,10 +42,45 @@ def test_a_part_that_fails_says_its_last_line():
         everything._measured(PARTS["video"])
 
 
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("pass", "its last line is ''; wanted an object"),
+        ("print('{}\\nhello')", "its last line is 'hello'"),
+        ("print('[1]')", r"its last line is '\[1\]'"),
+        ('print(\'{"a": {"b": NaN}}\')', "wanted an object of finite numbers"),
+        ("import sys; sys.stdout.buffer.write(bytes([255]))", "wanted an object"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9"),
+    ],
+)
+def test_a_part_without_numbers_fails(tmp_path, monkeypatch, code, words):
+    (tmp_path / "some_bench.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match=words):
+        everything._measured(("some_bench",))
+
+
+@pytest.mark.parametrize("kept", ["{nope", "", "[1]", '{"a": NaN}'])
+def test_a_kept_part_that_cannot_be_read_is_measured_again(tmp_path, monkeypatch, kept):
+    pytest.importorskip("jinja2")
+    asked: list[str] = []
+    monkeypatch.setattr(everything, "_measured", lambda command: asked.append(command[0]) or {"s": 1.0})
+    (tmp_path / "start.json").write_text(kept)
+    (tmp_path / ".start.json.abc.tmp").write_text("of a write that was killed")
+    everything.bench_all(tmp_path, PARTS)
+    assert asked == ["some.bench", "smoothswap_jax"] and json.loads((tmp_path / "start.json").read_text()) == {"s": 1.0}
+
+
 def test_out_is_of_this_bench_alone(tmp_path, capsys):
     (tmp_path / "letter.txt").write_text("dear")
     assert main(["bench", "--what=all", f"--out={tmp_path}"]) != 0
     assert "found letter.txt there" in capsys.readouterr().err
+    (tmp_path / "letter.txt").unlink()
+    (tmp_path / "data.json").mkdir()
+    assert main(["bench", "--what=all", f"--out={tmp_path}"]) != 0
+    assert "found data.json there" in capsys.readouterr().err
+    assert main(["bench", "--what=all", "--out=gs://bucket/out"]) != 0
+    assert "cannot lie in a bucket" in capsys.readouterr().err
     for wrong in (["--what=all"], ["--what=start", f"--out={tmp_path}"]):
         assert main(["bench", *wrong]) != 0
         assert "--out: is for --what=all" in capsys.readouterr().err

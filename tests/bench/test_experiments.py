@@ -76,10 +76,21 @@ def test_a_compiler_is_asked_once_of_each_form_that_differs(tmp_path, capsys, mo
         ("--part", "generator"): "wanted of embed the source",
         ("--form", "fast"): "found 'fast'",
         ("--batch=16",): "found numbers of another setting",
+        ("--batch=0",): "--batch=0: wanted 1 or more",
+        ("--variant=nose",): "wanted one of",
+        ("--topology=nose",): "wanted a TPU slice",
+        (f"--out={tmp_path}",): "is a folder",
+        (f"--out={out}/forms.json",): "is a file",
+        ("--out=gs://bucket/forms.json",): "cannot lie in a bucket",
     }.items():
         with pytest.raises(SystemExit):
             compiled_forms.main([*of, *wrong])
         assert words in capsys.readouterr().err
+    for parts in (None, [], {part: 1}, {part: {"own": None}}):
+        out.write_text(json.dumps(told | {"parts": parts}))
+        with pytest.raises(SystemExit):
+            compiled_forms.main([*of, "--part", part])
+        assert "wanted numbers by form" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed")

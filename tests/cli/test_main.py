@@ -68,6 +68,9 @@ def test_a_bucket_that_refuses_is_a_mistake_and_other_errors_of_tensorflow_crash
     monkeypatch.setattr(main_lib, "VERBS", (failing(errors.PermissionDeniedError(None, None, refused)),))
     assert main_lib.main(["fail"]) == 1
     assert capsys.readouterr().err == f"smoothswap fail: {refused}\n"
+    monkeypatch.setattr(main_lib, "VERBS", (failing(errors.UnavailableError(None, None, "503 at gs://b/run")),))
+    assert main_lib.main(["fail"]) == 70  # launchers try it again
+    assert capsys.readouterr().err == "smoothswap fail: 503 at gs://b/run\n"
     monkeypatch.setattr(main_lib, "VERBS", (failing(errors.InternalError(None, None, "no kernel")),))
     assert main_lib.main(["fail"]) == 70
     assert "Traceback" in capsys.readouterr().err

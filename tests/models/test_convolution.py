@@ -107,6 +107,23 @@ def test_weight_gradients_of_large_images_go_block_by_block(monkeypatch, size, p
         assert relative_error(second, jax.grad(squares(lambda g: gradient(g)[0]))(g)) < 1e-5
 
 
+@pytest.mark.parametrize("cache", [0, 2**23])
+def test_weight_gradients_of_no_images_are_zeros(monkeypatch, cache):
+    monkeypatch.setattr(module, "CACHE", cache)
+    gradient = jax.grad(lambda w: jnp.sum(conv2d(jnp.zeros((0, 12, 8, 2)), w)))(draw(3, 3, 2, 3))
+    assert gradient.shape == (3, 3, 2, 3) and not np.any(gradient)
+
+
+def test_weight_gradients_of_as_many_images_as_a_caller_has_are_exported():
+    w = draw(3, 3, 4, 4)
+    (images,) = jax.export.symbolic_shape("b")
+    x = jax.ShapeDtypeStruct((images, 8, 8, 4), jnp.float32)
+    gradient = jax.jit(jax.grad(lambda w, x: jnp.sum(conv2d(x, w) ** 2)))
+    exported = jax.export.export(gradient)(w, x)
+    given = draw(3, 8, 8, 4)
+    assert relative_error(exported.call(w, given), gradient(w, given)) < 1e-5
+
+
 def test_accelerators_keep_their_convolutions():
     x, w = draw(2, 8, 8, 4), draw(3, 3, 4, 4)
     gradient = jax.jit(jax.grad(lambda x, w: jnp.sum(conv2d(x, w) ** 2), (0, 1)))

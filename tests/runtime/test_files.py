@@ -41,6 +41,12 @@ def test_a_place_below_a_file_is_no_place(tmp_path):
             check(tmp_path / "file" / "a")
 
 
+@pytest.mark.parametrize("text", ["s3://bucket/out", "gs:/bucket/out", "GS://bucket/out", "https://host/out"])
+def test_an_address_is_no_place(text):
+    with pytest.raises(OSError, match="looks like an address; wanted a place on the disk"):
+        files.check_new_file(text)
+
+
 def test_a_place_that_cannot_be_written_to_is_named_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"/proc/x/y: /proc cannot be written to \(.*\); choose another place"):
         files.check_place("/proc/x/y")  # refused to root too
