@@ -51,13 +51,15 @@ def compile_forms(setting: Setting, out: Path, facts: dict[str, Any], only: list
     result = _kept(out, facts) if out.exists() else {**facts, "parts": {}}
     for part in only or found:
         done = result["parts"].setdefault(part, {})
+        missing = [name for name in names if (name or OWN) not in done]
+        if not missing:
+            continue
         own = _lowered(*found[part], "")
-        for name in names:
-            if (name or OWN) not in done:
-                lowered = _lowered(*found[part], name)
-                changes = not name or lowered.as_text() != own.as_text()
-                done[name or OWN] = _compiled(lowered) if changes else "the own one"
-                write_atomically(out, json.dumps(result, indent=1).encode())
+        for name in missing:
+            lowered = _lowered(*found[part], name) if name else own
+            changes = not name or lowered.as_text() != own.as_text()
+            done[name or OWN] = _compiled(lowered) if changes else "the own one"
+            write_atomically(out, json.dumps(result, indent=1).encode())
     return result
 
 
